@@ -1,0 +1,61 @@
+"""Label sets of the public emotion data sets, and the maps between them.
+
+The order of a *model's* labels lives in its card; these tuples are the orders of the data sets.
+"""
+
+from mien.errors import MienError
+from mien.names import look_up
+
+FER2013 = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+"""Goodfellow et al., "Challenges in Representation Learning", 2013."""
+
+FERPLUS = ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt")
+"""Barsoum et al., 2016: the eight emotions of FER+, in the order of its columns."""
+
+FERPLUS_VOTES = (*FERPLUS, "unknown", "not-a-face")
+"""All ten columns of ``fer2013new.csv`` that raters could choose."""
+
+AFFECTNET8 = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt")
+AFFECTNET11 = (*AFFECTNET8, "none", "uncertain", "not-a-face")
+"""Mollahosseini et al., 2017: the manual annotation codes 0-10 of AffectNet."""
+
+LABEL_SETS = {"fer2013": FER2013, "ferplus": FERPLUS, "affectnet8": AFFECTNET8, "affectnet11": AFFECTNET11}
+
+ALIASES = {
+    "anger": "angry",
+    "angry": "angry",
+    "disgust": "disgust",
+    "disgusted": "disgust",
+    "fear": "fear",
+    "fearful": "fear",
+    "happiness": "happy",
+    "happy": "happy",
+    "sadness": "sad",
+    "sad": "sad",
+    "surprise": "surprise",
+    "surprised": "surprise",
+    "neutral": "neutral",
+    "contempt": "contempt",
+}
+"""Names that files use for an emotion, in lower case, and the one name that mien uses."""
+
+
+def emotion(name: str) -> str:
+    """The one name that mien uses for an emotion that a file calls ``name``.
+
+    Raises:
+        MienError: no emotion is called so.
+    """
+    return look_up(ALIASES, name.strip().lower(), "emotion")
+
+
+def label_map(source: tuple[str, ...], target: tuple[str, ...]) -> tuple[int | None, ...]:
+    """For each label of ``source``, its index in ``target``; ``None`` where the target lacks it.
+
+    Raises:
+        MienError: the two sets have no label in common.
+    """
+    mapped = tuple(target.index(name) if name in target else None for name in source)
+    if all(index is None for index in mapped):
+        raise MienError(f"label sets have nothing in common: {', '.join(source)} and {', '.join(target)}")
+    return mapped

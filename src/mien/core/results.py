@@ -1,0 +1,103 @@
+"""What reading a picture returns: plain, frozen values."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in pixels of the upright image; (x1, y1) is the top left corner, (x2, y2) lies outside."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+    @property
+    def width(self) -> float:
+        return self.x2 - self.x1
+
+    @property
+    def height(self) -> float:
+        return self.y2 - self.y1
+
+    @property
+    def center(self) -> tuple[float, float]:
+        return (self.x1 + self.x2) / 2, (self.y1 + self.y2) / 2
+
+    def to_dict(self) -> dict[str, float]:
+        return {"x1": self.x1, "y1": self.y1, "x2": self.x2, "y2": self.y2}
+
+
+@dataclass(frozen=True, slots=True)
+class Landmarks:
+    """Five points in pixels of the upright image; left and right are the viewer's."""
+
+    left_eye: tuple[float, float]
+    right_eye: tuple[float, float]
+    nose: tuple[float, float]
+    left_mouth: tuple[float, float]
+    right_mouth: tuple[float, float]
+
+    @property
+    def points(self) -> tuple[tuple[float, float], ...]:
+        return self.left_eye, self.right_eye, self.nose, self.left_mouth, self.right_mouth
+
+    def to_dict(self) -> dict[str, list[float]]:
+        names = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
+        return {name: list(point) for name, point in zip(names, self.points, strict=True)}
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A face that a detector found; ``score`` is the detector's confidence, 0-1."""
+
+    box: Box
+    score: float
+    landmarks: Landmarks | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One face with its emotion; ``probs`` are calibrated, sum to 1 and follow ``labels``."""
+
+    face: Face
+    labels: tuple[str, ...]
+    probs: tuple[float, ...]
+
+    @property
+    def box(self) -> Box:
+        return self.face.box
+
+    @property
+    def landmarks(self) -> Landmarks | None:
+        return self.face.landmarks
+
+    @property
+    def detection_score(self) -> float:
+        return self.face.score
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """Emotion name to calibrated probability, in the order of the model's labels."""
+        return dict(zip(self.labels, self.probs, strict=True))
+
+    @property
+    def emotion(self) -> str:
+        """The most probable emotion."""
+        return max(zip(self.probs, self.labels, strict=True))[1]
+
+    @property
+    def confidence(self) -> float:
+        """The probability of ``emotion``."""
+        return max(self.probs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict: box, landmarks, detection_score, emotion, probabilities."""
+        return {
+            "box": self.box.to_dict(),
+            "landmarks": self.landmarks.to_dict() if self.landmarks else None,
+            "detection_score": self.detection_score,
+            "emotion": self.emotion,
+            "probabilities": self.probabilities,
+        }

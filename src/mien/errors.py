@@ -1,0 +1,28 @@
+"""Every deliberate error of mien. The text says what was expected, what came, and what to do."""
+
+
+class MienError(Exception):
+    """Root of all errors that mien raises on purpose; the command line prints its text on one line."""
+
+
+class ImageError(MienError):
+    """A picture cannot be read: missing, truncated, too large, or not a picture."""
+
+
+class DataError(MienError):
+    """A data set file is malformed, incomplete, or does not hold what was asked for."""
+
+
+class ModelError(MienError):
+    """A model or its card cannot be found, verified, or fed."""
+
+
+class RecipeError(MienError):
+    """A training recipe has mistakes; the text lists all of them."""
+
+
+class MissingExtraError(MienError):
+    """A feature needs an optional extra that is not installed."""
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        super().__init__(f'{what} needs {package}; run: pip install "mien[{extra}]"')
