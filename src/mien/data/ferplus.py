@@ -1,0 +1,196 @@
+"""FER+: ten crowd votes for every FER2013 face, and the four ways to make targets of them.
+
+Source: Barsoum et al., "Training Deep Networks for Facial Expression Recognition with Crowd-Sourced Label
+Distribution", 2016 (arXiv 1608.01041), section 3, and the rules of its published reader, which decide ties.
+"""
+
+import csv
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.core.emotions import FERPLUS, FERPLUS_VOTES
+from mien.data.fer2013 import USAGES
+from mien.data.records import SPLITS, FaceSet
+from mien.errors import DataError
+from mien.names import look_up
+
+COLUMNS = (
+    "neutral",
+    "happiness",
+    "surprise",
+    "sadness",
+    "anger",
+    "disgust",
+    "fear",
+    "contempt",
+    "unknown",
+    "NF",
+)
+"""The vote columns of ``fer2013new.csv``; ``FERPLUS_VOTES`` has mien's names for them, in the same order."""
+
+_N_EMOTIONS = len(FERPLUS)
+
+
+@dataclass(frozen=True, eq=False)
+class FerPlus:
+    """The rows of ``fer2013new.csv``.
+
+    Attributes:
+        split: uint8 (N,), index into ``SPLITS``.
+        votes: uint8 (N, 10), in the order of ``FERPLUS_VOTES``.
+        named: bool (N,), whether FER+ gives the face a picture name; it withholds it from what is no face.
+    """
+
+    split: NDArray[np.uint8]
+    votes: NDArray[np.uint8]
+    named: NDArray[np.bool_]
+
+
+def read_ferplus(path: str | os.PathLike[str]) -> FerPlus:
+    """Read ``fer2013new.csv``.
+
+    Raises:
+        DataError: a column is missing or a row malformed; the text names the line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"no file at {path}")
+    split, votes, named = [], [], []
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file, skipinitialspace=True)
+        missing = [
+            name for name in ("Usage", "Image name", *COLUMNS) if name not in (reader.fieldnames or ())
+        ]
+        if missing:
+            raise DataError(
+                f"{path}, line 1: expected the columns of fer2013new.csv; missing: {', '.join(missing)}"
+            )
+        try:
+            for row in reader:
+                if row["Usage"] not in USAGES:
+                    raise DataError(f"Usage must be {', '.join(USAGES)}, got '{row['Usage']}'")
+                split.append(USAGES.index(row["Usage"]))
+                votes.append([_count(row[name]) for name in COLUMNS])
+                named.append(bool(row["Image name"]))
+        except (DataError, csv.Error, UnicodeDecodeError) as e:
+            raise DataError(f"{path}, line {reader.line_num}: {e}") from e
+    if not votes:
+        raise DataError(f"{path} holds no votes")
+    return FerPlus(np.array(split, np.uint8), np.array(votes, np.uint8), np.array(named))
+
+
+def _count(text: str | None) -> int:
+    if text is None or not text.strip().isascii() or not text.strip().isdigit() or int(text) > 255:
+        raise DataError(f"a vote must be a whole number from 0 to 255, got '{text or ''}'")
+    return int(text)
+
+
+def join_ferplus(faces: FaceSet, ferplus: FerPlus) -> FaceSet:
+    """``faces`` with the votes of the same rows.
+
+    The join is by row position. The number in a picture name such as ``fer0000059.png`` is not the row: 173
+    rows carry no name and the numbering has gaps, so it is wrong for nearly all rows from 60 on.
+
+    Raises:
+        DataError: the two have different lengths, or disagree on the split of a row.
+    """
+    if len(faces) != len(ferplus.votes):
+        raise DataError(
+            f"FER+ must have one row for each face in the order of the CSV: expected {len(faces):,} rows, "
+            f"got {len(ferplus.votes):,}"
+        )
+    differs = np.flatnonzero(faces.split != ferplus.split)
+    if differs.size:
+        row = int(differs[0])
+        ours, theirs = SPLITS[faces.split[row]], SPLITS[ferplus.split[row]]
+        raise DataError(
+            f"FER+ and the faces disagree on {differs.size:,} splits, first in row {row}: {theirs}, {ours}; "
+            "give the fer2013.csv and fer2013new.csv of one release"
+        )
+    return replace(faces, votes=ferplus.votes, vote_names=FERPLUS_VOTES)
+
+
+def ferplus_targets(votes: NDArray[np.uint8], scheme: str) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Targets over the eight emotions, and which faces the scheme keeps.
+
+    Every scheme first removes votes that stand alone (an emotion that one rater chose). Then
+
+    - ``majority``: the emotion with more than half of the votes;
+    - ``probability``, ``crossentropy``: the leading emotions until they hold 75 % of the votes or are three
+      (``probability`` draws one label from this distribution in each epoch, ``crossentropy`` trains on it);
+    - ``multi_target``: every emotion with at least 30 % of the votes.
+
+    A face is dropped where what is left holds no majority of the votes, or "unknown" or "not a face" leads.
+    The published protocol trains with any scheme and tests with ``majority``.
+
+    Args:
+        votes: Shape (N, 10), in the order of ``FERPLUS_VOTES``.
+        scheme: One of ``SCHEMES``.
+
+    Returns:
+        targets (N, 8), rows of sum 1 in the order of ``FERPLUS``, rows of zeros where dropped; kept (N,).
+
+    Raises:
+        DataError: no scheme of that name, or ``votes`` has another shape.
+    """
+    rule = look_up(SCHEMES, scheme, "FER+ scheme", DataError)
+    if votes.ndim != 2 or votes.shape[1] != len(FERPLUS_VOTES):
+        raise DataError(f"FER+ votes must have shape (N, {len(FERPLUS_VOTES)}), got {votes.shape}")
+    counts = np.where(votes > 1, votes, 0).astype(np.int64)
+    weights = rule(counts)
+    # argmax over all ten columns: where an emotion and "unknown" tie, the emotion stands first and wins
+    kept = weights.any(axis=1) & (weights.argmax(axis=1) < _N_EMOTIONS)
+    targets = np.where(kept[:, None], weights[:, :_N_EMOTIONS], 0).astype(np.float32)
+    return targets / np.maximum(targets.sum(axis=1, keepdims=True), 1), kept
+
+
+def _majority(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.where(2 * counts > counts.sum(axis=1, keepdims=True), counts, 0)
+
+
+def _multi_target(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    total = counts.sum(axis=1, keepdims=True)
+    strong = np.where(10 * counts >= 3 * total, counts, 0)
+    return np.where(2 * strong.sum(axis=1, keepdims=True) > total, strong, 0)
+
+
+def _leading(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """One row at a time, but each histogram once: of 35,887 faces, only some thousand histograms differ."""
+    histograms, which = np.unique(counts, axis=0, return_inverse=True)
+    return np.array([_leading_row(row.tolist()) for row in histograms], np.int64).reshape(
+        -1, counts.shape[1]
+    )[which]
+
+
+def _leading_row(counts: list[int]) -> list[int]:
+    """Take levels of equal votes from the top; a level that meets "unknown" or "not a face" is the last."""
+    total, taken, chosen = sum(counts), 0, [0] * len(counts)
+    for level in sorted({c for c in counts if c}, reverse=True):
+        if 4 * taken >= 3 * total or sum(map(bool, chosen)) >= 3:
+            break
+        tied = [i for i, count in enumerate(counts) if count == level]
+        no_emotion = next((i for i in tied if i >= _N_EMOTIONS), None)
+        for i in tied:
+            if i < _N_EMOTIONS:
+                chosen[i] = level
+        taken = sum(chosen)
+        if no_emotion is not None:
+            if not taken:
+                chosen[no_emotion] = level
+            break
+    many = sum(map(bool, chosen)) > 3
+    return [0] * len(counts) if many or 2 * sum(chosen) <= total else chosen
+
+
+SCHEMES: dict[str, Callable[[NDArray[np.int64]], NDArray[np.int64]]] = {
+    "majority": _majority,
+    "probability": _leading,
+    "crossentropy": _leading,
+    "multi_target": _multi_target,
+}
+"""How votes become targets, by the name that the published code gives it."""

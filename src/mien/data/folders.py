@@ -1,0 +1,101 @@
+"""Pictures in class folders: ``train/<emotion>/*.png``, ``test/<emotion>/*.jpg``, and optionally ``val/``."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from mien.core.emotions import emotion
+from mien.data.records import SPLITS, FaceSet
+from mien.errors import DataError, MienError
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total), in any unit, now and then."""
+
+SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+"""Folder names, in lower case, and the split that they hold."""
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+_EVERY = 512
+
+
+@dataclass(frozen=True, slots=True)
+class FolderLayout:
+    """What a tree of class folders must hold.
+
+    Attributes:
+        name: of the data set.
+        label_names: its emotions, in the order of their codes.
+        side: width and height of every picture, pixels.
+        split_of_name: the split that a file's name tells, which wins over its folder's; None where none.
+    """
+
+    name: str
+    label_names: tuple[str, ...]
+    side: int
+    split_of_name: Callable[[str], str | None] = lambda _: None
+
+
+def read_folders(path: Path, layout: FolderLayout, progress: Progress | None = None) -> FaceSet:
+    """Read every picture of the tree, in the order of the sorted paths; ``rows`` are positions in that order.
+
+    Raises:
+        DataError: a folder is no split or emotion, or a picture cannot be read or has another size.
+    """
+    found = list(_pictures(path, layout))
+    images = np.empty((len(found), layout.side, layout.side), np.uint8)
+    for i, (file, _, _) in enumerate(found):
+        images[i] = _gray(file, layout.side)
+        if progress and i % _EVERY == 0:
+            progress(i, len(found))
+    if progress:
+        progress(len(found), len(found))
+    return FaceSet(
+        images=images,
+        labels=np.array([label for _, label, _ in found], np.int64),
+        split=np.array([split for _, _, split in found], np.uint8),
+        rows=np.arange(len(found), dtype=np.int64),
+        label_names=layout.label_names,
+        name=layout.name,
+    )
+
+
+def _pictures(path: Path, layout: FolderLayout) -> Iterator[tuple[Path, int, int]]:
+    """File, label and split of every picture."""
+    parts = {folder: SPLIT_FOLDERS.get(folder.name.lower()) for folder in _folders(path)}
+    if not any(parts.values()):
+        raise DataError(f"{path} holds no folder train, val or test; expected train/<emotion>/<picture>")
+    for part, split in parts.items():
+        for folder in _folders(part) if split else ():
+            label = _label(folder, layout.label_names)
+            for file in sorted(folder.iterdir()):
+                if file.suffix.lower() in SUFFIXES and not file.name.startswith("."):
+                    yield file, label, SPLITS.index(layout.split_of_name(file.name) or split or "")
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _label(folder: Path, label_names: tuple[str, ...]) -> int:
+    try:
+        return label_names.index(emotion(folder.name))
+    except MienError as e:
+        raise DataError(f"{folder}: {e}") from e
+    except ValueError as e:
+        known = ", ".join(label_names)
+        raise DataError(f"{folder}: '{folder.name}' is no emotion of this data set (known: {known})") from e
+
+
+def _gray(file: Path, side: int) -> NDArray[np.uint8]:
+    try:
+        with Image.open(file) as picture:
+            if picture.size != (side, side):
+                width, height = picture.size
+                raise DataError(f"{file}: expected a picture of {side}x{side} pixels, got {width}x{height}")
+            return np.asarray(picture.convert("L"))
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as e:
+        raise DataError(f"{file}: cannot be read as a picture; replace or remove it") from e

@@ -1,0 +1,172 @@
+"""One HDF5 file a data set: written whole or not at all, and checked when read back."""
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mien import __version__
+from mien.data.duplicates import NearDuplicates
+from mien.data.records import FaceSet
+from mien.errors import DataError, MissingExtraError
+
+FORMAT = 1
+"""Raised when an older reader could no longer make sense of the file."""
+
+_FACES = ("images", "labels", "split", "rows")
+_NEAR = ("rows", "nearest", "ncc", "exact")
+
+
+@dataclass(frozen=True, slots=True)
+class StoreInfo:
+    """What a store says of itself, apart from the pictures.
+
+    Attributes:
+        content_hash: ``FaceSet.content_hash()`` of what was written.
+        source_sha256: of the file that was imported; empty where the source was a folder or unknown.
+        created_by: the version of mien that wrote it.
+    """
+
+    name: str
+    label_names: tuple[str, ...]
+    content_hash: str
+    source_sha256: str
+    created_by: str
+
+
+def write_store(
+    faces: FaceSet,
+    path: str | os.PathLike[str],
+    *,
+    source_sha256: str = "",
+    near: NearDuplicates | None = None,
+) -> None:
+    """Write ``faces`` to one HDF5 file, replacing an older one only when complete.
+
+    Args:
+        faces: What to write.
+        path: The file; its folder must exist.
+        source_sha256: Of the file that ``faces`` was read from, hex.
+        near: Test and validation faces with a near copy in training, where they were searched.
+
+    Raises:
+        MissingExtraError: h5py is not installed.
+        DataError: the file cannot be written.
+    """
+    h5py = _h5py()
+    path = Path(path)
+    attrs = {
+        "format": FORMAT,
+        "name": faces.name,
+        "label_names": json.dumps(faces.label_names),
+        "vote_names": json.dumps(faces.vote_names),
+        "content_hash": faces.content_hash(),
+        "source_sha256": source_sha256,
+        "created_by": __version__,
+    }
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        with h5py.File(temporary, "w") as file:
+            file.attrs.update(attrs)
+            for field in (*_FACES, *(("votes",) if faces.votes is not None else ())):
+                _write_array(file, field, getattr(faces, field))
+            if near is not None:
+                group = file.create_group("near_duplicates")
+                group.attrs["floor"] = near.floor
+                for field in _NEAR:
+                    _write_array(group, field, getattr(near, field))
+        os.replace(temporary, path)
+    except OSError as e:
+        raise DataError(f"{path} cannot be written: {_first_line(e)}") from e
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_store(path: str | os.PathLike[str]) -> FaceSet:
+    """The faces of a store, compared with the hash that was stored with them.
+
+    Raises:
+        MissingExtraError: h5py is not installed.
+        DataError: the file is missing, not a mien data set, of another format, truncated or altered.
+    """
+    with _opened(path) as file:
+        vote_names = _names(file, "vote_names")
+        faces = FaceSet(
+            **{field: file[field][()] for field in _FACES},
+            votes=file["votes"][()] if vote_names else None,
+            vote_names=vote_names,
+            label_names=_names(file, "label_names") or (),
+            name=str(file.attrs["name"]),
+        )
+        if faces.content_hash() != file.attrs["content_hash"]:
+            raise DataError(
+                f"{path} is altered or damaged: its content does not match its hash; import it again"
+            )
+    return faces
+
+
+def read_info(path: str | os.PathLike[str]) -> StoreInfo:
+    """What the store says of itself, without reading the pictures; raises as ``read_store``."""
+    with _opened(path) as file:
+        text = {k: str(file.attrs[k]) for k in ("name", "content_hash", "source_sha256", "created_by")}
+        return StoreInfo(**text, label_names=_names(file, "label_names") or ())
+
+
+def read_near_duplicates(path: str | os.PathLike[str]) -> NearDuplicates | None:
+    """The near duplicates of the store, or None where nobody has searched them; raises as ``read_store``."""
+    with _opened(path) as file:
+        if "near_duplicates" not in file:
+            return None
+        group = file["near_duplicates"]
+        return NearDuplicates(**{f: group[f][()] for f in _NEAR}, floor=float(group.attrs["floor"]))
+
+
+def _h5py() -> Any:
+    try:
+        import h5py
+    except ImportError as e:
+        raise MissingExtraError("reading and writing data sets", "h5py", "train") from e
+    return h5py
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """The open file, its format checked; what goes wrong inside becomes a DataError of one line."""
+    h5py = _h5py()
+    if not Path(path).is_file():
+        raise DataError(
+            f"no data set at {path}; make one with: mien data import fer2013 fer2013.csv --to {path}"
+        )
+    try:
+        with h5py.File(path, "r") as file:
+            found = file.attrs.get("format")
+            if found is None:
+                raise DataError(f"{path} is an HDF5 file, but not a data set that mien wrote")
+            if found != FORMAT:
+                raise DataError(
+                    f"{path} has format {found}, this version reads {FORMAT}; import the data again"
+                )
+            yield file
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as e:
+        raise DataError(f"{path} is not a data set or is damaged: {_first_line(e)}; import it again") from e
+
+
+def _write_array(group: Any, field: str, array: np.ndarray[Any, Any]) -> None:
+    """Chunked with a checksum a chunk, so that damage is found where no hash covers it (votes, rows)."""
+    chunks = (min(len(array), 512), *array.shape[1:]) if len(array) else None
+    group.create_dataset(field, data=array, chunks=chunks, fletcher32=chunks is not None)
+
+
+def _names(file: Any, key: str) -> tuple[str, ...] | None:
+    names = json.loads(file.attrs[key])
+    return None if names is None else tuple(map(str, names))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
