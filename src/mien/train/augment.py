@@ -1,0 +1,79 @@
+"""Augmentation of a whole batch at once, on the device that trains.
+
+One affine resampling does mirror, rotation, zoom, shift and resize together; light and erasing follow in place.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mien.train.recipe import AugmentSettings
+
+
+def augment(
+    faces: Tensor, flip: Tensor, size: int, settings: AugmentSettings, rng: torch.Generator
+) -> Tensor:
+    """Change each face of a batch at random.
+
+    Args:
+        faces: float32 (N, C, H, W), 0-1.
+        flip: bool (N,); True mirrors the face.
+        size: Side of the result in pixels.
+        settings: How much may change. Rotation, zoom and shift are uniform in their range.
+        rng: The only source of randomness, on the device of ``faces``.
+
+    Returns:
+        float32 (N, C, size, size).
+    """
+    resampled = resample(faces, affine(flip, settings, rng), size)
+    lit = change_light(resampled, settings, rng)
+    return erase(lit, settings.erase, rng) if settings.erase else lit
+
+
+def affine(flip: Tensor, settings: AugmentSettings, rng: torch.Generator) -> Tensor:
+    """Random matrices (N, 2, 3) from output to input coordinates, where the picture spans -1..1."""
+    n = len(flip)
+
+    def uniform(limit: float) -> Tensor:
+        return (2 * torch.rand(n, generator=rng, device=flip.device) - 1) * limit
+
+    angle = uniform(math.radians(settings.rotation_deg))
+    scale = 1 / (1 + uniform(settings.zoom))
+    mirror = torch.where(flip, -1.0, 1.0)
+    cos, sin = angle.cos() * scale, angle.sin() * scale
+    x = torch.stack([cos * mirror, -sin, uniform(2 * settings.shift)], dim=1)
+    y = torch.stack([sin * mirror, cos, uniform(2 * settings.shift)], dim=1)
+    return torch.stack([x, y], dim=1)
+
+
+def resample(faces: Tensor, matrices: Tensor, size: int) -> Tensor:
+    """Bilinear resampling of (N, C, H, W) through (N, 2, 3); outside the picture it is mirrored."""
+    grid = F.affine_grid(matrices, [len(faces), faces.shape[1], size, size], align_corners=False)
+    return F.grid_sample(faces, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def change_light(faces: Tensor, settings: AugmentSettings, rng: torch.Generator) -> Tensor:
+    """Scale each face's contrast about its mean, and shift its brightness."""
+    if not (settings.brightness or settings.contrast):
+        return faces
+    draws = 2 * torch.rand(2, len(faces), 1, 1, 1, generator=rng, device=faces.device) - 1
+    mean = faces.mean((1, 2, 3), keepdim=True)
+    gain = 1 + settings.contrast * draws[0]
+    return (faces - mean) * gain + mean + settings.brightness * draws[1]
+
+
+def erase(faces: Tensor, probability: float, rng: torch.Generator) -> Tensor:
+    """Put noise in one rectangle of some faces; its sides are 10-40 % of the face's.
+
+    Source: Zhong et al., "Random Erasing Data Augmentation", AAAI 2020.
+    """
+    n, _, height, width = faces.shape
+    draws = torch.rand(5, n, 1, 1, 1, generator=rng, device=faces.device)
+    half_h, half_w = (0.05 + 0.15 * draws[0]) * height, (0.05 + 0.15 * draws[1]) * width
+    rows = torch.arange(height, device=faces.device).view(1, 1, -1, 1)
+    columns = torch.arange(width, device=faces.device).view(1, 1, 1, -1)
+    inside = ((rows - draws[2] * height).abs() < half_h) & ((columns - draws[3] * width).abs() < half_w)
+    noise = torch.rand(faces.shape, generator=rng, device=faces.device)
+    return torch.where(inside & (draws[4] < probability), noise, faces)

@@ -1,0 +1,172 @@
+"""A training recipe: TOML into checked settings, every mistake reported at once."""
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mien.errors import RecipeError
+from mien.names import nearest
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Settings(BaseModel):
+    """A table of the recipe. Unknown keys are mistakes; values never change after checking."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSettings(Settings):
+    """Which faces to learn from."""
+
+    store: str = Field("fer2013.h5", description="HDF5 file written by `mien data import`")
+    drop_blank: bool = Field(True, description="leave out training faces of one single gray value")
+    drop_non_faces: bool = Field(
+        True, description="leave out training rows that every FER+ rater calls no face"
+    )
+
+
+class NetSettings(Settings):
+    """Which network to build; `options` go to its constructor."""
+
+    name: str = "s2d-resnet"
+    options: dict[str, int | float | bool | list[int]] = {}
+
+
+class AugmentSettings(Settings):
+    """What may happen to a training face. Zero switches a part off."""
+
+    flip: Literal["none", "random", "alternate"] = Field(
+        "alternate", description="alternate mirrors each face in every second epoch"
+    )
+    rotation_deg: float = Field(0.0, ge=0, le=180, description="largest rotation either way")
+    zoom: float = Field(0.0, ge=0, lt=1, description="largest relative change of size")
+    shift: float = Field(0.0, ge=0, lt=1, description="largest shift as a part of the side")
+    brightness: Fraction = Field(0.0, description="largest change, as a part of the full range")
+    contrast: float = Field(0.0, ge=0, lt=1, description="largest relative change of contrast")
+    erase: Fraction = Field(0.0, description="probability of erasing one rectangle")
+    erase_from: Fraction = Field(0.0, description="part of the run after which erasing starts")
+    calm_from: Fraction = Field(1.0, description="part of the run after which only flip and shift remain")
+
+
+class LossSettings(Settings):
+    """What is minimised."""
+
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    votes_weight: float = Field(0.0, ge=0, description="weight of the auxiliary FER+ vote loss")
+
+
+class OptimSettings(Settings):
+    """How it is minimised."""
+
+    name: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: float = Field(0.1, gt=0, description="peak learning rate")
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0, description="on convolution and linear weights only")
+    warmup: Fraction = Field(0.0, description="part of the run in which the rate rises from zero")
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+
+
+class RunSettings(Settings):
+    """How long, on what, and how it is kept."""
+
+    epochs: int = Field(gt=0)
+    batch_size: int = Field(128, gt=0)
+    seed: int = Field(0, ge=0)
+    sizes: list[tuple[Fraction, int]] = Field(
+        [(0.0, 48)], description="[part of the run, side in pixels] pairs: progressive resizing"
+    )
+    precision: Literal["fp32", "bf16"] = "fp32"
+    ema: float = Field(0.0, ge=0, lt=1, description="decay a step of the averaged weights; 0 keeps none")
+    evaluate_every: int = Field(1, gt=0, description="epochs between looks at the validation rows")
+    checkpoint_every_s: float = Field(
+        60.0, ge=0, description="seconds between checkpoints; 0 writes each step"
+    )
+    threads: int = Field(0, ge=0, description="CPU threads; 0 leaves the choice to torch")
+
+
+class Recipe(Settings):
+    """Everything that decides the weights of a run, given the data."""
+
+    summary: str = ""
+    data: DataSettings = DataSettings()  # type: ignore[call-arg]
+    net: NetSettings = NetSettings()
+    augment: AugmentSettings = AugmentSettings()  # type: ignore[call-arg]
+    loss: LossSettings = LossSettings()  # type: ignore[call-arg]
+    optim: OptimSettings = OptimSettings()  # type: ignore[call-arg]
+    run: RunSettings
+
+
+def recipe_folder() -> Path:
+    """Where the shipped recipes lie."""
+    return Path(__file__).parents[1] / "recipes"
+
+
+def read_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a shipped recipe by name, or any by path, and apply ``a.b=value`` overrides.
+
+    Raises:
+        RecipeError: the file is missing or not TOML, or it has mistakes; the text lists every one.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        path = recipe_folder() / f"{name_or_path}.toml"
+    if not path.is_file():
+        known = sorted(p.stem for p in recipe_folder().glob("*.toml"))
+        raise RecipeError(
+            f"no recipe '{name_or_path}'{nearest(name_or_path, known)} (shipped: {', '.join(known)}; or give a .toml path)"
+        )
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise RecipeError(f"{path}: not valid TOML: {e}") from e
+    for override in overrides:
+        _apply(table, override)
+    return check_recipe(table, str(path))
+
+
+def check_recipe(table: dict[str, Any], where: str = "recipe") -> Recipe:
+    """Turn a table into a `Recipe`.
+
+    Raises:
+        RecipeError: with every mistake in one text.
+    """
+    try:
+        return Recipe.model_validate(table)
+    except ValidationError as e:
+        mistakes = [_mistake(error["loc"], error["msg"], error["type"]) for error in e.errors()]
+        raise RecipeError(f"{where} has {len(mistakes)} mistake(s): " + "; ".join(mistakes)) from e
+
+
+def _apply(table: dict[str, Any], override: str) -> None:
+    key, sign, text = override.partition("=")
+    *parents, leaf = key.strip().split(".")
+    if not sign or not leaf:
+        raise RecipeError(f"--set needs key=value such as run.epochs=5, got '{override}'")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    for parent in parents:
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise RecipeError(f"--set {override}: '{parent}' is a value, not a table")
+    table[leaf] = value
+
+
+def _mistake(loc: tuple[int | str, ...], message: str, kind: str) -> str:
+    where = ".".join(map(str, loc))
+    if kind != "extra_forbidden":
+        return f"{where}: {message[0].lower()}{message[1:]}"
+    model: type[BaseModel] = Recipe
+    for part in loc[:-1]:
+        field = model.model_fields.get(str(part))
+        inner = field.annotation if field else None
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+        elif inner is not None and get_args(inner):
+            break
+    return f"{where}: unknown key{nearest(str(loc[-1]), model.model_fields)}"
