@@ -12,7 +12,7 @@ float (F)                         refused, for its range is a guess
 palette                           its colours
 CMYK                              Pillow's plain conversion, no profile; Adobe's inverted JPEG included
 alpha, LA, transparent colour     composited on white
-EXIF (or XMP) orientation         turned upright; an unreadable orientation counts as upright
+EXIF orientation                  turned upright; an unreadable orientation counts as upright
 animation, several pages          the first frame
 truncated, damaged                refused, even where part of it could be decoded
 0 pixels wide or high             refused; 1 x 1 and 1 x N are fine
@@ -22,10 +22,9 @@ array                             uint8 (H, W) or (H, W, 1) gray, (H, W, 3) RGB,
 
 Safety: a picture comes from anywhere. The format is told by the first bytes, never by the file's name, and
 only the formats of ``FORMATS`` are tried; none of them runs a program. Bytes are counted before reading and
-pixels before decoding. Metadata may cost only so many reads, so neither floods of tiny chunks nor tags that
-all claim the same bytes work. No global state of Pillow or of ``warnings`` is touched, so threads are fine.
-Pillow may still emit a ``UserWarning`` about broken metadata; where warnings are errors, such a file is
-refused.
+pixels before decoding. Metadata may cost only so many reads, and tags are checked before Pillow sees them:
+for each broken one it would warn, and Python remembers every warning for good. No global state of Pillow or
+of ``warnings`` is touched, so threads are fine.
 """
 
 import contextlib
@@ -33,9 +32,10 @@ import io
 import os
 import re
 import stat
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,8 +63,8 @@ class ImageLimits:
 
     Args:
         max_bytes: Largest file, in bytes; checked before anything is read.
-        max_pixels: Largest width x height; checked before decoding. Memory peaks at 10 bytes a pixel for RGB, 17 with alpha.
-            The default lies just under the 89.4 million at which Pillow itself starts to warn.
+        max_pixels: Largest width x height; checked before decoding. Memory peaks at 10 bytes a pixel for RGB,
+            at 17 with alpha. The default lies just under the 89.4 million at which Pillow starts to warn.
     """
 
     max_bytes: int = 64 * 2**20
@@ -73,15 +73,62 @@ class ImageLimits:
 
 DEFAULT_LIMITS = ImageLimits()
 
+ORIENTATION_TAG = 0x0112
+MAX_READS = 400_000  # 64 MiB of PNG in chunks of 512 bytes; an ordinary picture takes some hundred
+MAX_EXIF_BLOCKS = 64  # Pillow joins them one by one, which is quadratic; a camera writes one
+MAX_TAG_VALUES = 2**20  # of numbers in one TIFF tag, which become a tuple; strips of a large scan take 2**17
+TAG_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
+TAG_BLOBS = (1, 2, 7)  # types that stay bytes
+
+
+class _OrientationOnly(ImageFile.ImageFile):
+    """Of EXIF only the orientation matters here, and Pillow's reader is slow and loud on broken blocks."""
+
+    def getexif(self) -> Image.Exif:
+        exif = Image.Exif()
+        exif[ORIENTATION_TAG] = self._stored_orientation()
+        return exif
+
+    def _stored_orientation(self) -> int:
+        block = self.info.get("exif", b"")
+        try:
+            tags = {tag: value for tag, _, _, value in _tags(block.removeprefix(b"Exif\0\0"))}
+        except struct.error:
+            return 1
+        return tags.get(ORIENTATION_TAG, 1)
+
+
+class _Jpeg(_OrientationOnly, JpegImagePlugin.JpegImageFile):
+    """A stereo MPO begins like a JPEG, and read as one it gives its first picture."""
+
+
+class _Png(_OrientationOnly, PngImagePlugin.PngImageFile):
+    pass
+
+
+class _WebP(_OrientationOnly, WebPImagePlugin.WebPImageFile):
+    pass
+
+
+class _Tiff(_OrientationOnly, TiffImagePlugin.TiffImageFile):
+    """Turns itself upright while loading, and forgets its orientation then."""
+
+    def _open(self) -> None:
+        _check_tags(cast(io.BytesIO, self.fp).getvalue())
+        super()._open()
+
+    def _stored_orientation(self) -> int:
+        return cast(int, self.tag_v2.get(ORIENTATION_TAG, 1))
+
+
 # Built directly, not by `Image.open`: that one compares with Pillow's global pixel limit and warns or raises.
-# A stereo MPO begins like a JPEG, and read as one it gives its first picture.
 FORMATS: dict[str, tuple[re.Pattern[bytes], type[ImageFile.ImageFile]]] = {
-    "JPEG": (re.compile(rb"\xff\xd8\xff"), JpegImagePlugin.JpegImageFile),
-    "PNG": (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImagePlugin.PngImageFile),
-    "WEBP": (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), WebPImagePlugin.WebPImageFile),
+    "JPEG": (re.compile(rb"\xff\xd8\xff"), _Jpeg),
+    "PNG": (re.compile(rb"\x89PNG\r\n\x1a\n"), _Png),
+    "WEBP": (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), _WebP),
     "BMP": (re.compile(rb"BM"), BmpImagePlugin.BmpImageFile),
     "GIF": (re.compile(rb"GIF8[79]a"), GifImagePlugin.GifImageFile),
-    "TIFF": (re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImagePlugin.TiffImageFile),
+    "TIFF": (re.compile(rb"II\*\0|MM\0\*"), _Tiff),
     "PPM": (re.compile(rb"P[1-6]\s"), PpmImagePlugin.PpmImageFile),
 }
 
@@ -102,10 +149,6 @@ UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
     8: lambda a: a[:, ::-1].swapaxes(0, 1),
 }
-
-ORIENTATION_TAG = 0x0112
-MAX_READS = 400_000  # 64 MiB of PNG in chunks of 512 bytes; an ordinary picture takes some hundred
-MAX_EXIF_BLOCKS = 64  # Pillow joins them one by one, which is quadratic; a camera writes one
 
 
 def open_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
@@ -179,7 +222,7 @@ def _from_bytes(data: bytes, name: str, limits: ImageLimits) -> NDArray[np.uint8
     if plugin is None:
         known = ", ".join(FORMATS)
         raise ImageError(f"{name} is not a picture of a known format ({known}); convert it to PNG or JPEG")
-    if plugin is JpegImagePlugin.JpegImageFile and data.count(b"Exif\0\0") > MAX_EXIF_BLOCKS:
+    if plugin is _Jpeg and data.count(b"Exif\0\0") > MAX_EXIF_BLOCKS:
         raise ImageError(
             f"{name} has more than {MAX_EXIF_BLOCKS} EXIF blocks; save it again without metadata"
         )
@@ -259,10 +302,36 @@ def _one_line(error: Exception) -> str:
     return text if text.isprintable() and text else type(error).__name__
 
 
+def _tags(tiff: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Tag, type, count, and value or offset of the first directory (TIFF 6.0, page 14).
+
+    Raises:
+        struct.error: the block is cut or is no TIFF.
+    """
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2], "<")
+    (start,) = struct.unpack_from(order + "I", tiff, 4)
+    (n_tags,) = struct.unpack_from(order + "H", tiff, start)
+    for at in range(start + 2, start + 2 + 12 * n_tags, 12):
+        tag, kind, count = struct.unpack_from(order + "HHI", tiff, at)
+        (value,) = struct.unpack_from(order + ("H" if kind == 3 and count == 1 else "I"), tiff, at + 8)
+        yield tag, kind, count, value
+    struct.unpack_from(order + "I", tiff, start + 2 + 12 * n_tags)  # where the next directory is
+
+
+def _check_tags(tiff: bytes) -> None:
+    claimed = 0
+    for tag, kind, count, offset in _tags(tiff):
+        size = TAG_BYTES.get(kind, 0) * count
+        claimed += size if size > 4 else 0
+        outside = size > 4 and offset + size > len(tiff)
+        if outside or claimed > len(tiff) or (count > MAX_TAG_VALUES and kind not in TAG_BLOBS):
+            raise OSError(f"tag {tag} claims {size:,} bytes at {offset:,} of {len(tiff):,}")
+
+
 class _FrugalFile(io.BytesIO):
     """A file in memory that may be read often enough for any sane picture, and no more.
 
-    Pillow keeps an object for each chunk, segment or tag, and a tag may claim bytes that others claimed too.
+    Pillow keeps an object for each chunk or segment, and a strip may claim bytes that others claimed too.
     """
 
     def __init__(self, data: bytes) -> None:
