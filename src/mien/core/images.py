@@ -135,7 +135,7 @@ FORMATS: dict[str, tuple[re.Pattern[bytes], type[ImageFile.ImageFile]]] = {
 # Decoders that Pillow runs in Python, some microseconds a pixel.
 SLOW_DECODERS = {
     "ppm_plain": "a plain-text PPM",
-    "ppm": "a PPM whose largest value is not 255 or 65535",
+    "ppm": "a PPM of an unusual depth",
     "bmp_rle": "a run-length BMP",
 }
 
@@ -293,7 +293,7 @@ def _damaged(name: str, error: Exception) -> ImageError:
     if isinstance(error, MemoryError):
         return ImageError(f"{name} does not fit into memory; shrink it")
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return ImageError(f"{name} has more pixels than Pillow allows; shrink it, or raise MAX_IMAGE_PIXELS")
+        return ImageError(f"{name} has more pixels than Pillow allows; shrink it")
     return ImageError(f"{name} is truncated or damaged ({_one_line(error)}); copy or download it again")
 
 
@@ -320,7 +320,11 @@ def _tags(tiff: bytes) -> Iterator[tuple[int, int, int, int]]:
 
 def _check_tags(tiff: bytes) -> None:
     claimed = 0
-    for tag, kind, count, offset in _tags(tiff):
+    try:
+        tags = list(_tags(tiff))
+    except struct.error as error:
+        raise OSError("tag directory cut short") from error
+    for tag, kind, count, offset in tags:
         size = TAG_BYTES.get(kind, 0) * count
         claimed += size if size > 4 else 0
         outside = size > 4 and offset + size > len(tiff)

@@ -1,0 +1,154 @@
+"""Two thousand damaged pictures, and the bombs that are known."""
+
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import psutil
+import pytest
+
+from mien.core.images import open_image
+from mien.errors import ImageError, MienError
+
+MIB = 2**20
+
+
+def test_damaged_pictures_give_pixels_or_one_line(
+    mutants: Callable[..., Iterator[tuple[str, bytes]]],
+) -> None:
+    process, read, after_warm_up, errors = psutil.Process(), 0, 0, []
+    for index, (name, data) in enumerate(mutants(2000)):
+        try:
+            pixels = open_image(data)
+        except MienError as error:
+            errors.append(str(error))
+        else:
+            read += 1
+            assert pixels.dtype == np.uint8, name
+            assert pixels.ndim == 3, name
+            assert pixels.shape[2] == 3, name
+        if index == 500:
+            after_warm_up = process.memory_info().rss
+    assert read > 300
+    assert len(errors) > 1000
+    assert [error for error in errors if "\n" in error or len(error) > 250] == []
+    assert process.memory_info().rss - after_warm_up < 64 * MIB
+
+
+def test_the_same_seed_damages_alike(mutants: Callable[..., Iterator[tuple[str, bytes]]]) -> None:
+    assert list(mutants(60, seed=3)) == list(mutants(60, seed=3))
+    assert list(mutants(60, seed=3)) != list(mutants(60, seed=4))
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def tiff(tags: list[tuple[int, int, int, int]], tail: bytes) -> bytes:
+    directory = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    return struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + directory + tail
+
+
+UNPACKS_TO_200_MIB = zlib.compress(bytes(200 * MIB), 9)
+SIZES = [(256, 3, 1, 40), (257, 3, 1, 30)]
+BOMBS: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
+    "text that unpacks": (
+        "png",
+        lambda png: png[:33] + chunk(b"zTXt", b"a\0\0" + UNPACKS_TO_200_MIB) + png[33:],
+        "too large",
+    ),
+    "profile that unpacks": (
+        "png",
+        lambda png: png[:33] + chunk(b"iCCP", b"a\0\0" + UNPACKS_TO_200_MIB) + png[33:],
+        "too large",
+    ),
+    "text behind the pixels": (
+        "png",
+        lambda png: png[:-12] + chunk(b"zTXt", b"a\0\0" + UNPACKS_TO_200_MIB) + png[-12:],
+        "too large",
+    ),
+    "much text": (
+        "png",
+        lambda png: png[:33] + chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(10**6))) * 500 + png[33:],
+        "Too much memory",
+    ),
+    "ten gigapixels": (
+        "png",
+        lambda png: png[:8] + chunk(b"IHDR", struct.pack(">II", 10**5, 10**5) + png[24:29]) + png[33:],
+        "has 100000 x 100000 pixels, more than the limit of 89,000,000",
+    ),
+    "flood of chunks": (
+        "png",
+        lambda png: png[:33] + chunk(b"teSt", b"") * 10**6 + png[33:],
+        "too much metadata",
+    ),
+    "flood of empty pixel chunks": (
+        "png",
+        lambda png: png[:33] + chunk(b"IDAT", b"") * 10**6 + png[33:],
+        "too much metadata",
+    ),
+    "flood of segments": (
+        "jpeg",
+        lambda jpeg: jpeg[:2] + b"\xff\xe5\0\2" * 10**6 + jpeg[2:],
+        "too much metadata",
+    ),
+    "flood of EXIF": (
+        "jpeg",
+        lambda jpeg: jpeg[:2] + (b"\xff\xe1\3\xf0Exif\0\0" + bytes(1000)) * 65 + jpeg[2:],
+        "more than 64 EXIF blocks",
+    ),
+    "flood of comments": (
+        "gif",
+        lambda gif: gif[:781] + b"!\xfe" + b"\1a" * 10**6 + b"\0",
+        "too much metadata",
+    ),
+    "tags that share bytes": (
+        "tiff",
+        lambda _: tiff([(tag, 7, MIB, 10) for tag in range(1000, 61000)], bytes(MIB)),
+        "tag 1001 claims 1,048,576 bytes",
+    ),
+    "tags beyond the end": (
+        "tiff",
+        lambda _: tiff([*SIZES, (270, 2, 99, 2**32 - 1)], bytes(99)),
+        "tag 270 claims",
+    ),
+    "a tag of many numbers": (
+        "tiff",
+        lambda _: tiff([*SIZES, (258, 3, 2 * MIB, 60)], bytes(5 * MIB)),
+        "tag 258 claims 4,194,304 bytes",
+    ),
+    "a directory beyond the end": ("tiff", lambda _: b"II*\0\xff\xff\xff\x7f" + bytes(99), "cut short"),
+    "a header of comments": ("ppm", lambda _: b"P6 #" + b"\n#" * 10**6, "too much metadata"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_refused_without_much_memory_or_many_warnings(
+    name: str, picture_files: dict[str, bytes]
+) -> None:
+    sound, make, reason = BOMBS[name]
+    data = make(picture_files[sound])
+    process = psutil.Process()
+    before = process.memory_info().rss
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        with pytest.raises(ImageError, match=reason):
+            open_image(data)
+    assert heard == []
+    assert process.memory_info().rss - before < 128 * MIB
+
+
+def test_lying_exif_costs_nothing_and_says_nothing(picture_files: dict[str, bytes]) -> None:
+    tags = [(tag, 7, 40_000, 10) for tag in range(1000, 4000)]
+    block = b"Exif\0\0" + tiff(tags, bytes(20_000))
+    segment = b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block
+    jpeg = picture_files["jpeg"]
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        pixels = open_image(
+            jpeg[:2] + segment + jpeg[20:]
+        )  # without its JFIF block, whose absence makes Pillow look
+    assert heard == []
+    np.testing.assert_array_equal(pixels, open_image(jpeg))
