@@ -1,0 +1,262 @@
+"""The figures of a report, as PNG files: confusion, learning curves, calibration, risk and coverage.
+
+Each is drawn on its own ``Figure``, so nothing here reads or changes the state of ``pyplot``. Hues are those
+of Okabe and Ito ("Color Universal Design", 2008), which colour-blind readers can tell apart.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mien.core.metrics import Interval, ReliabilityBin, RiskCoverage, accuracy_interval
+from mien.core.scores import COVERAGES, Scores
+from mien.errors import MienError, MissingExtraError
+
+INK, MUTED, GRID = "#222222", "#666666", "#dddddd"
+BLUE, ORANGE, GREEN, VERMILION, PURPLE = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7"
+HUES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE)
+SMALL, NORMAL = 9, 10  # points
+DPI = 150
+
+
+def _new_figure(width: float, height: float) -> Any:
+    """An empty figure of a size in inches.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
+    except ImportError as e:
+        raise MissingExtraError("drawing figures", "matplotlib", "train") from e
+    spacing = ConstrainedLayoutEngine(
+        w_pad=0.1, h_pad=0.08
+    )  # inches; tick labels of neighbours must not touch
+    return Figure(figsize=(width, height), layout=spacing, facecolor="white")
+
+
+def _dress(ax: Any, title: str, x: str, y: str) -> None:
+    ax.set_title(title, fontsize=NORMAL, color=INK, loc="left")
+    ax.set_xlabel(x, fontsize=NORMAL, color=INK)
+    ax.set_ylabel(y, fontsize=NORMAL, color=INK)
+    ax.tick_params(labelsize=SMALL, colors=INK, length=3, color=MUTED)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(MUTED)
+    ax.grid(True, color=GRID, linewidth=0.6)
+    ax.set_axisbelow(True)
+
+
+def _legend(ax: Any, **place: Any) -> None:
+    ax.legend(fontsize=SMALL, frameon=False, labelcolor=INK, **place)
+
+
+def _save(figure: Any, path: str | os.PathLike[str]) -> Path:
+    """Write the PNG under a temporary name, then rename it: a reader never sees half a file."""
+    target = Path(path)
+    try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".png")
+        os.close(handle)
+        try:
+            figure.savefig(name, format="png", dpi=DPI)
+            os.chmod(name, 0o644)  # mkstemp allows its owner alone
+            os.replace(name, target)
+        except BaseException:
+            os.unlink(name)
+            raise
+    except OSError as e:
+        raise MienError(f"cannot write figure {target}: {e.strerror or e}; check the folder") from e
+    return target
+
+
+def _percent(value: float, interval: Interval | None = None) -> str:
+    text = f"{100 * value:.1f} %"
+    return text if interval is None else f"{text} ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})"
+
+
+def _cells(ax: Any, shade: Any, texts: Sequence[Sequence[str]], names: Sequence[str]) -> None:
+    """One matrix: cells shaded 0-1, each with its text, rows and columns named."""
+    ax.imshow(shade, cmap="Blues", vmin=0, vmax=1, aspect="equal")
+    for i, row in enumerate(texts):
+        for j, text in enumerate(row):
+            tint = "white" if shade[i][j] > 0.55 else INK
+            ax.text(j, i, text, ha="center", va="center", fontsize=SMALL, color=tint)
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    ax.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(len(names)), names)
+
+
+def confusion_figure(scores: Scores, path: str | os.PathLike[str]) -> Path:
+    """The confusion matrix in counts and, beside it, in percent of each true class.
+
+    Counts are shaded by their square root, or one common class would leave the others white.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        MienError: the file cannot be written.
+    """
+    counts = np.array(scores.confusion)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = 2.2 + 0.55 * len(counts)
+    figure = _new_figure(2 * side, side + 0.5)
+    left, right = figure.subplots(1, 2)
+    _dress(left, "pictures", "read as", "true class")
+    _dress(right, "percent of the true class", "read as", "")
+    _cells(
+        left,
+        np.sqrt(counts / counts.max()),
+        [[f"{v:,}" if v else "·" for v in r] for r in counts],
+        scores.label_names,
+    )
+    _cells(right, share, [[f"{100 * v:.0f}" if v else "·" for v in r] for r in share], scores.label_names)
+    never = f" · never read: {', '.join(scores.never_predicted)}" if scores.never_predicted else ""
+    figure.suptitle(
+        f"{scores.n:,} pictures · accuracy {_percent(scores.accuracy, scores.accuracy_interval)}"
+        f" · balanced {_percent(scores.balanced_accuracy, scores.balanced_accuracy_interval)}"
+        f" · macro F1 {_percent(scores.macro_f1, scores.macro_f1_interval)}{never}",
+        fontsize=NORMAL,
+        color=INK,
+        wrap=True,
+    )
+    return _save(figure, path)
+
+
+TRAINING, VALIDATION = ("training", BLUE, "--"), ("validation", VERMILION, "-")
+PANELS = (
+    ("loss", "mean loss", 1, {"train_loss": TRAINING, "val_loss": VALIDATION}),
+    ("accuracy", "percent right", 100, {"train_accuracy": TRAINING, "val_accuracy": VALIDATION}),
+    ("learning rate", "learning rate", 1, {"lr": ("", INK, "-")}),
+)
+"""Of the learning curves: title, name and scale of the height, and for each key its label, hue and dashes."""
+
+
+def curves_figure(history: Sequence[Mapping[str, float]], path: str | os.PathLike[str]) -> Path:
+    """Loss, accuracy and learning rate over the epochs of a run.
+
+    Args:
+        history: One entry an epoch with ``epoch`` and any of ``train_loss``, ``val_loss``, ``lr`` and, as
+            fractions, ``train_accuracy`` and ``val_accuracy``; a key that is nowhere leaves its line out, and
+            a panel without lines is not drawn.
+        path: The PNG to write.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        MienError: ``history`` lacks epochs or anything to draw, or the file cannot be written.
+    """
+    drawn = {key for row in history for key, value in row.items() if value is not None}
+    panels = [panel for panel in PANELS if drawn & panel[3].keys()]
+    if not panels or any("epoch" not in row for row in history):
+        raise MienError("history must hold epochs with a loss, an accuracy or lr; train for an epoch first")
+    figure = _new_figure(max(4.0 * len(panels), 5.6), 3.8)
+    marker = "o" if len(history) <= 40 else ""
+    for ax, (title, height, scale, lines) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
+    ):
+        _dress(ax, title, "epoch", height)
+        for key in [key for key in lines if key in drawn]:
+            label, hue, dash = lines[key]
+            rows = [row for row in history if row.get(key) is not None]
+            x, y = [row["epoch"] for row in rows], [scale * row[key] for row in rows]
+            ax.plot(x, y, dash, color=hue, marker=marker, markersize=3.5, linewidth=1.6, label=label)
+            if key == "val_accuracy":
+                best = max(range(len(y)), key=y.__getitem__)
+                ax.axhline(y[best], color=MUTED, linewidth=0.8, linestyle=":")
+                ax.set_title(
+                    f"{title}: best {y[best]:.2f} % at epoch {x[best]:g}", fontsize=NORMAL, loc="left"
+                )
+        if "lr" not in lines:
+            _legend(ax)
+    return _save(figure, path)
+
+
+def _reliability(top: Any, below: Any, bins: Sequence[ReliabilityBin], hue: str) -> None:
+    """Accuracy against confidence with Wilson bars, and under it how many rows each bin holds."""
+    middle, width = [(b.low + b.high) / 2 for b in bins], [0.94 * (b.high - b.low) for b in bins]
+    accuracy = np.array([b.accuracy for b in bins])
+    ends = np.array([accuracy_interval(round(b.accuracy * b.count), b.count) for b in bins])
+    confidence = [b.confidence for b in bins]
+    top.bar(middle, accuracy, width=width, color=hue, alpha=0.35, label="accuracy in the bin")
+    top.errorbar(
+        confidence,
+        accuracy,
+        yerr=np.abs(ends.T - accuracy),
+        fmt="o",
+        markersize=4,
+        color=hue,
+        elinewidth=1.2,
+        capsize=2,
+        label="at mean confidence, 95 %",
+    )
+    top.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle="--", label="calibrated")
+    below.bar(middle, [b.count for b in bins], width=width, color=hue)
+
+
+def calibration_figure(
+    before: Scores, after: Scores, temperature: float, path: str | os.PathLike[str]
+) -> Path:
+    """Reliability before and after temperature scaling, with the histogram of confidences under each.
+
+    Args:
+        before: Scores of the probabilities at temperature 1.
+        after: Scores of the same rows at ``temperature``.
+        temperature: The fitted temperature.
+        path: The PNG to write.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        MienError: the file cannot be written.
+    """
+    figure = _new_figure(9, 5.6)
+    axes = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=[3, 1])
+    pairs = (("before", 1.0, before, VERMILION), ("after", temperature, after, BLUE))
+    for column, (name, t, scores, hue) in enumerate(pairs):
+        top, below = axes[:, column]
+        title = f"{name} (T = {t:.3g}): ECE {_percent(scores.ece)} · NLL {scores.nll:.3f}"
+        _dress(top, title, "", "" if column else "accuracy")
+        _dress(below, "", "confidence", "" if column else "pictures")
+        _reliability(top, below, scores.reliability, hue)
+        top.set(xlim=(0, 1), ylim=(0, 1))
+        _legend(top, loc="upper left")
+    return _save(figure, path)
+
+
+def risk_coverage_figure(curves: Mapping[str, RiskCoverage], path: str | os.PathLike[str]) -> Path:
+    """Accuracy of the answers kept when the least confident are withheld, a line for each model.
+
+    Args:
+        curves: Name in the legend to curve, at most five.
+        path: The PNG to write.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        MienError: no curve or more than five, or the file cannot be written.
+    """
+    if not 1 <= len(curves) <= len(HUES):
+        raise MienError(f"risk-coverage figure needs 1 to {len(HUES)} curves, got {len(curves)}")
+    figure = _new_figure(6.4, 4.4)
+    ax = figure.subplots()
+    _dress(
+        ax,
+        "accuracy when the least sure answers are withheld",
+        "pictures answered (percent)",
+        "percent right",
+    )
+    for (name, curve), hue in zip(curves.items(), HUES, strict=False):
+        # The first few answers swing between 0 and 100 %: start where 1 % of the rows are kept.
+        steady = curve.coverage >= min(0.01, curve.coverage[-1])
+        x, y = 100 * curve.coverage[steady], 100 * curve.accuracy[steady]
+        ax.plot(x, y, color=hue, linewidth=1.8, label=name)
+        for coverage in (*COVERAGES, 1.0):
+            height = 100 * curve.accuracy_at(coverage)
+            ax.plot(100 * coverage, height, "o", markersize=5, color=hue)
+            if len(curves) == 1:
+                ax.text(100 * coverage + 1, height, f"{height:.1f}", va="bottom", fontsize=SMALL, color=INK)
+    ax.set_xlim(0, 109)
+    if len(curves) > 1:
+        _legend(ax)
+    return _save(figure, path)
