@@ -1,3 +1,69 @@
-"""mien reads emotions from faces, and proves how well it does."""
+"""mien reads emotions from faces, and proves how well it does.
+
+>>> import mien
+>>> for reading in mien.read("photo.jpg"):
+...     print(reading.emotion, reading.confidence, reading.box)
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mien.core.analyzer import Analyzer, read
+    from mien.core.cards import ModelCard
+    from mien.core.classifier import Classifier
+    from mien.core.classifier import Classifier as load
+    from mien.core.draw import annotate
+    from mien.core.images import ImageLimits, open_image
+    from mien.core.results import Box, Face, Landmarks, Reading
+    from mien.core.store import list_models
+    from mien.errors import MienError
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Analyzer": "mien.core.analyzer",
+    "Box": "mien.core.results",
+    "Classifier": "mien.core.classifier",
+    "Face": "mien.core.results",
+    "ImageLimits": "mien.core.images",
+    "Landmarks": "mien.core.results",
+    "MienError": "mien.errors",
+    "ModelCard": "mien.core.cards",
+    "Reading": "mien.core.results",
+    "annotate": "mien.core.draw",
+    "list_models": "mien.core.store",
+    "load": "mien.core.classifier",
+    "open_image": "mien.core.images",
+    "read": "mien.core.analyzer",
+}
+
+__all__ = [
+    "Analyzer",
+    "Box",
+    "Classifier",
+    "Face",
+    "ImageLimits",
+    "Landmarks",
+    "MienError",
+    "ModelCard",
+    "Reading",
+    "annotate",
+    "list_models",
+    "load",
+    "open_image",
+    "read",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that ``import mien`` costs next to nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mien' has no attribute '{name}'")
+    from importlib import import_module
+
+    attribute = "Classifier" if name == "load" else name
+    return getattr(import_module(_HOMES[name]), attribute)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

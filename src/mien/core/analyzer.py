@@ -1,0 +1,102 @@
+"""Pictures in, readings out: detector, crop and classifier joined."""
+
+import os
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.core.classifier import Classifier
+from mien.core.detection import DETECTORS, Detector
+from mien.core.images import DEFAULT_LIMITS, ImageLimits, ImageSource, open_image
+from mien.core.preprocess import face_crop
+from mien.core.results import Face, Reading
+from mien.core.store import DEFAULT_MODEL
+from mien.names import look_up
+
+Picture = NDArray[np.uint8]
+
+
+class Analyzer:
+    """Reads the emotions on every face of a picture; make one and use it for many pictures.
+
+    Args:
+        model: A model's name, the path of its ``.onnx`` file, or a loaded `Classifier`.
+        detector: A detector's name or any object that has the two methods of `Detector`.
+        min_score: Faces with a lower detection score (0-1) are left out.
+        limits: How large a picture may be.
+
+    Raises:
+        ModelError: the model or the detector cannot be found or verified.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Classifier = DEFAULT_MODEL,
+        detector: str | Detector = "mtcnn",
+        *,
+        min_score: float = 0.0,
+        limits: ImageLimits = DEFAULT_LIMITS,
+    ) -> None:
+        self.classifier = model if isinstance(model, Classifier) else Classifier(model)
+        self.detector = look_up(DETECTORS, detector, "detector")() if isinstance(detector, str) else detector
+        self.min_score = min_score
+        self.limits = limits
+
+    def read(self, image: ImageSource) -> tuple[Reading, ...]:
+        """Readings of one picture: a path, bytes, PIL image or RGB array (H, W, 3).
+
+        Returns:
+            One `Reading` a face, surest detection first; empty where no face is found.
+
+        Raises:
+            ImageError: the picture cannot be read.
+        """
+        return next(self.read_many([image]))
+
+    def read_many(self, images: Iterable[ImageSource], batch: int = 8) -> Iterator[tuple[Reading, ...]]:
+        """Readings of each picture in turn; the faces of ``batch`` pictures go through the network together.
+
+        Raises:
+            ImageError: a picture cannot be read; those of its batch are lost, so open pictures yourself
+                where one bad file must not stop the rest.
+        """
+        waiting: list[Picture] = []
+        for image in images:
+            waiting.append(open_image(image, self.limits))
+            if len(waiting) == batch:
+                yield from self._read_opened(waiting)
+                waiting = []
+        if waiting:
+            yield from self._read_opened(waiting)
+
+    def _read_opened(self, pictures: list[Picture]) -> list[tuple[Reading, ...]]:
+        found = [self._faces(picture) for picture in pictures]
+        card = self.classifier.card
+        crops = [
+            face_crop(picture, face, card.input_size, card.crop_scale)
+            for picture, faces in zip(pictures, found, strict=True)
+            for face in faces
+        ]
+        if not crops:
+            return [()] * len(pictures)
+        probs = iter(self.classifier.probs(np.stack(crops)).tolist())
+        return [
+            tuple(Reading(face, self.classifier.labels, tuple(next(probs))) for face in faces)
+            for faces in found
+        ]
+
+    def _faces(self, picture: Picture) -> list[Face]:
+        return [face for face in self.detector.find(picture) if face.score >= self.min_score]
+
+
+@lru_cache(maxsize=4)
+def shared_analyzer(model: str) -> Analyzer:
+    """The analyzer that `read` keeps for a model, so that later calls load nothing."""
+    return Analyzer(model)
+
+
+def read(image: ImageSource, model: str = DEFAULT_MODEL) -> tuple[Reading, ...]:
+    """The emotions on every face of a picture; see `Analyzer.read`."""
+    return shared_analyzer(model).read(image)

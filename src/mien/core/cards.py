@@ -1,0 +1,132 @@
+"""The model card: what a network takes and gives, where it comes from, and how well it was measured to do."""
+
+import json
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from mien.core.files import whole_file
+from mien.errors import ModelError
+from mien.names import nearest
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Everything that belongs to a weight file and is not in it; lies beside it as JSON.
+
+    Attributes:
+        name: What `mien.load` calls the model.
+        summary: One line for people.
+        labels: Emotions in the order of the network's outputs.
+        input_size: Side of the gray input in pixels.
+        mean: Subtracted from gray values in 0-1.
+        std: Then divided by.
+        crop_scale: Part of the face that the crop shows, against the framing of FER2013; see
+            `mien.core.preprocess.face_crop`.
+        views: Views of a face that are averaged unless the caller chooses; see `mien.core.views`.
+        temperatures: For each number of views (as a string) what logits are divided by before the softmax.
+        sha256: Of the ``.onnx`` file.
+        licence: Terms of the weights.
+        data: What the network learned from, with its terms.
+        intended_use: What it is for.
+        unfit_use: What it must not be used for.
+        limits: Known weaknesses.
+        scores: Measured figures by name of the test set; the dict form of `mien.core.scores.Scores`.
+        training: Recipe, data hash, machine, time.
+        format: Version of this file format.
+    """
+
+    name: str
+    summary: str
+    labels: tuple[str, ...]
+    input_size: int
+    mean: float
+    std: float
+    sha256: str
+    licence: str
+    data: str
+    intended_use: str
+    unfit_use: str
+    limits: str
+    crop_scale: float = 1.0
+    views: int = 1
+    temperatures: dict[str, float] = field(default_factory=lambda: {"1": 1.0})
+    scores: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def temperature(self, views: int) -> float:
+        """The temperature that was fitted for a number of views.
+
+        Raises:
+            ModelError: none was fitted for it.
+        """
+        try:
+            return self.temperatures[str(views)]
+        except KeyError:
+            known = ", ".join(self.temperatures)
+            raise ModelError(
+                f"model '{self.name}' is calibrated for {known} views of a face, not for {views}"
+            ) from None
+
+    def write(self, path: Path) -> None:
+        """Write the card as JSON, whole or not at all."""
+        with whole_file(path) as temporary:
+            temporary.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+
+def read_card(path: Path) -> ModelCard:
+    """Read and check a card.
+
+    Raises:
+        ModelError: the file is missing, not JSON, or lacks or misspells a field; all mistakes are listed.
+    """
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise ModelError(f"{path} is not a readable model card: {e}") from e
+    mistakes = _mistakes(table)
+    if mistakes:
+        raise ModelError(f"{path} is not a model card of mien: {'; '.join(mistakes)}")
+    return ModelCard(**{**table, "labels": tuple(table["labels"])})
+
+
+def _mistakes(table: object) -> list[str]:
+    if not isinstance(table, dict):
+        return ["it must be a JSON object"]
+    known = {f.name: f for f in fields(ModelCard)}
+    mistakes = [f"unknown field '{name}'{nearest(name, known)}" for name in table if name not in known]
+    for name, spec in known.items():
+        required = spec.default is MISSING and spec.default_factory is MISSING
+        if name in table:
+            kinds = KINDS[str(spec.type)]
+            value = table[name]
+            if not isinstance(value, kinds) or isinstance(value, bool):
+                mistakes.append(f"{name} must be {spec.type}, got {json.dumps(value)[:40]}")
+        elif required:
+            mistakes.append(f"{name} is missing")
+    if mistakes:
+        return mistakes
+    labels = table["labels"]
+    if not labels or len(set(map(str, labels))) != len(labels) or not all(isinstance(x, str) for x in labels):
+        mistakes.append("labels must be different names")
+    if not 8 <= table["input_size"] <= 1024:
+        mistakes.append(f"input_size must lie in 8..1024, got {table['input_size']}")
+    if table["std"] <= 0:
+        mistakes.append(f"std must be positive, got {table['std']}")
+    if table.get("format", FORMAT) > FORMAT:
+        mistakes.append(f"it has format {table['format']}, this mien reads up to {FORMAT}; upgrade mien")
+    return mistakes
+
+
+KINDS: dict[str, tuple[type, ...]] = {
+    str(str): (str,),
+    str(int): (int,),
+    str(float): (int, float),
+    str(tuple[str, ...]): (list,),
+    str(dict[str, float]): (dict,),
+    str(dict[str, Any]): (dict,),
+}
+"""JSON types that a field may have, by its declared type."""

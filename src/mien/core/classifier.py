@@ -1,0 +1,82 @@
+"""From face crops to calibrated emotion probabilities."""
+
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mien.core.calibration import softmax
+from mien.core.cards import ModelCard
+from mien.core.images import ImageSource, open_image
+from mien.core.preprocess import to_input
+from mien.core.session import open_session, run
+from mien.core.store import DEFAULT_MODEL, find_model
+from mien.core.views import average_logits
+from mien.errors import ModelError
+
+
+class Classifier:
+    """A network with its card, ready to name emotions.
+
+    Args:
+        name_or_path: A model's name (see ``mien models``) or the path of its ``.onnx`` file.
+        views: Views of each face to average (1, 2 or 10); ``None`` takes the card's.
+        threads: CPU threads; 0 lets ONNX Runtime choose.
+
+    Raises:
+        ModelError: the model cannot be found, verified or run.
+    """
+
+    def __init__(
+        self,
+        name_or_path: str | os.PathLike[str] = DEFAULT_MODEL,
+        *,
+        views: int | None = None,
+        threads: int = 1,
+    ) -> None:
+        weights, self.card = find_model(name_or_path)
+        self.views = self.card.views if views is None else views
+        self.temperature = self.card.temperature(self.views)
+        self._session = open_session(weights, threads)
+        _check_network(self._session.get_inputs(), self._session.get_outputs(), self.card)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Emotions in the order of the probabilities."""
+        return self.card.labels
+
+    def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Uncalibrated scores (N, C), averaged over the views, of gray crops (N, S, S)."""
+        size = self.card.input_size
+        if crops.ndim != 3 or crops.shape[1:] != (size, size) or crops.dtype != np.uint8:
+            raise ModelError(f"crops must be uint8 (N, {size}, {size}), got {crops.dtype} {crops.shape}")
+        if not len(crops):
+            return np.zeros((0, len(self.labels)), np.float32)
+        faces = to_input(crops, self.card.mean, self.card.std)
+        return average_logits(lambda x: run(self._session, x), faces, self.views)
+
+    def probs(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Calibrated probabilities (N, C) of gray crops (N, S, S)."""
+        return softmax(self.logits(crops), self.temperature)
+
+    def classify(self, face: ImageSource) -> dict[str, float]:
+        """Probabilities by emotion for one picture that is a face already, such as a row of FER2013.
+
+        Raises:
+            ImageError: the picture cannot be read.
+        """
+        size = self.card.input_size
+        gray = Image.fromarray(open_image(face)).convert("L")
+        crop = np.asarray(gray.resize((size, size), Image.Resampling.BILINEAR))
+        return dict(zip(self.labels, self.probs(crop[None])[0].tolist(), strict=True))
+
+
+def _check_network(inputs: list, outputs: list, card: ModelCard) -> None:  # type: ignore[type-arg]
+    """The network must take and give what the card says."""
+    wanted = [1, card.input_size, card.input_size], len(card.labels)
+    got = inputs[0].shape[1:], outputs[0].shape[-1]
+    if len(inputs) != 1 or got != wanted:
+        raise ModelError(
+            f"network of '{card.name}' maps {got[0]} to {got[1]}, its card says {wanted[0]} to {wanted[1]}"
+        )

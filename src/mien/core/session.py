@@ -1,0 +1,45 @@
+"""ONNX Runtime: open a network with chosen threads, and run it in batches."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from mien.errors import ModelError
+
+
+def open_session(model: Path | bytes, threads: int = 1) -> ort.InferenceSession:
+    """A session on the CPU.
+
+    Args:
+        model: An ``.onnx`` file or its bytes.
+        threads: CPU threads for one run; 0 lets ONNX Runtime choose.
+
+    Raises:
+        ModelError: the file is missing or not a network that ONNX Runtime can run.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        source = model if isinstance(model, bytes) else str(model)
+        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as e:  # its errors share no public base class
+        name = "bytes" if isinstance(model, bytes) else model
+        raise ModelError(
+            f"{name} is not a network that ONNX Runtime can run: {str(e).splitlines()[0]}"
+        ) from e
+
+
+def run(
+    session: ort.InferenceSession, inputs: NDArray[np.float32], batch_size: int = 64
+) -> NDArray[np.float32]:
+    """The first output of a one-input network for all rows of ``inputs``, in batches of bounded memory."""
+    name = session.get_inputs()[0].name
+    parts = [
+        session.run(None, {name: inputs[start : start + batch_size]})[0]
+        for start in range(0, max(len(inputs), 1), batch_size)
+    ]
+    return np.concatenate(parts)

@@ -1,0 +1,58 @@
+"""Find a model by name or path, and check that its weights are the ones its card speaks of."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from mien.core.cards import ModelCard, read_card
+from mien.errors import ModelError
+from mien.names import look_up
+
+DEFAULT_MODEL = "fer2013-s2d12"
+SHIPPED = Path(__file__).parent / "weights"
+
+
+def user_models() -> Path:
+    """Where `mien release` puts models: ``$MIEN_HOME/models``, or ``~/.local/share/mien/models``."""
+    home = os.environ.get("MIEN_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "share" / "mien") / "models"
+
+
+def list_models() -> dict[str, Path]:
+    """Card files by model name; a user's model hides a shipped one of the same name."""
+    found: dict[str, Path] = {}
+    for folder in (SHIPPED, user_models()):
+        for card in sorted(folder.glob("*.json")):
+            if card.with_suffix(".onnx").is_file():
+                found[card.stem] = card
+    return found
+
+
+def find_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> tuple[Path, ModelCard]:
+    """The ``.onnx`` file of a model and its card.
+
+    Args:
+        name_or_path: A name from `list_models`, or the path of an ``.onnx`` or ``.json`` file.
+
+    Raises:
+        ModelError: there is no such model, a file of it is missing, or the weights do not match the card.
+    """
+    path = Path(name_or_path)
+    if path.suffix in (".onnx", ".json"):
+        card_path = path.with_suffix(".json")
+    else:
+        card_path = look_up(list_models(), str(name_or_path), "model", ModelError)
+    weights = card_path.with_suffix(".onnx")
+    for file in (card_path, weights):
+        if not file.is_file():
+            raise ModelError(f"{file} is missing; a model is an .onnx file with its .json card beside it")
+    card = read_card(card_path)
+    if sha256(weights) != card.sha256:
+        raise ModelError(f"{weights} is not the file that its card describes (sha256 differs); get both anew")
+    return weights, card
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
