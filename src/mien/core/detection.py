@@ -1,0 +1,271 @@
+"""Find faces and five landmarks in a picture.
+
+The networks are MTCNN's three: PNet scans a pyramid of the picture for 12 x 12 windows that may hold a face,
+RNet looks at those again at 24 x 24, ONet at 48 x 48 and places the landmarks. Each also corrects the box.
+
+Source: Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks",
+IEEE Signal Processing Letters 2016. The weights' origin and licence are in ``weights/mtcnn.json``.
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Protocol
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from mien.core.geometry import Boxes, box_areas, suppress
+from mien.core.results import Box, Face, Landmarks
+from mien.errors import ImageError, MienError, ModelError
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+WINDOW, STRIDE = 12, 2  # of PNet, in pixels of a pyramid level
+FILL = (127, 127, 127)  # outside the picture: what the networks' normalisation turns to zero
+
+
+class Detector(Protocol):
+    """Anything that finds faces; pictures are uint8 RGB (H, W, 3), upright, of any size."""
+
+    def find(self, image: Pixels) -> tuple[Face, ...]:
+        """The faces of one picture, largest box first; empty where there is none."""
+        ...
+
+    def find_many(self, images: Sequence[Pixels]) -> list[tuple[Face, ...]]:
+        """The faces of each picture, in the order of the pictures."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MtcnnSettings:
+    """How thoroughly to look.
+
+    Args:
+        min_face: Side of the smallest face looked for, in pixels, after ``max_side`` has been applied. Time
+            goes with the inverse square.
+        max_side: A larger picture is first shrunk until its longest side has this many pixels, so that time
+            is bounded; ``None`` never shrinks.
+        thresholds: Least score, 0-1, to pass PNet, RNet and ONet.
+        factor: Size of a pyramid level relative to the one before, between 0 and 1.
+        orientations: 1 looks at the picture as it is; 4 also turns it by 90, 180 and 270 degrees and keeps
+            the turn whose scores sum highest, for four times the time.
+        max_candidates: At most this many windows go from PNet to RNet, best first.
+        threads: Threads of ONNX Runtime.
+    """
+
+    min_face: float = 40
+    max_side: int | None = 1280
+    thresholds: tuple[float, float, float] = (0.6, 0.7, 0.8)
+    factor: float = 0.709
+    orientations: int = 1
+    max_candidates: int = 1000
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.min_face < WINDOW:
+            raise MienError(f"min_face must be at least {WINDOW} pixels, got {self.min_face}")
+        if self.orientations not in (1, 4):
+            raise MienError(f"orientations must be 1 or 4, got {self.orientations}")
+        if not 0 < self.factor < 1:
+            raise MienError(f"factor must lie between 0 and 1, got {self.factor}")
+
+
+class Mtcnn:
+    """The default detector. Loads nothing before the first picture; safe to share between threads."""
+
+    def __init__(self, settings: MtcnnSettings | None = None) -> None:
+        self.settings = settings or MtcnnSettings()
+
+    def find(self, image: Pixels) -> tuple[Face, ...]:
+        """The faces of one picture, largest box first, with landmarks.
+
+        Args:
+            image: uint8 RGB (H, W, 3).
+
+        Raises:
+            ImageError: the array is not such a picture.
+            ModelError: a weight file is damaged.
+        """
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+            raise ImageError(
+                f"a picture must be RGB uint8 of shape (H, W, 3), got {image.dtype} {image.shape}"
+            )
+        work = _shrink(Image.fromarray(np.ascontiguousarray(image)), self.settings.max_side)
+        turns = range(self.settings.orientations)
+        found = [self._cascade(work.rotate(90 * turn, expand=True) if turn else work) for turn in turns]
+        turn = max(turns, key=lambda i: float(found[i][1].sum()))  # the first of equals: upright wins
+        boxes, scores, points = found[turn]
+        height, width = image.shape[:2]
+        scale_xy = np.array([width / work.width, height / work.height], np.float32)
+        corners = turn_back(boxes.reshape(-1, 2, 2), turn, work.size)
+        boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1) * np.tile(scale_xy, 2)
+        return _faces(boxes, scores, turn_back(points, turn, work.size) * scale_xy, (width, height))
+
+    def find_many(self, images: Sequence[Pixels]) -> list[tuple[Face, ...]]:
+        """The faces of each picture, in the order of the pictures."""
+        return [self.find(image) for image in images]
+
+    def landmarks_on_crop(self, crops: Pixels) -> tuple[Floats, Floats]:
+        """Five landmarks of faces that are already cropped, FER2013's for example; nothing is searched for.
+
+        Args:
+            crops: uint8 (N, 48, 48) gray or (N, 48, 48, 3) RGB, one face filling each.
+
+        Returns:
+            Points float32 (N, 5, 2) in pixels of the crop, in the order of ``Landmarks``, and the confidence
+            that the crop shows a face, float32 (N,), 0-1.
+        """
+        if crops.dtype != np.uint8 or crops.shape[1:] not in ((48, 48), (48, 48, 3)):
+            raise ImageError(
+                f"crops must be uint8 (N, 48, 48) or (N, 48, 48, 3), got {crops.dtype} {crops.shape}"
+            )
+        colour = crops if crops.ndim == 4 else np.repeat(crops[..., None], 3, axis=3)
+        _, scores, points = self._run("onet", colour)
+        return points * 48, scores
+
+    def _cascade(self, picture: Image.Image) -> tuple[Boxes, Floats, Floats]:
+        """Boxes (N, 4), scores (N,) and points (N, 5, 2) in pixels of ``picture``."""
+        settings = self.settings
+        boxes, scores = self._proposals(picture)
+        if len(boxes):
+            boxes, (scores, _) = self._refine("rnet", picture, boxes, settings.thresholds[1])
+            keep = suppress(boxes, scores, 0.7)
+            boxes, scores = boxes[keep], scores[keep]
+        if not len(boxes):
+            return np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32)
+        boxes, (scores, points) = self._refine("onet", picture, boxes, settings.thresholds[2])
+        keep = suppress(boxes, scores, 0.7, over="min")
+        return boxes[keep], scores[keep], points[keep]
+
+    def _proposals(self, picture: Image.Image) -> tuple[Boxes, Floats]:
+        settings = self.settings
+        found = []
+        for level in pyramid(picture, settings.min_face, settings.factor):
+            offsets, scores = self._run("pnet", np.asarray(level)[None])
+            scale = np.array([level.width / picture.width, level.height / picture.height], np.float32)
+            boxes, best = proposals(offsets[0], scores[0], settings.thresholds[0], settings.max_candidates)
+            keep = suppress(boxes, best, 0.5)
+            found.append((boxes[keep] / np.tile(scale, 2), best[keep]))
+        if not found:
+            return np.empty((0, 4), np.float32), np.empty(0, np.float32)
+        boxes, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        keep = suppress(boxes, scores, 0.7)[: settings.max_candidates]
+        return boxes[keep], scores[keep]
+
+    def _refine(
+        self, net: str, picture: Image.Image, boxes: Boxes, threshold: float
+    ) -> tuple[Boxes, tuple[Floats, Floats]]:
+        """Look at ``boxes`` again: the corrected ones that pass, their scores and, from ONet, points."""
+        boxes = square(boxes)
+        offsets, scores, *rest = self._run(net, windows(picture, boxes, 24 if net == "rnet" else 48))
+        side = boxes[:, 2:] - boxes[:, :2]
+        points = (
+            boxes[:, None, :2] + rest[0] * side[:, None] if rest else np.empty((len(boxes), 0, 2), np.float32)
+        )
+        better = boxes + offsets * np.tile(side, 2)
+        keep = (scores > threshold) & (box_areas(better) >= 1)
+        return better[keep], (scores[keep], points[keep])
+
+    def _run(self, net: str, images: Pixels) -> list[Floats]:
+        outputs: list[Floats] = _session(net, self.settings.threads).run(None, {"images": images})
+        return outputs
+
+
+DETECTORS: dict[str, Callable[[], Detector]] = {"mtcnn": Mtcnn}
+
+
+def pyramid(picture: Image.Image, min_face: float, factor: float) -> Iterator[Image.Image]:
+    """The picture at ever smaller sizes: a face of ``min_face`` pixels fills PNet's window on the first.
+
+    Each level is made from the one before, which is several times faster than from the picture and loses no face.
+    """
+    scale, level = WINDOW / min_face, picture
+    while True:
+        size_wh = round(picture.width * scale), round(picture.height * scale)
+        if min(size_wh) < WINDOW:
+            return
+        level = level.resize(size_wh, Image.Resampling.BILINEAR)
+        yield level
+        scale *= factor
+
+
+def proposals(offsets: Floats, scores: Floats, threshold: float, most: int) -> tuple[Boxes, Floats]:
+    """PNet's answer (h, w, 4), (h, w) as boxes (N, 4) in pixels of the level and scores (N,), best first."""
+    ys, xs = np.nonzero(scores > threshold)
+    best = np.argsort(-scores[ys, xs], kind="stable")[:most]
+    ys, xs = ys[best], xs[best]
+    corner = np.stack([xs, ys], axis=1).astype(np.float32) * STRIDE
+    boxes = np.concatenate([corner, corner + WINDOW], axis=1) + offsets[ys, xs] * WINDOW
+    return boxes, scores[ys, xs]
+
+
+def square(boxes: Boxes) -> Boxes:
+    """Boxes grown about their centres until width and height are the larger of the two."""
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) / 2
+    return np.concatenate([centre - half, centre + half], axis=1)
+
+
+def windows(picture: Image.Image, boxes: Boxes, side: int) -> Pixels:
+    """What lies under the boxes, resized to uint8 (N, side, side, 3); gray outside the picture."""
+    reach = np.array([-boxes[:, :2].min(), (boxes[:, 2:] - picture.size).max(), 0])
+    border = int(np.ceil(reach.max()))
+    canvas = ImageOps.expand(picture, border, FILL) if border else picture
+    out = np.empty((len(boxes), side, side, 3), np.uint8)
+    for row, box in zip(out, (boxes + border).tolist(), strict=True):
+        row[:] = np.asarray(canvas.resize((side, side), Image.Resampling.BILINEAR, tuple(box), 2.0))
+    return out
+
+
+def turn_back(points: Floats, turn: int, size_wh: tuple[int, int]) -> Floats:
+    """Points (..., 2) of a picture turned ``turn`` quarters counter-clockwise, as points of the picture."""
+    x, y = points[..., 0], points[..., 1]
+    width, height = size_wh
+    back = {0: (x, y), 1: (width - y, x), 2: (width - x, height - y), 3: (y, height - x)}[turn]
+    return np.stack(back, axis=-1)
+
+
+def _shrink(picture: Image.Image, max_side: int | None) -> Image.Image:
+    longest = max(picture.size)
+    if max_side is None or longest <= max_side:
+        return picture
+    width, height = (max(1, round(v * max_side / longest)) for v in picture.size)
+    return picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+
+
+def _faces(boxes: Boxes, scores: Floats, points: Floats, size_wh: tuple[int, int]) -> tuple[Face, ...]:
+    """Plain values, the boxes cut to the picture, largest first; equal ones in reading order."""
+    boxes = np.clip(boxes, 0, np.tile(np.array(size_wh, np.float32), 2))
+    areas = box_areas(boxes)
+    order = np.lexsort((boxes[:, 0], boxes[:, 1], -areas))
+    return tuple(
+        Face(
+            box=Box(*boxes[i].tolist()),
+            score=float(scores[i]),
+            landmarks=Landmarks(*(tuple(point) for point in points[i].tolist())),
+        )
+        for i in order
+        if areas[i] > 0
+    )
+
+
+@functools.cache
+def _session(net: str, threads: int) -> ort.InferenceSession:
+    """The network's session, opened on first use, after its SHA-256 was compared with the card."""
+    folder = resources.files("mien.core") / "weights"
+    name = f"mtcnn-{net}.onnx"
+    packed = (folder / name).read_bytes()
+    expected = json.loads((folder / "mtcnn.json").read_text("utf-8"))["sha256"][name]
+    if hashlib.sha256(packed).hexdigest() != expected:
+        raise ModelError(f"{name} is not the file its card describes (sha256 differs); reinstall mien")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    return ort.InferenceSession(packed, options, providers=["CPUExecutionProvider"])
