@@ -1,0 +1,150 @@
+"""The ``mien`` command: its sub-commands load when they are used, and its errors become exit codes here.
+
+Exit codes: 0 done; 1 done, but something in the input failed; 2 nothing done, one line says why; 130 stopped.
+Help is plain text: Rich's panels would double the time that ``mien --help`` takes.
+"""
+
+import os
+import sys
+from contextlib import suppress
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+
+from mien import __version__
+from mien.errors import MienError
+from mien.names import look_up
+
+
+class Entry(NamedTuple):
+    """Where a command lives, and what ``mien --help`` says of it without loading it."""
+
+    module: str
+    summary: str
+
+
+COMMANDS: dict[str, Entry] = {
+    "read": Entry("mien.cli.read", "Name the emotion on every face of pictures and folders."),
+    "models": Entry("mien.cli.models", "List the models, their measured scores and their terms."),
+    "data": Entry("mien.cli.data", "Import a data set into one file, and audit it."),
+    "train": Entry("mien.cli.train", "Train a network from a recipe."),
+    "evaluate": Entry("mien.cli.evaluate", "Score a model on a data set, with intervals."),
+    "release": Entry("mien.cli.release", "Turn a training run into a model that `mien read` loads."),
+}
+"""Each module holds a Typer application named ``app``."""
+
+EXAMPLES = """\b
+Examples:
+  mien read party.jpg
+  mien read photos/ --csv > faces.csv
+  mien models
+  mien read --help
+"""
+INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
+
+
+class LazyCommands(TyperGroup):
+    """Lists the commands of `COMMANDS` without loading them, and turns what they raise into exit codes."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        app: typer.Typer = import_module(entry.module).app
+        app.rich_markup_mode = None
+        command = typer.main.get_command(app)
+        command.name = cmd_name
+        command.params = [
+            p for p in command.params if p.name not in ("install_completion", "show_completion")
+        ]
+        return command
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if not args[0].startswith("-"):
+            look_up(COMMANDS, args[0], "command")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()  # so that a closed pipe shows here, and not while Python exits
+        except KeyboardInterrupt:
+            typer.echo("mien: stopped", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:  # the reader, such as `head`, has seen enough
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        except MienError as error:
+            raise _failed(str(error), ctx.params.get("verbose", False)) from None
+        except OSError as error:
+            name = f": {error.filename}" if error.filename else ""
+            text = f"{(error.strerror or type(error).__name__).lower()}{name}"
+            raise _failed(text, ctx.params.get("verbose", False)) from None
+
+
+def _failed(text: str, verbose: bool) -> typer.Exit:
+    """Say on stderr what went wrong; call it while the error is handled."""
+    from mien.cli.terminal import printable
+
+    if verbose:
+        import traceback
+
+        typer.echo(traceback.format_exc(), err=True, nl=False)
+    typer.echo(f"mien: {printable(text, keep_lines=True)}", err=True)
+    return typer.Exit(2)
+
+
+app = typer.Typer(
+    cls=LazyCommands,
+    help="Reads emotions from faces, and proves how well it does.",
+    epilog=EXAMPLES,
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mien {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log what happens, and show where an error arose.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    import logging
+
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show must not stop the work
+            stream.reconfigure(errors="backslashreplace")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("mien: %(levelname)s: %(name)s: %(message)s"))
+    logger = logging.getLogger("mien")
+    logger.handlers = [handler]
+    logger.setLevel(logging.DEBUG if verbose else logging.WARNING)
+
+
+def main() -> None:
+    """Run the command line; ends the process."""
+    typer.main.get_command(app)(prog_name="mien")

@@ -1,0 +1,36 @@
+"""Text that is safe and tidy on a terminal."""
+
+import sys
+
+EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def printable(text: str, *, keep_lines: bool = False) -> str:
+    """``text`` without the characters that move a cursor, change colours or break a line.
+
+    A file name may hold escape sequences. Control and format characters become ``?``.
+    """
+    kept = "\n" if keep_lines else ""
+    return "".join(c if c.isprintable() or c in kept or _is_stray_byte(c) else "?" for c in text)
+
+
+def _is_stray_byte(char: str) -> bool:
+    """A byte of a file name that is not UTF-8; the stream shows it as a backslash escape."""
+    return "\udc80" <= char <= "\udcff"
+
+
+def bar(fraction: float, cells: int) -> str:
+    """``cells`` characters, filled to ``fraction`` (0-1); with ``#`` where the terminal has no blocks."""
+    eighths = round(min(max(fraction, 0.0), 1.0) * cells * 8)
+    if not _shows_blocks():
+        return ("#" * round(eighths / 8)).ljust(cells)
+    full, rest = divmod(eighths, 8)
+    return (EIGHTHS[8] * full + (EIGHTHS[rest] if rest else "")).ljust(cells)
+
+
+def _shows_blocks() -> bool:
+    try:
+        EIGHTHS.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

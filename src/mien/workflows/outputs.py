@@ -1,0 +1,152 @@
+"""What becomes of readings: JSON objects, table rows, a Parquet file, annotated pictures."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from mien.core.draw import annotate
+from mien.core.files import whole_file
+from mien.core.results import Reading
+from mien.errors import MienError, MissingExtraError
+from mien.workflows.read import JPEG_SUFFIXES, STDIN, PictureResult
+
+Row = tuple[str | int | float | None, ...]
+
+FACE_COLUMNS = ("path", "face", "x1", "y1", "x2", "y2", "detection_score", "emotion", "confidence")
+TEXT_COLUMNS = ("path", "emotion", "error")
+JPEG_QUALITY = 92
+ROWS_A_BATCH = 4096
+
+
+def to_object(result: PictureResult) -> dict[str, Any]:
+    """A JSON-ready dict: path, width, height, faces (`Reading.to_dict`), error."""
+    width, height = result.size_wh or (None, None)
+    faces = [reading.to_dict() for reading in result.readings]
+    return {"path": result.name, "width": width, "height": height, "faces": faces, "error": result.error}
+
+
+def columns(labels: Sequence[str]) -> tuple[str, ...]:
+    """The names of the columns that `to_rows` fills."""
+    return (*FACE_COLUMNS, *(f"p_{label}" for label in labels), "error")
+
+
+def to_rows(result: PictureResult, labels: Sequence[str]) -> list[Row]:
+    """One row a face, faces counted from 1; a picture without faces gives one row with empty cells.
+
+    Boxes are rounded to hundredths of a pixel, scores and probabilities to millionths. Bytes of a file name
+    that are not UTF-8 become a replacement character.
+    """
+    path = result.name.encode(errors="surrogateescape").decode(errors="replace")
+    if not result.readings:
+        return [(path, *[None] * (len(columns(labels)) - 2), result.error)]
+    return [(path, face, *_cells(reading), None) for face, reading in enumerate(result.readings, start=1)]
+
+
+def _cells(reading: Reading) -> Row:
+    box = reading.box
+    corners = (round(value, 2) for value in (box.x1, box.y1, box.x2, box.y2))
+    probs = (round(prob, 6) for prob in reading.probs)
+    score, confidence = round(reading.detection_score, 6), round(reading.confidence, 6)
+    return *corners, score, reading.emotion, confidence, *probs
+
+
+class ParquetRows:
+    """Takes rows and writes them in batches; made by `parquet_file`."""
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        kinds = {name: pa.string() for name in TEXT_COLUMNS} | {"face": pa.int32()}
+        self._schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in names])
+        self._record_batch = pa.record_batch
+        self._writer = pq.ParquetWriter(path, self._schema)
+        self._waiting: list[Row] = []
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Add rows; they reach the file some thousand at a time."""
+        self._waiting += rows
+        if len(self._waiting) >= ROWS_A_BATCH:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what waits, and the end of the file."""
+        if self._waiting:
+            self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        cells = [list(column) for column in zip(*self._waiting, strict=True)]
+        self._writer.write_batch(self._record_batch(cells, schema=self._schema))
+        self._waiting = []
+
+
+@contextmanager
+def parquet_file(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[ParquetRows]:
+    """A Parquet file that takes rows and appears, whole, at the end; nothing is left if anything goes wrong.
+
+    Args:
+        path: The file; one that exists is replaced.
+        names: From `columns`.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("--parquet", "pyarrow", "parquet") from error
+    with whole_file(path) as temporary:
+        rows = ParquetRows(temporary, names)
+        try:
+            yield rows
+        finally:
+            rows.close()
+
+
+class AnnotatedFolder:
+    """Writes annotated pictures under the names of their sources; a file that exists is never overwritten.
+
+    The format is JPEG where the source's is, else PNG. A taken name gets a number: ``party-2.jpg``.
+
+    Args:
+        folder: Made if need be.
+
+    Raises:
+        MienError: ``folder`` is a file.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self._last: dict[str, int] = {}  # the last number of each name that is taken
+        if self.folder.exists() and not self.folder.is_dir():
+            raise MienError(f"annotated pictures go into a folder, and {self.folder} is a file")
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def write(self, result: PictureResult) -> Path | None:
+        """The annotated picture's path; ``None`` for a picture that could not be read."""
+        if result.pixels is None:
+            return None
+        stem, suffix = os.path.splitext(os.path.basename(result.name))
+        if result.name == STDIN:
+            stem = "standard-input"
+        path = self._free(stem, ".jpg" if suffix.lower() in JPEG_SUFFIXES else ".png")
+        picture = Image.fromarray(annotate(result.pixels, result.readings))
+        with whole_file(path) as temporary:
+            if path.suffix == ".jpg":
+                picture.save(temporary, quality=JPEG_QUALITY, subsampling=0)
+            else:
+                picture.save(temporary)
+        return path
+
+    def _free(self, stem: str, suffix: str) -> Path:
+        name = f"{stem}{suffix}"
+        path = self.folder / name
+        while path.exists():
+            self._last[name] = self._last.get(name, 1) + 1
+            path = self.folder / f"{stem}-{self._last[name]}{suffix}"
+        return path
