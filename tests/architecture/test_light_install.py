@@ -1,0 +1,102 @@
+"""What `pip install mien` brings: its size, what it leaves out, and that the weights come along."""
+
+import json
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.install
+
+MAX_MB = 220
+INSTALLERS = ("pip", "setuptools", "pkg_resources", "_distutils_hack")
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def pip(python: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory) -> Path:
+    """The interpreter of a fresh environment with the light half, installed from a copy of the sources."""
+    folder = tmp_path_factory.mktemp("light")
+    venv.create(folder / "venv", with_pip=True)
+    python = folder / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    if pip(python, "download", "--no-deps", "--dest", str(folder / "probe"), "shellingham").returncode:
+        pytest.skip("needs a package index: pip cannot download a small package")
+    sources = folder / "mien"  # setuptools writes build/ beside the sources
+    shutil.copytree(
+        PROJECT / "src", sources / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__")
+    )
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(PROJECT / name, sources)
+    done = pip(python, "install", str(sources))
+    assert done.returncode == 0, done.stderr
+    return python
+
+
+@pytest.fixture(scope="module")
+def site(python: Path) -> Path:
+    code = "import sysconfig; print(sysconfig.get_path('platlib'))"
+    return Path(
+        subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    )
+
+
+def sizes_mb(site: Path) -> dict[str, float]:
+    """Megabytes on disk of each package, without pip and setuptools."""
+
+    def used(folder: Path) -> Iterator[int]:
+        files = folder.rglob("*") if folder.is_dir() else [folder]
+        return (file.lstat().st_size for file in files if file.is_file())
+
+    entries = (entry for entry in site.iterdir() if not entry.name.startswith(INSTALLERS))
+    return {entry.name: sum(used(entry)) / 2**20 for entry in entries}
+
+
+def test_the_light_half_fits_in_its_budget(site) -> None:
+    sizes = sizes_mb(site)
+    largest = sorted(sizes.items(), key=lambda item: -item[1])[:6]
+    assert sum(sizes.values()) <= MAX_MB, largest
+
+
+def test_the_size_counts_every_package_but_the_installers(tmp_path) -> None:
+    for name in ("numpy", "pip", "setuptools-65.dist-info"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        (tmp_path / name / "deep" / "data").write_bytes(bytes(3 * 2**20))
+    assert sizes_mb(tmp_path) == {"numpy": 3.0}
+
+
+def test_neither_torch_nor_opencv_comes_along(python) -> None:
+    have = {one["name"].lower() for one in json.loads(pip(python, "list", "--format=json").stdout)}
+    assert {"mien", "numpy", "onnxruntime", "pillow", "typer"} <= have
+    assert not have & {"torch", "opencv-python", "opencv-python-headless", "scipy", "matplotlib", "h5py"}
+
+
+def test_the_wheel_holds_weights_and_recipes_but_no_tests(site) -> None:
+    def shipped(folder: Path) -> set[str]:
+        return {
+            p.relative_to(folder).as_posix()
+            for p in folder.rglob("*")
+            if p.suffix in (".onnx", ".json", ".toml")
+        }
+
+    assert shipped(site / "mien") == shipped(PROJECT / "src" / "mien") != set()
+    assert (site / "mien" / "py.typed").exists()
+    assert not (site / "tests").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["-c", "import mien; mien.read"], ["-m", "mien", "--help"], ["-m", "mien", "models"]],
+    ids=["import", "help", "models"],
+)
+def test_it_runs_with_warnings_as_errors(arguments, python, tmp_path) -> None:
+    done = subprocess.run([python, "-W", "error", *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
