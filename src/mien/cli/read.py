@@ -61,7 +61,7 @@ def read(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH...", help="Files, folders, patterns, or - for standard input.", show_default=False
+            metavar="PATH", help="Files, folders, patterns, or - for standard input.", show_default=False
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a picture.")] = False,
@@ -88,8 +88,12 @@ def read(
     views: Annotated[
         int | None, typer.Option(metavar="1|2|10", help="Views of a face to average; more is slower.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", help="Read the first N pictures only.")] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", help="Pictures read at a time.")] = 1,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Read the first N pictures only.")
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", metavar="N", min=1, help="Pictures read at the same time.")
+    ] = 1,
 ) -> None:
     """Name the emotion on every face of pictures and folders.
 
@@ -128,12 +132,17 @@ def _refuse_nothing(sources: Iterator["Source"]) -> None:
             return
         errors.append(source.error)
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    raise MienError(f"nothing to read: {errors[0]}{more}" if errors else "nothing to read: --limit is 0")
+    raise MienError(f"nothing to read: {errors[0]}{more}")
 
 
 def _takers(outputs: Outputs, labels: Sequence[str], stack: ExitStack) -> Iterator[Taker]:
     from mien.workflows.outputs import AnnotatedFolder, columns, parquet_file, to_object, to_rows
 
+    if outputs.annotate:
+        yield AnnotatedFolder(outputs.annotate).write
+    if outputs.parquet:
+        rows = stack.enter_context(parquet_file(outputs.parquet, columns(labels)))
+        yield lambda result: rows.write(to_rows(result, labels))
     if outputs.json:
         import json
 
@@ -143,11 +152,6 @@ def _takers(outputs: Outputs, labels: Sequence[str], stack: ExitStack) -> Iterat
     if outputs.table:
         typer.echo(TABLE_HEAD)
         yield lambda result: typer.echo("\n".join(table_lines(result)))
-    if outputs.annotate:
-        yield AnnotatedFolder(outputs.annotate).write
-    if outputs.parquet:
-        rows = stack.enter_context(parquet_file(outputs.parquet, columns(labels)))
-        yield lambda result: rows.write(to_rows(result, labels))
 
 
 def _csv_taker(labels: Sequence[str]) -> Taker:
@@ -160,8 +164,8 @@ def _csv_taker(labels: Sequence[str]) -> Taker:
     writer.writerow(columns(labels))
 
     def take(result: "PictureResult") -> None:
-        for path, *cells in to_rows(result, labels):
-            writer.writerow((clean(str(path)), *cells))
+        for row in to_rows(result, labels):
+            writer.writerow([clean(cell) if isinstance(cell, str) else cell for cell in row])
         sys.stdout.flush()
 
     return take

@@ -94,8 +94,12 @@ def parquet_file(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator
         names: From `columns`.
 
     Raises:
+        MienError: the folder of ``path`` does not exist.
         MissingExtraError: pyarrow is not installed.
     """
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise MienError(f"{path} cannot be written: there is no folder {folder}; make it first")
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:

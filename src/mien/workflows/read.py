@@ -139,7 +139,7 @@ class _Finder:
         matches = sorted(glob.iglob(os.path.expanduser(pattern), recursive=True), key=natural_key)
         wanted = [p for p in matches if (os.path.isdir(p) or is_picture(p)) and not self._is_left_out(p)]
         if not wanted:
-            yield Source(pattern, f"no picture matches '{pattern}'; check the pattern")
+            yield Source(pattern, f"no picture matches {pattern!r}; check the pattern")
         for path in wanted:
             yield from self._expand(path)
 
@@ -147,13 +147,17 @@ class _Finder:
         real = os.path.realpath(path)
         if real in self.done or self._was_walked(real):
             return
-        if os.path.isdir(path):
+        if real == self.leave_out:
+            yield Source(
+                path, f"{path!r} is where annotated pictures go; read and write in different folders"
+            )
+        elif os.path.isdir(path):
             empty = not any(name.startswith(os.path.join(real, "")) for name in self.done)
             for source in self._walk(path, real):
                 empty = False
                 yield source
             if empty:
-                yield Source(path, f"'{path}' holds no picture (mien reads {', '.join(sorted(SUFFIXES))})")
+                yield Source(path, f"{path!r} holds no picture (mien reads {', '.join(sorted(SUFFIXES))})")
         else:
             yield Source(path, None if os.path.exists(path) else _why_not(path))
         self.done.add(real)
@@ -178,7 +182,7 @@ class _Finder:
                 is_folder = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
         except OSError as error:
             reason = (error.strerror or "unknown reason").lower()
-            yield Source(folder, f"'{folder}' cannot be listed ({reason}); check its permissions")
+            yield Source(folder, f"{folder!r} cannot be listed ({reason}); check its permissions")
             return
         names = sorted((name for name in is_folder if not name.startswith(".")), key=natural_key)
         for name in names:
@@ -195,7 +199,7 @@ def _why_not(path: str) -> str:
         open_image(path)
     except ImageError as error:
         return str(error)
-    return f"'{path}' appeared just now; run again"  # it did not exist when the caller looked
+    return f"{path!r} appeared just now; run again"  # it did not exist when the caller looked
 
 
 def is_picture(path: str) -> bool:
@@ -230,14 +234,17 @@ def read_pictures(
     if jobs < 2:
         yield from map(read_one, sources)
         return
-    with ThreadPoolExecutor(jobs) as pool:
-        waiting: deque[Future[PictureResult]] = deque()
+    pool = ThreadPoolExecutor(jobs)
+    waiting: deque[Future[PictureResult]] = deque()
+    try:
         for source in sources:
             waiting.append(pool.submit(read_one, source))
             if len(waiting) == 2 * jobs:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _read_one(source: Source, reader: Reader, stdin: BinaryIO | None) -> PictureResult:

@@ -1,0 +1,192 @@
+"""``mien models``: which models there are, how well they were measured to do, and on what terms."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from textwrap import wrap
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mien.cli.terminal import bar, printable
+
+if TYPE_CHECKING:
+    from mien.core.cards import ModelCard
+
+app = typer.Typer(add_completion=False)
+
+EXAMPLES = """\b
+Examples:
+  mien models
+  mien models fer2013-s2d12
+  mien models --json | jq '.[].name'
+"""
+WIDTH = 80
+NONE = "-"
+HEADS = ("model", "accuracy %", "clean %", "macro F1", "ECE %", "size")
+MAIN, CLEAN = "test", "test_clean"
+"""Of a card's scores; the second leaves out faces that have a near copy in training."""
+
+
+@app.command(epilog=EXAMPLES)
+def models(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Show the whole card of one model, by name or .onnx path.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the cards as JSON.")] = False,
+) -> None:
+    """List the models, their measured scores and their terms.
+
+    Accuracy has its 95 % interval; "clean" is the accuracy on test faces that have no near copy in training;
+    ECE is the calibration error. Without NAME all models are listed, a user's own included.
+    """
+    from mien.core.cards import read_card
+    from mien.core.store import find_model, list_models, user_models
+
+    if name is not None:
+        weights, card = find_model(name)
+        typer.echo(_json(card, weights) if as_json else "\n".join(card_lines(card, weights)))
+        return
+    found = [(read_card(path), path.with_suffix(".onnx")) for path in list_models().values()]
+    if as_json:
+        typer.echo("[" + ",\n".join(_json(*one) for one in found) + "]")
+    elif found:
+        typer.echo("\n".join(table_lines(found)))
+    else:
+        typer.echo(f"no models; mien looks in its own package and in {user_models()}", err=True)
+
+
+def _json(card: "ModelCard", weights: Path) -> str:
+    import json
+    from dataclasses import asdict
+
+    return json.dumps({**asdict(card), "path": str(weights), "bytes": weights.stat().st_size}, indent=1)
+
+
+def table_lines(found: Iterable[tuple["ModelCard", Path]]) -> list[str]:
+    """A table of models, and under it what each is and its licence."""
+    rows, notes = [], []
+    for card, weights in found:
+        rows.append((printable(card.name), *_cells(card.scores), _size(weights)))
+        notes += ["", *_field(card.name, f"{card.summary} Licence: {card.licence}")]
+    return [*_align(HEADS, rows), *notes]
+
+
+def _cells(scores: dict[str, Any]) -> tuple[str, ...]:
+    """Accuracy with interval, clean accuracy, macro F1 and calibration error on the test set."""
+    main, clean = scores.get(MAIN, {}), scores.get(CLEAN, {})
+    return (
+        _accuracy(main),
+        _number(clean.get("accuracy"), 100, 1),
+        _number(main.get("macro_f1"), 1, 3),
+        _number(main.get("ece"), 100, 1),
+    )
+
+
+def _accuracy(table: dict[str, Any]) -> str:
+    low, high = table.get("accuracy_interval") or (None, None)
+    interval = f" ({_number(low, 100, 1)}-{_number(high, 100, 1)})" if low is not None else ""
+    return _number(table.get("accuracy"), 100, 1) + interval
+
+
+def _number(value: float | None, factor: int, digits: int) -> str:
+    return NONE if value is None else f"{value * factor:.{digits}f}"
+
+
+def _size(weights: Path) -> str:
+    return f"{weights.stat().st_size / 1e6:.1f} MB"
+
+
+def _align(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Columns two spaces apart, the first flush left, the others right."""
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    lines = []
+    for row in (heads, *rows):
+        cells = [c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def card_lines(card: "ModelCard", weights: Path) -> list[str]:
+    """The whole card for a terminal of 80 columns."""
+    temperatures = ", ".join(f"{value:.3g} at {views}" for views, value in card.temperatures.items())
+    texts = {
+        "Intended use": card.intended_use,
+        "Not for": card.unfit_use,
+        "Limits": card.limits,
+        "Data": card.data,
+        "Licence": card.licence,
+        "Emotions": ", ".join(card.labels),
+        "Input": f"gray {card.input_size} x {card.input_size}, mean {card.mean:g}, std {card.std:g}",
+        "Views": f"{card.views} (temperature {temperatures})",
+        "Weights": f"{weights} ({_size(weights)})",
+        "SHA-256": card.sha256,
+        **{f"Training, {key}": _plain(value) for key, value in card.training.items()},
+    }
+    tables = {key: table for key, table in card.scores.items() if _is_scores(table)}
+    texts |= {f"Scores, {key}": _plain(value) for key, value in card.scores.items() if key not in tables}
+    lines = [printable(card.name), *wrap(printable(card.summary), WIDTH), ""]
+    for title, text in texts.items():
+        lines += _field(title, text)
+    if tables:
+        lines += ["", *_align(SCORE_HEADS, [_score_row(key, table) for key, table in tables.items()])]
+        lines += _class_lines(next(iter(tables.values())))
+    return lines
+
+
+def _is_scores(table: object) -> bool:
+    """Whether this is the dict form of `mien.core.scores.Scores`, and not another figure."""
+    return isinstance(table, dict) and {"accuracy", "n"} <= table.keys()
+
+
+def _plain(value: object) -> str:
+    """A figure, or a short table of figures, as text."""
+    if isinstance(value, dict):
+        items = value.items()
+        return ", ".join(
+            f"{k} ({_plain(v)})" if isinstance(v, dict) else f"{k}: {_plain(v)}" for k, v in items
+        )
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _score_row(name: str, table: dict[str, Any]) -> tuple[str, ...]:
+    measures = (_number(table.get(key), factor, digits) for key, factor, digits in MEASURES)
+    return printable(name), f"{table['n']:,}", _accuracy(table), *measures
+
+
+SCORE_HEADS = ("test set", "faces", "accuracy %", "balanced %", "macro F1", "kappa", "NLL", "ECE %")
+MEASURES = (
+    ("balanced_accuracy", 100, 1),
+    ("macro_f1", 1, 3),
+    ("cohen_kappa", 1, 3),
+    ("nll", 1, 3),
+    ("ece", 100, 1),
+)
+"""Fields of `mien.core.scores.Scores` after the accuracy: name, factor, digits."""
+
+
+def _class_lines(table: dict[str, Any]) -> list[str]:
+    """Precision and recall of each emotion, the recall also as a bar."""
+    classes = table.get("per_class") or []
+    rows = [
+        (
+            printable(c["label"]),
+            f"{c['support']:,}",
+            f"{c['precision']:.3f}",
+            f"{c['recall']:.3f}",
+            f"{c['f1']:.3f}",
+        )
+        for c in classes
+    ]
+    lines = _align(("emotion", "faces", "precision", "recall", "F1"), rows)
+    bars = ["", *(bar(c["recall"], 20) for c in classes)]
+    return (
+        ["", *(f"{line}  {end}".rstrip() for line, end in zip(lines, bars, strict=True))] if classes else []
+    )
+
+
+def _field(title: str, text: str) -> list[str]:
+    """A title and its text, wrapped and indented under the title."""
+    return wrap(
+        f"{printable(title)}: {printable(text)}", WIDTH, subsequent_indent="  ", break_on_hyphens=False
+    )
