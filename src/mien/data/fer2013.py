@@ -133,7 +133,7 @@ def _columns(file: BinaryIO, path: Path) -> tuple[int, int, int]:
     missing = [name.decode() for name in _COLUMNS if name not in header]
     if missing:
         raise DataError(
-            f"{path}, line 1: expected the columns emotion, pixels, Usage; missing: {', '.join(missing)}"
+            f"{path}, line 1: needs the columns emotion, pixels, Usage; missing: {', '.join(missing)}"
         )
     emotion, pixels, usage = (header.index(name) for name in _COLUMNS)
     return emotion, pixels, usage
@@ -161,7 +161,7 @@ def _row(line: bytes, columns: tuple[int, int, int]) -> tuple[int, bytes, int]:
 
 
 def _shown(field: bytes) -> str:
-    return field[:20].decode("ascii", "backslashreplace")
+    return repr(field[:20])[2:-1]  # control characters must not reach the terminal
 
 
 def _read_folder(path: Path, progress: Progress | None) -> FaceSet:

@@ -63,22 +63,19 @@ def read_ferplus(path: str | os.PathLike[str]) -> FerPlus:
     split, votes, named = [], [], []
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, skipinitialspace=True)
-        missing = [
-            name for name in ("Usage", "Image name", *COLUMNS) if name not in (reader.fieldnames or ())
-        ]
-        if missing:
-            raise DataError(
-                f"{path}, line 1: expected the columns of fer2013new.csv; missing: {', '.join(missing)}"
-            )
         try:
+            header = reader.fieldnames or ()
+            missing = [name for name in ("Usage", "Image name", *COLUMNS) if name not in header]
+            if missing:
+                raise DataError(f"needs the columns of fer2013new.csv; missing: {', '.join(missing)}")
             for row in reader:
                 if row["Usage"] not in USAGES:
-                    raise DataError(f"Usage must be {', '.join(USAGES)}, got '{row['Usage']}'")
+                    raise DataError(f"Usage must be {', '.join(USAGES)}, got {_shown(row['Usage'])}")
                 split.append(USAGES.index(row["Usage"]))
                 votes.append([_count(row[name]) for name in COLUMNS])
                 named.append(bool(row["Image name"]))
         except (DataError, csv.Error, UnicodeDecodeError) as e:
-            raise DataError(f"{path}, line {reader.line_num}: {e}") from e
+            raise DataError(f"{path}, line {max(reader.line_num, 1)}: {e}") from e
     if not votes:
         raise DataError(f"{path} holds no votes")
     return FerPlus(np.array(split, np.uint8), np.array(votes, np.uint8), np.array(named))
@@ -86,8 +83,12 @@ def read_ferplus(path: str | os.PathLike[str]) -> FerPlus:
 
 def _count(text: str | None) -> int:
     if text is None or not text.strip().isascii() or not text.strip().isdigit() or int(text) > 255:
-        raise DataError(f"a vote must be a whole number from 0 to 255, got '{text or ''}'")
+        raise DataError(f"a vote must be a whole number from 0 to 255, got {_shown(text)}")
     return int(text)
+
+
+def _shown(text: str | None) -> str:
+    return repr((text or "")[:20])  # a quoted field may hold line ends
 
 
 def join_ferplus(faces: FaceSet, ferplus: FerPlus) -> FaceSet:

@@ -106,9 +106,7 @@ def read_store(path: str | os.PathLike[str]) -> FaceSet:
             name=str(file.attrs["name"]),
         )
         if faces.content_hash() != file.attrs["content_hash"]:
-            raise DataError(
-                f"{path} is altered or damaged: its content does not match its hash; import it again"
-            )
+            raise DataError(f"{path} is altered or damaged: content and hash differ; import it again")
     return faces
 
 
@@ -166,18 +164,14 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
     """The open file, its format checked; what goes wrong inside becomes a DataError of one line."""
     h5py = require_h5py()
     if not Path(path).is_file():
-        raise DataError(
-            f"no data set at {path}; make one with: mien data import fer2013 fer2013.csv --to {path}"
-        )
+        raise DataError(f"no data set at {path}; make one: mien data import fer2013 fer2013.csv --to {path}")
     try:
         with h5py.File(path, "r") as file:
             found = file.attrs.get("format")
             if found is None:
                 raise DataError(f"{path} is an HDF5 file, but not a data set that mien wrote")
             if found != FORMAT:
-                raise DataError(
-                    f"{path} has format {found}, this version reads {FORMAT}; import the data again"
-                )
+                raise DataError(f"{path} has format {found}, this version reads {FORMAT}; import it again")
             yield file
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as e:
         raise DataError(f"{path} is not a data set or is damaged: {_first_line(e)}; import it again") from e

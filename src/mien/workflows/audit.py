@@ -78,11 +78,11 @@ def audit_page(found: Audit) -> str:
     if found.non_faces is not None:
         about = "More than half of the FER+ raters said so."
         body += _section("Not a face", about, ([i] for i in found.non_faces), found)
-    about = "Pixel for pixel the same, yet labelled differently: nobody can be right about all of them."
+    about = "Pixel for pixel the same, yet labelled differently: nobody can be right about all."
     body += _section("Identical pictures that contradict each other", about, found.conflicts, found)
     about = (
-        f"A validation or test face beside the training face most like it, at a correlation of {SAME_PICTURE} "
-        "or more. Pairs with different labels come first."
+        f"A validation or test face beside the training face most like it, at a correlation of {SAME_PICTURE}"
+        " or more. Pairs with different labels come first."
     )
     body += _section("Near copies across the splits", about, _near_pairs(found), found)
     return (

@@ -1,0 +1,58 @@
+"""Small made-up face sets, and the real one where it is at hand."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.core.emotions import FER2013, FERPLUS_VOTES
+from mien.data.fer2013 import USAGES
+from mien.data.records import FaceSet
+
+
+@pytest.fixture
+def make_faces() -> Callable[..., FaceSet]:
+    """``make_faces(n=12, votes=False, seed=0)``: noise pictures; splits and labels go round in turn."""
+
+    def make(n: int = 12, *, votes: bool = False, seed: int = 0) -> FaceSet:
+        rng = np.random.default_rng(seed)
+        return FaceSet(
+            images=rng.integers(0, 256, (n, 48, 48), np.uint8),
+            labels=np.arange(n) % 7,
+            split=(np.arange(n) % 3).astype(np.uint8),
+            rows=np.arange(n) * 2,
+            label_names=FER2013,
+            name="made-up",
+            votes=rng.integers(0, 11, (n, 10)).astype(np.uint8) if votes else None,
+            vote_names=FERPLUS_VOTES if votes else None,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def real_rows(mien_data: Path) -> tuple[list[dict[str, str]], np.ndarray]:
+    """Label rows (as dicts) and pictures (35887, 48, 48) of FER2013, unpacked without the code under test."""
+    spec = importlib.util.spec_from_file_location("expand", mien_data / "fer2013" / "expand.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.load()
+
+
+@pytest.fixture(scope="session")
+def real_faces(real_rows: tuple[list[dict[str, str]], np.ndarray]) -> FaceSet:
+    """All of FER2013 with its votes."""
+    rows, images = real_rows
+    columns = list(rows[0])[-10:]
+    return FaceSet(
+        images=images,
+        labels=np.array([int(row["emotion"]) for row in rows]),
+        split=np.array([USAGES.index(row["Usage"]) for row in rows], np.uint8),
+        rows=np.array([int(row["row"]) for row in rows]),
+        label_names=FER2013,
+        name="fer2013",
+        votes=np.array([[int(row[name]) for name in columns] for row in rows], np.uint8),
+        vote_names=FERPLUS_VOTES,
+    )

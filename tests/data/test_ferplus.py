@@ -1,0 +1,184 @@
+import csv
+
+import numpy as np
+import pytest
+
+from mien.core.emotions import FERPLUS, FERPLUS_VOTES, emotion
+from mien.data.ferplus import COLUMNS, SCHEMES, ferplus_targets, join_ferplus, read_ferplus
+from mien.errors import DataError
+
+HEADER = ["Usage", "Image name", *COLUMNS]
+USAGES = ("Training", "PublicTest", "PrivateTest")
+
+
+def _write(path, rows, header=HEADER):
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+def test_votes_are_read_in_the_order_of_the_vote_names(tmp_path):
+    rows = [
+        ["Training", "fer0000000.png", 4, 0, 0, 1, 3, 2, 0, 0, 0, 0],
+        ["PrivateTest", "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 10],
+    ]
+    found = read_ferplus(_write(tmp_path / "fer2013new.csv", rows))
+    assert found.votes.tolist() == [row[2:] for row in rows]
+    assert found.split.tolist() == [0, 2]
+    assert found.named.tolist() == [True, False]
+
+
+def test_columns_are_found_by_name(tmp_path):
+    order = [1, 0, *range(11, 1, -1)]
+    row = ["Training", "a.png", *range(10)]
+    path = _write(tmp_path / "a.csv", [[row[i] for i in order]], [HEADER[i] for i in order])
+    assert read_ferplus(path).votes.tolist() == [list(range(10))]
+
+
+def test_the_vote_columns_stand_for_the_vote_names():
+    assert tuple(emotion(name) for name in COLUMNS[:8]) == FERPLUS == FERPLUS_VOTES[:8]
+    assert len(COLUMNS) == len(FERPLUS_VOTES)
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        (["Test", "", *[0] * 10], "Usage must be Training, PublicTest, PrivateTest, got 'Test'"),
+        (["Training", "", -1, *[0] * 9], "a vote must be a whole number from 0 to 255, got '-1'"),
+        (["Training", "", 256, *[0] * 9], "a vote must be a whole number from 0 to 255, got '256'"),
+        (["Training", "", "x", *[0] * 9], "got 'x'"),
+        (["Training", "", "٣", *[0] * 9], "got '٣'"),
+        (["Training", "", "1\n2", *[0] * 9], r"got '1\\n2'$"),
+        (["Training", "", *[0] * 9], "a vote must be a whole number from 0 to 255, got ''"),
+    ],
+    ids=["usage", "negative", "too many", "no number", "other digits", "two lines", "missing column"],
+)
+def test_a_malformed_row_is_named_with_its_line(tmp_path, row, text):
+    path = _write(tmp_path / "fer2013new.csv", [["Training", "a.png", *[1] * 10], row])
+    with pytest.raises(DataError, match=rf"fer2013new\.csv, line [34]: .*{text}"):
+        read_ferplus(path)
+
+
+def test_other_files_are_refused(tmp_path):
+    with pytest.raises(DataError, match="no file at"):
+        read_ferplus(tmp_path / "none.csv")
+    with pytest.raises(DataError, match=r"line 1: needs the columns of .*; missing: Image name, neutral"):
+        read_ferplus(_write(tmp_path / "a.csv", [], ["emotion", "pixels", "Usage"]))
+    with pytest.raises(DataError, match="holds no votes"):
+        read_ferplus(_write(tmp_path / "b.csv", []))
+    (tmp_path / "c.csv").write_bytes(b"Usage,Image name," + ",".join(COLUMNS).encode() + b"\n\xff\xfe")
+    with pytest.raises(DataError, match="line 1"):
+        read_ferplus(tmp_path / "c.csv")
+
+
+def test_the_join_goes_by_position_not_by_the_number_in_the_name(tmp_path, make_faces):
+    faces = make_faces(6)
+    rows = [[USAGES[i % 3], f"fer{5 - i:07d}.png", i, *[0] * 9] for i in range(6)]
+    joined = join_ferplus(faces, read_ferplus(_write(tmp_path / "a.csv", rows)))
+    assert joined.votes[:, 0].tolist() == [0, 1, 2, 3, 4, 5]
+    assert joined.vote_names == FERPLUS_VOTES
+
+
+def test_a_join_of_different_lengths_or_splits_is_refused(tmp_path, make_faces):
+    rows = [[USAGES[i % 3], "", *[1] * 10] for i in range(6)]
+    votes = read_ferplus(_write(tmp_path / "a.csv", rows))
+    with pytest.raises(DataError, match=r"one row for each face .* expected 7 rows, got 6"):
+        join_ferplus(make_faces(7), votes)
+    rows[4][0] = "PrivateTest"
+    votes = read_ferplus(_write(tmp_path / "a.csv", rows))
+    with pytest.raises(DataError, match="disagree on 1 splits, first in row 4: test, val"):
+        join_ferplus(make_faces(6), votes)
+
+
+# votes in the order of FERPLUS_VOTES; expected shares worked by hand from the rules, None where dropped
+N, H, SU, SA, A, U, NF = 0, 1, 2, 3, 4, 8, 9
+CASES = {
+    "clear majority": ({N: 8, H: 2}, {"majority": {N: 1}, "probability": {N: 1}, "multi_target": {N: 1}}),
+    "votes that stand alone are removed": (
+        {N: 4, SA: 1, A: 3, 5: 2},
+        {"majority": None, "probability": {N: 4 / 7, A: 3 / 7}, "multi_target": {N: 4 / 7, A: 3 / 7}},
+    ),
+    "half is no majority": (
+        {H: 5, SU: 5},
+        {"majority": None, "probability": {H: 0.5, SU: 0.5}, "multi_target": {H: 0.5, SU: 0.5}},
+    ),
+    "four equal leaders are too many": (
+        {N: 2, H: 2, SU: 2, SA: 2},
+        {"majority": None, "probability": None, "multi_target": None},
+    ),
+    "unknown ends the count and is left out": (
+        {N: 6, U: 3},
+        {"majority": {N: 1}, "probability": {N: 1}, "multi_target": {N: 1}},
+    ),
+    "unknown as strong as an emotion leaves no majority": (
+        {N: 5, U: 5},
+        {"majority": None, "probability": None, "multi_target": {N: 1}},
+    ),
+    "unknown leads": ({U: 6, N: 4}, {"majority": None, "probability": None, "multi_target": None}),
+    "not a face": ({NF: 10}, {"majority": None, "probability": None, "multi_target": None}),
+    "only votes that stand alone": (
+        dict.fromkeys(range(10), 1),
+        {"majority": None, "probability": None, "multi_target": None},
+    ),
+    "no votes at all": ({}, {"majority": None, "probability": None, "multi_target": None}),
+}
+
+
+@pytest.mark.parametrize("scheme", ["majority", "probability", "multi_target"])
+@pytest.mark.parametrize("case", CASES)
+def test_each_scheme_makes_the_targets_that_its_rules_say(case, scheme):
+    counts, expected = CASES[case]
+    votes = np.zeros((1, 10), np.uint8)
+    for column, count in counts.items():
+        votes[0, column] = count
+    targets, kept = ferplus_targets(votes, scheme)
+    wanted = np.zeros(8)
+    for column, share in (expected[scheme] or {}).items():
+        wanted[column] = share
+    np.testing.assert_allclose(targets[0], wanted, atol=1e-6)
+    assert kept.tolist() == [expected[scheme] is not None]
+    assert targets.dtype == np.float32
+
+
+def test_an_unknown_scheme_and_other_votes_are_refused():
+    with pytest.raises(DataError, match=r"no FER\+ scheme named 'majorty'; did you mean 'majority'\?"):
+        ferplus_targets(np.zeros((1, 10), np.uint8), "majorty")
+    with pytest.raises(DataError, match=r"votes must have shape \(N, 10\), got \(1, 8\)"):
+        ferplus_targets(np.zeros((1, 8), np.uint8), "majority")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_no_faces_give_no_targets(scheme):
+    targets, kept = ferplus_targets(np.zeros((0, 10), np.uint8), scheme)
+    assert (targets.shape, kept.shape) == ((0, 8), (0,))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "counts"),
+    [
+        ("majority", [25060, 3199, 3153]),
+        ("probability", [27956, 3505, 3505]),
+        ("crossentropy", [27956, 3505, 3505]),
+    ],
+)
+def test_real_votes_keep_as_many_faces_as_the_published_code(real_faces, scheme, counts):
+    targets, kept = ferplus_targets(real_faces.votes, scheme)
+    assert np.bincount(real_faces.split[kept]).tolist() == counts
+    np.testing.assert_allclose(targets[kept].sum(axis=1), 1, atol=1e-5)
+    assert not targets[~kept].any()
+
+
+def test_the_majority_test_set_has_the_published_classes(real_faces):
+    targets, kept = ferplus_targets(real_faces.votes, "majority")
+    test = targets[kept & (real_faces.split == 2)]
+    counts = dict(zip(FERPLUS, np.bincount(test.argmax(axis=1)).tolist(), strict=True))
+    assert counts == {
+        "neutral": 1090,
+        "happy": 893,
+        "surprise": 396,
+        "sad": 384,
+        "angry": 273,
+        "fear": 83,
+        "disgust": 18,
+        "contempt": 16,
+    }

@@ -1,0 +1,174 @@
+import os
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+from mien import __version__
+from mien.data import store
+from mien.data.duplicates import NearDuplicates
+from mien.data.store import clean_mask, read_info, read_near_duplicates, read_store, write_store
+from mien.errors import DataError, MissingExtraError
+
+COLUMNS = ("images", "labels", "split", "rows")
+
+
+def _near(rows, ncc):
+    rows, ncc = np.array(rows, np.int64), np.array(ncc, np.float32)
+    return NearDuplicates(rows, np.zeros_like(rows), ncc, ncc == 1, 0.9)
+
+
+@pytest.mark.parametrize("votes", [False, True], ids=["labels", "labels-and-votes"])
+def test_what_is_written_is_read_back(tmp_path, make_faces, votes):
+    faces = make_faces(votes=votes)
+    write_store(faces, tmp_path / "a.h5", source_sha256="abc")
+    back = read_store(tmp_path / "a.h5")
+    for field in (*COLUMNS, *(("votes",) if votes else ())):
+        np.testing.assert_array_equal(getattr(back, field), getattr(faces, field))
+        assert getattr(back, field).dtype == getattr(faces, field).dtype
+    assert (back.votes is None) == (not votes)
+    assert (back.name, back.label_names, back.vote_names) == (faces.name, faces.label_names, faces.vote_names)
+    info = read_info(tmp_path / "a.h5")
+    assert (info.content_hash, info.source_sha256) == (faces.content_hash(), "abc")
+    assert (info.name, info.label_names, info.created_by) == ("made-up", faces.label_names, __version__)
+
+
+def test_writing_leaves_one_file(tmp_path, make_faces):
+    write_store(make_faces(), tmp_path / "a.h5")
+    write_store(make_faces(seed=1), tmp_path / "a.h5")
+    assert os.listdir(tmp_path) == ["a.h5"]
+
+
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), OSError("no space left")], ids=["ctrl-c", "disk-full"]
+)
+def test_a_write_that_fails_keeps_the_old_file_and_leaves_nothing(tmp_path, make_faces, monkeypatch, error):
+    old = make_faces()
+    write_store(old, tmp_path / "a.h5")
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(store, "_write_array", fail)
+    with pytest.raises((KeyboardInterrupt, DataError)) as raised:
+        write_store(make_faces(seed=1), tmp_path / "a.h5")
+    if isinstance(error, OSError):
+        assert str(raised.value) == f"{tmp_path / 'a.h5'} cannot be written: no space left"
+    assert os.listdir(tmp_path) == ["a.h5"]
+    assert read_store(tmp_path / "a.h5").content_hash() == old.content_hash()
+
+
+def test_a_store_in_a_missing_folder_cannot_be_written(tmp_path, make_faces):
+    with pytest.raises(DataError, match=r"none/a\.h5 cannot be written"):
+        write_store(make_faces(), tmp_path / "none" / "a.h5")
+
+
+def test_a_missing_store_says_how_to_make_one(tmp_path):
+    with pytest.raises(DataError, match=r"no data set at .*a\.h5; make one: mien data import fer2013"):
+        read_store(tmp_path / "a.h5")
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    (tmp_path / "a.h5").write_text("emotion,pixels,Usage\n")
+    with pytest.raises(DataError, match=r"a\.h5 is not a data set or is damaged: .*; import it again"):
+        read_store(tmp_path / "a.h5")
+
+
+def test_an_hdf5_file_of_somebody_else_is_refused(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["images"] = np.zeros(3)
+    with pytest.raises(DataError, match="is an HDF5 file, but not a data set that mien wrote"):
+        read_store(tmp_path / "a.h5")
+
+
+def test_another_format_is_refused(tmp_path, make_faces):
+    write_store(make_faces(), tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file.attrs["format"] = 2
+    with pytest.raises(DataError, match="has format 2, this version reads 1"):
+        read_store(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("missing", COLUMNS)
+def test_a_missing_column_is_refused(tmp_path, make_faces, missing):
+    write_store(make_faces(), tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        del file[missing]
+    with pytest.raises(DataError, match=f"damaged: .*{missing}"):
+        read_store(tmp_path / "a.h5")
+
+
+def test_an_altered_picture_is_noticed(tmp_path, make_faces):
+    write_store(make_faces(), tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["images"][0, 0, 0] ^= 1
+    with pytest.raises(DataError, match="altered or damaged: content and hash differ"):
+        read_store(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("column", ["votes", "rows"])
+def test_damage_that_no_hash_covers_is_noticed(tmp_path, make_faces, column):
+    faces, path = make_faces(votes=True), tmp_path / "a.h5"
+    write_store(faces, path)
+    content = bytearray(path.read_bytes())
+    where = content.index(getattr(faces, column).tobytes())
+    content[where + 8] ^= 2
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="is not a data set or is damaged"):
+        read_store(path)
+
+
+def test_a_truncated_or_damaged_file_gives_the_same_faces_or_one_line(tmp_path, make_faces):
+    faces, path = make_faces(votes=True), tmp_path / "a.h5"
+    write_store(faces, path)
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    variants = [content[: len(content) * part // 20] for part in range(20)]
+    for _ in range(60):
+        damaged = bytearray(content)
+        damaged[rng.integers(len(content))] ^= int(rng.integers(1, 256))
+        variants.append(bytes(damaged))
+    texts = []
+    for variant in variants:
+        path.write_bytes(variant)
+        try:
+            assert read_store(path).content_hash() == faces.content_hash()
+        except DataError as e:
+            texts.append(str(e))
+    assert len(texts) >= 60
+    assert not any("\n" in text for text in texts)
+
+
+def test_without_h5py_the_install_line_is_given(tmp_path, make_faces, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    for use in (lambda: read_store(tmp_path / "a.h5"), lambda: write_store(make_faces(), tmp_path / "a.h5")):
+        with pytest.raises(MissingExtraError, match=r'needs h5py; run: pip install "mien\[train\]"'):
+            use()
+
+
+def test_near_duplicates_are_kept_with_the_faces(tmp_path, make_faces):
+    near = _near([2, 4, 10], [0.91, 1.0, 0.96])
+    write_store(make_faces(), tmp_path / "a.h5", near=near)
+    back = read_near_duplicates(tmp_path / "a.h5")
+    for field in ("rows", "nearest", "ncc", "exact"):
+        np.testing.assert_array_equal(getattr(back, field), getattr(near, field))
+    assert back.floor == 0.9
+
+
+def test_the_clean_mask_leaves_out_test_faces_from_095(tmp_path, make_faces):
+    faces = make_faces(12)  # test faces are rows 4, 10, 16, 22; validation faces are rows 2, 8, 14, 20
+    write_store(faces, tmp_path / "a.h5", near=_near([4, 10, 8, 22], [0.94, 0.95, 0.99, 1.0]))
+    assert clean_mask(tmp_path / "a.h5").tolist() == [True, False, True, False]
+    assert clean_mask(tmp_path / "a.h5", "val").tolist() == [True, False, True, True]
+
+
+def test_there_is_no_clean_mask_where_nobody_searched(tmp_path, make_faces):
+    write_store(make_faces(), tmp_path / "a.h5")
+    assert clean_mask(tmp_path / "a.h5") is None
+    assert read_near_duplicates(tmp_path / "a.h5") is None
+
+
+def test_searched_and_none_found_is_not_the_same_as_not_searched(tmp_path, make_faces):
+    write_store(make_faces(12), tmp_path / "a.h5", near=_near([], []))
+    assert clean_mask(tmp_path / "a.h5").tolist() == [True] * 4

@@ -1,0 +1,115 @@
+import base64
+import io
+import os
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.core.emotions import FER2013, FERPLUS_VOTES
+from mien.data.records import FaceSet
+from mien.data.store import write_store
+from mien.errors import DataError
+from mien.workflows.audit import audit_data
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Twelve faces: one blank, one no face, one identical pair that contradicts itself, one near copy."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (12, 48, 48), np.uint8)
+    images[3] = 0
+    images[8] = images[6]
+    images[11] = np.roll(images[9], 2, axis=1)
+    votes = np.ones((12, 10), np.uint8)
+    votes[4, 9] = 100
+    faces = FaceSet(
+        images=images,
+        labels=np.arange(12) % 7,
+        split=(np.arange(12) % 3).astype(np.uint8),
+        rows=np.arange(12),
+        label_names=FER2013,
+        name="<made> & up",
+        votes=votes,
+        vote_names=FERPLUS_VOTES,
+    )
+    write_store(faces, tmp_path / "a.h5")
+    return tmp_path / "a.h5"
+
+
+class _Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open, self.titles = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("img", "meta"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in ("h1", "h2"):
+            self.titles.append(data)
+
+
+def test_the_page_shows_every_finding(tmp_path, store):
+    audit_data(store, tmp_path / "audit.html")
+    page = _Page((tmp_path / "audit.html").read_text(encoding="utf-8"))
+    assert page.open == []
+    assert page.titles == [
+        "Audit of <made> & up",
+        "Blank pictures (1)",
+        "Not a face (1)",
+        "Identical pictures that contradict each other (1)",
+        "Near copies across the splits (1)",
+    ]
+    shown = [attrs["alt"] for tag, attrs in page.tags if tag == "img"]
+    assert shown == [
+        "face train 3, labelled happy",
+        "face val 4, labelled sad",
+        "face train 6, labelled neutral",
+        "face test 8, labelled disgust",
+        "face test 11, labelled sad",
+        "face train 9, labelled fear",
+    ]
+
+
+def test_the_pictures_on_the_page_are_those_of_the_store(tmp_path, store):
+    found = audit_data(store, tmp_path / "audit.html")
+    codes = re.findall(
+        r"data:image/png;base64,([\w+/=]+)", (tmp_path / "audit.html").read_text(encoding="utf-8")
+    )
+    pictures = [np.asarray(Image.open(io.BytesIO(base64.b64decode(code)))) for code in codes]
+    for picture, position in zip(pictures, (3, 4, 6, 8, 11, 9), strict=True):
+        np.testing.assert_array_equal(picture, found.faces.images[position])
+
+
+def test_the_page_loads_nothing_from_elsewhere(tmp_path, store):
+    audit_data(store, tmp_path / "audit.html")
+    text = (tmp_path / "audit.html").read_text(encoding="utf-8")
+    around = re.sub(r"data:image/png;base64,[\w+/=]+", "", text)
+    assert not re.search(r"//|url\(|@import|<script|<link|<iframe", around)
+    assert all(a["src"].startswith("data:") for tag, a in _Page(text).tags if tag == "img")
+
+
+def test_only_the_page_is_written_beside_the_store(tmp_path, store):
+    audit_data(store, tmp_path / "audit.html")
+    assert sorted(os.listdir(tmp_path)) == ["a.h5", "audit.html"]
+
+
+def test_a_page_in_a_missing_folder_is_refused_before_the_work(tmp_path, store):
+    with pytest.raises(DataError, match=r"no folder .*none to write audit\.html in; create it first"):
+        audit_data(store, tmp_path / "none" / "audit.html")
+
+
+def test_a_page_that_cannot_be_written_leaves_nothing(tmp_path, store):
+    (tmp_path / "audit.html").mkdir()
+    with pytest.raises(DataError, match=r"audit\.html cannot be written: Is a directory"):
+        audit_data(store, tmp_path / "audit.html")
+    assert sorted(os.listdir(tmp_path)) == ["a.h5", "audit.html"]

@@ -1,0 +1,139 @@
+import csv
+import hashlib
+import os
+import sys
+
+import numpy as np
+import pytest
+
+from mien.data.ferplus import COLUMNS
+from mien.data.store import clean_mask, read_info, read_store
+from mien.errors import DataError, MissingExtraError
+from mien.workflows import prepare
+from mien.workflows.audit import audit_data
+from mien.workflows.prepare import ImportSettings, find_source, import_data
+
+PARTIAL = ImportSettings(partial=True)
+USAGES = ("Training", "PublicTest", "PrivateTest")
+
+
+@pytest.fixture
+def images():
+    images = np.random.default_rng(0).integers(0, 256, (9, 48, 48), np.uint8)
+    images[5] = images[0]  # a test face that is a training face
+    return images
+
+
+@pytest.fixture
+def source(tmp_path, images):
+    """fer2013.csv and fer2013new.csv of nine made-up faces."""
+    with (tmp_path / "fer2013.csv").open("w") as file:
+        file.write("emotion,pixels,Usage\n")
+        for i, image in enumerate(images):
+            file.write(f"{i % 7},{' '.join(map(str, image.reshape(-1).tolist()))},{USAGES[i % 3]}\n")
+    with (tmp_path / "fer2013new.csv").open("w", newline="") as file:
+        rows = [[USAGES[i % 3], "", *[i] * 10] for i in range(9)]
+        csv.writer(file).writerows([["Usage", "Image name", *COLUMNS], *rows])
+    return tmp_path / "fer2013.csv"
+
+
+def test_an_import_writes_a_store_with_faces_votes_and_the_clean_mask(tmp_path, source, images):
+    settings = ImportSettings(ferplus=tmp_path / "fer2013new.csv", partial=True)
+    done = import_data("fer2013", source, tmp_path / "a.h5", settings)
+    stored = read_store(tmp_path / "a.h5")
+    np.testing.assert_array_equal(stored.images, images)
+    assert stored.votes[:, 0].tolist() == list(range(9))
+    assert stored.content_hash() == done.faces.content_hash()
+    assert read_info(tmp_path / "a.h5").source_sha256 == hashlib.sha256(source.read_bytes()).hexdigest()
+    assert clean_mask(tmp_path / "a.h5").tolist() == [True, False, True]
+    assert done.notes == ()
+    assert sorted(os.listdir(tmp_path)) == ["a.h5", "fer2013.csv", "fer2013new.csv"]
+
+
+def test_the_search_can_be_left_to_the_audit(tmp_path, source):
+    import_data("fer2013", source, tmp_path / "a.h5", ImportSettings(partial=True, search=False))
+    assert clean_mask(tmp_path / "a.h5") is None
+    before = read_info(tmp_path / "a.h5")
+    audit_data(tmp_path / "a.h5")
+    assert clean_mask(tmp_path / "a.h5").tolist() == [True, False, True]
+    assert read_info(tmp_path / "a.h5") == before
+
+
+def test_a_folder_that_holds_the_csv_is_as_good_as_the_csv(tmp_path, source):
+    assert find_source(tmp_path) == source
+    assert len(import_data("fer2013", tmp_path, tmp_path / "a.h5", PARTIAL).faces) == 9
+
+
+def test_every_step_is_reported_to_its_end(tmp_path, source):
+    last = {}
+    import_data(
+        "fer2013", source, tmp_path / "a.h5", PARTIAL, lambda step, *part: last.__setitem__(step, part)
+    )
+    assert {step: done == total for step, (done, total) in last.items()} == {
+        "reading faces": True,
+        "comparing faces": True,
+    }
+
+
+def test_missing_votes_are_noted(tmp_path, source):
+    done = import_data("fer2013", source, tmp_path / "a.h5", PARTIAL)
+    assert done.notes == ("no FER+ votes; add them with --ferplus fer2013new.csv",)
+
+
+def test_a_missing_validation_split_is_noted(tmp_path, source):
+    text = source.read_text().replace("PublicTest", "PrivateTest")
+    source.write_text(text)
+    done = import_data("fer2013", source, tmp_path / "a.h5", PARTIAL)
+    assert done.notes[0].startswith("no validation split: the file names do not tell PublicTest")
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [(b"PK\x03\x04rest", "is a ZIP archive; unpack it"), (b"\x1f\x8brest", "is a gzip archive; unpack it")],
+    ids=["zip", "gzip"],
+)
+def test_an_archive_must_be_unpacked(tmp_path, content, text):
+    (tmp_path / "fer2013.csv").write_bytes(content)
+    with pytest.raises(DataError, match=text):
+        import_data("fer2013", tmp_path / "fer2013.csv", tmp_path / "a.h5")
+
+
+def test_an_unknown_kind_is_refused_with_the_nearest_one(tmp_path, source):
+    with pytest.raises(DataError, match=r"no data set named 'fer2031'; did you mean 'fer2013'\?"):
+        import_data("fer2031", source, tmp_path / "a.h5")
+
+
+def test_a_file_that_is_no_store_is_never_overwritten(source):
+    before = source.read_bytes()
+    with pytest.raises(DataError, match=r"fer2013\.csv exists and is not a data set of mien; choose another"):
+        import_data("fer2013", source, source, PARTIAL)
+    assert source.read_bytes() == before
+
+
+def test_an_older_store_is_replaced(tmp_path, source):
+    for _ in range(2):
+        import_data("fer2013", source, tmp_path / "a.h5", PARTIAL)
+    assert len(read_store(tmp_path / "a.h5")) == 9
+
+
+def test_what_cannot_be_kept_is_refused_before_the_work(tmp_path, source, monkeypatch):
+    monkeypatch.setattr(prepare, "read_fer2013", None)
+    with pytest.raises(DataError, match=r"no folder .*none to write a\.h5 in; create it first"):
+        import_data("fer2013", source, tmp_path / "none" / "a.h5", PARTIAL)
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(MissingExtraError, match="needs h5py"):
+        import_data("fer2013", source, tmp_path / "a.h5", PARTIAL)
+
+
+def test_votes_cannot_be_joined_to_class_folders(tmp_path, source):
+    folder = tmp_path / "folders"
+    (folder / "train" / "happy").mkdir(parents=True)
+    settings = ImportSettings(ferplus=tmp_path / "fer2013new.csv")
+    with pytest.raises(DataError, match=r"FER\+ is joined by the rows of the CSV, which a folder lacks"):
+        import_data("fer2013", folder, tmp_path / "a.h5", settings)
+
+
+def test_a_failed_import_leaves_nothing(tmp_path, source):
+    with pytest.raises(DataError, match="not the complete FER2013"):
+        import_data("fer2013", source, tmp_path / "a.h5")
+    assert sorted(os.listdir(tmp_path)) == ["fer2013.csv", "fer2013new.csv"]
