@@ -1,6 +1,7 @@
 """What `pip install mien` brings: its size, what it leaves out, and that the weights come along."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -17,9 +18,17 @@ INSTALLERS = ("pip", "setuptools", "pkg_resources", "_distutils_hack")
 PROJECT = Path(__file__).resolve().parents[2]
 
 
+def run(python: Path, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run that interpreter, without the folders that this one was told of."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [str(python), *arguments]
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+
+
 def pip(python: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return run(python, "-m", "pip", "--disable-pip-version-check", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +83,8 @@ def test_the_size_counts_every_package_but_the_installers(tmp_path) -> None:
 
 
 def test_neither_torch_nor_opencv_comes_along(python) -> None:
-    have = {one["name"].lower() for one in json.loads(pip(python, "list", "--format=json").stdout)}
+    listed = json.loads(pip(python, "list", "--format=json").stdout)
+    have = {one["name"].lower() for one in listed}
     assert {"mien", "numpy", "onnxruntime", "pillow", "typer"} <= have
     assert not have & {"torch", "opencv-python", "opencv-python-headless", "scipy", "matplotlib", "h5py"}
 
@@ -98,5 +108,5 @@ def test_the_wheel_holds_weights_and_recipes_but_no_tests(site) -> None:
     ids=["import", "help", "models"],
 )
 def test_it_runs_with_warnings_as_errors(arguments, python, tmp_path) -> None:
-    done = subprocess.run([python, "-W", "error", *arguments], cwd=tmp_path, capture_output=True, text=True)
+    done = run(python, "-W", "error", *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

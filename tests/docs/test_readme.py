@@ -1,9 +1,9 @@
 """Every fenced block of the README runs.
 
-A block runs in a folder of its own that holds photo.jpg, photos/, astronaut.png and grace_hopper.jpg, with the
-commands of this environment first on PATH. ``sh`` blocks run in bash and stop at the first error, ``python``
-blocks in a new interpreter with warnings as errors; ``json`` and ``toml`` blocks must parse. A block after the
-line ``<!-- test: skip REASON -->`` is left out, and so are the commands of `NOT_RUN`.
+A block runs in a folder of its own that holds photo.jpg, photos/, astronaut.png and grace_hopper.jpg, with
+the commands of this environment first on PATH. ``sh`` blocks run in bash and stop at the first error,
+``python`` blocks in a new interpreter with warnings as errors; ``json`` and ``toml`` blocks must parse. One
+after the line ``<!-- test: skip REASON -->`` is left out, and so are the commands of `NOT_RUN`.
 """
 
 import json
