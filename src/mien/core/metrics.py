@@ -344,8 +344,7 @@ class RiskCoverage:
         """Accuracy at the least coverage on the curve that reaches ``coverage`` (0-1)."""
         if not 0 < coverage <= 1:
             raise MienError(f"coverage must lie in (0, 1], got {coverage:g}")
-        # 1e-12: the curve's k/N and a coverage typed as a decimal can differ in the last bit.
-        return float(self.accuracy[np.searchsorted(self.coverage, coverage - 1e-12)])
+        return float(self.accuracy[np.searchsorted(self.coverage, coverage)])
 
 
 def risk_coverage(probs: Probs, labels: Labels) -> RiskCoverage:
