@@ -120,6 +120,11 @@ BOMBS: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
         "tag 258 claims 4,194,304 bytes",
     ),
     "a directory beyond the end": ("tiff", lambda _: b"II*\0\xff\xff\xff\x7f" + bytes(99), "cut short"),
+    "a canvas of 16 million pixels a side": (
+        "webp lossless alpha",
+        lambda webp: webp[:24] + b"\xff" * 6 + webp[30:],
+        "has more pixels than Pillow allows; shrink it",
+    ),
     "a header of comments": ("ppm", lambda _: b"P6 #" + b"\n#" * 10**6, "too much metadata"),
 }
 
