@@ -26,16 +26,18 @@ test: $(VENV)/dev.stamp
 	$(BIN)/pytest -m ""
 
 # The stamps are newer than what they were made from: an environment is refreshed when a dependency changes.
-$(VENV)/light.stamp: pyproject.toml | $(BIN)/python
+$(VENV)/light.stamp: pyproject.toml | $(VENV)/made.stamp
 	$(PIP) --editable .
 	touch $@
 
-$(VENV)/dev.stamp: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+$(VENV)/dev.stamp: pyproject.toml $(CONSTRAINTS) | $(VENV)/made.stamp
 	$(PIP) $(addprefix --constraint ,$(CONSTRAINTS)) --editable ".[dev]"
 	touch $@
 
-$(BIN)/python:
+# Not $(BIN)/python: that is there before pip is, when making the environment was interrupted.
+$(VENV)/made.stamp:
 	$(PYTHON) -m venv $(VENV)
+	touch $@
 
 clean:
 	rm -rf $(VENV) demo build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
