@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -37,3 +38,34 @@ def picture_files() -> dict[str, bytes]:
 def mutants() -> Callable[..., Iterator[tuple[str, bytes]]]:
     """``mutants(n=2000, seed=0)`` yields (what was done, bytes of a damaged picture)."""
     return _mutations().mutants
+
+
+def _fixtures_model() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("fixtures_model", HERE / "fixtures_model.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ``MIEN_HOME`` that holds the model ``tiny``; see fixtures_model.py."""
+    module, home = _fixtures_model(), tmp_path_factory.mktemp("home")
+    clean = {**module.SCORES, "n": 3301, "accuracy": 0.7301}
+    scores = {"test": module.SCORES, "test_clean": clean, "val_accuracy_by_views": {"1": 0.7212, "2": 0.7301}}
+    module.write_tiny_model(home / "models", scores=scores)
+    return home
+
+
+@pytest.fixture(scope="session")
+def tiny_probs() -> dict[str, float]:
+    """What the model ``tiny`` answers every face, in the order of its labels."""
+    module = _fixtures_model()
+    return dict(zip(module.FER2013, module.PROBS, strict=True))
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> Any:
+    """A public-domain photo (NASA) of one frontal face near (220, 115), uint8 (512, 512, 3)."""
+    data = pytest.importorskip("skimage.data", reason="needs scikit-image for a photo of a face")
+    return data.astronaut()

@@ -167,9 +167,9 @@ class _Finder:
         return self.leave_out is not None and Path(real).is_relative_to(self.leave_out)
 
     def _was_walked(self, real: str) -> bool:
-        """Whether a folder that was named before held this picture."""
+        """Whether this picture or folder lies in a folder that was named before."""
         above = next((p for p in Path(real).parents if str(p) in self.done), None)
-        if above is None or not is_picture(real):
+        if above is None or not (is_picture(real) or os.path.isdir(real)):
             return False
         return not any(part.startswith(".") for part in Path(real).relative_to(above).parts)
 

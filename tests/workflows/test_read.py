@@ -1,0 +1,358 @@
+"""Finding pictures, going through them, and what becomes of the readings."""
+
+import csv
+import io
+import json
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.core.results import Box, Face, Reading
+from mien.errors import MienError, MissingExtraError
+from mien.workflows.outputs import AnnotatedFolder, columns, parquet_file, to_object, to_rows
+from mien.workflows.read import (
+    PictureResult,
+    ReadSettings,
+    Source,
+    build_analyzer,
+    find_pictures,
+    is_picture,
+    natural_key,
+    read_pictures,
+)
+
+LABELS = ("happy", "sad")
+
+
+class FakeReader:
+    """One face a picture that is not black; the red of the first pixel is the probability of "happy"."""
+
+    def read(self, image):
+        red, _, width = image[0, 0, 0] / 255, *image.shape[:2]
+        face = Face(Box(0.123, 0, width / 2, 4), 0.9876543219)
+        return (Reading(face, LABELS, (red, 1 - red)),) if red else ()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """``make`` files by name in the working folder: their pixels are all 51."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def make(*names: str, level: int = 51, size: tuple[int, int] = (8, 6)) -> None:
+    for name in names:
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if is_picture(name):
+            Image.new("RGB", size, (level, level, level)).save(path)
+        else:
+            path.write_text("not a picture")
+
+
+def found(*paths: str, leave_out: str | None = None) -> list[str]:
+    return [source.error or source.name for source in find_pictures(paths, leave_out)]
+
+
+def test_a_folder_gives_its_pictures_in_natural_order_and_then_those_below(folder: Path) -> None:
+    make("a/10.png", "a/9.JPG", "a/b/2.png", "a/notes.txt", "a/.hidden.png", "a/.cache/1.png", "a/c1/x.gif")
+    assert found("a") == [
+        os.path.join("a", *name.split("/")) for name in ("9.JPG", "10.png", "b/2.png", "c1/x.gif")
+    ]
+
+
+def test_a_named_file_is_a_picture_whatever_its_suffix(folder: Path) -> None:
+    make("photo.dat")
+    assert found("photo.dat") == ["photo.dat"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (("a/1.png", "a"), ["a/1.png", "a/2.png", "a/b/3.png"]),
+        (("a", "a/1.png"), ["a/1.png", "a/2.png", "a/b/3.png"]),
+        (("a/b", "a"), ["a/b/3.png", "a/1.png", "a/2.png"]),
+        (("a", "a/b", "./a", "a/../a"), ["a/1.png", "a/2.png", "a/b/3.png"]),
+        (("a/1.png", "a/1.png", "./a/1.png"), ["a/1.png"]),
+        (("a/1.png", "a/*.png"), ["a/1.png", "a/2.png"]),
+        (("-", "a/1.png", "-"), ["-", "a/1.png"]),
+        (("a", "a/.h/4.png"), ["a/1.png", "a/2.png", "a/b/3.png", "a/.h/4.png"]),
+        (("link.png", "a/1.png"), ["link.png"]),
+    ],
+    ids=[
+        "file, folder",
+        "folder, file",
+        "below, folder",
+        "same folder",
+        "same file",
+        "pattern",
+        "stdin",
+        "hidden",
+        "link",
+    ],
+)
+def test_what_is_named_twice_is_read_once(folder: Path, paths, expected) -> None:
+    make("a/1.png", "a/2.png", "a/b/3.png", "a/.h/4.png")
+    Path("link.png").symlink_to("a/1.png")
+    assert found(*paths) == expected
+
+
+def test_a_pattern_that_the_shell_left_alone_is_expanded(folder: Path) -> None:
+    make("a/10.png", "a/9.png", "a/b/1.jpg", "a/x.txt")
+    assert found("a/*") == ["a/9.png", "a/10.png", "a/b/1.jpg"]
+    assert found("**/*.jpg") == ["a/b/1.jpg"]
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(folder: Path) -> None:
+    make("shot[1].png", "shot1.png")
+    assert found("shot[1].png") == ["shot[1].png"]
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("gone.png", "'gone.png' does not exist; check the path"),
+        ("empty", "'empty' holds no picture (mien reads .bmp, .gif, .jfif"),
+        ("*.tif", "no picture matches '*.tif'; check the pattern"),
+        ("https://example.org/a.png", "is a web address; mien never downloads"),
+        ("out", "'out' is where annotated pictures go; read and write in different folders"),
+        ("dangling.png", "'dangling.png' does not exist; check the path"),
+    ],
+)
+def test_a_path_that_gives_nothing_says_why(folder: Path, path: str, text: str) -> None:
+    Path("empty").mkdir()
+    Path("dangling.png").symlink_to("nowhere")
+    assert len(found(path, leave_out="out")) == 1
+    assert text in found(path, leave_out="out")[0]
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may list every folder")
+def test_a_folder_that_cannot_be_listed_does_not_stop_the_rest(folder: Path) -> None:
+    make("a/1/x.png", "a/2/y.png")
+    Path("a/1").chmod(0)
+    try:
+        assert found("a") == [
+            "'a/1' cannot be listed (permission denied); check its permissions",
+            "a/2/y.png",
+        ]
+    finally:
+        Path("a/1").chmod(0o755)
+
+
+def test_the_folder_that_is_written_to_is_not_read(folder: Path) -> None:
+    make("a/1.png", "a/out/1.png")
+    assert found("a", leave_out="a/out") == ["a/1.png"]
+    assert found("**/*.png", leave_out="a/out") == ["a/1.png"]
+    assert found("a/out/1.png", leave_out="a/out") == ["a/out/1.png"]
+
+
+def test_a_link_to_the_folder_above_does_not_loop(folder: Path) -> None:
+    make("a/1.png")
+    Path("a/up").symlink_to("..")
+    assert found("a") == ["a/1.png"]
+
+
+def test_natural_order_compares_numbers_by_value() -> None:
+    names = ["B2", "a10", "a9", "a09b", "10", "9", "a", ""]
+    assert sorted(names, key=natural_key) == ["", "9", "10", "a", "a9", "a09b", "a10", "B2"]
+
+
+def test_a_bad_picture_does_not_stop_the_rest(folder: Path) -> None:
+    make("1.png", "3.png")
+    Path("2.png").write_bytes(b"no picture at all")
+    sources = [Source("1.png"), Source("2.png"), Source("4.png", "is gone"), Source("3.png")]
+    results = list(read_pictures(sources, FakeReader()))
+    assert [len(result.readings) for result in results] == [1, 0, 0, 1]
+    assert results[0].size_wh == (8, 6)
+    assert "'2.png' is not a picture of a known format" in results[1].error
+    assert results[1].size_wh is None
+    assert results[2].error == "is gone"
+
+
+def test_standard_input_is_read_as_one_picture() -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (5, 4), (255, 0, 0)).save(file, "PNG")
+    (good,) = read_pictures([Source("-")], FakeReader(), stdin=io.BytesIO(file.getvalue()))
+    (bad,) = read_pictures([Source("-")], FakeReader(), stdin=io.BytesIO(b""))
+    assert (good.name, good.size_wh, good.readings[0].emotion) == ("-", (5, 4), "happy")
+    assert bad.error.startswith("standard input: bytes is empty")
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_pictures_are_opened_only_as_they_are_asked_for(folder: Path, jobs: int) -> None:
+    make(*(f"{i}.png" for i in range(5)))
+    taken = []
+
+    def sources():
+        for i in range(1000):
+            taken.append(i)
+            yield Source(f"{i % 5}.png")
+
+    results = read_pictures(sources(), FakeReader(), jobs=jobs)
+    for _ in range(4):
+        next(results)
+    assert len(taken) <= 4 + 2 * jobs
+    results.close()
+
+
+def test_several_jobs_keep_the_order_and_work_at_the_same_time(folder: Path) -> None:
+    both = threading.Barrier(2, timeout=30)  # is passed only by two threads at once
+
+    class Slow(FakeReader):
+        def read(self, image):
+            both.wait()
+            return super().read(image)
+
+    for level in range(1, 9):
+        make(f"{level}.png", level=level)
+    results = read_pictures([Source(f"{level}.png") for level in range(1, 9)], Slow(), jobs=2)
+    assert [round(result.readings[0].probs[0] * 255) for result in results] == list(range(1, 9))
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        (ReadSettings(min_score=1.5), "min_score must lie in 0..1, got 1.5"),
+        (ReadSettings(detector="mtcn"), "no detector named 'mtcn'; did you mean 'mtcnn'"),
+        (ReadSettings(min_face=3), "min_face must be at least 12 pixels, got 3"),
+        (ReadSettings(model="tinny"), "no model named 'tinny'; did you mean 'tiny'"),
+        (ReadSettings(model="tiny", views=2), "model 'tiny' is calibrated for 1 views of a face, not for 2"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_wrong_setting_is_refused(settings, text: str, tiny_home: Path, monkeypatch) -> None:
+    monkeypatch.setenv("MIEN_HOME", str(tiny_home))
+    with pytest.raises(MienError, match=text.replace("(", r"\(")):
+        build_analyzer(settings)
+
+
+def test_settings_reach_the_detector_and_the_model(tiny_home: Path, monkeypatch) -> None:
+    monkeypatch.setenv("MIEN_HOME", str(tiny_home))
+    analyzer = build_analyzer(ReadSettings("tiny", min_score=0.5, min_face=24, rotated=True))
+    assert (analyzer.detector.settings.min_face, analyzer.detector.settings.orientations) == (24, 4)
+    assert (analyzer.min_score, analyzer.classifier.card.name) == (0.5, "tiny")
+
+
+def result_of(name: str, *reds: float) -> PictureResult:
+    """A 20 x 10 picture with one face for each probability of "happy"."""
+    faces = [Face(Box(1.23456, 2, 11.5, 9), 0.98765432) for _ in reds]
+    readings = tuple(Reading(f, LABELS, (red, 1 - red)) for f, red in zip(faces, reds, strict=True))
+    return PictureResult(name, readings, np.zeros((10, 20, 3), np.uint8))
+
+
+FAILED = PictureResult("bad\udcff.png", error="is damaged")
+
+
+def test_rows_count_faces_from_one_and_keep_pictures_without() -> None:
+    names = columns(LABELS)
+    assert " ".join(names) == ("path face x1 y1 x2 y2 detection_score emotion confidence p_happy p_sad error")
+    assert to_rows(result_of("a.png", 0.75, 0.1234567), LABELS) == [
+        ("a.png", 1, 1.23, 2, 11.5, 9, 0.987654, "happy", 0.75, 0.75, 0.25, None),
+        ("a.png", 2, 1.23, 2, 11.5, 9, 0.987654, "sad", 0.876543, 0.123457, 0.876543, None),
+    ]
+    assert to_rows(result_of("b.png"), LABELS) == [("b.png", *[None] * 11)]
+    assert to_rows(FAILED, LABELS) == [("bad\ufffd.png", *[None] * 10, "is damaged")]
+
+
+def test_a_json_object_says_all_that_a_reading_does() -> None:
+    result = result_of("a.png", 0.75)
+    value = json.loads(json.dumps(to_object(result)))
+    assert value == {
+        "path": "a.png",
+        "width": 20,
+        "height": 10,
+        "faces": [result.readings[0].to_dict()],
+        "error": None,
+    }
+    assert to_object(FAILED) == {
+        "path": "bad\udcff.png",
+        "width": None,
+        "height": None,
+        "faces": [],
+        "error": "is damaged",
+    }
+
+
+def test_a_parquet_file_holds_the_rows_of_the_csv(tmp_path: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
+    results = [result_of("a.png", 0.75, 0.25), result_of("b.png"), FAILED] * 2000  # more than one batch
+    rows = [row for result in results for row in to_rows(result, LABELS)]
+    with parquet_file(tmp_path / "faces.parquet", columns(LABELS)) as file:
+        for result in results:
+            file.write(to_rows(result, LABELS))
+        assert not (tmp_path / "faces.parquet").exists()
+    table = pq.ParquetFile(tmp_path / "faces.parquet")
+    assert table.metadata.num_row_groups > 1
+    assert [tuple(row.values()) for row in table.read().to_pylist()] == rows
+    assert tuple(table.schema_arrow.names) == columns(LABELS)
+    assert os.listdir(tmp_path) == ["faces.parquet"]
+
+
+def test_an_unfinished_parquet_file_leaves_nothing_and_keeps_the_old_one(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
+    (tmp_path / "faces.parquet").write_text("old")
+
+    def write_and_stop() -> None:
+        with parquet_file(tmp_path / "faces.parquet", columns(LABELS)) as file:
+            file.write(to_rows(result_of("a.png", 0.75), LABELS))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_and_stop()
+    assert os.listdir(tmp_path) == ["faces.parquet"]
+    assert (tmp_path / "faces.parquet").read_text() == "old"
+
+
+def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(
+        MissingExtraError, match=r'--parquet needs pyarrow; run: pip install "mien\[parquet\]"'
+    ):
+        parquet_file(tmp_path / "a.parquet", columns(LABELS)).__enter__()
+
+
+def test_parquet_into_a_missing_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(MienError, match=r"there is no folder .*gone; make it first"):
+        parquet_file(tmp_path / "gone" / "a.parquet", columns(LABELS)).__enter__()
+
+
+def test_annotated_pictures_take_free_names_and_overwrite_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out"
+    writer = AnnotatedFolder(out)
+    names = ["a/x.jpg", "b/x.jpg", "c/x.JPEG", "a/x.png", "b/x.bmp", "-"]
+    written = [writer.write(result_of(name, 0.75)).name for name in names]
+    assert written == ["x.jpg", "x-2.jpg", "x-3.jpg", "x.png", "x-2.png", "standard-input.png"]
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert AnnotatedFolder(out).write(result_of("x.jpg", 0.5)).name == "x-4.jpg"
+    assert {name: (out / name).read_bytes() for name in before} == before
+    assert writer.write(FAILED) is None
+    assert sorted(os.listdir(out)) == sorted([*before, "x-4.jpg"])
+
+
+def test_an_annotated_picture_shows_the_drawing_in_the_size_of_its_source(tmp_path: Path) -> None:
+    gray = np.full((200, 300, 3), 128, np.uint8)
+    reading = Reading(Face(Box(50, 40, 150, 160), 0.9), LABELS, (0.75, 0.25))
+    png = AnnotatedFolder(tmp_path).write(PictureResult("g.png", (reading,), gray))
+    plain = AnnotatedFolder(tmp_path).write(PictureResult("h.png", (), gray))
+    with Image.open(png) as drawn, Image.open(plain) as same:
+        assert drawn.size == (300, 200)
+        assert np.any(np.asarray(drawn) != gray)
+        assert np.array_equal(np.asarray(same), gray)
+
+
+def test_annotated_pictures_need_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MienError, match=r"annotated pictures go into a folder, and .*file is a file"):
+        AnnotatedFolder(tmp_path / "file")
+
+
+def test_a_row_survives_csv_whatever_the_name() -> None:
+    name = 'a,"b"\nc.png'
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(to_rows(result_of(name), LABELS))
+    assert next(csv.reader(io.StringIO(text.getvalue(), newline="")))[0] == name
