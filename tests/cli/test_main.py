@@ -1,0 +1,201 @@
+"""The ``mien`` command itself: help without loading anything, errors as one line and an exit code."""
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mien as package
+from mien.cli import main
+from mien.cli.terminal import bar, printable
+from mien.errors import MienError
+
+IMPORTED = """
+import json, sys
+sys.argv = ["mien", *sys.argv[1:]]
+from mien.cli.main import main
+try:
+    main()
+except SystemExit:
+    print(json.dumps(sorted({name.split(".")[0] for name in sys.modules} | set(sys.modules))))
+"""
+SLOW = {
+    "numpy",
+    "onnxruntime",
+    "PIL",
+    "rich",
+    "torch",
+    "h5py",
+    "pyarrow",
+    "logging",
+    "mien.cli.read",
+    "mien.core",
+}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["raed"]], ids=" ".join)
+def test_the_door_loads_nothing_slow(arguments: list[str], tmp_path: Path) -> None:
+    source = str(Path(package.__file__).parents[1])
+    command = [sys.executable, "-W", "error", "-c", IMPORTED, *arguments]
+    done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": source}, capture_output=True, text=True)
+    loaded = set(json.loads(done.stdout.splitlines()[-1]))
+    assert "mien.cli.main" in loaded
+    assert loaded & SLOW == set()
+
+
+@pytest.mark.parametrize(
+    "command", [[], *([name] for name in main.COMMANDS)], ids=lambda c: " ".join(c) or "mien"
+)
+def test_help_fits_80_columns_and_ends_with_examples(command: list[str], mien) -> None:
+    result = mien(*command, "--help")
+    assert result.exit_code == 0, result.output
+    prose = [line for line in result.stdout.splitlines() if not line.startswith("    mien ")]
+    assert max(map(len, prose)) <= 80
+    assert "--install-completion" not in result.stdout
+    if command != ["data"]:  # has commands of its own, with their examples
+        assert f"mien {' '.join(command)}".strip() in result.stdout.partition("Example")[2]
+
+
+def test_help_lists_every_command_with_its_line(mien) -> None:
+    lines = [line.split(maxsplit=1) for line in mien("--help").stdout.splitlines()]
+    for name, entry in main.COMMANDS.items():
+        assert [name, entry.summary] in lines
+
+
+def test_the_version_is_the_package_s(mien) -> None:
+    assert mien("--version").stdout == f"mien {package.__version__}\n"
+
+
+def test_an_unknown_command_names_the_nearest(mien) -> None:
+    result = mien("raed", "x.png")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("mien: no command named 'raed'; did you mean 'read'? (known: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_an_unknown_option_says_where_help_is(mien) -> None:
+    result = mien("read", "--jsno", "x.png")
+    assert result.exit_code == 2
+    assert "Try 'mien read -h' for help." in result.stderr
+    assert "--json" in result.stderr
+
+
+def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Let every command end in ``error``."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(main.TyperGroup, "invoke", fail)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (MienError("expected a, got b; do c"), 2, "mien: expected a, got b; do c\n"),
+        (MienError("no file 'a\x1b[31mb'"), 2, "mien: no file 'a?[31mb'\n"),
+        (MienError("two mistakes:\n  one\n  two"), 2, "mien: two mistakes:\n  one\n  two\n"),
+        (PermissionError(13, "Permission denied", "out/a.png"), 2, "mien: permission denied: out/a.png\n"),
+        (OSError(28, "No space left on device"), 2, "mien: no space left on device\n"),
+        (KeyboardInterrupt(), 130, "mien: stopped\n"),
+        (BrokenPipeError(), 0, ""),
+    ],
+    ids=["error", "escape sequence", "several lines", "permission", "disk full", "interrupt", "pipe"],
+)
+def test_an_error_becomes_a_line_and_an_exit_code(error, code, text, mien, monkeypatch) -> None:
+    raising(monkeypatch, error)
+    result = mien("models")
+    assert (result.exit_code, result.stdout, result.stderr) == (code, "", text)
+
+
+def test_a_mistake_in_the_program_is_not_hidden(mien, monkeypatch) -> None:
+    raising(monkeypatch, ZeroDivisionError("bug"))
+    assert isinstance(mien("models").exception, ZeroDivisionError)
+
+
+def test_verbose_shows_where_an_error_arose(mien) -> None:
+    result = mien("-v", "models", "tinny")
+    assert result.exit_code == 2
+    assert "Traceback (most recent call last):" in result.stderr
+    assert result.stderr.endswith("mien: no model named 'tinny'; did you mean 'tiny'? (known: tiny)\n")
+    assert "Traceback" not in mien("models", "tinny").stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "shown"), [([], ["careful"]), (["-v"], ["careful", "detail"])], ids=["", "-v"]
+)
+def test_the_log_goes_to_stderr_once(flags, shown, mien, monkeypatch) -> None:
+    import mien.core.store as store
+
+    def log_and_list() -> dict[str, Path]:
+        logging.getLogger("mien.core.store").warning("careful")
+        logging.getLogger("mien.core.store").debug("detail")
+        return {}
+
+    monkeypatch.setattr(store, "list_models", log_and_list)
+    mien("models")
+    lines = [line for line in mien(*flags, "models").stderr.splitlines() if "mien.core.store" in line]
+    assert [line.rpartition(": ")[2] for line in lines] == shown
+
+
+def test_a_closed_pipe_is_silent(process, photos) -> None:
+    with process("read", "photos", "--model", "tiny", "--json") as running:
+        assert running.stdout.readline().startswith(b'{"path"')
+        running.stdout.close()
+        assert running.stderr.read() == b""
+        assert running.wait() == 0
+
+
+def test_ctrl_c_says_so_in_one_line(process, tmp_path) -> None:
+    import signal
+
+    with process("read", "-", "--model", "tiny", stdin=subprocess.PIPE) as running:
+        assert b"most likely" in running.stdout.readline()  # the model is loaded, and it waits for a picture
+        running.send_signal(signal.SIGINT)
+        assert running.wait() == 130
+        assert running.stderr.read() == b"mien: stopped\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a b.png", "a b.png"),
+        ("ü 写真.png", "ü 写真.png"),
+        ("a\x1b[31mb\x07\x9b", "a?[31mb??"),
+        ("two\nlines\ttab\r", "two?lines?tab?"),
+        ("gnp.\u202etxt", "gnp.?txt"),
+        ("a\udcff", "a\udcff"),
+    ],
+    ids=["plain", "unicode", "escape", "lines", "right to left", "stray byte"],
+)
+def test_what_would_steer_a_terminal_is_replaced(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"),
+    [
+        (0, "    "),
+        (1, "████"),
+        (0.5, "██  "),
+        (0.25 + 1 / 32, "█▏  "),
+        (1.2, "████"),
+        (-1, "    "),
+        (0.01, "    "),
+    ],
+)
+def test_a_bar_fills_by_eighths(fraction: float, text: str, monkeypatch) -> None:
+    monkeypatch.setattr("mien.cli.terminal._shows_blocks", lambda: True)
+    assert bar(fraction, 4) == text
+
+
+def test_a_bar_is_plain_where_the_terminal_has_no_blocks(monkeypatch) -> None:
+    class Ascii:
+        encoding = "ascii"
+
+    monkeypatch.setattr(sys, "stdout", Ascii())
+    assert bar(0.5, 4) == "##  "

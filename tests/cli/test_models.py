@@ -1,0 +1,81 @@
+"""``mien models``: the list and the card of one model."""
+
+import json
+
+import pytest
+
+import mien.core.store as store
+
+
+def test_the_list_shows_scores_size_and_licence(mien) -> None:
+    lines = mien("models").stdout.splitlines()
+    assert lines[0].split("  ")[0] == "model"
+    (row,) = [line for line in lines if line.startswith("tiny ")]
+    assert row.split() == ["tiny", "74.1", "(72.7-75.5)", "73.0", "0.722", "1.3", "0.1", "MB"]
+    assert "tiny: Answers every face alike. Licence: CC0-1.0" in lines
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_card_shows_every_word_and_score(mien) -> None:
+    text = mien("models", "tiny").stdout
+    for part in (
+        "Intended use: Tests.",
+        "Not for: Anything else.",
+        "Limits: Sees nothing.",
+        "Licence: CC0-1.0",
+    ):
+        assert part in text
+    assert "angry, disgust, fear, happy, sad, surprise, neutral" in text
+    assert "Scores, val_accuracy_by_views: 1: 0.7212, 2: 0.7301" in text
+    rows = [line.split() for line in text.splitlines()]
+    assert ["test", "3,589", "74.1", "(72.7-75.5)", "71.8", "0.722", "0.688", "0.741", "1.3"] in rows
+    assert ["happy", "879", "0.901", "0.912", "0.907"] in [row[:5] for row in rows]
+    assert max(len(line) for line in text.splitlines() if "tiny.onnx" not in line) <= 80
+
+
+def test_json_is_the_card_with_its_path_and_size(mien, tiny_home) -> None:
+    path = tiny_home / "models" / "tiny.onnx"
+    card = {
+        **json.loads(path.with_suffix(".json").read_text()),
+        "path": str(path),
+        "bytes": path.stat().st_size,
+    }
+    assert json.loads(mien("models", "tiny", "--json").stdout) == card
+    assert card in json.loads(mien("models", "--json").stdout)
+
+
+def test_a_model_is_found_by_its_path(mien, tiny_home) -> None:
+    assert "Intended use" in mien("models", str(tiny_home / "models" / "tiny.onnx")).stdout
+
+
+def test_without_models_it_says_where_they_would_be(mien, monkeypatch) -> None:
+    monkeypatch.setattr(store, "list_models", dict)
+    result = mien("models")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.startswith("no models; mien looks in its own package and in ")
+    assert mien("models", "--json").stdout == "[]\n"
+
+
+def test_a_model_without_scores_has_dashes(mien, tmp_path, tiny_home, monkeypatch) -> None:
+    folder = tmp_path / "home" / "models"
+    folder.mkdir(parents=True)
+    for suffix in (".json", ".onnx"):
+        (folder / f"bare{suffix}").write_bytes((tiny_home / "models" / f"tiny{suffix}").read_bytes())
+    card = json.loads((folder / "bare.json").read_text())
+    (folder / "bare.json").write_text(json.dumps({**card, "name": "bare", "scores": {}}))
+    monkeypatch.setenv("MIEN_HOME", str(tmp_path / "home"))
+    (row,) = [line for line in mien("models").stdout.splitlines() if line.startswith("bare ")]
+    assert row.split() == ["bare", "-", "-", "-", "-", "0.1", "MB"]
+    assert mien("models", "bare").exit_code == 0
+
+
+@pytest.mark.weights
+def test_the_shipped_model_states_its_scores_and_licence(mien) -> None:
+    if not store.SHIPPED.joinpath(f"{store.DEFAULT_MODEL}.onnx").is_file():
+        pytest.skip(f"no model '{store.DEFAULT_MODEL}' is shipped")
+    (card,) = [
+        card for card in json.loads(mien("models", "--json").stdout) if card["name"] == store.DEFAULT_MODEL
+    ]
+    assert 0.5 < card["scores"]["test"]["accuracy"] < 0.9
+    assert card["licence"]
+    assert card["data"]

@@ -1,0 +1,184 @@
+"""``mien read``, with MTCNN, a photo of a face, and a model that answers every face alike."""
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.core.store import DEFAULT_MODEL, SHIPPED
+
+BROKEN = "mien: 'photos/more/broken.png' is truncated or damaged"
+
+
+def test_the_table_names_every_picture_and_face(mien, photos) -> None:
+    result = mien("read", "photos", "--model", "tiny")
+    lines = result.stdout.splitlines()
+    assert lines[1] == "photos/none.png  120 x 90: no face found"
+    assert lines[2] == "photos/one.png  256 x 256"
+    assert lines[3].split()[0] == "1"
+    assert lines[3].split()[3:] == ["happy", "50%", "█▌", "neutral", "12%", "▍", "sad", "10%", "▎"]
+    assert lines[4] == "photos/more/broken.png: could not be read"
+    assert lines[5] == "photos/more/two.jpg  512 x 256"
+    assert [line.split()[0] for line in lines[6:]] == ["1", "2"]
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_bad_picture_is_reported_at_the_end_with_exit_code_1(mien, photos) -> None:
+    result = mien("read", "photos", "--model", "tiny")
+    assert result.exit_code == 1
+    summary, error = result.stderr.splitlines()
+    assert summary == "4 pictures, 3 faces; 1 without a face, 1 not readable"
+    assert error.startswith(BROKEN)
+
+
+def test_good_pictures_give_exit_code_0_and_one_alone_no_summary(mien, photos) -> None:
+    result = mien("read", "photos/one.png", "--model", "tiny")
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_json_lines_hold_the_faces_of_each_picture(mien, photos, tiny_probs) -> None:
+    result = mien("read", "photos", "--model", "tiny", "--json")
+    objects = {value["path"]: value for value in map(json.loads, result.stdout.splitlines())}
+    one, two = objects["photos/one.png"], objects["photos/more/two.jpg"]
+    assert (one["width"], one["height"], one["error"]) == (256, 256, None)
+    assert one["faces"][0]["probabilities"] == pytest.approx(tiny_probs)
+    assert one["faces"][0]["emotion"] == "happy"
+    box = one["faces"][0]["box"]  # the face of the photo lies near (220, 115); 96 columns are cut off
+    assert box["x1"] < 220 - 96 < box["x2"]
+    assert box["y1"] < 115 < box["y2"]
+    shifts = {face["box"]["x1"] // 256 for face in two["faces"]}
+    assert shifts == {0, 1}
+    assert objects["photos/none.png"]["faces"] == []
+    assert BROKEN.removeprefix("mien: ") in objects["photos/more/broken.png"]["error"]
+    assert result.exit_code == 1
+
+
+def test_csv_has_one_row_a_face_and_one_for_a_picture_without(mien, photos, tiny_probs) -> None:
+    rows = list(csv.DictReader(io.StringIO(mien("read", "photos", "--model", "tiny", "--csv").stdout)))
+    assert [(Path(row["path"]).name, row["face"]) for row in rows] == [
+        ("none.png", ""),
+        ("one.png", "1"),
+        ("broken.png", ""),
+        ("two.jpg", "1"),
+        ("two.jpg", "2"),
+    ]
+    assert {label: float(rows[1][f"p_{label}"]) for label in tiny_probs} == pytest.approx(
+        tiny_probs, abs=1e-6
+    )
+    assert [bool(row["error"]) for row in rows] == [False, False, True, False, False]
+
+
+def test_parquet_holds_what_the_csv_does(mien, photos, tmp_path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
+    result = mien("read", "photos", "--model", "tiny", "--csv", "--parquet", "faces.parquet")
+    table = pq.read_table(tmp_path / "faces.parquet").to_pylist()
+    text = [{key: "" if value is None else str(value) for key, value in row.items()} for row in table]
+    assert text == list(csv.DictReader(io.StringIO(result.stdout)))
+
+
+def test_parquet_alone_prints_a_summary_only(mien, photos) -> None:
+    pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
+    result = mien("read", "photos", "--model", "tiny", "--parquet", "faces.parquet")
+    assert result.stdout == ""
+    assert result.stderr.startswith("4 pictures, 3 faces; ")
+
+
+def test_annotated_pictures_lie_beside_untouched_inputs(mien, photos) -> None:
+    before = {path: path.read_bytes() for path in photos.rglob("*.*")}
+    for n_files in (3, 6):  # what the first run wrote is neither read nor overwritten by the second
+        result = mien("read", "photos", "--model", "tiny", "--annotate", "photos/out")
+        assert "out" not in result.stdout
+        assert len(os.listdir("photos/out")) == n_files
+    assert {path: path.read_bytes() for path in before} == before
+    with Image.open("photos/out/one.png") as drawn, Image.open("photos/one.png") as source:
+        assert drawn.size == source.size
+        assert np.any(np.asarray(drawn) != np.asarray(source))
+
+
+def test_a_picture_comes_through_standard_input(mien, photos) -> None:
+    result = mien("read", "-", "--model", "tiny", "--json", input=(photos / "one.png").read_bytes())
+    value = json.loads(result.stdout)
+    assert (value["path"], len(value["faces"])) == ("-", 1)
+
+
+def test_options_change_what_is_found(mien, photos) -> None:
+    def n_faces(*options: str) -> list[int]:
+        lines = mien("read", "photos", "--model", "tiny", "--json", *options).stdout.splitlines()
+        return [len(json.loads(line)["faces"]) for line in lines]
+
+    assert n_faces() == [0, 1, 0, 2]
+    assert n_faces("--limit", "2") == [0, 1]
+    assert n_faces("--min-face", "250") == [0, 0, 0, 0]
+    assert n_faces("--min-score", "1") == [0, 0, 0, 0]
+    assert n_faces("--jobs", "2") == [0, 1, 0, 2]
+
+
+def test_rotated_finds_a_face_lying_on_its_side(mien, photos) -> None:
+    with Image.open(photos / "one.png") as upright:
+        upright.rotate(90, expand=True).save("side.png")
+    found = json.loads(mien("read", "side.png", "--model", "tiny", "--json", "--rotated").stdout)
+    (face,) = found["faces"]
+    left, right = face["landmarks"]["left_eye"], face["landmarks"]["right_eye"]
+    assert abs(left[1] - right[1]) > abs(left[0] - right[0])  # the eyes lie one above the other
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["gone.png"], "mien: nothing to read: 'gone.png' does not exist; check the path\n"),
+        (["gone.png", "away.png"], "does not exist; check the path (and 1 more)\n"),
+        (["."], "mien: nothing to read: '.' holds no picture (mien reads .bmp, "),
+        (["a.png", "--json", "--csv"], "mien: --json and --csv both go to standard output; choose one\n"),
+        (["a.png", "--model", "tny"], "mien: no model named 'tny'; did you mean 'tiny'?"),
+        (["a.png", "--min-score", "7"], "mien: min_score must lie in 0..1, got 7.0\n"),
+        (["--limit", "0", "a.png"], "Invalid value for '--limit'"),
+        ([], "Missing argument"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_start_gives_exit_code_2(arguments: list[str], text: str, mien) -> None:
+    if "a.png" in arguments:
+        Path("a.png").write_bytes(b"")
+    result = mien("read", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert text in result.stderr
+
+
+def test_a_name_that_steers_the_terminal_is_shown_harmless(mien) -> None:
+    name = "a\x1b[31m.png"
+    Image.new("RGB", (60, 60)).save(name)
+    result = mien("read", name, name + "x", "--model", "tiny")
+    assert "a?[31m.png  60 x 60: no face found" in result.stdout
+    assert "\x1b" not in result.output
+    assert json.loads(mien("read", name, "--model", "tiny", "--json").stdout)["path"] == name
+
+
+def test_many_bad_pictures_are_counted_not_all_listed(mien, tmp_path) -> None:
+    Image.new("RGB", (60, 60)).save("good.png")
+    for number in range(30):
+        (tmp_path / f"bad{number}.png").write_bytes(b"")
+    result = mien("read", ".", "--model", "tiny")
+    errors = result.stderr.splitlines()[1:]
+    assert len(errors) == 21
+    assert "bad0.png' is empty" in errors[0]
+    assert errors[-1] == "mien: and 10 more; --json and --csv give the error of each"
+
+
+def test_a_real_process_writes_json_and_nothing_else(process, photos) -> None:
+    with process("read", "photos/one.png", "--model", "tiny", "--json") as running:
+        out, err = running.communicate()
+    assert (running.returncode, err) == (0, b"")
+    assert json.loads(out)["faces"][0]["emotion"] == "happy"
+
+
+@pytest.mark.weights
+def test_the_shipped_model_sees_the_astronaut_smile(mien, photos) -> None:
+    if not (SHIPPED / f"{DEFAULT_MODEL}.onnx").is_file():
+        pytest.skip(f"no model '{DEFAULT_MODEL}' is shipped")
+    value = json.loads(mien("read", "photos/one.png", "--json").stdout)
+    assert [face["emotion"] for face in value["faces"]] == ["happy"]
