@@ -80,6 +80,13 @@ def test_a_copy_is_found_although(change):
     assert near.exact.tolist() == [change == "the same"]
 
 
+def test_a_copy_is_found_although_the_leading_directions_say_little_about_it():
+    noise = np.random.default_rng(8).integers(0, 256, (200, 48, 48), np.uint8)
+    near = find_near_duplicates(_faces(noise, CHANGES["shifted by 4 pixels"](noise[7])[None]))
+    assert near.nearest.tolist() == [107]
+    np.testing.assert_allclose(near.ncc, 1, atol=1e-5)
+
+
 def test_other_pictures_are_no_copies():
     pictures = _smooth(np.random.default_rng(3), 60)
     assert len(find_near_duplicates(_faces(pictures[:40], pictures[40:]))) == 0

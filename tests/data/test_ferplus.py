@@ -114,6 +114,14 @@ CASES = {
         {N: 5, U: 5},
         {"majority": None, "probability": None, "multi_target": {N: 1}},
     ),
+    "unknown ends the count before a third emotion": (
+        {H: 5, U: 3, N: 2},
+        {"majority": None, "probability": None, "multi_target": {H: 1}},
+    ),
+    "three emotions are enough, whatever they hold": (
+        {N: 5, H: 4, SU: 3, SA: 2, A: 2, 5: 2},
+        {"majority": None, "probability": {N: 5 / 12, H: 4 / 12, SU: 3 / 12}, "multi_target": None},
+    ),
     "unknown leads": ({U: 6, N: 4}, {"majority": None, "probability": None, "multi_target": None}),
     "not a face": ({NF: 10}, {"majority": None, "probability": None, "multi_target": None}),
     "only votes that stand alone": (
