@@ -1,5 +1,6 @@
 """The ``mien`` command itself: help without loading anything, errors as one line and an exit code."""
 
+import io
 import json
 import logging
 import subprocess
@@ -55,6 +56,7 @@ def test_help_fits_80_columns_and_ends_with_examples(command: list[str], mien) -
     prose = [line for line in result.stdout.splitlines() if not line.startswith("    mien ")]
     assert max(map(len, prose)) <= 80
     assert "--install-completion" not in result.stdout
+    assert "╭" not in result.stdout  # Rich's panels, which take as long to load as all the rest
     if command != ["data"]:  # has commands of its own, with their examples
         assert f"mien {' '.join(command)}".strip() in result.stdout.partition("Example")[2]
 
@@ -148,6 +150,21 @@ def test_a_closed_pipe_is_silent(process, photos) -> None:
         running.stdout.close()
         assert running.stderr.read() == b""
         assert running.wait() == 0
+
+
+def test_output_still_in_a_buffer_meets_the_closed_pipe_silently(mien, monkeypatch) -> None:
+    flushed = []
+
+    class Closed(io.StringIO):
+        def flush(self) -> None:
+            flushed.append(True)
+            if len(flushed) == 1:
+                raise BrokenPipeError
+
+    monkeypatch.setattr(main.TyperGroup, "invoke", lambda *_: monkeypatch.setattr(sys, "stdout", Closed()))
+    result = mien("models")
+    assert flushed
+    assert (result.exit_code, result.stderr) == (0, "")
 
 
 def test_ctrl_c_says_so_in_one_line(process, tmp_path) -> None:

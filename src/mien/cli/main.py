@@ -84,7 +84,8 @@ class LazyCommands(TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:  # the reader, such as `head`, has seen enough
             with suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                number = sys.stdout.fileno()
+                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
             raise typer.Exit(0) from None
         except MienError as error:
             raise _failed(str(error), ctx.params.get("verbose", False)) from None
