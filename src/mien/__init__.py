@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mien.core.analyzer import Analyzer, read
     from mien.core.cards import ModelCard
-    from mien.core.classifier import Classifier
-    from mien.core.classifier import Classifier as load
+    from mien.core.classifier import Classifier, load
     from mien.core.draw import annotate
     from mien.core.images import ImageLimits, open_image
     from mien.core.results import Box, Face, Landmarks, Reading
@@ -61,8 +60,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'mien' has no attribute '{name}'")
     from importlib import import_module
 
-    attribute = "Classifier" if name == "load" else name
-    return getattr(import_module(_HOMES[name]), attribute)
+    return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

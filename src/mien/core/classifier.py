@@ -72,6 +72,13 @@ class Classifier:
         return dict(zip(self.labels, self.probs(crop[None])[0].tolist(), strict=True))
 
 
+def load(
+    name_or_path: str | os.PathLike[str] = DEFAULT_MODEL, *, views: int | None = None, threads: int = 1
+) -> Classifier:
+    """The model of a name or path; see `Classifier`."""
+    return Classifier(name_or_path, views=views, threads=threads)
+
+
 def _check_network(inputs: list, outputs: list, card: ModelCard) -> None:  # type: ignore[type-arg]
     """The network must take and give what the card says."""
     wanted = [1, card.input_size, card.input_size], len(card.labels)

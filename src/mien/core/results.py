@@ -84,8 +84,8 @@ class Reading:
 
     @property
     def emotion(self) -> str:
-        """The most probable emotion."""
-        return max(zip(self.probs, self.labels, strict=True))[1]
+        """The most probable emotion; the first in the model's order where several are."""
+        return self.labels[self.probs.index(max(self.probs))]
 
     @property
     def confidence(self) -> float:

@@ -1,6 +1,6 @@
 """Augmentation of a whole batch at once, on the device that trains.
 
-One affine resampling does mirror, rotation, zoom, shift and resize together; light and erasing follow in place.
+One affine resampling does mirror, rotation, zoom, shift and resize together; light and erasing follow.
 """
 
 import math

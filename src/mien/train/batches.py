@@ -21,7 +21,7 @@ CALM = {"rotation_deg": 0.0, "zoom": 0.0, "brightness": 0.0, "contrast": 0.0, "e
 
 @dataclass(frozen=True)
 class Batch:
-    """float32 faces (N, C, S, S), normalised; labels (N,); vote shares (N, V), all zero where nobody voted."""
+    """Normalised float32 faces (N, C, S, S); labels (N,); vote shares (N, V), zeros where nobody voted."""
 
     faces: Tensor
     labels: Tensor
@@ -37,8 +37,7 @@ def training_rows(faces: FaceSet, settings: DataSettings) -> FaceSet:
     train = faces.select("train")
     keep = np.ones(len(train), bool)
     if settings.drop_blank:
-        flat = train.images.reshape(len(train), -1)
-        keep &= flat.min(1) != flat.max(1)
+        keep &= train.images.min((1, 2)) != train.images.max((1, 2))
     if settings.drop_non_faces and train.votes is not None and train.vote_names is not None:
         not_a_face = train.votes[:, train.vote_names.index("not-a-face")]
         keep &= (not_a_face == 0) | (not_a_face < train.votes.sum(1))
@@ -111,5 +110,5 @@ class TrainingBatches:
 
 
 def step_seed(seed: int, step: int) -> int:
-    """One 63-bit seed for a step; mixed, because neighbouring seeds give related streams in some generators."""
+    """One 63-bit seed for a step; mixed, as neighbouring seeds give related streams in some generators."""
     return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))

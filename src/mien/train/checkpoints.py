@@ -14,7 +14,7 @@ from mien.errors import ModelError
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], note: dict[str, Any]) -> None:
-    """Write tensors (moved to the CPU) and a JSON-ready note; an older file stays until the new one is whole."""
+    """Write tensors and a JSON-ready note; an older file stays until the new one is whole."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with whole_file(path) as temporary:
         save_file(plain, temporary, metadata={"note": json.dumps(note)})

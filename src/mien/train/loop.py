@@ -107,12 +107,12 @@ class Trainer:
         """The weights to evaluate and release: the averaged ones where the recipe keeps them."""
         return self.average.tensors if self.average else self.net.state_dict()
 
-    def logits(self, images: NDArray[np.uint8], batch_size: int = 512) -> NDArray[np.float32]:
+    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits (N, C) of gray faces (N, H, W) by the weights to release, as inference would see them."""
         training = {name: t.clone() for name, t in self.net.state_dict().items()}
         self.net.load_state_dict(self.weights())
         try:
-            return predict(self.net, images, self.mean_std, self.device, batch_size)
+            return predict(self.net, to_input(images, *self.mean_std), self.device)
         finally:
             self.net.load_state_dict(training)
 
@@ -158,17 +158,11 @@ class Trainer:
 
 
 @torch.no_grad()
-def predict(
-    net: nn.Module,
-    images: NDArray[np.uint8],
-    mean_std: tuple[float, float],
-    device: torch.device,
-    batch_size: int = 512,
-) -> NDArray[np.float32]:
-    """Logits (N, C), in fp32, of gray faces (N, H, W) that go through the same preprocessing as in inference."""
+def predict(net: nn.Module, faces: NDArray[np.float32], device: torch.device) -> NDArray[np.float32]:
+    """Logits (N, C), in fp32, of normalised faces (N, 1, S, S)."""
     net.eval()
     parts = []
-    for start in range(0, len(images), batch_size):
-        faces = torch.from_numpy(to_input(images[start : start + batch_size], *mean_std)).to(device)
-        parts.append(net(faces.contiguous(memory_format=torch.channels_last)).float().cpu().numpy())
+    for start in range(0, max(len(faces), 1), 256):
+        batch = torch.from_numpy(faces[start : start + 256]).to(device)
+        parts.append(net(batch.contiguous(memory_format=torch.channels_last)).float().cpu().numpy())
     return np.concatenate(parts)

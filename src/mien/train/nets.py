@@ -1,4 +1,4 @@
-"""Networks of our own. Each takes float32 (N, channels, H, W) and returns logits; sizes are free above 16 px."""
+"""Networks of our own: from float32 (N, channels, H, W), 16 px and more a side, to logits."""
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ def conv_bn(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions beside a shortcut (He et al. 2015, fig. 5 left).
 
-    The second scale starts at zero, so that the block begins as its shortcut (Goyal et al. 2017, section 5.1).
+    The second scale starts at zero: the block begins as its shortcut (Goyal et al. 2017, section 5.1).
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:

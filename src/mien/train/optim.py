@@ -10,7 +10,7 @@ from mien.train.recipe import OptimSettings
 
 
 def make_optimizer(net: nn.Module, settings: OptimSettings) -> torch.optim.Optimizer:
-    """An optimiser whose weight decay touches only weights of two or more dimensions, not biases or scales."""
+    """An optimiser whose weight decay touches weights of two or more dimensions, not biases and scales."""
     decayed = [p for p in net.parameters() if p.ndim > 1]
     free = [p for p in net.parameters() if p.ndim <= 1]
     groups = [

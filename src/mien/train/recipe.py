@@ -117,7 +117,8 @@ def read_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     if not path.is_file():
         known = sorted(p.stem for p in recipe_folder().glob("*.toml"))
         raise RecipeError(
-            f"no recipe '{name_or_path}'{nearest(name_or_path, known)} (shipped: {', '.join(known)}; or give a .toml path)"
+            f"no recipe '{name_or_path}'{nearest(name_or_path, known)} "
+            f"(shipped: {', '.join(known)}; or give a .toml path)"
         )
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))

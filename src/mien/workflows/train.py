@@ -1,22 +1,18 @@
 """Train by a recipe into a run folder; the same command again goes on where a killed one stopped.
 
-A run folder holds ``recipe.json``, ``environment.json``, ``checkpoint.safetensors`` while the run goes on, and at its end
-``weights.safetensors``, ``history.json``, ``predictions-val.csv`` and ``curves.png``.
+A run folder holds ``recipe.json`` and ``environment.json``, while the run goes on ``checkpoint.safetensors``,
+and at its end ``weights.safetensors``, ``history.json``, ``predictions-val.csv`` and ``curves.png``.
 """
 
-import csv
 import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mien.core.calibration import softmax
-from mien.core.files import whole_file
 from mien.data.records import FaceSet
 from mien.data.store import read_store
 from mien.errors import RecipeError
@@ -25,11 +21,13 @@ from mien.train.checkpoints import load_tensors, save_tensors
 from mien.train.devices import environment, pick_device
 from mien.train.loop import Trainer
 from mien.train.recipe import Recipe, check_recipe
+from mien.workflows.evaluate import write_json, write_predictions
+from mien.workflows.figures import curves_figure
 
 
 @dataclass(frozen=True)
 class TrainProgress:
-    """Where a run stands after a step; ``looked`` is the newest line of the history, right after it was written."""
+    """Where a run stands after a step; ``looked`` is the history's new line, where the step brought one."""
 
     step: int
     steps: int
@@ -133,10 +131,8 @@ def _claim(folder: Path, recipe: Recipe, faces: FaceSet) -> None:
 
 def _finish(trainer: Trainer, val: FaceSet, folder: Path, seconds: float) -> None:
     logits = trainer.logits(val.images) if len(val) else np.zeros((0, len(val.label_names)), np.float32)
-    write_predictions(folder / "predictions-val.csv", val, logits)
+    write_predictions(folder / "predictions-val.csv", val, softmax(logits))
     write_json(folder / "history.json", {"seconds_since_last_start": seconds, "history": trainer.history})
-    from mien.workflows.figures import curves_figure
-
     curves_figure(trainer.history, folder / "curves.png")
     note = {
         "net": trainer.recipe.net.model_dump(mode="json"),
@@ -151,20 +147,3 @@ def _finish(trainer: Trainer, val: FaceSet, folder: Path, seconds: float) -> Non
     }
     save_tensors(folder / "weights.safetensors", trainer.weights(), note)
     (folder / "checkpoint.safetensors").unlink()
-
-
-def write_predictions(path: Path, faces: FaceSet, logits: NDArray[np.floating[Any]]) -> None:
-    """One CSV line a face: source row, true label, predicted label, probability of each label."""
-    probs = softmax(logits, 1.0)
-    names = faces.label_names
-    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["row", "label", "predicted", *(f"p_{name}" for name in names)])
-        for row, label, p in zip(faces.rows, faces.labels, probs, strict=True):
-            writer.writerow([row, names[label], names[int(p.argmax())], *(f"{x:.6f}" for x in p)])
-
-
-def write_json(path: Path, value: object) -> None:
-    """Readable JSON, whole or not at all."""
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,109 @@
+"""``mien evaluate``: the honest score of a model on a data set."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mien.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from mien.core.scores import Scores
+    from mien.workflows.evaluate import Evaluation
+
+EXAMPLES = """\b
+Examples:
+  mien evaluate fer2013-s2d12 fer2013.h5
+  mien evaluate runs/fer2013-s2d-cpu fer2013.h5 --split val --views 10
+  mien evaluate model.onnx fer2013.h5 --to scores/ --json
+
+Splits: train (Training), val (PublicTest), test (PrivateTest). Choose by val, and open test once.
+"""
+
+app = typer.Typer()
+
+
+@app.command(epilog=EXAMPLES)
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(help="A model's name, an .onnx file, or a run folder.", show_default=False)
+    ],
+    data: Annotated[Path, typer.Argument(help="A data set file of `mien data import`.", show_default=False)],
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    views: Annotated[
+        int | None, typer.Option(help="Views of a face to average: 1, 2 or 10.", show_default="the card's")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder for predictions, figures and scores.", show_default=False)
+    ] = None,
+    devices: Annotated[str, typer.Option(help="Where a run's network runs: cpu or cuda.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Score a model on pooled predictions, with intervals, also without near copies of training faces."""
+    try:
+        from mien.workflows.evaluate import evaluate as run_evaluation
+    except ModuleNotFoundError as e:
+        raise MissingExtraError("evaluating", str(e.name), "train") from e
+    result = run_evaluation(model, data, split=split, views=views, to=to, device=devices)
+    if as_json:
+        typer.echo(json.dumps(result.to_dict(), indent=1))
+        return
+    _print(result)
+    if to:
+        typer.echo(f"wrote {to}")
+
+
+def _print(result: "Evaluation") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    scores, clean = result.scores, result.clean
+    table = Table(
+        title=f"{result.model} on {result.data} {result.split}, {result.views} view(s)", title_justify="left"
+    )
+    table.add_column("")
+    table.add_column(f"all {scores.n:,}", justify="right")
+    if clean:
+        table.add_column(f"clean {clean.n:,}", justify="right")
+    columns = [scores, *([clean] if clean else [])]
+    for name, show in ROWS.items():
+        table.add_row(name, *(show(column) for column in columns))
+    console = Console()
+    console.print(table)
+    classes = Table(title="each emotion", title_justify="left")
+    for heading in ("", "faces", "precision", "recall", "F1"):
+        classes.add_column(heading, justify="left" if not heading else "right")
+    for row in scores.per_class:
+        classes.add_row(
+            row.label, f"{row.support:,}", *(f"{x:.1%}" for x in (row.precision, row.recall, row.f1))
+        )
+    console.print(classes)
+    note = f"temperature {result.temperature:.3f}; ECE before it {result.uncalibrated.ece:.4f}"
+    console.print(note, highlight=False)
+    if scores.never_predicted:
+        console.print(f"never predicted: {', '.join(scores.never_predicted)}", highlight=False)
+    if result.look:
+        console.print(f"look {result.look} at the test rows of this run", highlight=False)
+
+
+def _with_interval(value: float, interval: tuple[float, float]) -> str:
+    return f"{value:.2%} ({interval[0]:.1%}-{interval[1]:.1%})"
+
+
+def _accuracy(s: "Scores") -> str:
+    return _with_interval(s.accuracy, s.accuracy_interval)
+
+
+ROWS: dict[str, Callable[["Scores"], str]] = {
+    "accuracy (95 %)": _accuracy,
+    "balanced accuracy": lambda s: _with_interval(s.balanced_accuracy, s.balanced_accuracy_interval),
+    "macro F1": lambda s: _with_interval(s.macro_f1, s.macro_f1_interval),
+    "Cohen's kappa": lambda s: f"{s.cohen_kappa:.3f}",
+    "NLL": lambda s: f"{s.nll:.3f}",
+    "Brier": lambda s: f"{s.brier:.3f}",
+    "ECE": lambda s: f"{s.ece:.4f}",
+    "surest half right": lambda s: f"{dict(s.coverage_accuracy)[0.5]:.1%}",
+}
+"""What the table shows, and how."""

@@ -1,0 +1,52 @@
+"""``mien release``: from a run folder to a model that `mien read` loads."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.errors import MissingExtraError
+
+EXAMPLES = """\b
+Examples:
+  mien release runs/fer2013-s2d-cpu --name mine --data fer2013.h5 --summary "my first net"
+  mien read photo.jpg --model mine
+"""
+
+app = typer.Typer()
+
+
+@app.command(epilog=EXAMPLES)
+def release(
+    run: Annotated[Path, typer.Argument(help="A finished run folder.", show_default=False)],
+    name: Annotated[str, typer.Option(help="What to call the model.", show_default=False)],
+    data: Annotated[Path, typer.Option(help="The data set file that the run learned from.")] = Path(
+        "fer2013.h5"
+    ),
+    to: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the model; by default where mien looks.", show_default=False),
+    ] = None,
+    views: Annotated[int, typer.Option(help="Views of a face that it averages: 1, 2 or 10.")] = 2,
+    card: Annotated[
+        Path | None,
+        typer.Option(help="TOML with summary, licence, data, limits … for the card.", show_default=False),
+    ] = None,
+    summary: Annotated[str, typer.Option(help="One line for the card.", show_default=False)] = "",
+) -> None:
+    """Export a run to ONNX, check it against torch, calibrate and score it, and write its card."""
+    try:
+        from mien.workflows.release import read_card_text
+        from mien.workflows.release import release as run_release
+    except ModuleNotFoundError as e:
+        raise MissingExtraError("releasing", str(e.name), "train") from e
+    made = run_release(
+        run, name, data, read_card_text(card, summary or f"trained in {run.name}"), views=views, to=to
+    )
+    test = made.card.scores["test"]
+    low, high = test["accuracy_interval"]
+    typer.echo(f"wrote {made.weights} ({made.weights.stat().st_size / 1e6:.1f} MB) and its card")
+    same = f"{made.same_labels:.2%} of the rows; logits within {made.largest_difference:.1e}"
+    typer.echo(f"same label as torch on {same}")
+    typer.echo(f"test accuracy {test['accuracy']:.2%} ({low:.1%}-{high:.1%}), ECE {test['ece']:.4f}")
+    typer.echo(f"next: mien read photo.jpg --model {name if to is None else made.weights}")

@@ -1,0 +1,91 @@
+"""``mien train``: from a recipe to a run folder."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mien.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from mien.workflows.train import TrainProgress
+
+EXAMPLES = """\b
+Examples:
+  mien train fer2013-s2d-cpu
+  mien train fer2013-s2d-cpu --data faces.h5 --set run.epochs=5 --set optim.lr=0.05
+  mien train my-recipe.toml --to runs/second-try --devices cuda
+
+The same command again goes on where a stopped run was, to the same weights.
+"""
+
+app = typer.Typer()
+
+
+@app.command(epilog=EXAMPLES)
+def train(
+    recipe: Annotated[
+        str, typer.Argument(help="A shipped recipe's name, or a .toml file.", show_default=False)
+    ],
+    to: Annotated[
+        Path | None, typer.Option(help="Run folder; by default runs/RECIPE.", show_default=False)
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Data set file; overrides the recipe's.", show_default=False)
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value, such as run.epochs=5.", show_default=False)
+    ] = None,
+    devices: Annotated[str, typer.Option(help="cpu, cuda, or cuda:1.")] = "cpu",
+) -> None:
+    """Train a network by a recipe, and keep everything of the run in one folder."""
+    try:
+        from mien.train.recipe import read_recipe
+        from mien.workflows.train import train as run_training
+    except ModuleNotFoundError as e:
+        raise MissingExtraError("training", str(e.name), "train") from e
+    changes = [*(overrides or []), *([f"data.store='{data}'"] if data else [])]
+    settings = read_recipe(recipe, changes)
+    folder = to or Path("runs") / Path(recipe).stem
+    with _progress() as progress:
+        bar = progress.add_task("starting", total=None, rate="", score="")
+
+        def report(at: "TrainProgress") -> None:
+            progress.update(
+                bar,
+                description=f"epoch {at.epoch:.1f}",
+                completed=at.step,
+                total=at.steps,
+                rate=f"{at.images_per_s:,.0f} faces/s  loss {at.loss:.2f}",
+            )
+            if at.looked:
+                line = _line(at.looked)
+                progress.update(bar, score=line.split("  ")[-1])
+                progress.console.print(line, highlight=False)
+
+        run_training(settings, folder, device=devices, report=report)
+    typer.echo(f"wrote {folder}; next: mien evaluate {folder} {settings.data.store} --split val")
+
+
+def _line(looked: dict[str, float]) -> str:
+    text = (
+        f"epoch {looked['epoch']:5.1f}  loss {looked['train_loss']:.3f}  train {looked['train_accuracy']:.1%}"
+    )
+    return f"{text}  PublicTest {looked['val_accuracy']:.1%}" if "val_accuracy" in looked else text
+
+
+def _progress() -> "Progress":
+    """One bar on stderr with step, rate, loss and time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=14),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(compact=True),
+    )
+    return Progress(*columns, console=Console(stderr=True), transient=True)

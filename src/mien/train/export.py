@@ -1,0 +1,105 @@
+"""A trained network as one small ONNX file: batch normalisation folded in, weights kept in half precision."""
+
+import copy
+import logging
+import warnings
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from mien.core.files import whole_file
+from mien.errors import MissingExtraError, ModelError
+
+
+def export_onnx(net: nn.Module, input_size: int, path: Path) -> None:
+    """Write a network from ``faces``, float32 (N, 1, S, S), to ``logits``, (N, C).
+
+    Weights of 1,024 numbers and more are stored in half precision and widened when the file is opened.
+
+    Raises:
+        MissingExtraError: onnx or onnxscript is not installed.
+        ModelError: the exported graph fails ONNX's own check.
+    """
+    try:
+        import onnx
+        import onnxscript  # noqa: F401  (torch's exporter needs it and says so less clearly)
+    except ImportError as e:
+        raise MissingExtraError("export", "onnx and onnxscript", "train") from e
+    folded = fold_batch_norm(net).eval()
+    example = torch.zeros(2, 1, input_size, input_size)
+    level = logging.getLogger("torch.onnx").level
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():  # the exporter warns of its own insides
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                folded,
+                (example,),
+                input_names=["faces"],
+                output_names=["logits"],
+                dynamic_shapes=({0: torch.export.Dim("n")},),
+                opset_version=18,
+                dynamo=True,
+                verbose=False,
+            )
+        if program is None:
+            raise ModelError("torch did not export the network; see its log")
+        model: Any = program.model_proto
+    finally:
+        logging.getLogger("torch.onnx").setLevel(level)
+    halve_weights(model)
+    strip_notes(model)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except onnx.checker.ValidationError as e:
+        raise ModelError(f"exported network is not valid ONNX: {e}") from e
+    with whole_file(path) as temporary:
+        temporary.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def fold_batch_norm(net: nn.Module) -> nn.Module:
+    """A copy in which each convolution has taken in the batch normalisation after it in a ``Sequential``."""
+    folded = copy.deepcopy(net).eval()
+    for block in [m for m in folded.modules() if isinstance(m, nn.Sequential)]:
+        for (name, conv), (next_name, norm) in pairwise(list(block.named_children())):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(block, name, fuse_conv_bn_eval(conv, norm))
+                setattr(block, next_name, nn.Identity())
+    return folded
+
+
+def halve_weights(model: Any, at_least: int = 1024) -> None:
+    """Store large float32 constants of an ONNX model as float16, each behind a cast to float32."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for tensor in model.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.dtype != np.float32 or array.size < at_least:
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float16), f"{name}_half"))
+        casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
+    for cast in reversed(casts):
+        model.graph.node.insert(0, cast)
+
+
+def strip_notes(model: Any) -> None:
+    """Remove what the exporter writes beside the graph: source lines and local paths."""
+    model.doc_string = ""
+    del model.metadata_props[:]
+    del model.graph.value_info[:]
+    del model.graph.metadata_props[:]
+    for node in model.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    for value in (*model.graph.input, *model.graph.output):
+        del value.metadata_props[:]
+    for tensor in model.graph.initializer:
+        tensor.doc_string = ""
+        del tensor.metadata_props[:]

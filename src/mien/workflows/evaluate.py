@@ -1,0 +1,211 @@
+"""Score a model on one split of a data set: pooled over all rows, with intervals, standard and clean."""
+
+import csv
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.core.calibration import fit_temperature, softmax
+from mien.core.classifier import Classifier
+from mien.core.files import whole_file
+from mien.core.scores import Scores, score
+from mien.core.views import N_VIEWS
+from mien.data.records import FaceSet
+from mien.data.store import clean_mask, read_store
+from mien.errors import DataError, MissingExtraError, ModelError
+from mien.workflows.figures import calibration_figure, confusion_figure
+
+Score = Callable[[NDArray[np.uint8], int], NDArray[np.float32]]
+"""From gray crops (N, S, S) and a number of views to logits (N, C)."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` measured. ``clean`` leaves out faces with a near copy in training."""
+
+    model: str
+    data: str
+    data_hash: str
+    split: str
+    views: int
+    temperature: float
+    scores: Scores
+    clean: Scores | None
+    uncalibrated: Scores
+    look: int | None = None
+    """How many times this run has now been scored on its test rows; ``None`` for other splits and models."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict."""
+        return {
+            "model": self.model,
+            "data": self.data,
+            "data_hash": self.data_hash,
+            "split": self.split,
+            "views": self.views,
+            "temperature": self.temperature,
+            "look": self.look,
+            "scores": self.scores.to_dict(),
+            "clean": self.clean.to_dict() if self.clean else None,
+            "ece_before_temperature": self.uncalibrated.ece,
+        }
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model of either half behind one function. ``temperature`` is ``None`` until it has been fitted."""
+
+    name: str
+    labels: tuple[str, ...]
+    logits: Score
+    views: int
+    temperature: float | None
+    run: Path | None = None
+
+
+def evaluate(
+    model: str,
+    data: Path,
+    *,
+    split: str = "test",
+    views: int | None = None,
+    to: Path | None = None,
+    device: str = "cpu",
+) -> Evaluation:
+    """Score a released model or a run folder.
+
+    A run has no temperature yet, so one is fitted on the validation rows; a released model brings its own.
+
+    Args:
+        model: A model's name, an ``.onnx`` path, or a run folder.
+        data: HDF5 file of `mien data import`.
+        split: ``train``, ``val`` or ``test``.
+        views: Views of each face to average (1, 2 or 10); by default the card's, or 1 for a run.
+        to: Folder for predictions, figures and the scores as JSON; nothing is written without it.
+        device: Where a run's network is evaluated.
+
+    Raises:
+        DataError: the split is empty, or its labels are not the model's.
+        ModelError: there is no such model.
+    """
+    faces = read_store(data)
+    scorer = open_scorer(model, views, device)
+    chosen = checked_rows(faces, split, scorer.labels)
+    logits = scorer.logits(chosen.images, scorer.views)
+    temperature = scorer.temperature
+    if temperature is None:
+        temperature = fitted_temperature(scorer, faces, split, logits)
+    probs = softmax(logits, temperature)
+    clean = clean_mask(data, split) if split != "train" else None
+    result = Evaluation(
+        model=scorer.name,
+        data=faces.name,
+        data_hash=faces.content_hash(),
+        split=split,
+        views=scorer.views,
+        temperature=temperature,
+        scores=score(probs, chosen.labels, scorer.labels),
+        clean=score(probs[clean], chosen.labels[clean], scorer.labels) if clean is not None else None,
+        uncalibrated=score(softmax(logits), chosen.labels, scorer.labels),
+        look=_count_look(scorer.run) if scorer.run and split == "test" else None,
+    )
+    if to is not None:
+        _write(result, chosen, probs, to)
+    return result
+
+
+def open_scorer(model: str, views: int | None, device: str) -> Scorer:
+    """The model of a name, ``.onnx`` path or run folder.
+
+    Raises:
+        ModelError: there is no such model.
+        MissingExtraError: it is a run folder and torch is not installed.
+    """
+    folder = Path(model)
+    if not folder.is_dir():
+        classifier = Classifier(model, views=views, threads=0)
+        return Scorer(
+            classifier.card.name,
+            classifier.labels,
+            lambda crops, _: classifier.logits(crops),
+            classifier.views,
+            classifier.temperature,
+        )
+    try:
+        from mien.train.devices import pick_device
+        from mien.train.trained import load_trained
+    except ModuleNotFoundError as e:
+        raise MissingExtraError("evaluating a run", str(e.name), "train") from e
+    trained = load_trained(folder, pick_device(device))
+    if views is not None and views not in N_VIEWS:
+        raise ModelError(f"views must be one of {', '.join(map(str, N_VIEWS))}, got {views}")
+    return Scorer(folder.name, trained.labels, trained.logits, views or 1, None, folder)
+
+
+def checked_rows(faces: FaceSet, split: str, labels: tuple[str, ...]) -> FaceSet:
+    """The rows of a split, whose labels must be the model's.
+
+    Raises:
+        DataError: the split is empty, or the labels differ.
+    """
+    if faces.label_names != labels:
+        raise DataError(
+            f"labels of '{faces.name}' ({', '.join(faces.label_names)}) "
+            f"are not the model's ({', '.join(labels)})"
+        )
+    chosen = faces.select(split)
+    if not len(chosen):
+        raise DataError(f"data set '{faces.name}' has no {split} rows")
+    return chosen
+
+
+def fitted_temperature(scorer: Scorer, faces: FaceSet, split: str, logits: NDArray[np.float32]) -> float:
+    """The temperature by the validation rows; ``logits`` are those of ``split``."""
+    val = faces.select("val")
+    if not len(val):
+        return 1.0
+    held_out = logits if split == "val" else scorer.logits(val.images, scorer.views)
+    return fit_temperature(held_out, val.labels)
+
+
+def _count_look(run: Path) -> int:
+    """Log that the test rows of a run were opened; return how often they have been."""
+    log = run / "test-looks.log"
+    with log.open("a", encoding="utf-8") as file:
+        file.write(time.strftime("%Y-%m-%d %H:%M:%S %z") + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return len(log.read_text(encoding="utf-8").splitlines())
+
+
+def _write(result: Evaluation, faces: FaceSet, probs: NDArray[np.floating[Any]], to: Path) -> None:
+    to.mkdir(parents=True, exist_ok=True)
+    write_json(to / f"scores-{result.split}.json", result.to_dict())
+    write_predictions(to / f"predictions-{result.split}.csv", faces, probs)
+    confusion_figure(result.scores, to / f"confusion-{result.split}.png")
+    calibration_figure(
+        result.uncalibrated, result.scores, result.temperature, to / f"calibration-{result.split}.png"
+    )
+
+
+def write_predictions(path: Path, faces: FaceSet, probs: NDArray[np.floating[Any]]) -> None:
+    """One CSV line a face: source row, true label, predicted label, probability of each label."""
+    names = faces.label_names
+    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["row", "label", "predicted", *(f"p_{name}" for name in names)])
+        for row, label, p in zip(faces.rows, faces.labels, probs, strict=True):
+            writer.writerow([row, names[label], names[int(p.argmax())], *(f"{x:.6f}" for x in p)])
+
+
+def write_json(path: Path, value: object) -> None:
+    """Readable JSON, whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

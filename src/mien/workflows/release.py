@@ -1,0 +1,188 @@
+"""Turn a finished run into a model that `mien.load` knows: ONNX, temperatures, parity check, scores, card."""
+
+import json
+import shutil
+import tempfile
+import tomllib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.core.calibration import fit_temperature, softmax
+from mien.core.cards import ModelCard
+from mien.core.preprocess import to_input
+from mien.core.scores import score
+from mien.core.session import open_session, run
+from mien.core.store import sha256, user_models
+from mien.core.views import N_VIEWS, average_logits
+from mien.data.records import FaceSet
+from mien.data.store import clean_mask, read_store
+from mien.errors import DataError, ModelError
+from mien.names import nearest
+from mien.train.devices import pick_device
+from mien.train.export import export_onnx
+from mien.train.trained import TrainedNet, load_trained, parameter_count
+from mien.workflows.evaluate import checked_rows
+
+MIN_SAME_LABELS = 0.998
+"""Part of the validation and test rows on which the ONNX file must name the same emotion as torch."""
+
+INTENDED_USE = (
+    "Naming the expression that a viewer would see on a roughly frontal face, for research, teaching, art, "
+    "accessibility and interfaces whose users know of it."
+)
+UNFIT_USE = (
+    "It reads perceived expression, not inner feeling. Do not judge people by it at work, in education, in "
+    "policing, in health care or in law; the EU AI Act (Art. 5(1)(f)) forbids inferring emotions at work "
+    "and school."
+)
+LIMITS = (
+    "Trained on small gray web faces with noisy labels; fear, disgust and sadness are often missed. "
+    "Unmeasured for skin tone, age and gender, because the data names none. Weak on profiles, heavy "
+    "occlusion and very dark faces."
+)
+
+
+@dataclass(frozen=True)
+class CardText:
+    """The words of a card that only its maker knows."""
+
+    summary: str
+    licence: str = "not stated; ask whoever trained it"
+    data: str = ""
+    intended_use: str = INTENDED_USE
+    unfit_use: str = UNFIT_USE
+    limits: str = LIMITS
+
+
+def read_card_text(path: Path | None, summary: str) -> CardText:
+    """The words of a card from a TOML file; ``summary`` where it has none.
+
+    Raises:
+        ModelError: the file cannot be read, or holds an unknown key or a value that is not text.
+    """
+    if path is None:
+        return CardText(summary)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise ModelError(f"{path} is not a readable TOML file: {e}") from e
+    known = [f.name for f in fields(CardText)]
+    for key, value in table.items():
+        if key not in known or not isinstance(value, str):
+            raise ModelError(
+                f"{path}: '{key}' must be one of {', '.join(known)}, and text{nearest(key, known)}"
+            )
+    return CardText(**{"summary": summary, **table})
+
+
+@dataclass(frozen=True)
+class Released:
+    """A new model, and how far its ONNX file agrees with torch."""
+
+    card: ModelCard
+    weights: Path
+    same_labels: float
+    largest_difference: float
+
+
+def release(
+    folder: Path, name: str, data: Path, text: CardText, *, views: int = 2, to: Path | None = None
+) -> Released:
+    """Export, check against torch, calibrate on validation rows, score the test rows once, write the card.
+
+    Args:
+        folder: A finished run.
+        name: What `mien.load` shall call it.
+        data: The data set that the run learned from.
+        text: Words for the card.
+        views: Views of a face that the model averages by default.
+        to: Folder for the two files; by default where `mien.load` looks.
+
+    Raises:
+        ModelError: the run is unfinished, the name cannot be a file name, or the export disagrees with torch.
+        DataError: ``data`` is not what the run learned from.
+    """
+    if not name or not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name[0] in ".-":
+        raise ModelError(f"'{name}' cannot name a model; use letters, digits, '-', '_' and '.'")
+    trained = load_trained(folder, pick_device("cpu"))
+    faces = read_store(data)
+    if faces.content_hash() != trained.data["content_hash"]:
+        raise DataError(f"{data} is not the data that {folder} learned from; give that file with --data")
+    target = to or user_models()
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".release-", dir=target) as temporary:
+        onnx = Path(temporary) / f"{name}.onnx"
+        export_onnx(trained.net, trained.input_size, onnx)
+        same, difference = compare(onnx, trained, faces)
+        if same < MIN_SAME_LABELS:
+            raise ModelError(f"the ONNX file agrees with torch on only {same:.2%} of the rows; not released")
+        card = _card(onnx, trained, faces, data, text, views)
+        card = replace(card, training=_training(folder, trained))
+        card.write(onnx.with_suffix(".json"))
+        weights = target / onnx.name
+        shutil.move(onnx, weights)
+        shutil.move(onnx.with_suffix(".json"), weights.with_suffix(".json"))
+    return Released(card, weights, same, difference)
+
+
+def compare(onnx: Path, trained: TrainedNet, faces: FaceSet) -> tuple[float, float]:
+    """Part of the validation and test rows with the same top label, and the largest difference of a logit."""
+    images = np.concatenate([faces.select(split).images for split in ("val", "test")])
+    if not len(images):
+        raise DataError(f"data set '{faces.name}' has no validation or test rows to check the export on")
+    torch_logits, onnx_logits = trained.logits(images), logits_of(onnx, trained, images, 1)
+    same = torch_logits.argmax(1) == onnx_logits.argmax(1)
+    return float(same.mean()), float(np.abs(torch_logits - onnx_logits).max())
+
+
+def logits_of(onnx: Path, trained: TrainedNet, images: NDArray[np.uint8], views: int) -> NDArray[np.float32]:
+    """Logits by the ONNX file alone."""
+    session = open_session(onnx, threads=0)
+    return average_logits(lambda x: run(session, x), to_input(images, trained.mean, trained.std), views)
+
+
+def _card(
+    onnx: Path, trained: TrainedNet, faces: FaceSet, data: Path, text: CardText, views: int
+) -> ModelCard:
+    val, test = faces.select("val"), checked_rows(faces, "test", trained.labels)
+    val_logits = {n: logits_of(onnx, trained, val.images, n) for n in N_VIEWS}
+    temperatures = {str(n): fit_temperature(logits, val.labels) for n, logits in val_logits.items()}
+    probs = softmax(logits_of(onnx, trained, test.images, views), temperatures[str(views)])
+    clean = clean_mask(data, "test")
+    scores: dict[str, Any] = {"test": score(probs, test.labels, trained.labels).to_dict()}
+    if clean is not None:
+        scores["test_clean"] = score(probs[clean], test.labels[clean], trained.labels).to_dict()
+    scores["val_accuracy_by_views"] = {
+        str(n): float((logits.argmax(1) == val.labels).mean()) for n, logits in val_logits.items()
+    }
+    return ModelCard(
+        name=onnx.stem,
+        summary=text.summary,
+        labels=trained.labels,
+        input_size=trained.input_size,
+        mean=trained.mean,
+        std=trained.std,
+        sha256=sha256(onnx),
+        licence=text.licence,
+        data=text.data or faces.name,
+        intended_use=text.intended_use,
+        unfit_use=text.unfit_use,
+        limits=text.limits,
+        views=views,
+        temperatures=temperatures,
+        scores=scores,
+    )
+
+
+def _training(folder: Path, trained: TrainedNet) -> dict[str, Any]:
+    """What the run folder says of the run."""
+    return {
+        "recipe": json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["recipe"],
+        "environment": json.loads((folder / "environment.json").read_text(encoding="utf-8")),
+        "data": trained.data,
+        "parameters": parameter_count(trained.net),
+    }

@@ -1,0 +1,190 @@
+"""The one path: train, evaluate, release, load; on generated faces, through the command line."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("onnxscript", reason="needs the train extra")
+
+import mien
+from mien.cli.main import app
+from mien.core.store import find_model
+from mien.data.records import FaceSet
+from mien.data.store import write_store
+from mien.errors import DataError, MienError, ModelError
+from mien.train.recipe import check_recipe
+from mien.workflows.evaluate import evaluate
+from mien.workflows.release import CardText, read_card_text, release
+from mien.workflows.train import train
+
+pytestmark = pytest.mark.train
+COMMANDS = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A data set file and a finished run on it; made once, read only."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location("made_faces", Path(__file__).with_name("conftest.py"))
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    folder = tmp_path_factory.mktemp("made")
+    faces = module.make_faces(400)
+    write_store(faces, folder / "faces.h5")
+    table = module.small_table(folder / "faces.h5")
+    table["run"] |= {"epochs": 6, "checkpoint_every_s": 60}
+    run = train(check_recipe(table), folder / "bars")
+    return {"faces": faces, "store": folder / "faces.h5", "run": run, "table": table}
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MIEN_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def run(made: dict[str, Any], tmp_path: Path) -> Path:
+    """A copy of the run, because looks at the test rows are logged in it."""
+    return Path(shutil.copytree(made["run"], tmp_path / "bars"))
+
+
+def test_a_run_is_released_under_a_name_and_the_light_half_reads_with_it(
+    made: dict[str, Any], run: Path, home: Path
+) -> None:
+    released = release(run, "bars", made["store"], CardText("three bars"))
+    assert released.same_labels == 1
+    model = mien.load("bars")
+    test = made["faces"].select("test")
+    accuracy = (model.probs(test.images).argmax(1) == test.labels).mean()
+    assert accuracy == pytest.approx(released.card.scores["test"]["accuracy"])
+    assert accuracy > 0.9
+    assert model.card.labels == made["faces"].label_names
+    assert model.card.training["recipe"]["run"]["epochs"] == 6
+    assert set(model.card.temperatures) == {"1", "2", "10"}
+    face = np.repeat(test.images[:1, :, :, None], 3, axis=3)[0]
+    read = model.classify(face)
+    assert max(read, key=read.get) == model.labels[int(model.probs(test.images[:1]).argmax())]
+    assert sum(read.values()) == pytest.approx(1)
+
+
+def test_the_onnx_file_scores_as_the_run_does(made: dict[str, Any], run: Path, home: Path) -> None:
+    release(run, "bars", made["store"], CardText("three bars"), views=10)
+    by_torch = evaluate(str(run), made["store"], views=10)
+    by_onnx = evaluate("bars", made["store"])
+    assert by_onnx.views == 10
+    assert by_onnx.scores.confusion == by_torch.scores.confusion
+    assert by_onnx.temperature == pytest.approx(by_torch.temperature, rel=0.02)
+
+
+def test_each_look_at_the_test_rows_of_a_run_is_counted(made: dict[str, Any], run: Path) -> None:
+    assert evaluate(str(run), made["store"], split="val").look is None
+    assert [evaluate(str(run), made["store"]).look for _ in range(2)] == [1, 2]
+
+
+def test_the_clean_score_leaves_out_the_near_copies(made: dict[str, Any], run: Path, tmp_path: Path) -> None:
+    from mien.data.duplicates import find_near_duplicates
+
+    faces: FaceSet = made["faces"]
+    copied = faces.images.copy()
+    copied[-5:] = copied[:5]
+    twins = replace(faces, images=copied, labels=np.r_[faces.labels[:-5], faces.labels[:5]])
+    near = find_near_duplicates(twins)
+    write_store(twins, tmp_path / "twins.h5", near=near)
+    result = evaluate(str(run), tmp_path / "twins.h5")
+    assert result.clean is not None
+    assert result.scores.n - result.clean.n >= 5
+
+
+def test_predictions_figures_and_scores_are_written(made: dict[str, Any], run: Path, tmp_path: Path) -> None:
+    evaluate(str(run), made["store"], split="val", to=tmp_path / "out")
+    names = {p.name for p in (tmp_path / "out").iterdir()}
+    assert names == {"scores-val.json", "predictions-val.csv", "confusion-val.png", "calibration-val.png"}
+    lines = (tmp_path / "out" / "predictions-val.csv").read_text().splitlines()
+    assert [int(line.split(",")[0]) for line in lines[1:]] == made["faces"].select("val").rows.tolist()
+
+
+def test_the_commands_lead_from_recipe_to_reading(made: dict[str, Any], tmp_path: Path, home: Path) -> None:
+    recipe = tmp_path / "bars.toml"
+    recipe.write_text(
+        'summary = "bars"\n[net]\nname = "s2d-resnet"\noptions = { widths = [8], blocks = [1] }\n'
+        "[run]\nepochs = 1\nbatch_size = 32\nsizes = [[0.0, 16]]\nthreads = 1\n"
+    )
+    run, store = str(tmp_path / "run"), str(made["store"])
+    steps = [
+        ["train", str(recipe), "--to", run, "--data", store, "--set", "run.epochs=2"],
+        ["evaluate", run, store, "--split", "val", "--json"],
+        ["release", run, "--name", "bars", "--data", store, "--summary", "from the command line"],
+        ["evaluate", "bars", store],
+    ]
+    printed = []
+    for step in steps:
+        result = COMMANDS.invoke(app, step)
+        assert result.exit_code == 0, result.output
+        printed.append(result.stdout)
+    assert "next: mien evaluate" in printed[0]
+    assert json.loads(printed[1])["split"] == "val"
+    assert "test accuracy" in printed[2]
+    assert "accuracy (95 %)" in printed[3]
+    assert find_model("bars")[1].summary == "from the command line"
+
+
+def test_a_release_that_cannot_be_made_says_why_and_leaves_nothing(
+    made: dict[str, Any], run: Path, home: Path, tmp_path: Path
+) -> None:
+    write_store(
+        replace(made["faces"], name="other", split=made["faces"].split[::-1].copy()), tmp_path / "o.h5"
+    )
+    with pytest.raises(DataError, match=r"o.h5 is not the data that .*bars learned from"):
+        release(run, "bars", tmp_path / "o.h5", CardText(""))
+    with pytest.raises(ModelError, match=r"'\.\./bars' cannot name a model"):
+        release(run, "../bars", made["store"], CardText(""))
+    (run / "weights.safetensors").rename(run / "gone")
+    with pytest.raises(ModelError, match="bars holds an unfinished run; give its `mien train` command again"):
+        release(run, "bars", made["store"], CardText(""))
+    with pytest.raises(ModelError, match="holds no run of `mien train`"):
+        release(tmp_path / "nothing", "bars", made["store"], CardText(""))
+    (run / "weights.safetensors").write_bytes((run / "gone").read_bytes()[:5000])
+    with pytest.raises(ModelError, match="is not a readable checkpoint of mien"):
+        release(run, "bars", made["store"], CardText(""))
+    assert not list(home.rglob("*.onnx"))
+
+
+def test_an_export_that_disagrees_with_torch_is_not_released(
+    made: dict[str, Any], run: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.workflows.release.compare", lambda *_: (0.99, 3.0))
+    with pytest.raises(ModelError, match=r"agrees with torch on only 99.00% of the rows; not released"):
+        release(run, "bars", made["store"], CardText(""))
+    assert not list(home.rglob("bars*"))
+
+
+def test_labels_of_another_order_are_refused(made: dict[str, Any], run: Path, tmp_path: Path) -> None:
+    write_store(replace(made["faces"], label_names=("happy", "angry", "neutral")), tmp_path / "o.h5")
+    with pytest.raises(DataError, match=r"labels of 'bars' \(happy, angry, neutral\) are not the model's"):
+        evaluate(str(run), tmp_path / "o.h5")
+
+
+def test_weights_that_changed_after_the_release_are_refused(
+    made: dict[str, Any], run: Path, home: Path
+) -> None:
+    weights = release(run, "bars", made["store"], CardText("")).weights
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(ModelError, match="is not the file that its card describes"):
+        mien.load("bars")
+
+
+def test_card_text_comes_from_toml_and_its_mistakes_are_named(tmp_path: Path) -> None:
+    (tmp_path / "card.toml").write_text('licence = "CC0"\n')
+    assert read_card_text(tmp_path / "card.toml", "short").licence == "CC0"
+    assert read_card_text(tmp_path / "card.toml", "short").summary == "short"
+    (tmp_path / "bad.toml").write_text('license = "CC0"\n')
+    with pytest.raises(MienError, match=r"'license' must be one of .*; did you mean 'licence'?"):
+        read_card_text(tmp_path / "bad.toml", "")
