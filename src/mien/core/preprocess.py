@@ -34,7 +34,7 @@ def face_crop(
     """Cut a face out upright, gray, and framed as FER2013 frames its faces.
 
     The five landmarks are brought by rotation, uniform scale and shift as near as possible to their mean
-    places in FER2013; without landmarks, the box's centre and area are brought to those of the mean box there.
+    places in FER2013; without landmarks, the box's centre and area are brought to the mean box's there.
 
     Args:
         image: The picture, uint8 RGB (H, W, 3).
