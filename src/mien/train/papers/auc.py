@@ -25,8 +25,8 @@ def conv(inputs: int, outputs: int, kernel: int = 3, batch_norm: bool = True) ->
 class AucBaseline(FaceNet):
     """Conv 32, conv 32, pool, conv 32, conv 32, pool; linear ``hidden``, ReLU; linear.
 
-    The text of both papers names no width and no place for batch normalisation and the 50 % dropout; here they
-    follow each convolution and the first linear layer, as in the second paper's notebooks.
+    The text of both papers gives no width, and no place to batch normalisation and the 50 % dropout. Here
+    these follow each convolution and the first linear layer, as in the second paper's notebooks.
 
     Args:
         n_classes: Number of emotions.
@@ -61,7 +61,8 @@ class AucBaseline(FaceNet):
 class FiveLayer(FaceNet):
     """Conv 5x5 32, pool, conv 4x4 32, pool, conv 5x5 64, pool; linear 1024, ReLU, dropout; linear.
 
-    The notebooks pool 2x2 and drop 0.3 or 0.4; the paper prints 3x3 pooling with stride 2: `FiveLayerAsPrinted`.
+    The notebooks pool 2x2 and drop 0.3 or 0.4; the paper prints 3x3 pooling with stride 2, see
+    `FiveLayerAsPrinted`.
     """
 
     def __init__(self, n_classes: int, *, channels: int = 1, size: int = 48, dropout: float = 0.3) -> None:
@@ -80,7 +81,10 @@ class FiveLayer(FaceNet):
 
 
 class FiveLayerAsPrinted(FiveLayer):
-    """`FiveLayer` with the printed pooling; it runs over the far edges, or there would be 1.7 M parameters, not 2.4."""
+    """`FiveLayer` with the printed pooling.
+
+    It runs over the far edges as Keras' "same" does; without that there would be 1.7 M parameters, not 2.4 M.
+    """
 
     def make_pool(self) -> nn.Module:
         return nn.MaxPool2d(3, stride=2, ceil_mode=True)

@@ -1,8 +1,8 @@
-"""Ayerdi and Bucknell, "Emotion Recognition on AffectNet via CNNs", Stanford CS230, 2018: Table 2 and Figure 4.
+"""Ayerdi and Bucknell, "Emotion Recognition on AffectNet via CNNs", Stanford CS230, 2018: Table 2, Figure 4.
 
 Built as in the authors' code (github.com/oadelso/emotion_recognition). There the input is RGB in 0-1 without
-mean and standard deviation, 64 or 128 px, and the classes are AffectNet's eleven. Convolutions are 3x3, padded,
-with a bias although batch normalisation follows; pooling comes before ReLU.
+mean and standard deviation, 64 or 128 px, and the classes are AffectNet's eleven. Convolutions are 3x3 and
+padded, with a bias although batch normalisation follows; pooling comes before ReLU.
 """
 
 import torch
@@ -117,7 +117,7 @@ class DenseNet(FaceNet):
     """`DenseBody`; linear 288; dropout 0.8; linear. Sums, so not a DenseNet in Huang et al.'s sense.
 
     The published 22,320,971 parameters need ``mult=3``; the last committed code has 1. Table 2 prints 288
-    channels for Conv4, which cannot be added to the 192 of Conv3, and a full-size map for Conv5: neither can run.
+    channels for Conv4, which cannot be added to the 192 of Conv3, and a full-size map for Conv5.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class DenseNet(FaceNet):
 class Inception(nn.Module):
     """1x1 to 64, 5x5 and 3x3 to 32 behind one shared 1x1, 1x1 to ``inputs``; concatenated; 3x3 to 128.
 
-    Without normalisation or ReLU. The fourth branch's pooling has a 1x1 window and does nothing; it is left out.
+    Without normalisation or ReLU. The fourth branch's pooling has a 1x1 window, does nothing and is left out.
     """
 
     def __init__(self, inputs: int) -> None:
@@ -155,9 +155,10 @@ class Inception(nn.Module):
 class Hybrid(FaceNet):
     """`DenseBody`, one more sum at 1/8 size, `Inception`; linear 192; dropout 0.8; linear.
 
-    The net that ran has 8,889,579 parameters at 128 px. The printed 11,961,579 belong to a version that cannot
-    run: Conv15 takes 256 channels where 320 come. Figure 4 draws a pooling after the Conv8 sum; code and Table 2
-    keep 16x16 maps there, as here. The last committed code cannot train either: it folds two faces into one row.
+    The net that ran has 8,889,579 parameters at 128 px. The printed 11,961,579 belong to a version that
+    cannot run: Conv15 takes 256 channels where 320 come. Figure 4 draws a pooling after the Conv8 sum; code
+    and Table 2 keep 16x16 maps there, as here. The last committed code cannot train: it folds two faces into
+    one row.
     """
 
     def __init__(

@@ -25,7 +25,8 @@ class FaceNet(nn.Module):
         super().__init__()
         if size < smallest:
             raise RecipeError(
-                f"{type(self).__name__} needs faces of at least {smallest} px, got {size}; set net.options.size"
+                f"{type(self).__name__} needs faces of at least {smallest} px, got {size}; "
+                "set net.options.size"
             )
         self.channels, self.size = channels, size
 

@@ -1,7 +1,7 @@
 """Guirado and Rathi, "Deep Learning for Emotion Classification", Maastricht University, 2021: Table 2.
 
-Built as in the authors' code (github.com/caioguirado/CV-Assignment-2). There the classifiers take gray faces of
-48 px copied to three channels, raw in 0-255; the landmark network takes gray faces of 128 px.
+Built as in the authors' code (github.com/caioguirado/CV-Assignment-2). There the classifiers take gray faces
+of 48 px copied to three channels, raw in 0-255; the landmark network takes gray faces of 128 px.
 """
 
 from torch import Tensor, nn
@@ -12,8 +12,8 @@ from mien.train.papers.face_net import FaceNet
 class Cnn(FaceNet):
     """Twice conv k x k without padding, ReLU, 4x4 max pooling with stride 1; linear layers with ReLU between.
 
-    The two convolutions have 10 and 20 channels. Table 2 prints 10 for both and leaves out the pooling's stride;
-    its 34 x 34 x 20 inputs of the first linear layer agree with the code.
+    The two convolutions have 10 and 20 channels. Table 2 prints 10 for both and leaves out the pooling's
+    stride; its 34 x 34 x 20 inputs of the first linear layer agree with the code.
     """
 
     kernel: int = 5
@@ -88,9 +88,13 @@ class Residual(nn.Module):
         return self.layers(x) + self.shortcut(x)  # type: ignore[no-any-return]
 
 
-def halving(inputs: int, outputs: int) -> Residual:
-    """Two separable convolutions and 3x3 max pooling with stride 2, beside a strided 1x1 convolution."""
-    layers = [leaky(), *separable(inputs, inputs), leaky(), *separable(inputs, outputs)]
+def halving(inputs: int, outputs: int, activate: bool = True) -> Residual:
+    """Two separable convolutions and 3x3 max pooling with stride 2, beside a strided 1x1 convolution.
+
+    `activate` puts a LeakyReLU before the first; the shortcut never sees it.
+    """
+    layers: list[nn.Module] = [leaky()] if activate else []
+    layers += [*separable(inputs, inputs), leaky(), *separable(inputs, outputs)]
     shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=2), nn.BatchNorm2d(outputs))
     return Residual([*layers, nn.MaxPool2d(3, stride=2, padding=1)], shortcut)
 
@@ -98,9 +102,9 @@ def halving(inputs: int, outputs: int) -> Residual:
 class LandmarkXception(FaceNet):
     """A small Xception; ``n_classes`` counts its outputs: 136 for 68 points (x, y).
 
-    Conv 32, conv 64; halving blocks to 128 and 256 channels; six residual blocks of three separable convolutions;
-    a halving block to 512; separable 512 and 1024; mean; dropout 0.3; linear. LeakyReLU 0.2 throughout. The paper's
-    "36 convolutional layers in 14 modules" describes Chollet's original, not this.
+    Conv 32, conv 64; halving blocks to 128 and 256 channels; six residual blocks of three separable
+    convolutions; a halving block to 512; separable 512 and 1024; mean; dropout 0.3; linear. LeakyReLU 0.2
+    throughout. The paper's "36 convolutional layers in 14 modules" describes Chollet's original, not this.
     """
 
     def __init__(self, n_classes: int, *, channels: int = 1, size: int = 128) -> None:
@@ -108,7 +112,7 @@ class LandmarkXception(FaceNet):
         layers: list[nn.Module] = []
         for inputs, outputs in ((channels, 32), (32, 64)):
             layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), leaky()]
-        layers += [halving(64, 128), halving(128, 256)]
+        layers += [halving(64, 128, activate=False), halving(128, 256)]
         for _ in range(6):
             layers.append(Residual([layer for _ in range(3) for layer in (leaky(), *separable(256, 256))]))
         layers.append(halving(256, 512))
