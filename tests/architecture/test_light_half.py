@@ -25,7 +25,6 @@ BLOCKED = {
     "pandas",
     "pyarrow",
     "cv2",
-    "pydantic",
     "sklearn",
     "onnx",
 }

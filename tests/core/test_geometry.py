@@ -33,8 +33,10 @@ def test_suppression_keeps_both_ends_of_a_chain():
 
 
 def test_equal_scores_keep_the_box_given_first():
-    same = boxes([0, 0, 10, 10], [0, 0, 10, 10])
-    assert suppress(same, np.float32([0.5, 0.5]), 0.5).tolist() == [0]
+    pairs = boxes(*([20 * (i // 2), 0, 20 * (i // 2) + 10, 10] for i in range(100)))
+    scores = np.tile(np.float32([0.5, 0.5, 0.7, 0.7]), 25)
+    first_of_each = np.arange(0, 100, 2)
+    assert suppress(pairs, scores, 0.5).tolist() == [*first_of_each[1::2], *first_of_each[::2]]
 
 
 @pytest.mark.parametrize("over", ["union", "min"])

@@ -65,6 +65,7 @@ def test_the_box_fallback_keeps_scale_and_size_rules():
     centre = [BOX.center]
     once, twice = (transform(centre, crop_matrix(face, 48, scale)) for scale in (1.0, 2.0))
     np.testing.assert_allclose(twice - 24, 2 * (once - 24), atol=1e-9)
+    np.testing.assert_allclose(crop_matrix(face, 48, 2.0)[:, :2], 2 * small[:, :2])
 
 
 def test_input_is_normalised_by_mean_and_deviation():

@@ -9,7 +9,8 @@ from mien.errors import MissingExtraError
 
 EXAMPLES = """\b
 Examples:
-  mien release runs/fer2013-s2d-cpu --name mine --data fer2013.h5 --summary "my first net"
+  mien release runs/fer2013-s2d-cpu --name mine --summary "my first net"
+  mien release runs/second-try --name mine2 --data faces.h5 --card card.toml
   mien read photo.jpg --model mine
 """
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\b
 Examples:
   mien train fer2013-s2d-cpu
-  mien train fer2013-s2d-cpu --data faces.h5 --set run.epochs=5 --set optim.lr=0.05
+  mien train fer2013-s2d-cpu --data faces.h5 --set run.epochs=5
   mien train my-recipe.toml --to runs/second-try --devices cuda
 
 The same command again goes on where a stopped run was, to the same weights.

@@ -1,0 +1,100 @@
+"""The shipped model on real photographs, and on files that mean harm."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mien.core.store import SHIPPED
+
+pytestmark = [
+    pytest.mark.weights,
+    pytest.mark.skipif(not (SHIPPED / "fer2013-s2d12.onnx").is_file(), reason="no emotion model is shipped"),
+]
+
+import mien
+
+
+@pytest.fixture(scope="module")
+def analyzer() -> mien.Analyzer:
+    return mien.Analyzer()
+
+
+def hopper() -> Path:
+    cbook = pytest.importorskip("matplotlib.cbook", reason="needs matplotlib for a photo of a face")
+    return Path(cbook._get_data_path("sample_data/grace_hopper.jpg"))
+
+
+def test_the_astronaut_has_one_face_and_is_happy(analyzer: mien.Analyzer, astronaut: Any) -> None:
+    (reading,) = analyzer.read(astronaut)
+    assert reading.emotion == "happy"
+    x, y = reading.box.center
+    assert abs(x - 222) < 15
+    assert abs(y - 115) < 20
+    assert sum(reading.probs) == pytest.approx(1, abs=1e-5)
+
+
+def test_grace_hopper_has_one_face_on_her_face(analyzer: mien.Analyzer) -> None:
+    (reading,) = analyzer.read(hopper())
+    x, y = reading.box.center
+    assert abs(x - 270) < 30
+    assert abs(y - 190) < 40
+
+
+@pytest.mark.parametrize("name", ["coffee", "brick", "grass", "page"])
+def test_a_picture_without_a_face_has_no_reading(analyzer: mien.Analyzer, name: str) -> None:
+    data = pytest.importorskip("skimage.data", reason="needs scikit-image for pictures")
+    picture = getattr(data, name)()
+    assert analyzer.read(picture) == ()
+
+
+@pytest.mark.parametrize("kind", ["path", "bytes", "pillow", "array"])
+def test_every_kind_of_source_gives_the_same_reading(
+    analyzer: mien.Analyzer, astronaut: Any, kind: str, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    Image.fromarray(astronaut).save(tmp_path / "a.png")
+    source = {
+        "path": tmp_path / "a.png",
+        "bytes": (tmp_path / "a.png").read_bytes(),
+        "pillow": Image.open(tmp_path / "a.png"),
+        "array": astronaut,
+    }[kind]
+    assert analyzer.read(source) == analyzer.read(astronaut)
+
+
+def test_many_pictures_together_read_as_each_alone(analyzer: mien.Analyzer, astronaut: Any) -> None:
+    pictures = [astronaut, np.zeros((50, 60, 3), np.uint8), np.ascontiguousarray(astronaut[:, ::-1])] * 2
+    together = list(analyzer.read_many(pictures, batch=4))
+    alone = [analyzer.read(picture) for picture in pictures]
+    assert [len(readings) for readings in together] == [1, 0, 1] * 2
+    for a, b in zip(together, alone, strict=True):
+        assert [r.box for r in a] == [r.box for r in b]
+        np.testing.assert_allclose([r.probs for r in a], [r.probs for r in b], atol=1e-5)
+
+
+def test_min_score_leaves_out_less_sure_faces(astronaut: Any) -> None:
+    (reading,) = mien.Analyzer().read(astronaut)
+    assert mien.Analyzer(min_score=min(1.0, reading.detection_score + 1e-6)).read(astronaut) == ()
+
+
+def test_two_thousand_damaged_files_give_a_reading_or_a_clear_error(
+    mutants: Callable[..., Iterator[tuple[str, bytes]]],
+) -> None:
+    psutil = pytest.importorskip("psutil", reason="needs psutil to weigh the process")
+    process, read, texts, used = psutil.Process(), 0, [], []
+    for i, (_, data) in enumerate(mutants(n=2000, seed=1)):
+        try:
+            mien.read(data)
+            read += 1
+        except mien.MienError as e:
+            texts.append(str(e))
+        if i % 250 == 249:
+            used.append(process.memory_info().rss / 2**20)
+    assert read > 100
+    assert len(texts) > 100
+    assert [text for text in texts if "\n" in text or not text] == []
+    assert used[-1] - used[1] < 40, f"memory grew, MiB: {used}"
