@@ -30,7 +30,7 @@ class Baseline(FaceNet):
 
 
 class Final(FaceNet):
-    """Conv 3x3, batch normalisation, ReLU, pool, four times with 32, 64, 96, 128 channels; linear 200; linear.
+    """Conv 3x3, batch normalisation, ReLU, pool, four times: 32, 64, 96, 128 channels; linear 200; linear.
 
     Args:
         n_classes: Number of emotions.
