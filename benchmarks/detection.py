@@ -7,8 +7,8 @@ root of the ratio of the two areas lies within 0.55-2.3. Other people on the pic
 further boxes are counted but are no errors. The error of the five landmarks is their mean distance over the
 distance of the outer eye corners (the 300-W convention). Time is processor time.
 
-Measured on one x86-64 core: recall .9955, landmark error .033, 28 ms a photo of 0.2 megapixels at the default
-min_face=40; 1.000 and about 75 ms at min_face=24.
+Measured on one x86-64 core: recall .9955, landmark error .033, 30 ms a photo of 0.2 megapixels at the default
+min_face=40; 1.000, .033 and 50 ms at min_face=24.
 """
 
 import csv
