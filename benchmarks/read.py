@@ -3,8 +3,8 @@
     python benchmarks/read.py [FOLDER_OF_PHOTOS]
 
 Without a folder the astronaut of scikit-image is read. The floor is the time that ONNX Runtime alone takes
-for the emotion network on as many ready inputs; the detector's time is printed beside it. Each stage is timed on
-every photo in turn within one run, and medians are given; the machine's drift then touches all alike.
+for the emotion network on as many ready inputs; the detector's time is printed beside it. Each stage is timed
+on every photo in turn within one run, and medians are given; the machine's drift then touches all alike.
 """
 
 import statistics
@@ -72,9 +72,7 @@ def main() -> None:
         for name, value in (("crop", crop), ("classify", classify), ("network alone", alone)):
             columns[name].append(value / n)
     medians = {name: statistics.median(values) for name, values in columns.items()}
-    print(
-        f"{len(columns['read'])} photos with faces, one thread, {classifier.views} view(s) of a face, medians:"
-    )
+    print(f"{len(columns['read'])} photos, one thread, {classifier.views} view(s) of a face, medians:")
     print(f"  read a photo, opened already   {medians['read']:7.2f} ms")
     print(f"    detect, a photo              {medians['detect']:7.2f} ms")
     print(f"    crop, a face                 {medians['crop']:7.2f} ms")

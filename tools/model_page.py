@@ -75,8 +75,9 @@ def page(card: ModelCard, n_bytes: int) -> str:
         "",
         "## Training",
         "",
-        f"{run['epochs']} epochs, batch {run['batch_size']}, seed {run['seed']}, {run['precision']}; torch {env['torch']} on {env['gpu'] or env['machine'] + ' CPU'}, "
-        f"{env['threads']} threads. See [EXPERIMENTS.md](../../EXPERIMENTS.md).",
+        f"{run['epochs']} epochs, batch {run['batch_size']}, seed {run['seed']}, {run['precision']}; "
+        f"torch {env['torch']} on {env['gpu'] or env['machine'] + ' CPU'}, {env['threads']} threads. "
+        "See [EXPERIMENTS.md](../../EXPERIMENTS.md).",
         "",
     ]
     return "\n".join(lines)

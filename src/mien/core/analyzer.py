@@ -48,7 +48,7 @@ class Analyzer:
         """Readings of one picture: a path, bytes, PIL image or RGB array (H, W, 3).
 
         Returns:
-            One `Reading` a face, surest detection first; empty where no face is found.
+            One `Reading` a face, largest first; empty where no face is found.
 
         Raises:
             ImageError: the picture cannot be read.

@@ -23,7 +23,7 @@ class ModelCard:
         input_size: Side of the gray input in pixels.
         mean: Subtracted from gray values in 0-1.
         std: Then divided by.
-        crop_scale: Part of the face that the crop shows, against the framing of FER2013; see
+        crop_scale: Size of the face in the crop against FER2013's; above 1 the crop is tighter. See
             `mien.core.preprocess.face_crop`.
         views: Views of a face that are averaged unless the caller chooses; see `mien.core.views`.
         temperatures: For each number of views (as a string) what logits are divided by before the softmax.
