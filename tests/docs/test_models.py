@@ -1,0 +1,40 @@
+"""No number about the shipped model is copied by hand."""
+
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+
+from mien.core.store import DEFAULT_MODEL, SHIPPED, find_model
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = [
+    pytest.mark.weights,
+    pytest.mark.skipif(
+        not (SHIPPED / f"{DEFAULT_MODEL}.onnx").is_file(), reason="no emotion model is shipped"
+    ),
+]
+
+
+def test_the_page_of_the_model_is_what_its_card_gives() -> None:
+    spec = spec_from_file_location("model_page", ROOT / "tools" / "model_page.py")
+    tool = module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    weights, card = find_model(DEFAULT_MODEL)
+    page = (ROOT / "docs" / "models" / f"{DEFAULT_MODEL}.md").read_text(encoding="utf-8")
+    assert page == tool.page(card, weights.stat().st_size), "run tools/model_page.py again"
+
+
+@pytest.mark.parametrize("rows", ["test", "test_clean"])
+def test_the_readme_gives_the_scores_of_the_card(rows: str) -> None:
+    scores = find_model(DEFAULT_MODEL)[1].scores[rows]
+    low, high = scores["accuracy_interval"]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    line = next(line for line in readme.splitlines() if f"| {scores['n']:,} |" in line)
+    assert f"{scores['accuracy']:.1%} ({low:.1%} - {high:.1%})" in line
+    assert f"{scores['macro_f1']:.1%}" in line
+    assert f"{scores['ece']:.3f}" in line
+
+
+def test_the_shipped_weights_are_small() -> None:
+    assert find_model(DEFAULT_MODEL)[0].stat().st_size <= 6_000_000
