@@ -68,6 +68,7 @@ def test_a_run_is_released_under_a_name_and_the_light_half_reads_with_it(
     assert accuracy > 0.9
     assert model.card.labels == made["faces"].label_names
     assert model.card.training["recipe"]["run"]["epochs"] == 6
+    assert model.card.training["recipe"]["data"]["store"] == "faces.h5", "a card names no folder"
     assert set(model.card.temperatures) == {"1", "2", "10"}
     face = np.repeat(test.images[:1, :, :, None], 3, axis=3)[0]
     read = model.classify(face)

@@ -179,9 +179,11 @@ def _card(
 
 
 def _training(folder: Path, trained: TrainedNet) -> dict[str, Any]:
-    """What the run folder says of the run."""
+    """What the run folder says of the run; the data file by its name alone, for cards are passed on."""
+    recipe = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["recipe"]
+    recipe["data"]["store"] = Path(recipe["data"]["store"]).name
     return {
-        "recipe": json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["recipe"],
+        "recipe": recipe,
         "environment": json.loads((folder / "environment.json").read_text(encoding="utf-8")),
         "data": trained.data,
         "parameters": parameter_count(trained.net),
