@@ -27,7 +27,7 @@ def _run(*words):
 
 
 def test_import_writes_the_store_and_prints_what_is_in_it(tmp_path, source):
-    result = _run("import", "fer2013", source, "--to", tmp_path / "a.h5", "--partial")
+    result = _run("import", "fer2013", source, "--to", tmp_path / "a.h5", "--partial", "--search")
     assert result.exit_code == 0
     assert len(read_store(tmp_path / "a.h5")) == 9
     lines = [line.split() for line in result.stdout.splitlines()]
@@ -45,7 +45,7 @@ def test_import_without_partial_says_how_to_import_a_part(tmp_path, source):
 
 
 def test_audit_prints_a_table_and_writes_the_page(tmp_path, source):
-    _run("import", "fer2013", source, "--to", tmp_path / "a.h5", "--partial", "--no-search")
+    _run("import", "fer2013", source, "--to", tmp_path / "a.h5", "--partial")
     result = _run("audit", tmp_path / "a.h5", "--to", tmp_path / "audit.html")
     assert result.exit_code == 0
     assert ["faces", "3", "3", "3"] in [line.split() for line in result.stdout.splitlines()]

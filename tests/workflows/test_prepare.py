@@ -38,7 +38,7 @@ def source(tmp_path, images):
 
 
 def test_an_import_writes_a_store_with_faces_votes_and_the_clean_mask(tmp_path, source, images):
-    settings = ImportSettings(ferplus=tmp_path / "fer2013new.csv", partial=True)
+    settings = ImportSettings(ferplus=tmp_path / "fer2013new.csv", partial=True, search=True)
     done = import_data("fer2013", source, tmp_path / "a.h5", settings)
     stored = read_store(tmp_path / "a.h5")
     np.testing.assert_array_equal(stored.images, images)
@@ -50,8 +50,8 @@ def test_an_import_writes_a_store_with_faces_votes_and_the_clean_mask(tmp_path, 
     assert sorted(os.listdir(tmp_path)) == ["a.h5", "fer2013.csv", "fer2013new.csv"]
 
 
-def test_the_search_can_be_left_to_the_audit(tmp_path, source):
-    import_data("fer2013", source, tmp_path / "a.h5", ImportSettings(partial=True, search=False))
+def test_the_search_is_left_to_the_audit(tmp_path, source):
+    import_data("fer2013", source, tmp_path / "a.h5", PARTIAL)
     assert clean_mask(tmp_path / "a.h5") is None
     before = read_info(tmp_path / "a.h5")
     audit_data(tmp_path / "a.h5")
@@ -67,7 +67,11 @@ def test_a_folder_that_holds_the_csv_is_as_good_as_the_csv(tmp_path, source):
 def test_every_step_is_reported_to_its_end(tmp_path, source):
     last = {}
     import_data(
-        "fer2013", source, tmp_path / "a.h5", PARTIAL, lambda step, *part: last.__setitem__(step, part)
+        "fer2013",
+        source,
+        tmp_path / "a.h5",
+        ImportSettings(partial=True, search=True),
+        lambda step, *part: last.__setitem__(step, part),
     )
     assert {step: done == total for step, (done, total) in last.items()} == {
         "reading faces": True,

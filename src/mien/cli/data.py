@@ -30,8 +30,9 @@ def import_(
     ] = None,
     partial: Annotated[bool, typer.Option("--partial", help="Accept a part of the data set.")] = False,
     search: Annotated[
-        bool, typer.Option("--search/--no-search", help="Find test faces that have a near copy in training.")
-    ] = True,
+        bool,
+        typer.Option("--search", help="Find test faces with a near copy in training now; else audit does."),
+    ] = False,
 ) -> None:
     """Read a data set and write it as one checked file.
 
@@ -57,6 +58,8 @@ def import_(
     if done.near is not None:
         clean = int(done.near.clean(done.faces.select("test").rows).sum())
         console.print(f"clean test faces, without a near copy in training: {clean:,}", highlight=False)
+    else:
+        console.print(f"for the clean score: mien data audit {done.path}", highlight=False, markup=False)
     for note in done.notes:
         console.print(f"note: {note}", highlight=False, markup=False)
     console.print(f"wrote {done.path}", highlight=False, markup=False, soft_wrap=True)

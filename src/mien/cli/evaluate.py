@@ -84,6 +84,8 @@ def _print(result: "Evaluation") -> None:
     console.print(note, highlight=False)
     if scores.never_predicted:
         console.print(f"never predicted: {', '.join(scores.never_predicted)}", highlight=False)
+    if clean is None and result.split != "train":
+        console.print("no clean score: run `mien data audit` on the data set first", highlight=False)
     if result.look:
         console.print(f"look {result.look} at the test rows of this run", highlight=False)
 

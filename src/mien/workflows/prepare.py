@@ -33,7 +33,7 @@ class ImportSettings:
 
     ferplus: Path | None = None
     partial: bool = False
-    search: bool = True
+    search: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)
