@@ -95,7 +95,8 @@ class Trainer:
         if votes is None:
             logits = self.net(faces).float()
             return logits, emotion_loss(logits, labels, settings)
-        emotion_logits, vote_logits = self.net.forward_with_votes(faces)  # type: ignore[operator]
+        net: Any = self.net  # `zoo.build` made sure that it has a head for votes
+        emotion_logits, vote_logits = net.forward_with_votes(faces)
         emotion_logits = emotion_logits.float()
         loss = emotion_loss(emotion_logits, labels, settings)
         return emotion_logits, loss + settings.votes_weight * votes_loss(vote_logits.float(), votes)
