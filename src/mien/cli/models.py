@@ -68,7 +68,7 @@ def table_lines(found: Iterable[tuple["ModelCard", Path]]) -> list[str]:
     rows, notes = [], []
     for card, weights in found:
         rows.append((printable(card.name), *_cells(card.scores), _size(weights)))
-        notes += ["", *_field(card.name, f"{card.summary} Licence: {card.licence}")]
+        notes += ["", *_field(card.name, f"{card.summary.rstrip('.')}. Licence: {card.licence}")]
     return [*_align(HEADS, rows), *notes]
 
 
