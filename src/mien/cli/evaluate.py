@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.terminal import waiting
 from mien.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def evaluate(
         from mien.workflows.evaluate import evaluate as run_evaluation
     except ModuleNotFoundError as e:
         raise MissingExtraError("evaluating", str(e.name), "train") from e
-    result = run_evaluation(model, data, split=split, views=views, to=to, device=devices)
+    with waiting(f"scoring the {split} rows of {data.name}"):
+        result = run_evaluation(model, data, split=split, views=views, to=to, device=devices)
     if as_json:
         typer.echo(json.dumps(result.to_dict(), indent=1))
         return

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mien.cli.terminal import waiting
 from mien.errors import MissingExtraError
 
 EXAMPLES = """\b
@@ -41,9 +42,9 @@ def release(
         from mien.workflows.release import release as run_release
     except ModuleNotFoundError as e:
         raise MissingExtraError("releasing", str(e.name), "train") from e
-    made = run_release(
-        run, name, data, read_card_text(card, summary or f"trained in {run.name}"), views=views, to=to
-    )
+    text = read_card_text(card, summary or f"trained in {run.name}")
+    with waiting("exporting, comparing with torch, calibrating, scoring: some minutes"):
+        made = run_release(run, name, data, text, views=views, to=to)
     test = made.card.scores["test"]
     low, high = test["accuracy_interval"]
     typer.echo(f"wrote {made.weights} ({made.weights.stat().st_size / 1e6:.1f} MB) and its card")

@@ -1,6 +1,8 @@
 """Text that is safe and tidy on a terminal."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -34,3 +36,15 @@ def _shows_blocks() -> bool:
     except (UnicodeEncodeError, LookupError):
         return False
     return True
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Say on stderr what is being done, with the time it takes so far; only where a person looks."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        progress.add_task(printable(what), total=None)
+        yield
