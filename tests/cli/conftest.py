@@ -29,14 +29,24 @@ def mien(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_home: Path) -> Ca
     return run
 
 
+HEED_CTRL_C = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("mien", run_name="__main__", alter_sys=True)
+"""
+
+
 @pytest.fixture
 def process(tmp_path: Path, tiny_home: Path) -> Callable[..., subprocess.Popen[bytes]]:
-    """``process("read", "a.png")`` starts ``python -W error -m mien read a.png`` in a fresh folder."""
+    """``process("read", "a.png")`` starts ``python -W error -m mien read a.png`` in a fresh folder.
+
+    Ctrl-C works in it also where the tests run in the background of a shell, which ignores that signal.
+    """
 
     def start(*arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
         environment = {**os.environ, "MIEN_HOME": str(tiny_home), "PYTHONPATH": str(SOURCE), "COLUMNS": "80"}
-        command = [sys.executable, "-W", "error", "-m", "mien", *arguments]
+        command = [sys.executable, "-W", "error", "-c", HEED_CTRL_C, *arguments]
         return subprocess.Popen(command, cwd=tmp_path, env=environment, **pipes)
 
     return start

@@ -57,13 +57,14 @@ def test_every_kind_of_source_gives_the_same_reading(
     from PIL import Image
 
     Image.fromarray(astronaut).save(tmp_path / "a.png")
-    source = {
-        "path": tmp_path / "a.png",
-        "bytes": (tmp_path / "a.png").read_bytes(),
-        "pillow": Image.open(tmp_path / "a.png"),
-        "array": astronaut,
-    }[kind]
-    assert analyzer.read(source) == analyzer.read(astronaut)
+    with Image.open(tmp_path / "a.png") as pillow:
+        sources = {
+            "path": tmp_path / "a.png",
+            "bytes": (tmp_path / "a.png").read_bytes(),
+            "pillow": pillow,
+            "array": astronaut,
+        }
+        assert analyzer.read(sources[kind]) == analyzer.read(astronaut)
 
 
 def test_many_pictures_together_read_as_each_alone(analyzer: mien.Analyzer, astronaut: Any) -> None:
