@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.metrics import Labels, checked_labels
 from mien.errors import MienError
 
+Labels = NDArray[np.integer[Any]]
 Logits = NDArray[np.floating[Any]]
 
 TEMPERATURES = (0.05, 20.0)
@@ -61,6 +61,8 @@ def fit_temperature(logits: Logits, labels: Labels) -> float:
     Raises:
         MienError: ``logits`` are not finite, the two lengths differ, or a label is out of range.
     """
+    from mien.core.metrics import checked_labels  # reading pictures needs only the softmax, and starts sooner
+
     scores = np.asarray(logits, dtype=np.float64)
     if scores.ndim != 2:
         raise MienError(f"logits must have shape (N, C), got {scores.shape}")

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -271,7 +271,7 @@ def _faces(boxes: Boxes, scores: Floats, points: Floats, size_wh: tuple[int, int
 @functools.cache
 def _session(net: str, threads: int) -> ort.InferenceSession:
     """The network's session, opened on first use, after its SHA-256 was compared with the card."""
-    folder = resources.files("mien.core") / "weights"
+    folder = Path(__file__).parent / "weights"
     name = f"mtcnn-{net}.onnx"
     packed = (folder / name).read_bytes()
     expected = json.loads((folder / "mtcnn.json").read_text("utf-8"))["sha256"][name]
