@@ -241,7 +241,7 @@ def test_damaged_weights_are_refused(monkeypatch, tmp_path):
     with (tmp_path / "weights" / "mtcnn-rnet.onnx").open("r+b") as file:
         file.seek(5000)
         file.write(b"\x00\x01\x02\x03")
-    monkeypatch.setattr(detection.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(detection, "WEIGHTS", tmp_path / "weights")
     with pytest.raises(ModelError, match=r"mtcnn-rnet.onnx is not the file its card describes"):
         detection._session.__wrapped__("rnet", 1)
 

@@ -28,6 +28,7 @@ from mien.errors import ImageError, MienError, ModelError
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
+WEIGHTS = Path(__file__).parent / "weights"
 WINDOW, STRIDE = 12, 2  # of PNet, in pixels of a pyramid level
 SIDES = {"rnet": 24, "onet": 48}
 BATCH = 128
@@ -271,10 +272,9 @@ def _faces(boxes: Boxes, scores: Floats, points: Floats, size_wh: tuple[int, int
 @functools.cache
 def _session(net: str, threads: int) -> ort.InferenceSession:
     """The network's session, opened on first use, after its SHA-256 was compared with the card."""
-    folder = Path(__file__).parent / "weights"
     name = f"mtcnn-{net}.onnx"
-    packed = (folder / name).read_bytes()
-    expected = json.loads((folder / "mtcnn.json").read_text("utf-8"))["sha256"][name]
+    packed = (WEIGHTS / name).read_bytes()
+    expected = json.loads((WEIGHTS / "mtcnn.json").read_text("utf-8"))["sha256"][name]
     if hashlib.sha256(packed).hexdigest() != expected:
         raise ModelError(f"{name} is not the file its card describes (sha256 differs); reinstall mien")
     return open_session(packed, threads)
