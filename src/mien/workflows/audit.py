@@ -3,7 +3,6 @@
 import base64
 import io
 import os
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from html import escape
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mien.core.files import whole_file
 from mien.data.audit import Audit, audit
 from mien.data.duplicates import SAME_PICTURE, find_near_duplicates
 from mien.data.records import SPLITS
@@ -146,11 +146,8 @@ def _data_uri(image: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> str:
 
 
 def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        with whole_file(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     except OSError as e:
         raise DataError(f"{path} cannot be written: {e.strerror}") from e
-    finally:
-        temporary.unlink(missing_ok=True)

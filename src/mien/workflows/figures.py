@@ -5,13 +5,13 @@ of Okabe and Ito ("Color Universal Design", 2008), which colour-blind readers ca
 """
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mien.core.files import whole_file
 from mien.core.metrics import Interval, ReliabilityBin, RiskCoverage, accuracy_interval
 from mien.core.scores import COVERAGES, Scores
 from mien.errors import MienError, MissingExtraError
@@ -59,15 +59,8 @@ def _save(figure: Any, path: str | os.PathLike[str]) -> Path:
     """Write the PNG under a temporary name, then rename it: a reader never sees half a file."""
     target = Path(path)
     try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".png")
-        os.close(handle)
-        try:
-            figure.savefig(name, format="png", dpi=DPI)
-            os.chmod(name, 0o644)  # mkstemp allows its owner alone
-            os.replace(name, target)
-        except BaseException:
-            os.unlink(name)
-            raise
+        with whole_file(target) as temporary:
+            figure.savefig(temporary, format="png", dpi=DPI)
     except OSError as e:
         raise MienError(f"cannot write figure {target}: {e.strerror or e}; check the folder") from e
     return target
