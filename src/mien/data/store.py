@@ -2,7 +2,6 @@
 
 import json
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import __version__
+from mien.core.files import whole_file
 from mien.data.duplicates import NearDuplicates
 from mien.data.records import SPLITS, FaceSet
 from mien.errors import DataError, MissingExtraError
@@ -71,9 +71,8 @@ def write_store(
         "source_sha256": source_sha256,
         "created_by": __version__,
     }
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        with h5py.File(temporary, "w") as file:
+        with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
             file.attrs.update(attrs)
             for field in (*_FACES, *(("votes",) if faces.votes is not None else ())):
                 _write_array(file, field, getattr(faces, field))
@@ -82,11 +81,8 @@ def write_store(
                 group.attrs["floor"] = near.floor
                 for field in _NEAR:
                     _write_array(group, field, getattr(near, field))
-        os.replace(temporary, path)
     except OSError as e:
         raise DataError(f"{path} cannot be written: {_first_line(e)}") from e
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_store(path: str | os.PathLike[str]) -> FaceSet:
