@@ -1,12 +1,15 @@
 """The shipped model on real photographs, and on files that mean harm."""
 
+import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from mien.core.cards import read_card
 from mien.core.store import SHIPPED
 
 pytestmark = [
@@ -80,6 +83,29 @@ def test_many_pictures_together_read_as_each_alone(analyzer: mien.Analyzer, astr
 def test_min_score_leaves_out_less_sure_faces(astronaut: Any) -> None:
     (reading,) = mien.Analyzer().read(astronaut)
     assert mien.Analyzer(min_score=min(1.0, reading.detection_score + 1e-6)).read(astronaut) == ()
+
+
+def test_an_unknown_model_is_refused_before_any_picture() -> None:
+    with pytest.raises(mien.MienError, match="no model named 'nope'"):
+        mien.Analyzer("nope")
+
+
+def test_a_model_that_cannot_be_opened_is_refused_at_each_picture(astronaut: Any, tmp_path: Path) -> None:
+    weights = tmp_path / "short.onnx"
+    shutil.copy(SHIPPED / "fer2013-s2d12.onnx", weights)
+    card = read_card(SHIPPED / "fer2013-s2d12.json")
+    replace(card, name="short", labels=card.labels[1:]).write(weights.with_suffix(".json"))
+    analyzer = mien.Analyzer(weights)
+    for _ in range(2):
+        with pytest.raises(mien.MienError, match=r"network of 'short' maps .* to 7, its card says .* to 6"):
+            analyzer.read(astronaut)
+
+
+def test_a_network_whose_opening_was_lost_in_a_fork_is_opened_anew(
+    astronaut: Any, analyzer: mien.Analyzer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.core.analyzer._Opening.run", lambda self: None)
+    assert mien.Analyzer().read(astronaut) == analyzer.read(astronaut)
 
 
 def test_two_thousand_damaged_files_give_a_reading_or_a_clear_error(

@@ -2,7 +2,10 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from contextlib import suppress
+from functools import cached_property, lru_cache
+from pathlib import Path
+from threading import Thread
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +15,7 @@ from mien.core.detection import DETECTORS, Detector
 from mien.core.images import DEFAULT_LIMITS, ImageLimits, ImageSource, open_image
 from mien.core.preprocess import face_crop
 from mien.core.results import Face, Reading
-from mien.core.store import DEFAULT_MODEL
+from mien.core.store import DEFAULT_MODEL, find_model
 from mien.names import look_up
 
 Picture = NDArray[np.uint8]
@@ -20,6 +23,8 @@ Picture = NDArray[np.uint8]
 
 class Analyzer:
     """Reads the emotions on every face of a picture; make one and use it for many pictures.
+
+    A model that is not loaded yet is checked at once, and opened while the first picture is searched.
 
     Args:
         model: A model's name, the path of its ``.onnx`` file, or a loaded `Classifier`.
@@ -39,10 +44,18 @@ class Analyzer:
         min_score: float = 0.0,
         limits: ImageLimits = DEFAULT_LIMITS,
     ) -> None:
-        self.classifier = model if isinstance(model, Classifier) else Classifier(model)
+        if isinstance(model, Classifier):
+            self.classifier = model
+        else:
+            self._opening = _Opening(find_model(model)[0])
         self.detector = look_up(DETECTORS, detector, "detector")() if isinstance(detector, str) else detector
         self.min_score = min_score
         self.limits = limits
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The network that names the emotions."""
+        return self._opening.result()
 
     def read(self, image: ImageSource) -> tuple[Reading, ...]:
         """Readings of one picture: a path, bytes, PIL image or RGB array (H, W, 3).
@@ -89,6 +102,25 @@ class Analyzer:
 
     def _faces(self, picture: Picture) -> list[Face]:
         return [face for face in self.detector.find(picture) if face.score >= self.min_score]
+
+
+class _Opening(Thread):
+    """Opens a network beside other work: ONNX Runtime lets go of Python's lock for the 50 ms it takes."""
+
+    def __init__(self, weights: Path) -> None:
+        super().__init__(name="mien-opening")
+        self._weights = weights
+        self._opened: Classifier | None = None
+        self.start()
+
+    def run(self) -> None:
+        with suppress(Exception):  # `result` meets it again, where the caller can see it
+            self._opened = Classifier(self._weights)
+
+    def result(self) -> Classifier:
+        """The network; opened here if the thread failed or was lost in a forked process."""
+        self.join()
+        return self._opened or Classifier(self._weights)
 
 
 @lru_cache(maxsize=4)

@@ -1,7 +1,6 @@
 """Files appear whole or not at all."""
 
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     The temporary name keeps the suffix, because writers choose their format by it.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{os.urandom(4).hex()}{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)
