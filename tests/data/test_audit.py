@@ -2,6 +2,7 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from mien.data.audit import audit, blank, identical_groups, not_a_face
 from mien.data.duplicates import NearDuplicates
@@ -93,3 +94,15 @@ def test_the_real_findings_are_those_that_were_published(real_faces):
     assert summary["identical"]["groups"] == sum(count > 1 for count in pixels.values())
     train = {image.tobytes() for image in real_faces.select("train").images}
     assert sum(image.tobytes() in train for image in real_faces.select("test").images) == 288
+
+
+@pytest.mark.parametrize("channels", [(), (3,)], ids=["gray", "colour"])
+def test_no_faces_at_all_have_no_blanks(make_faces, channels):
+    nobody = replace(make_faces(3).take(np.array([], int)), images=np.empty((0, 48, 48, *channels), np.uint8))
+    assert blank(nobody).shape == (0,)
+
+
+def test_one_colour_everywhere_is_blank_and_one_channel_that_varies_is_not(make_faces):
+    images = np.zeros((2, 48, 48, 3), np.uint8) + np.array([9, 80, 200], np.uint8)
+    images[1, 5, 5, 2] = 0
+    assert blank(replace(make_faces(2), images=images)).tolist() == [True, False]

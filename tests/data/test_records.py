@@ -46,6 +46,19 @@ def test_counts_add_up_by_split_and_label(make_faces):
             {"votes": np.zeros((12, 3), np.uint8), "vote_names": ("a", "b")},
             "votes have 3 columns for 2",
         ),
+        ({"images": np.zeros((12, 48, 48, 4), np.uint8)}, r"images must have a last axis of 3, got \(12, 48"),
+        ({"persons": np.zeros(12, np.int32)}, "persons and person_names must be given together"),
+        (
+            {"persons": np.full(12, -2, np.int32), "person_names": ("a",)},
+            r"persons must lie in -1\.\.0, got -2\.\.-2",
+        ),
+        (
+            {"sources": np.ones(12, np.uint8), "source_names": ("a",)},
+            r"sources must lie in 0\.\.0, got 1\.\.1",
+        ),
+        ({"valence_arousal": np.zeros((12, 3), np.float32)}, "valence_arousal must have a last axis of 2"),
+        ({"file_sha256": np.zeros((12, 64), np.uint8)}, "file_sha256 must have a last axis of 32"),
+        ({"landmarks": np.zeros((12, 136), np.float32)}, "landmarks must be float32 with 3 dimension"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -58,6 +71,24 @@ def test_the_content_hash_is_the_documented_sha256(make_faces):
     faces = make_faces(5)
     parts = (faces.images.tobytes(), faces.labels.astype("<i8").tobytes(), faces.split.tobytes())
     assert faces.content_hash() == hashlib.sha256(b"(5, 48, 48)" + b"".join(parts)).hexdigest()
+
+
+def test_valence_arousal_and_landmarks_count_into_the_content_hash_and_persons_do_not(make_faces):
+    faces = make_faces(4)
+    targets = np.zeros((4, 2), np.float32)
+    plain, valued = faces.content_hash(), replace(faces, valence_arousal=targets)
+    assert (
+        len({plain, valued.content_hash(), replace(valued, valence_arousal=targets + 1).content_hash()}) == 3
+    )
+    assert replace(faces, landmarks=targets[None].repeat(4, 0)).content_hash() != plain
+    persons = replace(faces, persons=np.zeros(4, np.int32), person_names=("a",))
+    assert persons.content_hash() == plain
+
+
+def test_faces_may_be_in_colour(make_faces):
+    gray = make_faces(4)
+    colour = replace(gray, images=np.repeat(gray.images[..., None], 3, axis=3))
+    assert colour.select("val").images.shape == (1, 48, 48, 3)
 
 
 @pytest.mark.parametrize("field", ["images", "labels", "split"])

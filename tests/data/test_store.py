@@ -1,5 +1,7 @@
+import json
 import os
 import sys
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -8,15 +10,38 @@ import pytest
 from mien import __version__
 from mien.data import store
 from mien.data.duplicates import NearDuplicates
-from mien.data.store import clean_mask, read_info, read_near_duplicates, read_store, write_store
+from mien.data.records import COLUMNS, OPTIONAL
+from mien.data.store import (
+    clean_mask,
+    read_info,
+    read_near_duplicates,
+    read_store,
+    write_parts,
+    write_store,
+)
 from mien.errors import DataError, MissingExtraError
-
-COLUMNS = ("images", "labels", "split", "rows")
 
 
 def _near(rows, ncc):
     rows, ncc = np.array(rows, np.int64), np.array(ncc, np.float32)
     return NearDuplicates(rows, np.zeros_like(rows), ncc, ncc == 1, 0.9)
+
+
+def complete(faces):
+    """In colour, with every optional column but votes."""
+    n = len(faces)
+    return replace(
+        faces,
+        images=np.repeat(faces.images[..., None], 3, axis=3),
+        persons=np.arange(n, dtype=np.int32) % 3 - 1,
+        person_names=("S005", "Zoë"),
+        sources=np.zeros(n, np.uint8),
+        source_names=("made-up",),
+        valence_arousal=np.linspace(-1, 1, 2 * n, dtype=np.float32).reshape(n, 2),
+        landmarks=np.full((n, 5, 2), np.nan, np.float32),
+        file_sha256=np.arange(32 * n, dtype=np.uint8).reshape(n, 32),
+        label_map={"made-up": {"anger": "angry", "bored": None}},
+    )
 
 
 @pytest.mark.parametrize("votes", [False, True], ids=["labels", "labels-and-votes"])
@@ -32,6 +57,46 @@ def test_what_is_written_is_read_back(tmp_path, make_faces, votes):
     info = read_info(tmp_path / "a.h5")
     assert (info.content_hash, info.source_sha256) == (faces.content_hash(), "abc")
     assert (info.name, info.label_names, info.created_by) == ("made-up", faces.label_names, __version__)
+
+
+def test_every_optional_column_and_name_is_read_back(tmp_path, make_faces):
+    full = complete(make_faces(6))
+    write_store(full, tmp_path / "a.h5")
+    back = read_store(tmp_path / "a.h5")
+    assert set(back.columns()) == {*COLUMNS, *OPTIONAL} - {"votes"}
+    for field, array in full.columns().items():
+        np.testing.assert_array_equal(getattr(back, field), array)
+        assert getattr(back, field).dtype == array.dtype
+    for field in ("person_names", "source_names", "label_map"):
+        assert getattr(back, field) == getattr(full, field)
+    assert read_info(tmp_path / "a.h5").label_map == full.label_map
+
+
+def test_parts_give_the_same_file_as_the_whole(tmp_path, make_faces):
+    full = complete(make_faces(7))
+    write_store(full, tmp_path / "whole.h5")
+    parts = (full.take(np.arange(a, b)) for a, b in ((0, 3), (3, 4), (4, 7)))
+    assert write_parts(parts, 7, tmp_path / "parts.h5") == full.content_hash()
+    assert (tmp_path / "parts.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+
+
+def test_a_store_of_format_1_from_before_the_optional_columns_still_opens(tmp_path, make_faces):
+    faces = make_faces()
+    with h5py.File(tmp_path / "old.h5", "w") as file:  # as version 0.1 wrote it
+        for field in COLUMNS:
+            file[field] = getattr(faces, field)
+        file.attrs.update(
+            format=1,
+            name="made-up",
+            label_names=json.dumps(faces.label_names),
+            vote_names="null",
+            content_hash=faces.content_hash(),
+            source_sha256="",
+            created_by="0.1.0",
+        )
+    back = read_store(tmp_path / "old.h5")
+    assert back.content_hash() == faces.content_hash()
+    assert (back.persons, back.label_map, read_info(tmp_path / "old.h5").label_map) == (None, None, None)
 
 
 def test_writing_leaves_one_file(tmp_path, make_faces):
@@ -90,7 +155,7 @@ def test_another_format_is_refused(tmp_path, make_faces):
         read_store(tmp_path / "a.h5")
 
 
-@pytest.mark.parametrize("missing", COLUMNS)
+@pytest.mark.parametrize("missing", list(COLUMNS))
 def test_a_missing_column_is_refused(tmp_path, make_faces, missing):
     write_store(make_faces(), tmp_path / "a.h5")
     with h5py.File(tmp_path / "a.h5", "a") as file:
@@ -136,7 +201,7 @@ def test_a_truncated_or_damaged_file_gives_the_same_faces_or_one_line(tmp_path, 
             assert read_store(path).content_hash() == faces.content_hash()
         except DataError as e:
             texts.append(str(e))
-    assert len(texts) >= 60
+    assert len(texts) >= 50  # the others hit bytes that the format leaves unused
     assert not any("\n" in text for text in texts)
 
 

@@ -106,9 +106,9 @@ def audit(faces: FaceSet, near: NearDuplicates) -> Audit:
 
 
 def blank(faces: FaceSet) -> NDArray[np.bool_]:
-    """Which faces (N,) have one gray value everywhere; FER2013 has 12, all black, with five labels."""
-    flat = faces.images.reshape(len(faces), -1)
-    uniform: NDArray[np.bool_] = (flat == flat[:, :1]).all(axis=1)
+    """Which faces (N,) have one value everywhere; FER2013 has 12, all black, with five labels."""
+    images = faces.images
+    uniform: NDArray[np.bool_] = (images == images[:, :1, :1]).all(axis=tuple(range(1, images.ndim)))
     return uniform
 
 

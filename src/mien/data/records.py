@@ -1,7 +1,9 @@
 """FaceSet: the one shape in which pictures and labels travel from files to training."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +14,38 @@ SPLITS = ("train", "val", "test")
 """Training, PublicTest and PrivateTest in the words of FER2013; ``FaceSet.split`` holds indices into this."""
 
 
+COLUMNS: dict[str, tuple[type[np.generic], int]] = {
+    "images": (np.uint8, 3),
+    "labels": (np.int64, 1),
+    "split": (np.uint8, 1),
+    "rows": (np.int64, 1),
+}
+"""The arrays that every FaceSet has: type and number of dimensions. Colour pictures have one more."""
+
+OPTIONAL: dict[str, tuple[type[np.generic], int]] = {
+    "votes": (np.uint8, 2),
+    "persons": (np.int32, 1),
+    "sources": (np.uint8, 1),
+    "valence_arousal": (np.float32, 2),
+    "landmarks": (np.float32, 3),
+    "file_sha256": (np.uint8, 2),
+}
+"""The arrays that only some data sets have."""
+
+_LAST_AXES = {"images": (3,), "valence_arousal": (2,), "landmarks": (2,), "file_sha256": (32,)}
+
+_TARGETS = ("valence_arousal", "landmarks")
+
+LabelMap = Mapping[str, Mapping[str, str | None]]
+"""For each source, which label each of its labels became; None where it was dropped."""
+
+
 @dataclass(frozen=True, eq=False)
 class FaceSet:
-    """Gray face pictures with one label each; checked when made.
+    """Face pictures with one label each; checked when made.
 
     Attributes:
-        images: uint8 (N, H, W), gray.
+        images: uint8 (N, H, W) gray, or (N, H, W, 3) RGB.
         labels: int64 (N,), index into ``label_names``.
         split: uint8 (N,), index into ``SPLITS``.
         rows: int64 (N,), the row (from 0) or position in the source; no two alike.
@@ -25,6 +53,14 @@ class FaceSet:
         name: what the data set is called, such as ``"fer2013"``.
         votes: uint8 (N, V), how many raters chose each of ``vote_names``; or None.
         vote_names: what raters could choose; or None.
+        persons: int32 (N,), index into ``person_names``, -1 where unknown; or None.
+        person_names: who is shown; or None.
+        sources: uint8 (N,), index into ``source_names``; None where all faces have one source.
+        source_names: the data sets that were joined; or None.
+        valence_arousal: float32 (N, 2), each -1..1, NaN where unknown; or None.
+        landmarks: float32 (N, K, 2), x and y in pixels of the picture, NaN where unknown; or None.
+        file_sha256: uint8 (N, 32), of the file each picture came from, zeros where unknown; or None.
+        label_map: by source, the label that each label of it became; None where labels are the source's own.
 
     Raises:
         DataError: an array has another type or shape, or a code is out of range.
@@ -38,37 +74,57 @@ class FaceSet:
     name: str
     votes: NDArray[np.uint8] | None = None
     vote_names: tuple[str, ...] | None = None
+    persons: NDArray[np.int32] | None = None
+    person_names: tuple[str, ...] | None = None
+    sources: NDArray[np.uint8] | None = None
+    source_names: tuple[str, ...] | None = None
+    valence_arousal: NDArray[np.float32] | None = None
+    landmarks: NDArray[np.float32] | None = None
+    file_sha256: NDArray[np.uint8] | None = None
+    label_map: LabelMap | None = None
 
     def __post_init__(self) -> None:
-        n = len(self.images)
-        expected = {
-            "images": (np.uint8, 3),
-            "labels": (np.int64, 1),
-            "split": (np.uint8, 1),
-            "rows": (np.int64, 1),
-        }
-        if self.votes is not None:
-            expected["votes"] = (np.uint8, 2)
-        for field, (dtype, ndim) in expected.items():
-            array = getattr(self, field)
-            if array.dtype != dtype or array.ndim != ndim or len(array) != n:
-                raise DataError(
-                    f"{field} must be {np.dtype(dtype).name} with {ndim} dimension(s) and {n} rows, "
-                    f"got {array.dtype} {array.shape}"
-                )
+        for field, array in self.columns().items():
+            self._check_column(field, array)
         _check_codes("labels", self.labels, len(self.label_names))
         _check_codes("split", self.split, len(SPLITS))
-        if len(np.unique(self.rows)) != n:
+        if len(np.unique(self.rows)) != len(self):
             raise DataError("rows must differ from each other: they say which picture of the source this is")
-        if (self.votes is None) != (self.vote_names is None):
-            raise DataError("votes and vote_names must be given together")
+        for field, names in (
+            ("votes", "vote_names"),
+            ("persons", "person_names"),
+            ("sources", "source_names"),
+        ):
+            if (getattr(self, field) is None) != (getattr(self, names) is None):
+                raise DataError(f"{field} and {names} must be given together")
         if self.votes is not None and self.votes.shape[1] != len(self.vote_names or ()):
             raise DataError(
                 f"votes have {self.votes.shape[1]} columns for {len(self.vote_names or ())} names"
             )
+        if self.persons is not None:
+            _check_codes("persons", self.persons, len(self.person_names or ()), lowest=-1)
+        if self.sources is not None:
+            _check_codes("sources", self.sources, len(self.source_names or ()))
+
+    def _check_column(self, field: str, array: NDArray[Any]) -> None:
+        dtype, ndim = (COLUMNS | OPTIONAL)[field]
+        n_dims = {ndim, 4} if field == "images" else {ndim}
+        if array.dtype != dtype or array.ndim not in n_dims or len(array) != len(self.images):
+            raise DataError(
+                f"{field} must be {np.dtype(dtype).name} with {ndim} dimension(s) and {len(self)} rows, "
+                f"got {array.dtype} {array.shape}"
+            )
+        last = _LAST_AXES.get(field)
+        if last and (field != "images" or array.ndim == 4) and array.shape[-1:] != last:
+            raise DataError(f"{field} must have a last axis of {last[0]}, got {array.shape}")
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Every array that this data set has, by the name of its field."""
+        found = {field: getattr(self, field) for field in (*COLUMNS, *OPTIONAL)}
+        return {field: array for field, array in found.items() if array is not None}
 
     def select(self, split: str) -> "FaceSet":
         """The faces of one split, in their order; splits are ``train``, ``val`` and ``test``.
@@ -82,14 +138,8 @@ class FaceSet:
 
     def take(self, index: NDArray[np.bool_] | NDArray[np.integer]) -> "FaceSet":
         """The faces that ``index``, a mask (N,) or positions, picks."""
-        return replace(
-            self,
-            images=self.images[index],
-            labels=self.labels[index],
-            split=self.split[index],
-            rows=self.rows[index],
-            votes=None if self.votes is None else self.votes[index],
-        )
+        picked: dict[str, Any] = {field: array[index] for field, array in self.columns().items()}
+        return replace(self, **picked)
 
     def counts(self) -> NDArray[np.int64]:
         """Faces per split and label, shape (3, C)."""
@@ -98,13 +148,40 @@ class FaceSet:
         return np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
 
     def content_hash(self) -> str:
-        """SHA-256 (hex) over shape, pictures, labels (little-endian) and split: which data a run has seen."""
-        digest = hashlib.sha256(repr(self.images.shape).encode())
-        for array in (self.images, self.labels.astype("<i8"), self.split):
-            digest.update(np.ascontiguousarray(array).data)
+        """SHA-256 (hex) over shape, pictures, labels (little-endian) and split: which data a run has seen.
+
+        Valence, arousal and landmarks follow where there are any; votes never counted.
+        """
+        content = ContentHash(self.images.shape)
+        content.add(self)
+        return content.hexdigest()
+
+
+class ContentHash:
+    """``FaceSet.content_hash`` of a data set that comes in parts; ``shape`` is that of all its pictures."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._digest = hashlib.sha256(repr(shape).encode())
+        self._rest: dict[str, list[bytes]] = {f: [] for f in ("labels", "split", *_TARGETS)}
+
+    def add(self, part: FaceSet) -> None:
+        """Count the next part in."""
+        self._digest.update(np.ascontiguousarray(part.images).data)
+        columns = part.columns()
+        for field, blocks in self._rest.items():
+            if field in columns:
+                array = columns[field]
+                blocks.append(array.astype(array.dtype.newbyteorder("<")).tobytes())
+
+    def hexdigest(self) -> str:
+        """The hash over all parts, hex."""
+        digest = self._digest.copy()
+        for blocks in self._rest.values():
+            for block in blocks:
+                digest.update(block)
         return digest.hexdigest()
 
 
-def _check_codes(field: str, codes: NDArray[np.integer], n_known: int) -> None:
-    if codes.size and (codes.min() < 0 or codes.max() >= n_known):
-        raise DataError(f"{field} must lie in 0..{n_known - 1}, got {codes.min()}..{codes.max()}")
+def _check_codes(field: str, codes: NDArray[np.integer], n_known: int, lowest: int = 0) -> None:
+    if codes.size and (codes.min() < lowest or codes.max() >= n_known):
+        raise DataError(f"{field} must lie in {lowest}..{n_known - 1}, got {codes.min()}..{codes.max()}")

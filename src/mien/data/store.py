@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from mien import __version__
 from mien.core.files import whole_file
 from mien.data.duplicates import NearDuplicates
-from mien.data.records import SPLITS, FaceSet
+from mien.data.records import COLUMNS, OPTIONAL, SPLITS, ContentHash, FaceSet, LabelMap
 from mien.errors import DataError, MissingExtraError
 
 FORMAT = 1
 """Raised when an older reader could no longer make sense of the file."""
 
-_FACES = ("images", "labels", "split", "rows")
+_CHUNK_BYTES = 2 * 2**20
 _NEAR = ("rows", "nearest", "ncc", "exact")
 
 
@@ -32,6 +32,7 @@ class StoreInfo:
         content_hash: ``FaceSet.content_hash()`` of what was written.
         source_sha256: of the file that was imported; empty where the source was a folder or unknown.
         created_by: the version of mien that wrote it.
+        label_map: as in ``FaceSet``.
     """
 
     name: str
@@ -39,6 +40,7 @@ class StoreInfo:
     content_hash: str
     source_sha256: str
     created_by: str
+    label_map: LabelMap | None = None
 
 
 def write_store(
@@ -60,29 +62,52 @@ def write_store(
         MissingExtraError: h5py is not installed.
         DataError: the file cannot be written.
     """
+    write_parts([faces], len(faces), path, source_sha256=source_sha256, near=near)
+
+
+def write_parts(
+    parts: Iterable[FaceSet],
+    total: int,
+    path: str | os.PathLike[str],
+    *,
+    source_sha256: str = "",
+    near: NearDuplicates | None = None,
+) -> str:
+    """Write a data set that comes in parts, one at a time in memory; otherwise as ``write_store``.
+
+    Args:
+        parts: At least one; they have the same columns and names.
+        total: Faces in all of them.
+        path: The file; its folder must exist.
+        source_sha256: Of the file that they were read from, hex.
+        near: As in ``write_store``.
+
+    Returns:
+        The content hash of the whole.
+    """
     h5py = require_h5py()
     path = Path(path)
-    attrs = {
-        "format": FORMAT,
-        "name": faces.name,
-        "label_names": json.dumps(faces.label_names),
-        "vote_names": json.dumps(faces.vote_names),
-        "content_hash": faces.content_hash(),
-        "source_sha256": source_sha256,
-        "created_by": __version__,
-    }
     try:
         with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
-            file.attrs.update(attrs)
-            for field in (*_FACES, *(("votes",) if faces.votes is not None else ())):
-                _write_array(file, field, getattr(faces, field))
+            start = 0
+            for part in parts:
+                if not start:
+                    content = ContentHash((total, *part.images.shape[1:]))
+                    _write_names(file, part)
+                content.add(part)
+                for field, array in part.columns().items():
+                    _write_array(file, field, array, start, total)
+                start += len(part)
+            file.attrs.update(format=FORMAT, source_sha256=source_sha256, created_by=__version__)
+            file.attrs["content_hash"] = content.hexdigest()
             if near is not None:
                 group = file.create_group("near_duplicates")
                 group.attrs["floor"] = near.floor
                 for field in _NEAR:
-                    _write_array(group, field, getattr(near, field))
+                    _write_array(group, field, getattr(near, field), 0, len(near))
     except OSError as e:
         raise DataError(f"{path} cannot be written: {_first_line(e)}") from e
+    return content.hexdigest()
 
 
 def read_store(path: str | os.PathLike[str]) -> FaceSet:
@@ -93,12 +118,14 @@ def read_store(path: str | os.PathLike[str]) -> FaceSet:
         DataError: the file is missing, not a mien data set, of another format, truncated or altered.
     """
     with _opened(path) as file:
-        vote_names = _names(file, "vote_names")
+        optional = [field for field in OPTIONAL if field in file]
         faces = FaceSet(
-            **{field: file[field][()] for field in _FACES},
-            votes=file["votes"][()] if vote_names else None,
-            vote_names=vote_names,
+            **{field: file[field][()] for field in (*COLUMNS, *optional)},
+            vote_names=_names(file, "vote_names"),
+            person_names=_person_names(file),
+            source_names=_names(file, "source_names"),
             label_names=_names(file, "label_names") or (),
+            label_map=json.loads(file.attrs.get("label_map", "null")),
             name=str(file.attrs["name"]),
         )
         if faces.content_hash() != file.attrs["content_hash"]:
@@ -110,7 +137,8 @@ def read_info(path: str | os.PathLike[str]) -> StoreInfo:
     """What the store says of itself, without reading the pictures; raises as ``read_store``."""
     with _opened(path) as file:
         text = {k: str(file.attrs[k]) for k in ("name", "content_hash", "source_sha256", "created_by")}
-        return StoreInfo(**text, label_names=_names(file, "label_names") or ())
+        label_map = json.loads(file.attrs.get("label_map", "null"))
+        return StoreInfo(**text, label_names=_names(file, "label_names") or (), label_map=label_map)
 
 
 def read_near_duplicates(path: str | os.PathLike[str]) -> NearDuplicates | None:
@@ -173,15 +201,35 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
         raise DataError(f"{path} is not a data set or is damaged: {_first_line(e)}; import it again") from e
 
 
-def _write_array(group: Any, field: str, array: np.ndarray[Any, Any]) -> None:
+def _write_names(file: Any, faces: FaceSet) -> None:
+    file.attrs["name"] = faces.name
+    for field in ("label_names", "vote_names", "source_names", "label_map"):
+        file.attrs[field] = json.dumps(getattr(faces, field))
+    if faces.person_names is not None:  # too many for an attribute
+        names = np.array([name.encode() for name in faces.person_names], np.bytes_)
+        _write_array(file, "person_names", names, 0, len(names))
+
+
+def _write_array(group: Any, field: str, array: np.ndarray[Any, Any], start: int, total: int) -> None:
     """Chunked with a checksum a chunk, so that damage is found where no hash covers it (votes, rows)."""
-    chunks = (min(len(array), 512), *array.shape[1:]) if len(array) else None
-    group.create_dataset(field, data=array, chunks=chunks, fletcher32=chunks is not None)
+    if field not in group:
+        rows = min(total, 512, max(1, _CHUNK_BYTES // max(1, array[:1].nbytes)))
+        chunks = (rows, *array.shape[1:]) if array[:1].size else None
+        shape = (total, *array.shape[1:])
+        group.create_dataset(field, shape, array.dtype, chunks=chunks, fletcher32=chunks is not None)
+    if len(array):
+        group[field][start : start + len(array)] = array
 
 
 def _names(file: Any, key: str) -> tuple[str, ...] | None:
-    names = json.loads(file.attrs[key])
+    names = json.loads(file.attrs.get(key, "null"))
     return None if names is None else tuple(map(str, names))
+
+
+def _person_names(file: Any) -> tuple[str, ...] | None:
+    if "person_names" not in file:
+        return None
+    return tuple(name.decode() for name in file["person_names"][()].tolist())
 
 
 def _first_line(error: BaseException) -> str:
