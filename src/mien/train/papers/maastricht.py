@@ -7,6 +7,7 @@ of 48 px copied to three channels, raw in 0-255; the landmark network takes gray
 from torch import Tensor, nn
 
 from mien.train.papers.face_net import FaceNet
+from mien.train.pooling import SlidingMaxPool
 
 
 class Cnn(FaceNet):
@@ -23,7 +24,7 @@ class Cnn(FaceNet):
         super().__init__(channels, size, smallest=2 * self.kernel + 5)
         layers: list[nn.Module] = []
         for inputs, outputs in ((channels, 10), (10, 20)):
-            layers += [nn.Conv2d(inputs, outputs, self.kernel), nn.ReLU(), nn.MaxPool2d(4, stride=1)]
+            layers += [nn.Conv2d(inputs, outputs, self.kernel), nn.ReLU(), SlidingMaxPool()]
         self.body = nn.Sequential(*layers, nn.Flatten())
         layers, width = [], self.flat()
         for hidden in self.hidden:
