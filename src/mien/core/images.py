@@ -33,23 +33,15 @@ import os
 import re
 import stat
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import (
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    ImageFile,
-    JpegImagePlugin,
-    PngImagePlugin,
-    PpmImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image, ImageFile
 
 from mien.errors import ImageError
 
@@ -98,39 +90,25 @@ class _OrientationOnly(ImageFile.ImageFile):
         return tags.get(ORIENTATION_TAG, 1)
 
 
-class _Jpeg(_OrientationOnly, JpegImagePlugin.JpegImageFile):
-    """A stereo MPO begins like a JPEG, and read as one it gives its first picture."""
+class _TurnsItself(_OrientationOnly):
+    """A TIFF turns itself upright while loading, and forgets its orientation then."""
 
-
-class _Png(_OrientationOnly, PngImagePlugin.PngImageFile):
-    pass
-
-
-class _WebP(_OrientationOnly, WebPImagePlugin.WebPImageFile):
-    pass
-
-
-class _Tiff(_OrientationOnly, TiffImagePlugin.TiffImageFile):
-    """Turns itself upright while loading, and forgets its orientation then."""
-
-    def _open(self) -> None:
-        _check_tags(cast(io.BytesIO, self.fp).getvalue())
-        super()._open()
+    tag_v2: Mapping[int, Any]
 
     def _stored_orientation(self) -> int:
         return cast(int, self.tag_v2.get(ORIENTATION_TAG, 1))
 
 
-# Built directly, not by `Image.open`: that one compares with Pillow's global pixel limit and warns or raises.
-FORMATS: dict[str, tuple[re.Pattern[bytes], type[ImageFile.ImageFile]]] = {
-    "JPEG": (re.compile(rb"\xff\xd8\xff"), _Jpeg),
-    "PNG": (re.compile(rb"\x89PNG\r\n\x1a\n"), _Png),
-    "WEBP": (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), _WebP),
-    "BMP": (re.compile(rb"BM"), BmpImagePlugin.BmpImageFile),
-    "GIF": (re.compile(rb"GIF8[79]a"), GifImagePlugin.GifImageFile),
-    "TIFF": (re.compile(rb"II\*\0|MM\0\*"), _Tiff),
-    "PPM": (re.compile(rb"P[1-6]\s"), PpmImagePlugin.PpmImageFile),
+FORMATS: dict[str, tuple[re.Pattern[bytes], str, tuple[type, ...]]] = {
+    "JPEG": (re.compile(rb"\xff\xd8\xff"), "Jpeg", (_OrientationOnly,)),  # of a stereo MPO the first
+    "PNG": (re.compile(rb"\x89PNG\r\n\x1a\n"), "Png", (_OrientationOnly,)),
+    "WEBP": (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), "WebP", (_OrientationOnly,)),
+    "BMP": (re.compile(rb"BM"), "Bmp", ()),
+    "GIF": (re.compile(rb"GIF8[79]a"), "Gif", ()),
+    "TIFF": (re.compile(rb"II\*\0|MM\0\*"), "Tiff", (_TurnsItself,)),
+    "PPM": (re.compile(rb"P[1-6]\s"), "Ppm", ()),
 }
+"""First bytes, the name that Pillow's plugin has, and what is laid over it."""
 
 # Decoders that Pillow runs in Python, some microseconds a pixel.
 SLOW_DECODERS = {
@@ -218,16 +196,18 @@ def _from_bytes(data: bytes, name: str, limits: ImageLimits) -> NDArray[np.uint8
     _check_bytes(len(data), name, limits)
     if not data:
         raise ImageError(f"{name} is empty (0 bytes); copy or download it again")
-    plugin = next((plugin for pattern, plugin in FORMATS.values() if pattern.match(data)), None)
-    if plugin is None:
+    kind = next((kind for kind, (pattern, *_) in FORMATS.items() if pattern.match(data)), None)
+    if kind is None:
         known = ", ".join(FORMATS)
         raise ImageError(f"{name} is not a picture of a known format ({known}); convert it to PNG or JPEG")
-    if plugin is _Jpeg and data.count(b"Exif\0\0") > MAX_EXIF_BLOCKS:
+    if kind == "JPEG" and data.count(b"Exif\0\0") > MAX_EXIF_BLOCKS:
         raise ImageError(
             f"{name} has more than {MAX_EXIF_BLOCKS} EXIF blocks; save it again without metadata"
         )
     try:
-        image = plugin(_FrugalFile(data))
+        if kind == "TIFF":
+            _check_tags(data)
+        image = _plugin(kind)(_FrugalFile(data))
     except Exception as error:  # damaged files make Pillow raise nearly any class, asserts and KeyError too
         raise _damaged(name, error) from error
     with contextlib.closing(image):
@@ -235,6 +215,17 @@ def _from_bytes(data: bytes, name: str, limits: ImageLimits) -> NDArray[np.uint8
         if slow:
             raise ImageError(f"{name} is {slow}, which mien does not read; save it as PNG")
         return _from_pillow(image, name, limits)
+
+
+@cache
+def _plugin(kind: str) -> type[ImageFile.ImageFile]:
+    """Pillow's class of a format, imported at the first such picture: all seven would delay the start.
+
+    Not `Image.open`: that one compares with Pillow's global pixel limit, and warns or raises.
+    """
+    _, name, laid_over = FORMATS[kind]
+    plugin = getattr(import_module(f"PIL.{name}ImagePlugin"), f"{name}ImageFile")
+    return type(kind, (*laid_over, plugin), {})
 
 
 def _from_pillow(image: Image.Image, name: str, limits: ImageLimits) -> NDArray[np.uint8]:
