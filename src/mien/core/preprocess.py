@@ -52,19 +52,29 @@ def face_crop(
     return np.array(Image.fromarray(colour).convert("L"))
 
 
+def resized(crops: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Square gray or RGB faces, uint8 (N, S, S) or (N, S, S, 3), at another side, bilinear."""
+    if crops.shape[1:3] == (size, size):
+        return crops
+    out = np.empty((len(crops), size, size, *crops.shape[3:]), np.uint8)
+    for row, crop in zip(out, crops, strict=True):
+        row[:] = np.asarray(Image.fromarray(crop).resize((size, size), Image.Resampling.BILINEAR))
+    return out
+
+
 def to_input(crops: NDArray[np.uint8], mean: float, std: float) -> NDArray[np.float32]:
     """Normalised network input.
 
     Args:
-        crops: Gray faces, uint8 (N, S, S).
+        crops: Gray faces, uint8 (N, S, S), or RGB ones, (N, S, S, 3).
         mean: Mean gray value of the training faces, 0-1.
         std: Standard deviation of the training faces' gray values, 0-1.
 
     Returns:
-        float32 (N, 1, S, S).
+        float32 (N, 1, S, S), or (N, 3, S, S).
     """
-    gray = crops.astype(np.float32) / np.float32(255)
-    return ((gray - np.float32(mean)) / np.float32(std))[:, None]
+    values = (crops.astype(np.float32) / np.float32(255) - np.float32(mean)) / np.float32(std)
+    return np.moveaxis(values, -1, 1) if crops.ndim == 4 else values[:, None]
 
 
 def _from_box(face: Face, zoom: float, middle: NDArray[np.float64], scale: float) -> NDArray[np.float64]:

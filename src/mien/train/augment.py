@@ -27,8 +27,11 @@ def augment(
     Returns:
         float32 (N, C, size, size).
     """
-    resampled = resample(faces, affine(flip, settings, rng), size)
-    lit = change_light(resampled, settings, rng)
+    if settings.rotation_deg or settings.zoom or settings.shift or faces.shape[2:] != (size, size):
+        resampled = resample(faces, affine(flip, settings, rng), size)
+    else:
+        resampled = torch.where(flip.view(-1, 1, 1, 1), faces.flip(3), faces) if flip.any() else faces
+    lit = colour_jitter(change_light(resampled, settings, rng), settings.jitter, rng)
     return erase(lit, settings.erase, rng) if settings.erase else lit
 
 
@@ -62,6 +65,46 @@ def change_light(faces: Tensor, settings: AugmentSettings, rng: torch.Generator)
     mean = faces.mean((1, 2, 3), keepdim=True)
     gain = 1 + settings.contrast * draws[0]
     return (faces - mean) * gain + mean + settings.brightness * draws[1]
+
+
+def colour_jitter(faces: Tensor, limits: tuple[float, float, float, float], rng: torch.Generator) -> Tensor:
+    """Change brightness, contrast, saturation (each by a factor in 1 +- limit) and hue (turns) of each face.
+
+    As torchvision's ``ColorJitter``, but always in this order. Gray faces have no saturation and no hue.
+    """
+    if not any(limits):
+        return faces
+    draws = 2 * torch.rand(4, len(faces), 1, 1, 1, generator=rng, device=faces.device) - 1
+    brightness, contrast, saturation, hue = (draw * limit for draw, limit in zip(draws, limits, strict=True))
+    faces = (faces * (1 + brightness)).clamp(0, 1)
+    mean = luma(faces).mean((1, 2, 3), keepdim=True)
+    faces = torch.lerp(mean.expand_as(faces), faces, 1 + contrast).clamp(0, 1)
+    if faces.shape[1] == 1:
+        return faces
+    faces = torch.lerp(luma(faces).expand_as(faces), faces, 1 + saturation).clamp(0, 1)
+    return turn_hue(faces, hue) if limits[3] else faces
+
+
+def luma(faces: Tensor) -> Tensor:
+    """ITU-R 601 luma (N, 1, H, W) of gray or RGB faces."""
+    if faces.shape[1] == 1:
+        return faces
+    return (faces * faces.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
+def turn_hue(faces: Tensor, turns: Tensor) -> Tensor:
+    """RGB faces (N, 3, H, W), 0-1, with the hue of HSV turned by ``turns`` (N, 1, 1, 1), 1 being a circle."""
+    value, low = faces.amax(1, keepdim=True), faces.amin(1, keepdim=True)
+    chroma = value - low
+    r, g, b = faces[:, :1], faces[:, 1:2], faces[:, 2:]
+    safe = torch.where(chroma > 0, chroma, 1)
+    sector = torch.where(
+        value == r, (g - b) / safe, torch.where(value == g, 2 + (b - r) / safe, 4 + (r - g) / safe)
+    )
+    sector = sector + 6 * turns
+    peaks = faces.new_tensor([5.0, 3.0, 1.0]).view(1, 3, 1, 1)
+    k = (peaks + sector) % 6
+    return value - chroma * torch.minimum(k, 4 - k).clamp(0, 1)
 
 
 def erase(faces: Tensor, probability: float, rng: torch.Generator) -> Tensor:

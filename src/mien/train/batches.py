@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mien.data.records import FaceSet
@@ -15,17 +16,38 @@ from mien.errors import DataError
 from mien.train.augment import augment
 from mien.train.recipe import AugmentSettings, DataSettings, Recipe
 
-CALM = {"rotation_deg": 0.0, "zoom": 0.0, "brightness": 0.0, "contrast": 0.0, "erase": 0.0, "shift": 0.04}
+CALM = {
+    "rotation_deg": 0.0,
+    "zoom": 0.0,
+    "brightness": 0.0,
+    "contrast": 0.0,
+    "jitter": (0.0, 0.0, 0.0, 0.0),
+    "erase": 0.0,
+    "shift": 0.04,
+}
 """What the last part of a run changes: Khaireddin & Chen 2021 fine-tune on nearly clean faces."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Normalised float32 faces (N, C, S, S); labels (N,); vote shares (N, V), zeros where nobody voted."""
+    """What a step learns from.
+
+    Attributes:
+        faces: Normalised float32 (N, C, S, S).
+        rows: Positions (N,) in the training faces, for what else is known of them.
+        partners: Where faces are mixed, the positions (N,) of the faces mixed in; else None.
+        share: How much of ``faces`` is the face of ``rows``, 0-1.
+    """
 
     faces: Tensor
-    labels: Tensor
-    votes: Tensor | None
+    rows: Tensor
+    partners: Tensor | None = None
+    share: float = 1.0
+
+    def mix(self, known: Tensor) -> Tensor:
+        """What is known of each training face, float (M, ...), mixed as the faces of the batch are."""
+        own = known[self.rows]
+        return own if self.partners is None else torch.lerp(known[self.partners], own, self.share)
 
 
 def training_rows(faces: FaceSet, settings: DataSettings) -> FaceSet:
@@ -56,12 +78,10 @@ class TrainingBatches:
     ) -> None:
         self.recipe = recipe
         self.mean_std = mean_std
-        self.images = torch.from_numpy(faces.images).unsqueeze(1).to(device)
+        images = torch.from_numpy(faces.images)
+        images = images.movedim(-1, 1).contiguous() if images.ndim == 4 else images.unsqueeze(1)
+        self.images = images.to(device)
         self.labels = torch.from_numpy(faces.labels).to(device)
-        self.votes = None
-        if faces.votes is not None and recipe.loss.votes_weight:
-            votes = torch.from_numpy(faces.votes).float()
-            self.votes = (votes / votes.sum(1, keepdim=True).clamp(min=1)).to(device)
         self.batch_size = min(recipe.run.batch_size, len(faces))
         self.per_epoch = len(faces) // self.batch_size
         self.rng = torch.Generator(device)
@@ -86,14 +106,29 @@ class TrainingBatches:
         faces = self.images[rows].float().div_(255)
         faces = augment(faces, self._flips(rows, epoch), self.size(step), self._settings(step), self.rng)
         faces = faces.sub_(self.mean_std[0]).div_(self.mean_std[1])
-        return Batch(faces, self.labels[rows], self.votes[rows] if self.votes is not None else None)
+        alpha = self.recipe.augment.mixup
+        if not alpha:
+            return Batch(faces, rows)
+        share = float(np.random.default_rng([self.recipe.run.seed, 3, step]).beta(alpha, alpha))
+        other = torch.randperm(len(rows), generator=self.rng, device=rows.device)
+        return Batch(torch.lerp(faces[other], faces, share), rows, rows[other], share)
 
     def _rows(self, epoch: int) -> Tensor:
         if self._order[0] != epoch:
-            rng = np.random.default_rng([self.recipe.run.seed, 2, epoch])
-            order = torch.from_numpy(rng.permutation(len(self.labels))).to(self.labels.device)
-            self._order = (epoch, order)
+            order = self._draw(np.random.default_rng([self.recipe.run.seed, 2, epoch]))
+            self._order = (epoch, torch.from_numpy(order).to(self.labels.device))
         return self._order[1]
+
+    def _draw(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """The rows of an epoch, in their order."""
+        n, kind = len(self.labels), self.recipe.data.sampling
+        if kind == "in-order":
+            return np.arange(n)
+        if kind == "shuffle":
+            return rng.permutation(n)
+        labels = self.labels.cpu().numpy()
+        chance = 1 / np.bincount(labels)[labels]
+        return rng.choice(n, n, p=chance / chance.sum())
 
     def _flips(self, rows: Tensor, epoch: int) -> Tensor:
         kind = self.recipe.augment.flip

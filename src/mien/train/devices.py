@@ -1,7 +1,10 @@
 """Which device a run uses, and what the machine is."""
 
+import os
 import platform
+import subprocess
 import time
+from pathlib import Path
 
 import torch
 
@@ -23,13 +26,34 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def commit() -> str | None:
+    """The commit that this code is of, where it runs from a clone."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def machine() -> str:
+    """Processor and cores, as the system names them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{os.cpu_count()} cores, {name}"
+
+
 def environment() -> dict[str, object]:
     """Versions and machine, JSON-ready, for the record of a run."""
     return {
         "mien": __version__,
+        "commit": commit(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "machine": platform.machine(),
+        "machine": machine(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),

@@ -1,5 +1,6 @@
 """One training run as an object that makes steps; its state can be saved and restored after any of them."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,12 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mien.core.preprocess import to_input
+from mien.core.preprocess import resized, to_input
 from mien.data.records import FaceSet
+from mien.errors import MienError
 from mien.train import checkpoints
-from mien.train.batches import TrainingBatches, step_seed
-from mien.train.losses import emotion_loss, votes_loss
-from mien.train.optim import AveragedWeights, learning_rate, make_optimizer
+from mien.train.batches import Batch, TrainingBatches, step_seed
+from mien.train.goals import Goals
+from mien.train.losses import votes_loss
+from mien.train.optim import AveragedWeights, Position, learning_rate, make_optimizer
 from mien.train.recipe import Recipe
 from mien.train.zoo import build
 
@@ -34,17 +37,21 @@ class Trainer:
     Args:
         recipe: What to do.
         train: Training faces; see `mien.train.batches.training_rows`.
-        mean_std: Mean and standard deviation of the training pixels, in 0-1.
+        mean_std: What pixels in 0-1 are normalised by.
         device: Where to train.
+        teacher_logits: What the teachers say of each training face, (N, C), where the recipe distils.
     """
 
     recipe: Recipe
     train: FaceSet
     mean_std: tuple[float, float]
     device: torch.device
+    teacher_logits: NDArray[np.float32] | None = None
     step_count: int = 0
+    seconds: float = 0.0
     totals: Totals = field(default_factory=Totals)
     history: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         run = self.recipe.run
@@ -56,12 +63,16 @@ class Trainer:
         net = build(self.recipe.net, len(self.train.label_names), n_votes)
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.batches = TrainingBatches(self.train, self.recipe, self.mean_std, self.device)
+        self.goals = Goals(self.train, self.recipe, self.device, self.teacher_logits)
         self.optimizer = make_optimizer(self.net, self.recipe.optim)
         self.average = AveragedWeights(self.net, run.ema) if run.ema else None
 
     @property
     def done(self) -> bool:
-        return self.step_count >= self.batches.steps
+        """The last step is made, or enough looks brought nothing better."""
+        patience = self.recipe.run.stop_after
+        waited = len(self.history) - 1 - best_look(self.history, self.recipe.run.watch)
+        return self.step_count >= self.batches.steps or bool(patience and self.history and waited >= patience)
 
     @property
     def epoch(self) -> float:
@@ -72,12 +83,13 @@ class Trainer:
         """Learn from one batch, and return its loss."""
         batch = self.batches.at(self.step_count)
         torch.manual_seed(step_seed(self.recipe.run.seed + 1, self.step_count))  # dropout draws from it
+        accuracies = [line["val_accuracy"] for line in self.history if "val_accuracy" in line]
+        at = Position(self.step_count, self.batches.steps, self.batches.per_epoch, accuracies)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate((self.step_count + 1) / self.batches.steps, self.recipe.optim)
+            group["lr"] = learning_rate(at, self.recipe.optim)
         self.net.train()
-        faces = batch.faces.contiguous(memory_format=torch.channels_last)
         with self._autocast():
-            logits, loss = self._forward(faces, batch.labels, batch.votes)
+            logits, loss = self._forward(batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -85,42 +97,49 @@ class Trainer:
             self.average.update(self.net, self.step_count)
         self.step_count += 1
         value = float(loss.detach())
-        self.totals.loss += value * len(faces)
-        self.totals.correct += float((logits.argmax(1) == batch.labels).sum())
-        self.totals.seen += len(faces)
+        if not math.isfinite(value):
+            raise MienError(f"the loss is {value} at step {self.step_count}: lower optim.lr")
+        self.totals.loss += value * len(batch.rows)
+        self.totals.correct += float((logits.argmax(1) == self.batches.labels[batch.rows]).sum())
+        self.totals.seen += len(batch.rows)
         return value
 
-    def _forward(self, faces: Tensor, labels: Tensor, votes: Tensor | None) -> tuple[Tensor, Tensor]:
-        settings = self.recipe.loss
-        if votes is None:
+    def _forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        faces = batch.faces.contiguous(memory_format=torch.channels_last)
+        if self.goals.votes is None:
             logits = self.net(faces).float()
-            return logits, emotion_loss(logits, labels, settings)
+            return logits, self.goals.loss(logits, batch)
         net: Any = self.net  # `zoo.build` made sure that it has a head for votes
-        emotion_logits, vote_logits = net.forward_with_votes(faces)
-        emotion_logits = emotion_logits.float()
-        loss = emotion_loss(emotion_logits, labels, settings)
-        return emotion_logits, loss + settings.votes_weight * votes_loss(vote_logits.float(), votes)
+        logits, vote_logits = net.forward_with_votes(faces)
+        vote_loss = votes_loss(vote_logits.float(), batch.mix(self.goals.votes))
+        weight = self.recipe.loss.votes_weight
+        return logits.float(), self.goals.loss(logits.float(), batch) + weight * vote_loss
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.run.precision == "bf16")
 
-    def weights(self) -> dict[str, Tensor]:
-        """The weights to evaluate and release: the averaged ones where the recipe keeps them."""
+    def current_weights(self) -> dict[str, Tensor]:
+        """The weights to look at now: the averaged ones where the recipe keeps them."""
         return self.average.tensors if self.average else self.net.state_dict()
 
-    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Logits (N, C) of gray faces (N, H, W) by the weights to release, as inference would see them."""
+    def weights(self) -> dict[str, Tensor]:
+        """The weights to release: the current ones, or those of the best look where the recipe keeps it."""
+        return self.best or self.current_weights()
+
+    def logits(
+        self, images: NDArray[np.uint8], weights: dict[str, Tensor] | None = None
+    ) -> NDArray[np.float32]:
+        """Logits (N, C) of faces (N, H, W) by the weights to release, as inference would see them."""
         training = {name: t.clone() for name, t in self.net.state_dict().items()}
-        self.net.load_state_dict(self.weights())
+        self.net.load_state_dict(weights or self.weights())
+        faces = to_input(resized(images, scored_size(self.recipe)), *self.mean_std)
         try:
-            return predict(self.net, to_input(images, *self.mean_std), self.device)
+            return predict(self.net, faces, self.device)
         finally:
             self.net.load_state_dict(training)
 
     def look(self, val: FaceSet) -> dict[str, float]:
         """Score the validation rows, add a line to the history, and start new totals."""
-        logits = torch.from_numpy(self.logits(val.images)) if len(val) else torch.zeros(0, 1)
-        labels = torch.from_numpy(val.labels)
         line = {
             "epoch": self.epoch,
             "lr": self.optimizer.param_groups[0]["lr"],
@@ -128,10 +147,15 @@ class Trainer:
             "train_accuracy": self.totals.correct / max(self.totals.seen, 1),
         }
         if len(val):
+            logits = torch.from_numpy(self.logits(val.images, self.current_weights()))
+            labels = torch.from_numpy(val.labels)
             line["val_loss"] = float(nn.functional.cross_entropy(logits, labels))
             line["val_accuracy"] = float((logits.argmax(1) == labels).float().mean())
         self.totals = Totals()
         self.history.append(line)
+        run = self.recipe.run
+        if run.keep == "best" and best_look(self.history, run.watch) == len(self.history) - 1:
+            self.best = {name: t.detach().clone() for name, t in self.current_weights().items()}
         return line
 
     def tensors(self) -> dict[str, Tensor]:
@@ -139,12 +163,18 @@ class Trainer:
         return {
             **checkpoints.with_prefix("net", self.net.state_dict()),
             **checkpoints.with_prefix("average", self.average.tensors if self.average else {}),
+            **checkpoints.with_prefix("best", self.best),
             **checkpoints.with_prefix("optimizer", checkpoints.optimizer_tensors(self.optimizer)),
         }
 
     def note(self) -> dict[str, Any]:
         """The rest of the state, JSON-ready."""
-        return {"step": self.step_count, "totals": vars(self.totals), "history": self.history}
+        return {
+            "step": self.step_count,
+            "seconds": self.seconds,
+            "totals": vars(self.totals),
+            "history": self.history,
+        }
 
     def restore(self, tensors: dict[str, Tensor], note: dict[str, Any]) -> None:
         """Go back to a saved state."""
@@ -152,10 +182,25 @@ class Trainer:
         if self.average:
             for name, tensor in checkpoints.without_prefix("average", tensors).items():
                 self.average.tensors[name].copy_(tensor)
+        self.best = checkpoints.without_prefix("best", tensors)
         checkpoints.restore_optimizer(self.optimizer, checkpoints.without_prefix("optimizer", tensors))
-        self.step_count = note["step"]
+        self.step_count, self.seconds = note["step"], note["seconds"]
         self.totals = Totals(**note["totals"])
         self.history = note["history"]
+
+
+def best_look(history: list[dict[str, float]], watch: str) -> int:
+    """Which line of the history is best; the first of equals; the last where none was scored."""
+    sign = -1 if watch == "val_loss" else 1
+    scored = [sign * line.get(watch, -math.inf * sign) for line in history]
+    if not scored or max(scored) == -math.inf:
+        return len(history) - 1
+    return scored.index(max(scored))
+
+
+def scored_size(recipe: Recipe) -> int:
+    """Side in pixels of the faces that a finished run's network is given."""
+    return max(recipe.run.sizes)[1]
 
 
 @torch.no_grad()

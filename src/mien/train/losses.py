@@ -1,15 +1,60 @@
-"""What training minimises."""
+"""What training minimises. A target is a row of shares (N, C) that sum to 1, so that mixed faces have one too."""
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mien.train.recipe import LossSettings
+from mien.train.recipe import DistilSettings, LossSettings
 
 
-def emotion_loss(logits: Tensor, labels: Tensor, settings: LossSettings) -> Tensor:
-    """Cross-entropy (Szegedy et al. 2016, section 7, with label smoothing), mean over the batch."""
-    return F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+def emotion_loss(
+    logits: Tensor, targets: Tensor, settings: LossSettings, class_weights: Tensor | None = None
+) -> Tensor:
+    """Mean loss of a batch, where a face weighs as much as its emotion.
+
+    Args:
+        logits: (N, C).
+        targets: (N, C), rows sum to 1: one-hot labels, mixed labels, or shares of raters.
+        settings: Which loss.
+        class_weights: (C,); the mean is divided by the sum of the faces' weights, as torch does.
+    """
+    weights = targets @ class_weights if class_weights is not None else targets.sum(1)
+    smoothing = settings.label_smoothing
+    smooth = targets * (1 - smoothing) + smoothing / targets.shape[1] if smoothing else targets
+    return (LOSSES[settings.name](logits, smooth, settings) * weights).sum() / weights.sum()
+
+
+def cross_entropy(logits: Tensor, targets: Tensor, settings: LossSettings) -> Tensor:
+    """Cross-entropy (N,)."""
+    return -(targets * F.log_softmax(logits, dim=1)).sum(1)
+
+
+def focal(logits: Tensor, targets: Tensor, settings: LossSettings) -> Tensor:
+    """Cross-entropy whose terms fade as (1 - p)^gamma. Source: Lin et al., ICCV 2017, equation 4."""
+    log_probs = F.log_softmax(logits, dim=1)
+    return -(targets * (1 - log_probs.exp()) ** settings.focal_gamma * log_probs).sum(1)
+
+
+def l2_svm(logits: Tensor, targets: Tensor, settings: LossSettings) -> Tensor:
+    """Squared hinge of one-against-rest machines, summed over classes. Source: Tang 2013, equation 10."""
+    for_it, against = F.relu(1 - logits).square(), F.relu(1 + logits).square()
+    return (targets * for_it + (1 - targets) * against).sum(1)
+
+
+def soft_votes(logits: Tensor, targets: Tensor, settings: LossSettings) -> Tensor:
+    """KL divergence from the raters' shares: zero where the network gives just these."""
+    return cross_entropy(logits, targets, settings) + torch.xlogy(targets, targets).sum(1)
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor, LossSettings], Tensor]] = {
+    "cross-entropy": cross_entropy,
+    "focal": focal,
+    "l2-svm": l2_svm,
+    "soft-votes": soft_votes,
+}
+"""Loss (N,) of logits (N, C) against targets (N, C)."""
 
 
 def votes_loss(logits: Tensor, votes: Tensor) -> Tensor:
@@ -24,3 +69,35 @@ def votes_loss(logits: Tensor, votes: Tensor) -> Tensor:
     voted = votes.sum(1)
     per_row = -(votes * torch.log_softmax(logits, dim=1)).sum(1)
     return per_row.sum() / voted.sum().clamp(min=1)
+
+
+def distillation_loss(logits: Tensor, teacher_logits: Tensor, settings: DistilSettings) -> Tensor:
+    """T^2 times the mean KL divergence of the student's softened probabilities from the teacher's.
+
+    Chang et al. 2016 print ``sum y (log y - f)`` with raw scores f, which is unbounded below and changes when
+    a constant is added to all scores; f must be the log-softmax, as here.
+
+    Source: Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, section 2.
+    """
+    t = settings.temperature
+    student, teacher = F.log_softmax(logits / t, dim=1), F.log_softmax(teacher_logits / t, dim=1)
+    return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * t**2
+
+
+def valence_arousal_loss(logits: Tensor, coordinates: Tensor, wanted: Tensor) -> Tensor:
+    """Mean squared error of the expected valence and arousal; faces without the two are left out.
+
+    Args:
+        logits: (N, C).
+        coordinates: (C, 2), where each emotion lies in the circumplex, -1 to 1.
+        wanted: (N, 2), NaN where unknown.
+    """
+    known = ~wanted.isnan().any(1)
+    error = logits.softmax(1) @ coordinates - torch.nan_to_num(wanted)
+    return (error.square().sum(1) * known).sum() / known.sum().clamp(min=1)
+
+
+def balanced_weights(labels: Tensor, n_classes: int) -> Tensor:
+    """n / (C * n_c) for each class (C,); a class without faces gets 0."""
+    counts = torch.bincount(labels, minlength=n_classes).float()
+    return torch.where(counts > 0, counts.sum() / (n_classes * counts.clamp(min=1)), 0.0)

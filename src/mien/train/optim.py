@@ -1,7 +1,9 @@
 """Optimisers, the learning rate over a run, and the averaged weights."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,35 +13,81 @@ from mien.train.recipe import OptimSettings
 
 def make_optimizer(net: nn.Module, settings: OptimSettings) -> torch.optim.Optimizer:
     """An optimiser whose weight decay touches weights of two or more dimensions, not biases and scales."""
-    decayed = [p for p in net.parameters() if p.ndim > 1]
-    free = [p for p in net.parameters() if p.ndim <= 1]
+    learning = [p for p in net.parameters() if p.requires_grad]
     groups = [
-        {"params": decayed, "weight_decay": settings.weight_decay},
-        {"params": free, "weight_decay": 0.0},
+        {"params": [p for p in learning if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return OPTIMIZERS[settings.name](groups, settings)
 
 
-OPTIMIZERS: dict[str, Callable[[list[dict[str, object]], OptimSettings], torch.optim.Optimizer]] = {
+OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], OptimSettings], torch.optim.Optimizer]] = {
     "sgd": lambda groups, s: torch.optim.SGD(groups, s.lr, momentum=s.momentum, nesterov=s.momentum > 0),
-    "adam": lambda groups, s: torch.optim.Adam(groups, s.lr),
-    "adamw": lambda groups, s: torch.optim.AdamW(groups, s.lr),
+    "adam": lambda groups, s: torch.optim.Adam(groups, s.lr, fused=True),
+    "adamw": lambda groups, s: torch.optim.AdamW(groups, s.lr, fused=True),
+    "adamax": lambda groups, s: torch.optim.Adamax(groups, s.lr),
+    "rmsprop": lambda groups, s: torch.optim.RMSprop(groups, s.lr, momentum=s.momentum),
+    "adagrad": lambda groups, s: torch.optim.Adagrad(groups, s.lr),
 }
 
 
-def learning_rate(part: float, settings: OptimSettings) -> float:
-    """Learning rate when ``part`` (0-1) of the run is done: a linear rise, then the schedule down to zero."""
+@dataclass(frozen=True)
+class Position:
+    """How far a run is: ``step`` of ``steps``, counted from 0, and the validation accuracies so far."""
+
+    step: int
+    steps: int
+    per_epoch: int
+    accuracies: Sequence[float] = ()
+
+    @property
+    def epoch(self) -> int:
+        return self.step // self.per_epoch
+
+
+def learning_rate(at: Position, settings: OptimSettings) -> float:
+    """The learning rate of a step: a linear rise over ``warmup``, then the schedule."""
+    part = (at.step + 1) / at.steps
     if part < settings.warmup:
         return settings.lr * part / settings.warmup
     rest = (part - settings.warmup) / max(1 - settings.warmup, 1e-9)
-    return settings.lr * SCHEDULES[settings.schedule](rest)
+    return settings.lr * SCHEDULES[settings.schedule](rest, at, settings)
 
 
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": lambda rest: 1.0,
-    "linear": lambda rest: 1 - rest,
-    "cosine": lambda rest: (1 + math.cos(math.pi * rest)) / 2,
+def one_cycle(rest: float, at: Position, settings: OptimSettings) -> float:
+    """From 1/25 up to 1 in 30 % of the run, then down to 1/250,000, both along a cosine.
+
+    Source: Smith and Topin, "Super-Convergence", 2018; the figures are torch's `OneCycleLR` defaults.
+    """
+    top = 0.3 * at.steps - 1
+    if at.step <= top:
+        low, done = 1 / 25, at.step / top
+    else:
+        low, done = 1 / 25e4, 1 - (at.step - top) / (at.steps - 1 - top)
+    return low + (1 - low) * (1 - math.cos(math.pi * done)) / 2
+
+
+def plateau(rest: float, at: Position, settings: OptimSettings) -> float:
+    """``gamma`` once more each time that ``patience`` looks brought no better validation accuracy."""
+    best, waited, factor = -math.inf, 0, 1.0
+    for accuracy in at.accuracies:
+        best, waited = (accuracy, 0) if accuracy > best else (best, waited + 1)
+        if waited >= settings.patience:
+            factor, waited = factor * settings.gamma, 0
+    return max(factor, settings.min_lr / settings.lr)
+
+
+SCHEDULES: dict[str, Callable[[float, Position, OptimSettings], float]] = {
+    "constant": lambda rest, at, s: 1.0,
+    "linear": lambda rest, at, s: 1 - rest,
+    "cosine": lambda rest, at, s: (1 + math.cos(math.pi * rest)) / 2,
+    "one-cycle": one_cycle,
+    "step": lambda rest, at, s: s.gamma ** (at.epoch // s.every),
+    "decay": lambda rest, at, s: s.gamma**at.epoch,
+    "inverse-time": lambda rest, at, s: 1 / (1 + s.time_decay * at.step),
+    "plateau": plateau,
 }
+"""Factor of the peak rate, by the part (0-1) of the time after warm-up that is gone, and the position."""
 
 
 class AveragedWeights:

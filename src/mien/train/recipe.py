@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mien.errors import RecipeError
 from mien.names import nearest
@@ -23,6 +23,14 @@ class DataSettings(Settings):
     """Which faces to learn from."""
 
     store: str = Field("fer2013.h5", description="HDF5 file written by `mien data import`")
+    input: Literal["standard", "unit", "raw"] = Field(
+        "standard",
+        description="standard subtracts the training pixels' mean and divides by their deviation; "
+        "unit leaves 0-1, raw 0-255",
+    )
+    sampling: Literal["shuffle", "balanced", "in-order"] = Field(
+        "shuffle", description="balanced draws every emotion as often, with replacement"
+    )
     drop_blank: bool = Field(True, description="leave out training faces of one single gray value")
     drop_non_faces: bool = Field(
         True, description="leave out training rows that every FER+ rater calls no face"
@@ -33,7 +41,8 @@ class NetSettings(Settings):
     """Which network to build; `options` go to its constructor."""
 
     name: str = "s2d-resnet"
-    options: dict[str, int | float | bool | list[int]] = {}
+    options: dict[str, int | float | bool | str | list[int] | list[float]] = {}
+    init_from: str = Field("", description="checkpoint (.safetensors, .pth) or run folder to start from")
 
 
 class AugmentSettings(Settings):
@@ -47,27 +56,58 @@ class AugmentSettings(Settings):
     shift: float = Field(0.0, ge=0, lt=1, description="largest shift as a part of the side")
     brightness: Fraction = Field(0.0, description="largest change, as a part of the full range")
     contrast: float = Field(0.0, ge=0, lt=1, description="largest relative change of contrast")
+    jitter: tuple[Fraction, Fraction, Fraction, Annotated[float, Field(ge=0, le=0.5)]] = Field(
+        (0.0, 0.0, 0.0, 0.0),
+        description="largest change of brightness, contrast, saturation (relative) and hue (turns)",
+    )
     erase: Fraction = Field(0.0, description="probability of erasing one rectangle")
     erase_from: Fraction = Field(0.0, description="part of the run after which erasing starts")
     calm_from: Fraction = Field(1.0, description="part of the run after which only flip and shift remain")
+    mixup: float = Field(0.0, ge=0, description="alpha of the Beta distribution that mixes pairs of faces")
 
 
 class LossSettings(Settings):
-    """What is minimised."""
+    """What is minimised; see `mien.train.losses`."""
 
+    name: Literal["cross-entropy", "focal", "l2-svm", "soft-votes", "valence-arousal"] = "cross-entropy"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="balanced weighs a face by n / (C * faces of its emotion)"
+    )
+    focal_gamma: float = Field(2.0, ge=0, description="how much an easy face counts less")
     votes_weight: float = Field(0.0, ge=0, description="weight of the auxiliary FER+ vote loss")
 
 
-class OptimSettings(Settings):
-    """How it is minimised."""
+class DistilSettings(Settings):
+    """Learn from the probabilities of finished runs beside the labels."""
 
-    name: Literal["sgd", "adam", "adamw"] = "sgd"
+    teachers: list[str] = Field([], description="run folders whose probabilities are averaged; none is off")
+    alpha: Fraction = Field(0.8, description="weight of the labels; the rest is the teachers'")
+    temperature: float = Field(1.0, gt=0, description="softens teacher and student alike")
+
+
+class OptimSettings(Settings):
+    """How it is minimised; see `mien.train.optim`."""
+
+    name: Literal["sgd", "adam", "adamw", "adamax", "rmsprop", "adagrad"] = "sgd"
     lr: float = Field(0.1, gt=0, description="peak learning rate")
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(0.0, ge=0, description="on convolution and linear weights only")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov's with sgd; of rmsprop too")
+    weight_decay: float = Field(0.0, ge=0, description="L2, on convolution and linear weights only")
     warmup: Fraction = Field(0.0, description="part of the run in which the rate rises from zero")
-    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    schedule: Literal[
+        "constant", "linear", "cosine", "one-cycle", "step", "decay", "inverse-time", "plateau"
+    ] = "linear"
+    gamma: Fraction = Field(0.5, description="factor of step, decay (an epoch) and plateau")
+    every: int = Field(10, gt=0, description="epochs between the falls of step")
+    patience: int = Field(10, gt=0, description="looks without a better validation accuracy, for plateau")
+    min_lr: float = Field(0.0, ge=0, description="plateau goes no lower")
+    time_decay: float = Field(1e-4, ge=0, description="inverse-time divides by 1 + time_decay * step")
+
+    @model_validator(mode="after")
+    def _agree(self) -> "OptimSettings":
+        if self.warmup and self.schedule == "one-cycle":
+            raise ValueError("one-cycle warms up by itself: leave out optim.warmup")
+        return self
 
 
 class RunSettings(Settings):
@@ -76,12 +116,17 @@ class RunSettings(Settings):
     epochs: int = Field(gt=0)
     batch_size: int = Field(128, gt=0)
     seed: int = Field(0, ge=0)
-    sizes: list[tuple[Fraction, int]] = Field(
-        [(0.0, 48)], description="[part of the run, side in pixels] pairs: progressive resizing"
+    sizes: list[tuple[Fraction, Annotated[int, Field(ge=8, le=1024)]]] = Field(
+        [(0.0, 48)],
+        min_length=1,
+        description="[part of the run, side in pixels] pairs: progressive resizing; the last is scored",
     )
     precision: Literal["fp32", "bf16"] = "fp32"
     ema: float = Field(0.0, ge=0, lt=1, description="decay a step of the averaged weights; 0 keeps none")
     evaluate_every: int = Field(1, gt=0, description="epochs between looks at the validation rows")
+    keep: Literal["last", "best"] = Field("last", description="weights of which look; best goes by `watch`")
+    watch: Literal["val_accuracy", "val_loss"] = "val_accuracy"
+    stop_after: int = Field(0, ge=0, description="looks without a better `watch` that end the run; 0 never")
     checkpoint_every_s: float = Field(
         60.0, ge=0, description="seconds between checkpoints; 0 writes each step"
     )
@@ -93,9 +138,10 @@ class Recipe(Settings):
 
     summary: str = ""
     data: DataSettings = DataSettings()  # type: ignore[call-arg]
-    net: NetSettings = NetSettings()
+    net: NetSettings = NetSettings()  # type: ignore[call-arg]
     augment: AugmentSettings = AugmentSettings()  # type: ignore[call-arg]
     loss: LossSettings = LossSettings()  # type: ignore[call-arg]
+    distil: DistilSettings = DistilSettings()  # type: ignore[call-arg]
     optim: OptimSettings = OptimSettings()  # type: ignore[call-arg]
     run: RunSettings
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from mien.core.preprocess import to_input
+from mien.core.preprocess import resized, to_input
 from mien.core.views import average_logits
 from mien.errors import ModelError
 from mien.train.checkpoints import load_tensors
@@ -30,8 +30,8 @@ class TrainedNet:
     device: torch.device
 
     def logits(self, crops: NDArray[np.uint8], views: int = 1) -> NDArray[np.float32]:
-        """Logits (N, C), averaged over the views, of gray crops (N, S, S)."""
-        faces = to_input(crops, self.mean, self.std)
+        """Logits (N, C), averaged over the views, of crops (N, S, S) of any side."""
+        faces = to_input(resized(crops, self.input_size), self.mean, self.std)
         return average_logits(lambda x: predict(self.net, x, self.device), faces, views)
 
 
@@ -47,7 +47,7 @@ def load_trained(run: Path, device: torch.device) -> TrainedNet:
         what = "an unfinished run; give its `mien train` command again" if begun else "no run of `mien train`"
         raise ModelError(f"{run} holds {what}")
     tensors, note = load_tensors(path)
-    net = build(NetSettings.model_validate(note["net"]), len(note["labels"]), note["n_votes"])
+    net = build(NetSettings.model_validate(note["net"]), len(note["labels"]), note["n_votes"], fresh=False)
     try:
         net.load_state_dict(tensors)
     except RuntimeError as e:

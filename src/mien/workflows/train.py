@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mien.core.calibration import softmax
 from mien.data.records import FaceSet
@@ -19,8 +20,9 @@ from mien.errors import RecipeError
 from mien.train.batches import training_rows
 from mien.train.checkpoints import load_tensors, save_tensors
 from mien.train.devices import environment, pick_device
-from mien.train.loop import Trainer
+from mien.train.loop import Trainer, scored_size
 from mien.train.recipe import Recipe, check_recipe
+from mien.train.trained import TrainedNet, load_trained
 from mien.workflows.evaluate import write_json, write_predictions
 from mien.workflows.figures import curves_figure
 
@@ -69,26 +71,52 @@ def train(
         return folder
     if checkpoint.is_file():
         trainer.restore(*load_tensors(checkpoint))
-    seconds = _go(trainer, val, checkpoint, report)
-    _finish(trainer, val, folder, seconds)
+    _go(trainer, val, checkpoint, report)
+    _finish(trainer, val, folder)
     return folder
 
 
 def make_trainer(recipe: Recipe, faces: FaceSet, device: str) -> Trainer:
-    """A trainer on the training rows of ``faces``, normalised by their own mean and deviation."""
+    """A trainer on the training rows of ``faces``."""
     rows = training_rows(faces, recipe.data)
-    pixels = rows.images.reshape(len(rows), -1)
-    mean = float(pixels.mean(dtype=np.float64) / 255)
-    std = float(
-        np.sqrt(np.mean([np.square(p / 255 - mean).mean() for p in np.array_split(pixels, 64) if len(p)]))
+    teachers = [load_trained(Path(run), pick_device(device)) for run in recipe.distil.teachers]
+    return Trainer(
+        recipe,
+        rows,
+        input_scale(rows, recipe.data.input),
+        pick_device(device),
+        teacher_logits(teachers, rows) if teachers else None,
     )
-    return Trainer(recipe, rows, (round(mean, 6), round(max(std, 1e-3), 6)), pick_device(device))
 
 
-def _go(trainer: Trainer, val: FaceSet, checkpoint: Path, report: Callable[[TrainProgress], None]) -> float:
+def input_scale(faces: FaceSet, kind: str) -> tuple[float, float]:
+    """Mean and standard deviation that pixels in 0-1 are normalised by; see ``data.input`` of a recipe."""
+    if kind != "standard":
+        return (0.0, 1.0) if kind == "unit" else (0.0, 1 / 255)
+    pixels = faces.images.reshape(len(faces), -1)
+    mean = float(pixels.mean(dtype=np.float64) / 255)
+    parts = np.array_split(pixels, 64)
+    std = float(np.sqrt(np.mean([np.square(p / 255 - mean).mean() for p in parts if len(p)])))
+    return round(mean, 6), round(max(std, 1e-3), 6)
+
+
+def teacher_logits(teachers: list[TrainedNet], faces: FaceSet) -> NDArray[np.float32]:
+    """Logarithm of the teachers' mean probability (N, C) for each face and its mirror image.
+
+    Raises:
+        RecipeError: a teacher names other emotions.
+    """
+    for teacher in teachers:
+        if teacher.labels != faces.label_names:
+            raise RecipeError(f"distil.teachers: a teacher names {', '.join(teacher.labels)}")
+    probs = [softmax(teacher.logits(faces.images, 2)) for teacher in teachers]
+    return np.asarray(np.log(np.mean(probs, axis=0).clip(1e-12)), np.float32)
+
+
+def _go(trainer: Trainer, val: FaceSet, checkpoint: Path, report: Callable[[TrainProgress], None]) -> None:
     run = trainer.recipe.run
     per_look = run.evaluate_every * trainer.batches.per_epoch
-    begun = saved = time.monotonic()
+    begun = last = saved = time.monotonic()
     first = trainer.step_count
     try:
         while not trainer.done:
@@ -96,6 +124,7 @@ def _go(trainer: Trainer, val: FaceSet, checkpoint: Path, report: Callable[[Trai
             at_look = trainer.step_count % per_look == 0 or trainer.done
             looked = trainer.look(val) if at_look else None
             now = time.monotonic()
+            trainer.seconds, last = trainer.seconds + now - last, now
             rate = (trainer.step_count - first) * trainer.batches.batch_size / max(now - begun, 1e-9)
             if now - saved >= run.checkpoint_every_s:
                 save_tensors(checkpoint, trainer.tensors(), trainer.note())
@@ -107,7 +136,6 @@ def _go(trainer: Trainer, val: FaceSet, checkpoint: Path, report: Callable[[Trai
         save_tensors(checkpoint, trainer.tensors(), trainer.note())
         raise
     save_tensors(checkpoint, trainer.tensors(), trainer.note())
-    return time.monotonic() - begun
 
 
 def _claim(folder: Path, recipe: Recipe, faces: FaceSet) -> None:
@@ -129,17 +157,17 @@ def _claim(folder: Path, recipe: Recipe, faces: FaceSet) -> None:
             )
 
 
-def _finish(trainer: Trainer, val: FaceSet, folder: Path, seconds: float) -> None:
+def _finish(trainer: Trainer, val: FaceSet, folder: Path) -> None:
     logits = trainer.logits(val.images) if len(val) else np.zeros((0, len(val.label_names)), np.float32)
     write_predictions(folder / "predictions-val.csv", val, softmax(logits))
-    write_json(folder / "history.json", {"seconds_since_last_start": seconds, "history": trainer.history})
+    write_json(folder / "history.json", {"seconds": trainer.seconds, "history": trainer.history})
     curves_figure(trainer.history, folder / "curves.png")
     note = {
         "net": trainer.recipe.net.model_dump(mode="json"),
         "n_votes": len(trainer.train.vote_names or ()) if trainer.recipe.loss.votes_weight else 0,
         "labels": list(trainer.train.label_names),
         "mean_std": list(trainer.mean_std),
-        "input_size": trainer.train.images.shape[1],
+        "input_size": scored_size(trainer.recipe),
         "data": {
             "name": trainer.train.name,
             "content_hash": json.loads((folder / "recipe.json").read_text())["data"],

@@ -1,0 +1,89 @@
+"""What each training face should be read as, and the loss of a batch against it."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mien.core.emotions import circumplex
+from mien.data.records import FaceSet
+from mien.errors import RecipeError
+from mien.train.batches import Batch
+from mien.train.losses import balanced_weights, distillation_loss, emotion_loss, valence_arousal_loss
+from mien.train.recipe import Recipe
+
+
+class Goals:
+    """Targets of all training faces, on the device.
+
+    Attributes:
+        targets: Shares of the emotions (N, C): one-hot labels, or the raters' shares with ``soft-votes``.
+        votes: Shares of the raters' answers (N, V) where an auxiliary head learns them.
+
+    Raises:
+        RecipeError: the loss needs votes, or valence and arousal, and the data set has none.
+    """
+
+    def __init__(
+        self,
+        faces: FaceSet,
+        recipe: Recipe,
+        device: torch.device,
+        teacher_logits: NDArray[np.float32] | None = None,
+    ) -> None:
+        def put(array: NDArray[Any]) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(device)
+
+        self.recipe = recipe
+        n_classes = len(faces.label_names)
+        soft = recipe.loss.name == "soft-votes"
+        self.targets = put(vote_targets(faces) if soft else np.eye(n_classes)[faces.labels])
+        self.class_weights = None
+        if recipe.loss.class_weights == "balanced":
+            self.class_weights = balanced_weights(torch.from_numpy(faces.labels), n_classes).to(device)
+        self.votes = None
+        if recipe.loss.votes_weight and faces.votes is not None:
+            self.votes = put(shares(faces.votes))
+        self.teacher = None if teacher_logits is None else put(teacher_logits)
+        self.places = None
+        if recipe.loss.name == "valence-arousal":
+            if faces.valence_arousal is None:
+                raise RecipeError(f"loss.name=valence-arousal: '{faces.name}' has no valence and arousal")
+            self.places = put(np.array([circumplex(name) for name in faces.label_names]))
+            self.wanted = put(faces.valence_arousal)
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """The mean loss of a batch's logits (N, C)."""
+        if self.places is not None:
+            return valence_arousal_loss(logits, self.places, self.wanted[batch.rows])
+        hard = emotion_loss(logits, batch.mix(self.targets), self.recipe.loss, self.class_weights)
+        if self.teacher is None:
+            return hard
+        distil = self.recipe.distil
+        soft = distillation_loss(logits, self.teacher[batch.rows], distil)
+        return distil.alpha * hard + (1 - distil.alpha) * soft
+
+
+def shares(votes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Votes (N, V) as parts of their row's sum; a row without votes stays zero."""
+    return np.asarray(votes / votes.sum(1, keepdims=True).clip(1), np.float32)
+
+
+def vote_targets(faces: FaceSet) -> NDArray[np.float32]:
+    """The raters' shares of the data set's emotions (N, C); the label where nobody chose any of them.
+
+    Raises:
+        RecipeError: the data set has no votes, or none for one of its emotions.
+    """
+    if faces.votes is None or faces.vote_names is None:
+        raise RecipeError(f"loss.name=soft-votes: data set '{faces.name}' has no votes")
+    missing = set(faces.label_names) - set(faces.vote_names)
+    if missing:
+        raise RecipeError(f"loss.name=soft-votes: nobody could vote for {', '.join(sorted(missing))}")
+    columns = [faces.vote_names.index(name) for name in faces.label_names]
+    targets: NDArray[np.float32] = shares(faces.votes[:, columns])
+    unknown = targets.sum(1) == 0
+    targets[unknown] = np.eye(len(faces.label_names), dtype=np.float32)[faces.labels[unknown]]
+    return targets
