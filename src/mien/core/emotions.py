@@ -19,7 +19,29 @@ AFFECTNET8 = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry",
 AFFECTNET11 = (*AFFECTNET8, "none", "uncertain", "not-a-face")
 """Mollahosseini et al., 2017: the manual annotation codes 0-10 of AffectNet."""
 
-LABEL_SETS = {"fer2013": FER2013, "ferplus": FERPLUS, "affectnet8": AFFECTNET8, "affectnet11": AFFECTNET11}
+AFFECTNET7 = AFFECTNET8[:7]
+"""Without contempt, as many papers score AffectNet."""
+
+RAFDB = ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral")
+"""Li et al., "Reliable Crowdsourcing", 2017: the basic emotions of RAF-DB, codes 1-7."""
+
+CKPLUS = ("neutral", "angry", "contempt", "disgust", "fear", "happy", "sad", "surprise")
+"""Lucey et al., "The Extended Cohn-Kanade Dataset", 2010: codes 0-7."""
+
+JAFFE = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+"""Lyons et al., 1998: AN, DI, FE, HA, NE, SA, SU in the names of the files."""
+
+LABEL_SETS = {
+    "fer2013": FER2013,
+    "ferplus": FERPLUS,
+    "affectnet7": AFFECTNET7,
+    "affectnet8": AFFECTNET8,
+    "affectnet11": AFFECTNET11,
+    "rafdb": RAFDB,
+    "ckplus": CKPLUS,
+    "jaffe": JAFFE,
+}
+"""Label sets by the name that ``--labels`` takes."""
 
 ALIASES = {
     "anger": "angry",
@@ -36,6 +58,7 @@ ALIASES = {
     "surprised": "surprise",
     "neutral": "neutral",
     "contempt": "contempt",
+    "contemptuous": "contempt",
 }
 """Names that files use for an emotion, in lower case, and the one name that mien uses."""
 
@@ -49,6 +72,11 @@ def emotion(name: str) -> str:
     return look_up(ALIASES, name.strip().lower(), "emotion")
 
 
+def emotion_or(name: str) -> str:
+    """As ``emotion``; a name that is none, such as ``boredom``, comes back as it is."""
+    return ALIASES.get(name.strip().lower(), name)
+
+
 def label_map(source: tuple[str, ...], target: tuple[str, ...]) -> tuple[int | None, ...]:
     """For each label of ``source``, its index in ``target``; ``None`` where the target lacks it.
 
@@ -59,3 +87,30 @@ def label_map(source: tuple[str, ...], target: tuple[str, ...]) -> tuple[int | N
     if all(index is None for index in mapped):
         raise MienError(f"label sets have nothing in common: {', '.join(source)} and {', '.join(target)}")
     return mapped
+
+
+CIRCUMPLEX = {
+    "angry": (-0.51, 0.59),
+    "disgust": (-0.60, 0.35),
+    "fear": (-0.64, 0.60),
+    "happy": (0.81, 0.51),
+    "sad": (-0.63, -0.27),
+    "surprise": (0.40, 0.67),
+    "neutral": (0.0, 0.0),
+    "contempt": (-0.555, 0.47),
+}
+"""Valence and arousal, -1..1, of each emotion.
+
+Source: mean ratings of emotion words in Russell and Mehrabian, "Evidence for a Three-Factor Theory of Emotions",
+1977; dominance is left out. Neutral is the origin. Contempt is not among the words: the mean of anger and
+disgust stands in for it.
+"""
+
+
+def circumplex(name: str) -> tuple[float, float]:
+    """Valence and arousal of an emotion.
+
+    Raises:
+        MienError: the emotion has no place in `CIRCUMPLEX`.
+    """
+    return look_up(CIRCUMPLEX, name, "emotion with valence and arousal")

@@ -1,4 +1,4 @@
-"""What training minimises. A target is a row of shares (N, C) that sum to 1, so that mixed faces have one too."""
+"""What training minimises. A target is a row of shares that sum to 1, so that mixed faces have one too."""
 
 from collections.abc import Callable
 

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 class SlidingMaxPool(nn.Module):
     """The largest value under each 4 x 4 window that moves by one pixel; the input must not be negative.
 
-    torch compares 16 values a window, and one at a time where channels are few. A maximum of maxima needs four
-    whole-map comparisons. A non-negative bfloat16 is ordered like its bits, so its place in the map fits below
-    them in one int32 and wins or loses with it: the comparisons find value and place together.
+    torch compares 16 values a window, and one at a time where channels are few. A maximum of maxima needs
+    four whole-map comparisons. A non-negative bfloat16 is ordered like its bits, so its place in the map fits
+    below them in one int32 and wins or loses with it: the comparisons find value and place together.
     """
 
     def forward(self, x: Tensor) -> Tensor:
