@@ -23,8 +23,6 @@ def open_session(model: Path | bytes, threads: int = 1) -> ort.InferenceSession:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # Packing the weights anew doubles the time to open, and speeds no run of a convolutional network.
-    options.add_session_config_entry("session.disable_prepacking", "1")
     try:
         source = model if isinstance(model, bytes) else str(model)
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
