@@ -9,6 +9,14 @@ class ImageError(MienError):
     """A picture cannot be read: missing, truncated, too large, or not a picture."""
 
 
+class ImageTooLargeError(ImageError):
+    """A picture has more bytes or pixels than its limits allow."""
+
+
+class VideoError(MienError):
+    """A video cannot be read to its end: missing, truncated, damaged, without pictures, or not a video."""
+
+
 class DataError(MienError):
     """A data set file is malformed, incomplete, or does not hold what was asked for."""
 

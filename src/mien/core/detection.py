@@ -98,11 +98,7 @@ class Mtcnn:
             ImageError: the array is not such a picture.
             ModelError: a weight file is damaged.
         """
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-            raise ImageError(
-                f"a picture must be RGB uint8 of shape (H, W, 3), got {image.dtype} {image.shape}"
-            )
-        work = _shrink(Image.fromarray(np.ascontiguousarray(image)), self.settings.max_side)
+        work = self._opened(image)
         turns = range(self.settings.orientations)
         found = [self._cascade(work.rotate(90 * turn, expand=True) if turn else work) for turn in turns]
         # Upright wins unless clearly beaten: a face that is also seen sideways is placed worse there.
@@ -117,6 +113,21 @@ class Mtcnn:
     def find_many(self, images: Sequence[Pixels]) -> list[tuple[Face, ...]]:
         """The faces of each picture, in the order of the pictures."""
         return [self.find(image) for image in images]
+
+    def find_near(self, image: Pixels, boxes: Sequence[Box]) -> tuple[Face, ...]:
+        """The faces at ``boxes`` or close to them, as in the next frame of a video; nothing else.
+
+        Takes a tenth of the time of `find`. A face that moved by more than a third of its side may be missed.
+
+        Raises:
+            ImageError: the array is not an RGB picture.
+        """
+        work = self._opened(image)
+        height, width = image.shape[:2]
+        scale_xy = np.array([width / work.width, height / work.height], np.float32)
+        guesses = np.array([(b.x1, b.y1, b.x2, b.y2) for b in boxes], np.float32).reshape(-1, 4)
+        found, scores, points = self._settle(work, (guesses / np.tile(scale_xy, 2)).astype(np.float32))
+        return _faces(found * np.tile(scale_xy, 2), scores, points * scale_xy, (width, height))
 
     def landmarks_on_crop(self, crops: Pixels) -> tuple[Floats, Floats]:
         """Five landmarks of faces that are already cropped, FER2013's for example; nothing is searched for.
@@ -136,9 +147,20 @@ class Mtcnn:
         points, scores = self._place(colour)
         return points * 48, scores
 
+    def _opened(self, image: Pixels) -> Image.Image:
+        """The picture, checked and shrunk to the largest size that is searched."""
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+            raise ImageError(
+                f"a picture must be RGB uint8 of shape (H, W, 3), got {image.dtype} {image.shape}"
+            )
+        return _shrink(Image.fromarray(np.ascontiguousarray(image)), self.settings.max_side)
+
     def _cascade(self, picture: Image.Image) -> tuple[Boxes, Floats, Floats]:
         """Boxes (N, 4), scores (N,) and points (N, 5, 2) in pixels of ``picture``."""
-        boxes, scores = self._proposals(picture)
+        return self._settle(picture, self._proposals(picture)[0])
+
+    def _settle(self, picture: Image.Image, boxes: Boxes) -> tuple[Boxes, Floats, Floats]:
+        """As `_cascade`, from boxes (N, 4) that may hold faces: what RNet and ONet make of them."""
         boxes, scores = self._refine("rnet", picture, boxes)
         boxes = boxes[suppress(boxes, scores, 0.7)]
         boxes, scores = self._refine("onet", picture, boxes)

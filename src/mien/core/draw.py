@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,9 @@ PAPER: Colour = (250, 250, 250)
 SHADE = (*INK, 205)  # under text and around lines: what is bright or dark behind no longer matters
 
 
-def annotate(image: NDArray[np.uint8], readings: Iterable[Reading]) -> NDArray[np.uint8]:
+def annotate(
+    image: NDArray[np.uint8], readings: Iterable[Reading], captions: Sequence[str] | None = None
+) -> NDArray[np.uint8]:
     """Draw every reading into a copy of the picture.
 
     Sizes follow the face and the picture. A label is left out where it is larger than the picture, and bars
@@ -43,6 +46,7 @@ def annotate(image: NDArray[np.uint8], readings: Iterable[Reading]) -> NDArray[n
     Args:
         image: RGB uint8 (H, W, 3).
         readings: Faces whose boxes are in pixels of ``image``; they may lie partly or fully outside.
+        captions: The text over each face, instead of its emotion and confidence.
 
     Returns:
         RGB uint8 (H, W, 3), a new array; without readings an equal copy.
@@ -58,7 +62,9 @@ def annotate(image: NDArray[np.uint8], readings: Iterable[Reading]) -> NDArray[n
         return image.copy()
     canvas = Image.fromarray(np.ascontiguousarray(image))
     height, width = image.shape[:2]
-    marks = [mark for mark in (_Mark.of(reading, width, height) for reading in readings) if mark is not None]
+    faces = list(readings)
+    texts = [None] * len(faces) if captions is None else captions
+    marks = [mark for mark in map(_Mark.of, faces, texts, repeat((width, height))) if mark is not None]
     for mark in marks:
         _draw_landmarks(canvas, mark)
     pen = ImageDraw.Draw(canvas, "RGBA")  # blends what is translucent into the RGB canvas
@@ -83,12 +89,14 @@ class _Mark:
     """A reading with its place on the canvas and its sizes in pixels."""
 
     reading: Reading
+    caption: str | None
     box: Rect
     line: int
     text: int
 
     @classmethod
-    def of(cls, reading: Reading, width: int, height: int) -> "_Mark | None":
+    def of(cls, reading: Reading, caption: str | None, canvas_wh: tuple[int, int]) -> "_Mark | None":
+        width, height = canvas_wh
         edges = (reading.box.x1, reading.box.y1, reading.box.x2, reading.box.y2)
         limits = (width, height, width, height)
         # a box far outside is cut just outside, where its edges stay invisible and numbers stay small
@@ -97,7 +105,7 @@ class _Mark:
             return None
         side, long_side = min(x2 - x1, y2 - y1), max(width, height)
         text = round(min(max(0.125 * side, 11, long_side / 90), max(11, long_side / 24)))
-        return cls(reading, (x1, y1, x2, y2), max(1, round(min(side / 70, text / 7))), text)
+        return cls(reading, caption, (x1, y1, x2, y2), max(1, round(min(side / 70, text / 7))), text)
 
     @property
     def colour(self) -> Colour:
@@ -105,7 +113,7 @@ class _Mark:
 
     @property
     def label(self) -> str:
-        return f"{self.reading.emotion}  {self.reading.confidence:.0%}"
+        return self.caption or f"{self.reading.emotion}  {self.reading.confidence:.0%}"
 
     @property
     def tag_size_wh(self) -> tuple[int, int]:

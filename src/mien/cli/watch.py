@@ -1,0 +1,304 @@
+"""``mien watch``: a video in; rows, a timeline, a summary, an annotated video out."""
+
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+import typer
+
+from mien.cli.terminal import bar
+from mien.errors import MienError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from mien.workflows.video_frames import Pick, VideoInfo
+    from mien.workflows.watch import Watched, WatchSettings
+    from mien.workflows.watch_summary import Summary
+
+app = typer.Typer(add_completion=False)
+
+EXAMPLES = """\b
+Examples:
+  mien watch talk.mp4
+  mien watch talk.mp4 --out rows.csv --annotate marked.mp4 --plot timeline.png
+  mien watch film.mkv --every 0.2s --from 1:00 --to 2:30 --out rows.parquet
+  mien watch film.mkv --every 0.2s --out rows.csv --resume
+  mien watch talk.mp4 --json | jq 'select(.track == 1) | .label'
+  mien watch rtsp://127.0.0.1:8554/room --out rows.jsonl
+  mien watch 0
+
+Exit code: 0 watched to the end; 2 the video is missing, damaged or cut off (the
+rows up to there are kept); 130 stopped, and --resume goes on.
+"""
+INTERRUPTED = 130
+TOP = 3
+CLOCK = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?)s?")
+
+
+@app.command(epilog=EXAMPLES)
+def watch(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A video file, the URL of a stream, or a camera's number.")
+    ],
+    out: Annotated[
+        list[Path] | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Rows into a .csv, .jsonl or .parquet; may repeat."),
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the rows as CSV.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON lines.")] = False,
+    annotate: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The video with faces marked, .mp4 or .mkv.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A picture of emotions over time, .png.")
+    ] = None,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Print each person's share of emotions, after the rows too.")
+    ] = False,
+    every: Annotated[
+        str | None, typer.Option(metavar="STEP", help="Read a frame every 0.2s, or every 5frames.")
+    ] = None,
+    start: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Begin at 90, 1:30...")] = None,
+    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="End before this time.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped run ended.")] = False,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A model's name (see `mien models`) or .onnx file.")
+    ] = None,
+    views: Annotated[
+        int, typer.Option(metavar="1|2|10", help="Views of a face to average; more is slower.")
+    ] = 2,
+    min_face: Annotated[
+        float, typer.Option(metavar="PIXELS", help="Side of the smallest face to look for.")
+    ] = 40,
+    min_score: Annotated[
+        float, typer.Option(metavar="0-1", help="Leave out faces that the detector is less sure of.")
+    ] = 0.0,
+    smooth: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Time constant of smoothing; 0 turns it off.")
+    ] = 0.3,
+    live: Annotated[
+        bool, typer.Option("--live", help="Show it while it runs, always the newest frame; so are cameras.")
+    ] = False,
+) -> None:
+    """Follow each person through a video, and name their emotion at each moment.
+
+    Every frame gives a row a face, with its true time; a frame without a face gives a row too. Faces keep
+    their number through gaps and crossings. Raw and smoothed probabilities are both written.
+    """
+    if as_csv and as_json:
+        raise MienError("--json and --csv both go to standard output; choose one")
+    from mien.workflows.video_frames import Pick, parse_every
+    from mien.workflows.watch_job import WatchJob
+    from mien.workflows.watch_job import watch as run
+
+    pick = Pick(*(parse_every(every) if every else (0.0, 1)), parse_time(start), parse_time(end))
+    live = live or source.isdecimal()
+    job = WatchJob(source, pick, tuple(out or ()), annotate, resume, live)
+    settings = _settings(model, views, min_face, min_score, smooth, live)
+    if plot:
+        from mien.workflows.watch_plot import check_plot
+
+        check_plot(plot)
+    prints = as_csv or as_json
+    with ExitStack() as stack:
+        stop = stack.enter_context(stop_on_ctrl_c())
+        show = stack.enter_context(_screen(stop) if live and not prints else _progress(pick, hidden=prints))
+        printer = _printer(settings.model, as_csv) if prints else None
+
+        def take(watched: "Watched") -> None:
+            show.take(watched)
+            if printer:
+                printer(watched)
+
+        outcome = run(job, settings, take=take, begin=show.begin, stop=stop, keep_pixels=show.wants_pixels)
+    if outcome.is_old:
+        typer.echo(f"{job.files[0]} is complete already; delete it to start anew", err=True)
+        return
+    if plot:
+        from mien.workflows.watch_plot import plot as draw
+
+        draw(outcome.summary, plot)
+    if summary or not prints:
+        typer.echo("\n".join(summary_lines(outcome.summary)), err=prints)
+    if outcome.error:
+        raise outcome.error
+    if outcome.stopped and not live:
+        hint = "; --resume goes on" if out else ""
+        typer.echo(f"mien: stopped at {outcome.summary.last_s:.2f} s{hint}", err=True)
+        raise typer.Exit(INTERRUPTED)
+
+
+def _settings(
+    model: str | None, views: int, min_face: float, min_score: float, smooth_s: float, live: bool
+) -> "WatchSettings":
+    from mien.core.smoothing import SmoothingSettings
+    from mien.core.store import DEFAULT_MODEL
+    from mien.workflows.watch import WatchSettings
+
+    smoothing = SmoothingSettings(time_s=smooth_s, ahead_s=0.0 if live else 2 * smooth_s)
+    return WatchSettings(
+        model or DEFAULT_MODEL,
+        views=views,
+        min_face=min_face,
+        min_score=min_score,
+        batch=1 if live else 8,
+        smoothing=smoothing,
+    )
+
+
+def parse_time(text: str | None) -> float | None:
+    """Seconds of ``90``, ``1:30`` or ``1:02:03.5``.
+
+    Raises:
+        MienError: it is no time.
+    """
+    if text is None:
+        return None
+    match = CLOCK.fullmatch(text.strip())
+    if not match:
+        raise MienError(f"a time is given as 90, 1:30 or 1:02:03.5, got '{text}'")
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return 3600 * hours + 60 * minutes + seconds
+
+
+class Stop:
+    """True once Ctrl-C was pressed; the run then ends behind the frame at hand."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+
+    def __call__(self) -> bool:
+        return self.wanted
+
+
+@contextmanager
+def stop_on_ctrl_c() -> Iterator[Stop]:
+    """A `Stop` that the first Ctrl-C sets; the second one interrupts."""
+    stop = Stop()
+
+    def heed(number: int, frame: Any) -> None:
+        if stop.wanted:
+            raise KeyboardInterrupt
+        stop.wanted = True
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # someone else listens, or the shell asked not to
+        yield stop
+        return
+    signal.signal(signal.SIGINT, heed)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class Show(Protocol):
+    """What a person sees while the video is watched."""
+
+    wants_pixels: bool
+
+    def begin(self, info: "VideoInfo") -> object: ...
+
+    def take(self, watched: "Watched") -> object: ...
+
+
+@contextmanager
+def _screen(stop: Stop) -> Iterator[Show]:
+    from mien.cli.watch_screen import screen
+
+    with screen(stop) as show:
+        yield show
+
+
+def _printer(model: str, as_csv: bool) -> Callable[["Watched"], object]:
+    """Prints rows on standard output."""
+    from mien.core.store import find_model
+    from mien.core.timeline import columns
+    from mien.workflows.watch_rows import csv_line, json_line
+
+    labels = find_model(model)[1].labels
+    stream = sys.stdout
+    if as_csv:
+        stream.write(csv_line(columns(labels)).decode())
+
+    def take(watched: "Watched") -> None:
+        for row in watched.rows:
+            line = csv_line(row.cells(labels)) if as_csv else json_line(row.to_dict(labels))
+            stream.write(line.decode())
+        stream.flush()
+
+    return take
+
+
+class _Bar:
+    """A progress bar in seconds of the video, with frames a second and the time left."""
+
+    wants_pixels = False
+
+    def __init__(self, pick: "Pick", progress: "Progress | None") -> None:
+        self.pick, self.progress = pick, progress
+        self.start_s, self.n_frames, self.began = 0.0, 0, monotonic()
+
+    def begin(self, info: "VideoInfo") -> None:
+        if self.progress is None:
+            return
+        self.start_s = max(info.start_s, self.pick.start_s or 0.0)
+        end_s = info.start_s + info.duration_s if info.duration_s else None
+        if self.pick.end_s is not None:
+            end_s = min(self.pick.end_s, end_s or self.pick.end_s)
+        total = None if end_s is None else max(end_s - self.start_s, 0.0)
+        self.task = self.progress.add_task("watching", total=total, at="0:00", rate=0.0)
+        self.began = monotonic()
+
+    def take(self, watched: "Watched") -> None:
+        if self.progress is None:
+            return
+        self.n_frames += 1
+        done_s, rate = (
+            watched.rows[0].time_s - self.start_s,
+            self.n_frames / max(monotonic() - self.began, 1e-3),
+        )
+        self.progress.update(self.task, completed=done_s, at=clock(watched.rows[0].time_s), rate=rate)
+
+
+@contextmanager
+def _progress(pick: "Pick", *, hidden: bool) -> Iterator[Show]:
+    if hidden or not sys.stderr.isatty():
+        yield _Bar(pick, None)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    texts = (
+        TextColumn("{task.fields[at]}"),
+        TextColumn("{task.fields[rate]:.1f} frames/s"),
+        TextColumn("left"),
+    )
+    columns = (BarColumn(), *texts, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
+        yield _Bar(pick, progress)
+
+
+def clock(time_s: float) -> str:
+    """``1:02:03`` or ``2:03``."""
+    minutes, seconds = divmod(int(time_s), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def summary_lines(summary: "Summary") -> Iterator[str]:
+    """The video and its persons as lines of at most 80 characters."""
+    seconds = summary.last_s - summary.first_s
+    yield f"{summary.n_frames:,} frames, {seconds:.1f} s; {summary.n_faceless:,} frames without a face"
+    if summary.persons:
+        yield "  #     seen  expressive  share of the time under each label"
+    for person in summary.persons.values():
+        top = list(person.shares.items())[:TOP]
+        shares = "  ".join(f"{label:<9} {share:>4.0%} {bar(share, 2)}" for label, share in top)
+        yield f"{person.track:>3} {person.seconds:>6.1f} s {person.expressiveness:>10.0%}   {shares}".rstrip()

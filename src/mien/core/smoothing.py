@@ -1,0 +1,135 @@
+"""Smooth a person's emotion probabilities over time, and give a label that does not flicker.
+
+The smoothed logarithm of the probabilities is a weighted mean of those around, with the weight
+``exp(-|time between| / time constant)``: the exponential filter with the real distances in time, so that
+frames may come at any rate. With a look ahead it is the same on both sides and does not lag behind; live,
+where there is no future, it is the usual one-sided filter. A cut ends one mean and starts another.
+"""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.core.calibration import softmax
+
+UNCERTAIN = "uncertain"
+LEAST_PROB = 1e-4
+"""Probabilities count as at least this, so that one overconfident frame cannot rule an emotion out."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmoothingSettings:
+    """How calm the label is.
+
+    Args:
+        time_s: Time constant, seconds; 0 leaves the probabilities as they are.
+        ahead_s: Seconds of the future that count; 0 for live pictures. Rows come this much later.
+        margin: An emotion takes over when its probability is higher by this.
+        threshold: Below this probability of every emotion the label is ``uncertain``.
+    """
+
+    time_s: float = 0.3
+    ahead_s: float = 0.6
+    margin: float = 0.1
+    threshold: float = 0.35
+
+
+@dataclass(slots=True)
+class _Person:
+    """The mean so far, the moments not yet answered, and the label."""
+
+    total: NDArray[np.float64]
+    weight: float = 0.0
+    time_s: float = -math.inf
+    label: str | None = None
+    waiting: deque[tuple[float, NDArray[np.float64], bool]] = field(default_factory=deque)
+
+
+class Smoother:
+    """Smooths several persons at once: `add` what is seen, in order, and ask for each moment's `answer`.
+
+    Args:
+        labels: Emotions in the order of the probabilities.
+        settings: See there.
+    """
+
+    def __init__(self, labels: Sequence[str], settings: SmoothingSettings | None = None) -> None:
+        self.labels = tuple(labels)
+        self.settings = settings or SmoothingSettings()
+        self._persons: dict[int, _Person] = {}
+
+    def add(self, track: int, time_s: float, probs: Sequence[float], *, anew: bool = False) -> None:
+        """Take one moment in: calibrated probabilities; ``anew`` where what came before must not count."""
+        logs = np.log(np.maximum(np.asarray(probs, np.float64), LEAST_PROB))
+        person = self._persons.setdefault(track, _Person(np.zeros(len(self.labels))))
+        person.waiting.append((time_s, logs, anew))
+
+    def answer(self, track: int) -> tuple[str, tuple[float, ...]]:
+        """The label and the smoothed probabilities of the person's oldest moment that has none yet."""
+        person = self._persons[track]
+        time_s, logs, anew = person.waiting.popleft()
+        if anew:
+            person.total, person.weight, person.label = np.zeros(len(self.labels)), 0.0, None
+        fade = self._weight(time_s - person.time_s)
+        person.total = person.total * fade + logs
+        person.weight, person.time_s = person.weight * fade + 1, time_s
+        total, weight = person.total.copy(), person.weight
+        for later_s, later_logs, is_cut in person.waiting:
+            if is_cut or later_s > time_s + self.settings.ahead_s:
+                break
+            share = self._weight(later_s - time_s)
+            total += share * later_logs
+            weight += share
+        probs = softmax(total / weight)
+        person.label = self._label(person.label, probs)
+        return person.label, tuple(probs.tolist())
+
+    def forget(self, tracks: Sequence[int]) -> None:
+        """Drop all persons but ``tracks`` and those with moments left."""
+        self._persons = {n: p for n, p in self._persons.items() if n in tracks or p.waiting}
+
+    def _weight(self, gap_s: float) -> float:
+        return math.exp(-max(gap_s, 0.0) / self.settings.time_s) if self.settings.time_s > 0 else 0.0
+
+    def _label(self, last: str | None, probs: NDArray[np.floating[Any]]) -> str:
+        """Hysteresis: the last label stays until another is clearly better, or none is good enough."""
+        threshold, margin = self.settings.threshold, self.settings.margin
+        best = int(probs.argmax())
+        if last == UNCERTAIN:
+            return self.labels[best] if probs[best] >= threshold + margin / 2 else UNCERTAIN
+        if last is not None:
+            held = float(probs[self.labels.index(last)])
+            if held >= threshold - margin / 2 and probs[best] - held < margin:
+                return last
+        return self.labels[best] if probs[best] >= threshold else UNCERTAIN
+
+    def to_dict(self) -> dict[str, Any]:
+        """All that later answers depend on, JSON-ready."""
+        return {
+            str(track): {
+                "total": p.total.tolist(),
+                "weight": p.weight,
+                "time_s": p.time_s if p.weight else None,
+                "label": p.label,
+                "waiting": [(time_s, logs.tolist(), anew) for time_s, logs, anew in p.waiting],
+            }
+            for track, p in self._persons.items()
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `to_dict` gave."""
+        self._persons = {
+            int(track): _Person(
+                np.array(p["total"]),
+                p["weight"],
+                -math.inf if p["time_s"] is None else p["time_s"],
+                p["label"],
+                deque((time_s, np.array(logs), anew) for time_s, logs, anew in p["waiting"]),
+            )
+            for track, p in state.items()
+        }

@@ -1,0 +1,97 @@
+"""What watching a video returns: one row for each face of a frame, and one for a frame without a face."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mien.core.affect import affect
+from mien.core.results import Reading
+
+Cell = str | int | float | None
+
+BEFORE = ("time_s", "frame", "track", "x1", "y1", "x2", "y2", "detection_score")
+QUALITY = ("quality_size", "quality_blur", "quality_pose")
+TEXT = ("label",)
+WHOLE = ("frame", "track")
+"""Columns that hold text and whole numbers; the others hold fractions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How well a face can be read.
+
+    Attributes:
+        size: Side in pixels of a square of the box's area.
+        blur: 0 sharp to 1 blurred, as the network sees the face; see `mien.core.quality.blur`.
+        pose: Degrees by which the head is turned off the camera, roughly; ``None`` without landmarks.
+    """
+
+    size: float
+    blur: float
+    pose: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A face of one frame that belongs to a track.
+
+    Attributes:
+        track: The person's number in this video, from 1.
+        reading: Box, landmarks and the probabilities of this frame alone.
+        quality: See there.
+        label: The emotion after smoothing, or ``uncertain``.
+        smooth_probs: Smoothed probabilities, in the order of the reading's labels; they sum to 1.
+    """
+
+    track: int
+    reading: Reading
+    quality: Quality
+    label: str
+    smooth_probs: tuple[float, ...]
+
+    @property
+    def affect(self) -> tuple[float, float]:
+        """Valence and arousal, -1 to 1, derived from the smoothed probabilities."""
+        return affect(self.reading.labels, self.smooth_probs)
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineRow:
+    """One line of a timeline; without ``person`` the frame shows no face."""
+
+    time_s: float
+    frame: int
+    person: Person | None = None
+
+    def cells(self, labels: Sequence[str]) -> tuple[Cell, ...]:
+        """Values under `columns`: hundredths of a pixel, millionths of a probability and of a second."""
+        start = (round(self.time_s, 6), self.frame)
+        person = self.person
+        if person is None:
+            return *start, *[None] * (len(columns(labels)) - len(start))
+        box, quality = person.reading.box, person.quality
+        valence, arousal = person.affect
+        return (
+            *start,
+            person.track,
+            *(round(edge, 2) for edge in (box.x1, box.y1, box.x2, box.y2)),
+            round(person.reading.detection_score, 6),
+            round(quality.size, 2),
+            round(quality.blur, 4),
+            None if quality.pose is None else round(quality.pose, 1),
+            person.label,
+            *(round(prob, 6) for prob in person.reading.probs),
+            *(round(prob, 6) for prob in person.smooth_probs),
+            round(valence, 4),
+            round(arousal, 4),
+        )
+
+    def to_dict(self, labels: Sequence[str]) -> dict[str, Any]:
+        """A flat, JSON-ready dict: `columns` to `cells`."""
+        return dict(zip(columns(labels), self.cells(labels), strict=True))
+
+
+def columns(labels: Sequence[str]) -> tuple[str, ...]:
+    """The columns of a timeline for a model's labels, in order."""
+    raw, smooth = (f"p_{label}" for label in labels), (f"p_smooth_{label}" for label in labels)
+    return (*BEFORE, *QUALITY, "label", *raw, *smooth, "valence", "arousal")

@@ -1,0 +1,248 @@
+"""Follow faces through time: each keeps its number while it moves, crosses another, or is hidden a moment.
+
+A track moves on with its last speed. A face belongs to the track whose expected box it overlaps and whose
+picture it resembles; the pairs are chosen together, so that their total cost is the least there is. Nothing
+is random: the same faces give the same numbers.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mien.core.geometry import overlap
+from mien.core.results import Box
+
+Look = NDArray[np.float32]
+"""A face's picture as a vector of mean 0 and length 1, so that a product of two is their correlation."""
+
+LOOK_SIDE = 12
+NEVER = 1e6  # the cost of a pair that must not be
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerSettings:
+    """When a face is taken for one that was seen before.
+
+    Args:
+        patience_s: Seconds that a face may be out of sight and keep its number.
+        sure_score: Detection score from which a face gets a number at once; others must be seen twice.
+        min_overlap: Least overlap (IoU) with the expected place, both boxes grown.
+        growth: By how many times its side a box grows in each second out of sight, up to ``coast_s``.
+        min_likeness: Least correlation with the face seen last, after a gap of more than ``short_gap_s``.
+        short_gap_s: Seconds up to which place alone may decide, however much a face changes its look.
+        speed_s: Time constant of the speed's average, seconds.
+        coast_s: Seconds that a hidden face moves on at its speed; then it waits where it is.
+        look_s: Time constant of the look's average, seconds.
+    """
+
+    patience_s: float = 5.0
+    sure_score: float = 0.95
+    min_overlap: float = 0.1
+    growth: float = 3.0
+    min_likeness: float = 0.3
+    short_gap_s: float = 0.5
+    speed_s: float = 0.3
+    coast_s: float = 1.0
+    look_s: float = 1.0
+
+
+@dataclass(slots=True)
+class Track:
+    """One face through time; ``number`` is 0 until a doubtful face has been seen twice.
+
+    Attributes:
+        number: From 1, in the order of appearance.
+        box: x1, y1, x2, y2 where it was seen last, pixels.
+        speed: Of the centre, pixels a second.
+        seen_s: When it was seen last, seconds.
+        look: Its average look.
+        last_look: Its look when it was seen last.
+        changed: Whether that look was another one all at once, as after a cut.
+    """
+
+    number: int
+    box: tuple[float, float, float, float]
+    seen_s: float
+    look: Look
+    last_look: Look
+    speed: tuple[float, float] = (0.0, 0.0)
+    changed: bool = True
+
+    def expected(self, time_s: float, coast_s: float) -> tuple[float, float, float, float]:
+        """The box at another time, if the speed stays."""
+        gap = min(max(time_s - self.seen_s, 0.0), coast_s)
+        dx, dy = self.speed[0] * gap, self.speed[1] * gap
+        x1, y1, x2, y2 = self.box
+        return x1 + dx, y1 + dy, x2 + dx, y2 + dy
+
+
+@dataclass(slots=True)
+class Tracker:
+    """Gives faces their numbers, frame by frame."""
+
+    settings: TrackerSettings = field(default_factory=TrackerSettings)
+    tracks: list[Track] = field(default_factory=list)
+    n_numbers: int = 0
+
+    def expected(self, time_s: float) -> list[Box]:
+        """Where the faces that may still come back should be now, in the order of ``tracks``."""
+        return [Box(*track.expected(time_s, self.settings.coast_s)) for track in self.tracks]
+
+    def lost(self, time_s: float) -> bool:
+        """Whether a face is out of sight that was there a moment before ``time_s``."""
+        return any(track.seen_s < time_s for track in self.tracks)
+
+    def step(
+        self, time_s: float, boxes: Sequence[Box], scores: Sequence[float], looks: Sequence[Look]
+    ) -> list[Track | None]:
+        """Take the faces of one frame in.
+
+        Args:
+            time_s: Seconds; not less than at the last call.
+            boxes: Of the faces, pixels.
+            scores: Detection scores, 0-1.
+            looks: From `look_of`.
+
+        Returns:
+            The track of each face; ``None`` for a doubtful one that was not seen before.
+        """
+        patience = self.settings.patience_s
+        self.tracks = [t for t in self.tracks if time_s - t.seen_s <= (patience if t.number else 0.2)]
+        pairs = dict(assign(self._costs(time_s, boxes, looks)))
+        found: list[Track | None] = []
+        for i, (box, score, look) in enumerate(zip(boxes, scores, looks, strict=True)):
+            if i in pairs:
+                track = self.tracks[pairs[i]]
+                self._move(track, time_s, box, look)
+            else:
+                track = Track(0, (box.x1, box.y1, box.x2, box.y2), time_s, look, look)
+            if not track.number and (i in pairs or score >= self.settings.sure_score):
+                self.n_numbers += 1
+                track.number = self.n_numbers
+            if i not in pairs:
+                self.tracks.append(track)
+            found.append(track if track.number else None)
+        return found
+
+    def _costs(self, time_s: float, boxes: Sequence[Box], looks: Sequence[Look]) -> NDArray[np.float64]:
+        """Cost (faces, tracks) of each pair: 0 for the same look at the expected place, up to 3."""
+        costs = np.full((len(boxes), len(self.tracks)), NEVER)
+        settings = self.settings
+        for j, track in enumerate(self.tracks):
+            gap = max(time_s - track.seen_s, 0.0)
+            times = 1 + settings.growth * min(gap, settings.coast_s)
+            place = _grown(track.expected(time_s, settings.coast_s), times)
+            for i, (box, look) in enumerate(zip(boxes, looks, strict=True)):
+                shared = float(overlap(place, _grown((box.x1, box.y1, box.x2, box.y2), times))[0, 0])
+                like = float(look @ track.look)
+                strange = gap > settings.short_gap_s and like < settings.min_likeness
+                if shared >= settings.min_overlap and not strange:
+                    costs[i, j] = (1 - shared) + (1 - like)
+        return costs
+
+    def _move(self, track: Track, time_s: float, box: Box, look: Look) -> None:
+        settings, gap = self.settings, time_s - track.seen_s
+        if gap > 0:
+            share = 1 - math.exp(-gap / settings.speed_s)
+            x1, y1, x2, y2 = track.box
+            was, now = ((x1 + x2) / 2, (y1 + y2) / 2), box.center
+            track.speed = (
+                track.speed[0] + share * ((now[0] - was[0]) / gap - track.speed[0]),
+                track.speed[1] + share * ((now[1] - was[1]) / gap - track.speed[1]),
+            )
+        track.changed = float(look @ track.last_look) < CUT_LIKENESS
+        track.last_look = look
+        share = 1 - math.exp(-max(gap, 0.0) / settings.look_s)
+        track.look = _unit(track.look + np.float32(share) * (look - track.look))
+        track.box, track.seen_s = (box.x1, box.y1, box.x2, box.y2), time_s
+
+    def to_dict(self) -> dict[str, Any]:
+        """All that later steps depend on, JSON-ready."""
+        tracks = [
+            {
+                "number": t.number,
+                "box": t.box,
+                "seen_s": t.seen_s,
+                "speed": t.speed,
+                "look": t.look.tolist(),
+                "last_look": t.last_look.tolist(),
+                "changed": t.changed,
+            }
+            for t in self.tracks
+        ]
+        return {"tracks": tracks, "n_numbers": self.n_numbers}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `to_dict` gave."""
+        self.n_numbers = state["n_numbers"]
+        self.tracks = [
+            Track(
+                t["number"],
+                tuple(t["box"]),
+                t["seen_s"],
+                np.array(t["look"], np.float32),
+                np.array(t["last_look"], np.float32),
+                tuple(t["speed"]),
+                t["changed"],
+            )
+            for t in state["tracks"]
+        ]
+
+
+CUT_LIKENESS = 0.5
+"""Correlation of looks under which a face is another one all at once; see EXPERIMENTS.md."""
+
+
+def look_of(crop: NDArray[np.uint8]) -> Look:
+    """The look of an upright, aligned gray face (S, S); float32 (144,)."""
+    small = Image.fromarray(crop).resize((LOOK_SIDE, LOOK_SIDE), Image.Resampling.BOX)
+    cells = np.asarray(small, np.float32)
+    return _unit((cells - cells.mean()).ravel())
+
+
+def assign(costs: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Pairs (row, column) of least total cost, each row and column at most once; none that costs `NEVER`.
+
+    As many pairs as possible are made. Source: Kuhn, "The Hungarian method for the assignment problem", 1955,
+    as successive shortest augmenting paths (Jonker and Volgenant, 1987); O(rows^2 columns).
+    """
+    if costs.shape[0] > costs.shape[1]:
+        return sorted((i, j) for j, i in assign(costs.T))
+    n_rows, n_columns = costs.shape
+    row_price, column_price = np.zeros(n_rows + 1), np.zeros(n_columns + 1)
+    owner = np.full(n_columns + 1, n_rows)  # the row that holds a column; the last column is a free start
+    for row in range(n_rows):
+        owner[n_columns], column = row, n_columns
+        least, came_from = np.full(n_columns, np.inf), np.full(n_columns, n_columns)
+        done = np.zeros(n_columns + 1, bool)
+        while owner[column] != n_rows:
+            done[column] = True
+            slack = costs[owner[column]] - row_price[owner[column]] - column_price[:-1]
+            better = ~done[:-1] & (slack < least)
+            least[better], came_from[better] = slack[better], column
+            nearest = int(np.where(done[:-1], np.inf, least).argmin())
+            step = least[nearest]
+            row_price[owner[done]] += step
+            column_price[done] -= step
+            least[~done[:-1]] -= step
+            column = nearest
+        while column != n_columns:
+            owner[column], column = owner[came_from[column]], int(came_from[column])
+    held = [(int(owner[j]), j) for j in range(n_columns) if owner[j] != n_rows]
+    return sorted((i, j) for i, j in held if costs[i, j] < NEVER)
+
+
+def _grown(box: tuple[float, float, float, float], times: float) -> NDArray[np.float32]:
+    x1, y1, x2, y2 = box
+    dx, dy = (times - 1) * (x2 - x1) / 2, (times - 1) * (y2 - y1) / 2
+    return np.array([[x1 - dx, y1 - dy, x2 + dx, y2 + dy]], np.float32)
+
+
+def _unit(vector: NDArray[np.float32]) -> Look:
+    length = float(np.linalg.norm(vector))
+    return np.asarray(vector / np.float32(length) if length > 0 else vector, np.float32)

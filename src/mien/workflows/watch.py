@@ -1,0 +1,268 @@
+"""Watch a video: who is there, where, and with what emotion, frame by frame.
+
+The whole picture is searched for faces a few times a second, and whenever someone is missing; in between,
+each known face is looked for where it should be by now. Faces of several frames go through the network
+together. Rows come a little later than their frames, because smoothing looks ahead.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.core.classifier import Classifier
+from mien.core.detection import Mtcnn, MtcnnSettings
+from mien.core.geometry import overlap
+from mien.core.preprocess import face_crop
+from mien.core.quality import quality_of
+from mien.core.results import Box, Face, Landmarks, Reading
+from mien.core.smoothing import Smoother, SmoothingSettings
+from mien.core.store import DEFAULT_MODEL
+from mien.core.timeline import Person, Quality, TimelineRow
+from mien.core.tracking import Tracker, TrackerSettings, look_of
+from mien.errors import MienError
+from mien.workflows.video_frames import Frame
+
+Pixels = NDArray[np.uint8]
+SAME_FACE = 0.6  # share of the smaller box from which two found faces are one
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """How a video is watched.
+
+    Args:
+        model: A model's name or the path of its ``.onnx`` file.
+        views: Views of each face that are averaged: 1, 2 or 10. Two cost a sixth of ten, and smoothing over
+            frames makes up for the rest.
+        min_face: Side in pixels of the smallest face looked for, in a picture of at most ``max_side``.
+        min_score: Faces whose detection score (0-1) is lower are left out.
+        max_side: Larger pictures are searched at this size.
+        scan_s: Seconds between searches of the whole picture while nobody is missing.
+        batch: Frames whose faces go through the network together.
+        smoothing: See there; its threshold is the model card's unless it is given.
+        tracking: See there.
+    """
+
+    model: str = DEFAULT_MODEL
+    views: int = 2
+    min_face: float = 40
+    min_score: float = 0.0
+    max_side: int = 960
+    scan_s: float = 0.2
+    batch: int = 8
+    smoothing: SmoothingSettings = field(default_factory=SmoothingSettings)
+    tracking: TrackerSettings = field(default_factory=TrackerSettings)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_score <= 1:
+            raise MienError(f"min_score must lie in 0..1, got {self.min_score}")
+        if self.smoothing.time_s < 0:
+            raise MienError(
+                f"the time constant of smoothing must not be negative, got {self.smoothing.time_s}"
+            )
+
+
+class Finder(Protocol):
+    """What a watcher needs of `Mtcnn`."""
+
+    def find(self, image: Pixels) -> tuple[Face, ...]: ...
+
+    def find_near(self, image: Pixels, boxes: Sequence[Box]) -> tuple[Face, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A frame with its rows: one a person, or a single one without a person."""
+
+    rows: tuple[TimelineRow, ...]
+    pixels: Pixels | None
+
+
+@dataclass(slots=True)
+class _Seen:
+    """A frame between detection and its rows."""
+
+    index: int
+    time_s: float
+    pixels: Pixels | None
+    tracks: list[int] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
+    qualities: list[Quality] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Face:
+    """A face that waits for the network."""
+
+    track: int
+    face: Face
+    crop: Pixels
+    changed: bool
+
+
+class Watcher:
+    """Turns frames into rows; what it remembers can be saved between two batches.
+
+    Args:
+        settings: See there.
+        finder: Finds faces.
+        classifier: Reads emotions.
+
+    Raises:
+        ModelError: the model cannot be found or verified.
+    """
+
+    def __init__(
+        self,
+        settings: WatchSettings | None = None,
+        *,
+        finder: Finder | None = None,
+        classifier: Classifier | None = None,
+    ) -> None:
+        self.settings = settings or WatchSettings()
+        self.classifier = classifier or Classifier(self.settings.model, views=self.settings.views)
+        self.finder: Finder = finder or Mtcnn(
+            MtcnnSettings(min_face=self.settings.min_face, max_side=self.settings.max_side)
+        )
+        self.labels = self.classifier.labels
+        self.tracker = Tracker(self.settings.tracking)
+        self.smoother = Smoother(self.labels, self.settings.smoothing)
+        self.last_index = -1
+        self._scan_s: float | None = None
+        self._last_s: float | None = None
+        self._batch: list[tuple[_Seen, list[_Face]]] = []
+        self._seen: deque[_Seen] = deque()
+
+    def watch(self, frames: Iterable[Frame], *, keep_pixels: bool = False) -> Iterator[list[Watched]]:
+        """Rows in the order of the frames, after each batch those that are ready; call `finish` for the rest.
+
+        After each answer `to_dict` holds what is needed to go on behind it.
+
+        Args:
+            frames: In the order of time.
+            keep_pixels: Give the pictures back with their rows.
+        """
+        for frame in frames:
+            self._batch.append(self._look(frame, keep_pixels))
+            if len(self._batch) == self.settings.batch:
+                yield self._read()
+
+    def finish(self) -> list[Watched]:
+        """The rows of the frames that waited for a future that will not come."""
+        return self._read() + [self._rows(self._seen.popleft()) for _ in range(len(self._seen))]
+
+    def _look(self, frame: Frame, keep_pixels: bool) -> tuple[_Seen, list[_Face]]:
+        """Find the faces of a frame and say whose they are."""
+        faces = [f for f in self._find(frame) if f.score >= self.settings.min_score]
+        card = self.classifier.card
+        crops = [face_crop(frame.pixels, face, card.input_size, card.crop_scale) for face in faces]
+        looks = [look_of(crop) for crop in crops]
+        tracks = self.tracker.step(frame.time_s, [f.box for f in faces], [f.score for f in faces], looks)
+        self._last_s, self.last_index = frame.time_s, frame.index
+        known = [
+            _Face(track.number, face, crop, track.changed)
+            for track, face, crop in zip(tracks, faces, crops, strict=True)
+            if track is not None
+        ]
+        seen = _Seen(frame.index, frame.time_s, frame.pixels if keep_pixels else None)
+        return seen, sorted(known, key=lambda one: one.track)
+
+    def _find(self, frame: Frame) -> list[Face]:
+        """The faces of a frame: those that are followed, and after a search also new ones."""
+        tracks, last_s = self.tracker.tracks, self._last_s
+        near: tuple[Face, ...] = ()
+        if tracks and last_s is not None:
+            near = self.finder.find_near(frame.pixels, self.tracker.expected(frame.time_s))
+            all_there = len(near) >= len(tracks) and not self.tracker.lost(last_s)
+            is_due = self._scan_s is None or frame.time_s - self._scan_s >= self.settings.scan_s - 1e-6
+            if all_there and not is_due:
+                return list(near)
+        self._scan_s = frame.time_s
+        found = self.finder.find(frame.pixels)
+        return [*found, *(face for face in near if not _is_among(face, found))]
+
+    def _read(self) -> list[Watched]:
+        """Name the emotions of the batch, and give the rows that are ready."""
+        batch, self._batch = self._batch, []
+        faces = [face for _, found in batch for face in found]
+        size = self.classifier.card.input_size
+        crops = np.stack([face.crop for face in faces]) if faces else np.empty((0, size, size), np.uint8)
+        probs = iter(self.classifier.probs(crops).tolist())
+        for seen, found in batch:
+            for one in found:
+                reading = Reading(one.face, self.labels, tuple(next(probs)))
+                seen.tracks.append(one.track)
+                seen.readings.append(reading)
+                seen.qualities.append(quality_of(one.face, one.crop))
+                self.smoother.add(one.track, seen.time_s, reading.probs, anew=one.changed)
+            self._seen.append(seen)
+        ready = []
+        ahead_s = self.settings.smoothing.ahead_s
+        while self._seen and self._seen[0].time_s + ahead_s <= self._seen[-1].time_s:
+            ready.append(self._rows(self._seen.popleft()))
+        self.smoother.forget([track.number for track in self.tracker.tracks])
+        return ready
+
+    def _rows(self, seen: _Seen) -> Watched:
+        persons = []
+        for track, reading, quality in zip(seen.tracks, seen.readings, seen.qualities, strict=True):
+            label, probs = self.smoother.answer(track)
+            persons.append(Person(track, reading, quality, label, probs))
+        rows = tuple(TimelineRow(seen.time_s, seen.index, person) for person in persons)
+        rows = rows or (TimelineRow(seen.time_s, seen.index),)
+        return Watched(rows, seen.pixels)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What later rows depend on, JSON-ready; not the pictures."""
+        return {
+            "last_index": self.last_index,
+            "scan_s": self._scan_s,
+            "last_s": self._last_s,
+            "tracker": self.tracker.to_dict(),
+            "smoother": self.smoother.to_dict(),
+            "seen": [_seen_to_dict(seen) for seen in self._seen],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `to_dict` gave; the next frame is the one after ``last_index``."""
+        self._batch = []
+        self.last_index, self._scan_s, self._last_s = state["last_index"], state["scan_s"], state["last_s"]
+        self.tracker.restore(state["tracker"])
+        self.smoother.restore(state["smoother"])
+        self._seen = deque(_seen_from_dict(seen, self.labels) for seen in state["seen"])
+
+
+def _is_among(face: Face, faces: Sequence[Face]) -> bool:
+    boxes = [np.array([(f.box.x1, f.box.y1, f.box.x2, f.box.y2)], np.float32) for f in (face, *faces)]
+    return any(overlap(boxes[0], box, over="min")[0, 0] > SAME_FACE for box in boxes[1:])
+
+
+def _seen_to_dict(seen: _Seen) -> dict[str, Any]:
+    faces = [
+        {
+            "track": track,
+            "box": list(reading.box.to_dict().values()),
+            "score": reading.detection_score,
+            "landmarks": reading.landmarks.points if reading.landmarks else None,
+            "probs": reading.probs,
+            "quality": (quality.size, quality.blur, quality.pose),
+        }
+        for track, reading, quality in zip(seen.tracks, seen.readings, seen.qualities, strict=True)
+    ]
+    return {"index": seen.index, "time_s": seen.time_s, "faces": faces}
+
+
+def _seen_from_dict(state: dict[str, Any], labels: tuple[str, ...]) -> _Seen:
+    seen = _Seen(state["index"], state["time_s"], None)
+    for one in state["faces"]:
+        points = one["landmarks"]
+        landmarks = Landmarks(*(tuple(point) for point in points)) if points else None
+        face = Face(Box(*one["box"]), one["score"], landmarks)
+        seen.tracks.append(one["track"])
+        seen.readings.append(Reading(face, labels, tuple(one["probs"])))
+        seen.qualities.append(Quality(*one["quality"]))
+    return seen

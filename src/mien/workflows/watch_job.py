@@ -1,0 +1,239 @@
+"""Watch one video from its first frame to its files, and go on where a run was stopped."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mien.core.files import whole_file
+from mien.core.timeline import TimelineRow
+from mien.errors import DataError, MienError, VideoError
+from mien.workflows.video_frames import Frame, Pick, Video, VideoInfo
+from mien.workflows.watch import Watched, Watcher, WatchSettings
+from mien.workflows.watch_live import Newest
+from mien.workflows.watch_rows import RowFile, file_format, read_rows
+from mien.workflows.watch_summary import Summary
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WatchJob:
+    """What is watched, and what becomes of it.
+
+    Args:
+        source: A file, a URL or the number of a camera.
+        pick: Which frames.
+        files: Where rows go: ``.csv``, ``.jsonl`` or ``.parquet``.
+        annotate: An ``.mp4`` or ``.mkv`` for the video with faces marked.
+        resume: Go on where an earlier run into the same files was stopped.
+        live: Always take the newest frame; what comes meanwhile is left out.
+    """
+
+    source: str
+    pick: Pick = field(default_factory=Pick)
+    files: tuple[Path, ...] = ()
+    annotate: Path | None = None
+    resume: bool = False
+    live: bool = False
+
+    def __post_init__(self) -> None:
+        for path in self.files:
+            file_format(path)
+        if self.resume and not self.files:
+            raise MienError("--resume needs the file that the stopped run wrote; name it with --to")
+        if self.live and self.annotate:
+            raise MienError("live pictures cannot be annotated into a file: their sound would not fit")
+        if self.resume and self.annotate:
+            raise MienError("an annotated video cannot be continued; leave --annotate or --resume out")
+
+    @property
+    def state_file(self) -> Path | None:
+        """Where the state of an unfinished run lies: beside the first file of rows."""
+        return self.files[0].with_name(f"{self.files[0].name}.state") if self.files else None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How it went.
+
+    Attributes:
+        summary: Of all rows, those of earlier runs included.
+        stopped: Whether ``stop`` ended it before the video did.
+        error: Why the video ended early, if it did.
+        is_old: Whether there was nothing to go on with, because an earlier run came to the end.
+    """
+
+    summary: Summary
+    stopped: bool
+    error: VideoError | None
+    is_old: bool = False
+
+
+def watch(
+    job: WatchJob,
+    settings: WatchSettings | None = None,
+    *,
+    take: Callable[[Watched], object] | None = None,
+    begin: Callable[[VideoInfo], object] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    keep_pixels: bool = False,
+) -> Outcome:
+    """Watch a video and write what was asked for; rows are on disk some frames after they were seen.
+
+    Args:
+        job: See there.
+        settings: How.
+        take: Gets each frame's rows.
+        begin: Gets what the container tells of itself, before the first frame.
+        stop: Asked before each frame; true ends the run, and it can go on later.
+        keep_pixels: Whether ``take`` gets the pictures as well.
+
+    Raises:
+        VideoError: the video cannot be opened, or holds no frame.
+        MienError: a file cannot be written, or there is nothing to resume.
+    """
+    with ExitStack() as stack:
+        video = stack.enter_context(Video(job.source))
+        watcher = Watcher(settings)
+        run = _Run(job, watcher)
+        if run.is_done:
+            return Outcome(run.summary, stopped=False, error=None, is_old=True)
+        stack.callback(run.close)
+        annotated = None
+        if job.annotate:
+            from mien.workflows.watch_video import AnnotatedVideo
+
+            annotated = stack.enter_context(AnnotatedVideo(job.annotate, video))
+        if begin:
+            begin(video.info)
+
+        def give(ready: list[Watched]) -> None:
+            run.write([row for watched in ready for row in watched.rows])
+            for watched in ready:
+                if annotated:
+                    annotated.write(watched)
+                if take:
+                    take(watched)
+
+        error: VideoError | None = None
+        sound = annotated.sound if annotated else None
+        decoded = video.frames(job.pick, after=watcher.last_index, other=sound)
+        frames = _Stoppable(stack.enter_context(Newest(decoded)) if job.live else decoded, stop)
+        try:
+            for ready in watcher.watch(frames, keep_pixels=keep_pixels or annotated is not None):
+                give(ready)
+                run.save()
+        except VideoError as caught:
+            if watcher.last_index < 0:
+                raise
+            error = caught
+        give(watcher.finish())
+        run.end(whole=not frames.stopped)
+        return Outcome(run.summary, frames.stopped, error)
+
+
+class _Stoppable:
+    """Frames until someone says stop."""
+
+    def __init__(self, frames: Iterable[Frame], stop: Callable[[], bool]) -> None:
+        self.frames, self.stop, self.stopped = frames, stop, False
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in self.frames:
+            if self.stop():
+                self.stopped = True
+                return
+            yield frame
+
+
+class _Run:
+    """The files of a run and the state beside them."""
+
+    def __init__(self, job: WatchJob, watcher: Watcher) -> None:
+        self.job, self.watcher = job, watcher
+        self.summary = Summary(watcher.labels)
+        self.is_done = False
+        offsets: dict[str, int] = {}
+        state = self._stored()
+        if state is not None:
+            watcher.restore(state["watcher"])
+            offsets = state["offsets"]
+        if self.is_done:
+            self.files: list[RowFile] = []
+            return
+        self.files = [RowFile(path, watcher.labels, offsets.get(str(path))) for path in job.files]
+        if state is not None:
+            for cells in read_rows(self.files[0].lines):
+                self.summary.take_cells(cells)
+        self.save()
+
+    def _stored(self) -> dict[str, Any] | None:
+        """The state of the run to go on with, if there is one."""
+        path = self.job.state_file
+        if path is None:
+            return None
+        if not self.job.resume:
+            if path.exists():
+                raise MienError(
+                    f"{self.job.files[0]} was begun and not finished; add --resume to go on, or delete {path}"
+                )
+            return None
+        if not path.exists():
+            self.is_done = self.job.files[0].exists()
+            return None
+        try:
+            state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            told = state["job"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} is damaged; delete it and start anew") from error
+        differing = [name for name, value in self._identity().items() if told.get(name) != value]
+        if differing:
+            raise MienError(f"the stopped run had another {', '.join(differing)}; resume it as it was begun")
+        return state
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be the same for rows to continue others, as JSON gives it back."""
+        job = self.job
+        source = Path(job.source)
+        identity = {
+            "format": FORMAT,
+            "source": job.source,
+            "size of the source": source.stat().st_size if source.is_file() else None,
+            "model": self.watcher.classifier.card.sha256,
+            "choice of frames": asdict(job.pick),
+            "settings": asdict(self.watcher.settings),
+            "files": [str(path) for path in job.files],
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(identity))
+        return plain
+
+    def write(self, rows: list[TimelineRow]) -> None:
+        for row in rows:
+            self.summary.take(row)
+        for file in self.files:
+            file.write(rows)
+
+    def save(self) -> None:
+        """Rows first, then the state that follows them: whenever the power goes, the two fit together."""
+        path = self.job.state_file
+        if path is None:
+            return
+        offsets = {str(file.path): file.flush() for file in self.files}
+        state = {"job": self._identity(), "offsets": offsets, "watcher": self.watcher.to_dict()}
+        with whole_file(path) as temporary:
+            temporary.write_text(json.dumps(state), encoding="utf-8")
+
+    def end(self, *, whole: bool) -> None:
+        """Close the files; a run that is to go on keeps its state."""
+        for file in self.files:
+            file.close(whole=whole)
+        if whole and self.job.state_file:
+            self.job.state_file.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """After an error: the files end behind the last row."""
+        for file in self.files:
+            file.close(whole=False)

@@ -1,0 +1,103 @@
+"""A picture of a whole video: for each person, emotions as stacked bands over time."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from mien.core.draw import COLOURS, INK, OTHER_COLOUR
+from mien.core.files import whole_file
+from mien.errors import MienError
+from mien.workflows.watch_summary import PersonSummary, Summary
+
+WIDTH, LEFT, RIGHT, TOP, BAND, GAP = 1400, 120, 30, 76, 150, 34
+MAX_PERSONS = 12
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+PAPER, FAINT, LINE = (255, 255, 255), (110, 116, 128), (222, 225, 230)
+STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400)
+
+
+def check_plot(path: Path) -> None:
+    """Raise MienError unless a plot can be written there."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise MienError(f"a plot is a {', '.join(SUFFIXES)} file, got '{path.name}'")
+    if not path.absolute().parent.is_dir():
+        raise MienError(f"{path} cannot be written: there is no folder {path.parent}; make it first")
+
+
+def plot(summary: Summary, path: Path) -> None:
+    """Draw the timeline: smoothed probabilities of the persons seen longest, at most twelve.
+
+    Raises:
+        MienError: see `check_plot`.
+    """
+    check_plot(path)
+    with whole_file(path) as temporary:
+        draw(summary).save(temporary)
+
+
+def draw(summary: Summary) -> Image.Image:
+    """The timeline as an RGB picture."""
+    longest = sorted(summary.persons.values(), key=lambda p: -p.seconds)[:MAX_PERSONS]
+    persons = sorted(longest, key=lambda p: p.track)
+    height = TOP + max(len(persons), 1) * (BAND + GAP) + 30
+    canvas = Image.new("RGB", (WIDTH, height), PAPER)
+    pen = ImageDraw.Draw(canvas)
+    _legend(pen, summary.labels)
+    left_out = len(summary.persons) - len(persons)
+    if not persons or left_out:
+        text = f"and {left_out} more, seen for less time" if persons else "no face was seen"
+        pen.text((WIDTH - RIGHT, 24), text, FAINT, ImageFont.load_default(16), anchor="rm")
+    for row, person in enumerate(persons):
+        _person(canvas, pen, summary, person, TOP + row * (BAND + GAP))
+    return canvas
+
+
+def _legend(pen: ImageDraw.ImageDraw, labels: Sequence[str]) -> None:
+    font, x = ImageFont.load_default(16), LEFT
+    for label in labels:
+        pen.rectangle((x, 16, x + 16, 32), fill=COLOURS.get(label, OTHER_COLOUR))
+        pen.text((x + 23, 24), label, INK, font, anchor="lm")
+        x += round(23 + font.getlength(label) + 26)
+
+
+def _person(
+    canvas: Image.Image, pen: ImageDraw.ImageDraw, summary: Summary, person: PersonSummary, top: int
+) -> None:
+    width = WIDTH - LEFT - RIGHT
+    span_s = max(summary.last_s - summary.first_s, summary.bin_s)
+    canvas.paste(Image.fromarray(_bands(summary, person, span_s, width)), (LEFT, top))
+    step_s = next((s for s in STEPS_S if span_s / s <= 12), STEPS_S[-1])
+    small = ImageFont.load_default(14)
+    for tick in range(int(np.ceil(summary.first_s / step_s)), int(summary.last_s / step_s) + 1):
+        x = LEFT + round((tick * step_s - summary.first_s) / span_s * width)
+        pen.line((x, top + BAND, x, top + BAND + 5), fill=FAINT)
+        pen.text((x, top + BAND + 8), clock(tick * step_s, step_s), FAINT, small, anchor="mt")
+    pen.rectangle((LEFT - 1, top - 1, LEFT + width, top + BAND), outline=LINE)
+    pen.text((LEFT - 14, top + 18), f"person {person.track}", INK, ImageFont.load_default(18), anchor="rm")
+    share = next(iter(person.shares.items()), ("", 0.0))
+    for line, text in enumerate((f"{person.seconds:.1f} s seen", f"{share[1]:.0%} {share[0]}")):
+        pen.text((LEFT - 14, top + 44 + 20 * line), text, FAINT, small, anchor="rm")
+
+
+def _bands(summary: Summary, person: PersonSummary, span_s: float, width: int) -> np.ndarray:
+    """The bands as pixels (BAND, width, 3), the first emotion on top; paper where nobody was seen."""
+    pixels = np.full((BAND, width, 3), PAPER, np.uint8)
+    colours = np.array([COLOURS.get(label, OTHER_COLOUR) for label in summary.labels], np.uint8)
+    heights = (np.arange(BAND) + 0.5) / BAND
+    for x in range(width):
+        sums = person.bins.get(int((x + 0.5) / width * span_s / summary.bin_s))
+        if sums is not None:
+            edges = np.cumsum(sums[:-1] / sums[-1])
+            pixels[:, x] = colours[np.minimum(np.searchsorted(edges, heights), len(colours) - 1)]
+    return pixels
+
+
+def clock(time_s: float, step_s: float = 1.0) -> str:
+    """``1:02:03``, ``2:03`` or, for small steps, ``2:03.5``."""
+    tenths = round(time_s * 10)
+    minutes, rest = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    seconds = f"{rest / 10:04.1f}" if step_s < 1 else f"{rest // 10:02d}"
+    return f"{hours}:{minutes:02d}:{seconds}" if hours else f"{minutes}:{seconds}"

@@ -1,0 +1,130 @@
+"""The video again with faces marked: H.264, the same times, the sound copied as it is."""
+
+import os
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mien.core.draw import annotate
+from mien.core.files import whole_file
+from mien.core.results import Reading
+from mien.core.timeline import Person, TimelineRow
+from mien.errors import MienError
+from mien.workflows.video_frames import Pixels, Video
+from mien.workflows.watch import Watched
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+
+SUFFIXES = (".mp4", ".mov", ".mkv")
+QUALITY = {"preset": "veryfast", "crf": "20"}
+CLOCK = Fraction(1, 90_000)
+
+
+class AnnotatedVideo:
+    """Takes frames with their rows, and packets of sound; a file that appears at the end of the ``with``.
+
+    It appears also where the video ends too early or is stopped, with what there is.
+
+    Args:
+        path: An ``.mp4``, ``.mov`` or ``.mkv`` file; one that exists is replaced.
+        video: Where frames and sound come from.
+
+    Raises:
+        MienError: the suffix or the folder is wrong, it is the video itself, or the sound does not fit.
+    """
+
+    def __init__(self, path: Path, video: Video) -> None:
+        if path.suffix.lower() not in SUFFIXES:
+            raise MienError(f"an annotated video is an {', '.join(SUFFIXES)} file, got '{path.name}'")
+        if not path.absolute().parent.is_dir():
+            raise MienError(f"{path} cannot be written: there is no folder {path.parent}; make it first")
+        if os.path.exists(path) and os.path.exists(video.source) and os.path.samefile(path, video.source):
+            raise MienError(f"{path} is the video that is read; write into another file")
+        self.path, self.video = path, video
+        self._waiting: list[Packet[Any]] = []
+        self._stream: Any = None
+        self._sound: Any = None
+        self._last = -1
+
+    def __enter__(self) -> "AnnotatedVideo":
+        import av
+
+        self._whole = whole_file(self.path)
+        self._temporary = self._whole.__enter__()
+        self._container = av.open(str(self._temporary), "w")
+        sounds = self.video.container.streams.audio[:1]
+        if sounds:
+            if sounds[0].codec_context.name not in self._container.supported_codecs:
+                name = sounds[0].codec_context.name
+                self.__exit__(MienError, None, None)
+                raise MienError(f"{self.path.suffix} cannot hold sound in {name}; annotate into an .mkv file")
+            self._sound = self._container.add_stream_from_template(sounds[0])
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if self._stream is not None:
+            for packet in self._stream.encode():
+                self._container.mux(packet)
+        self._container.close()
+        if self._stream is None and kind is None:
+            kind, error = MienError, MienError("no frame")  # an empty file must not appear
+        self._whole.__exit__(None if self._stream is not None else kind, error, trace)
+
+    def sound(self, packet: "Packet[Any]") -> None:
+        """Take a packet of the first sound stream."""
+        if self._stream is None:
+            self._waiting.append(packet)
+            return
+        packet.stream = self._sound
+        self._container.mux(packet)
+
+    def write(self, watched: Watched) -> None:
+        """Take the next frame; its pixels must have been kept."""
+        import av
+
+        if watched.pixels is None:
+            return
+        first = watched.rows[0]
+        pixels = even(draw(watched.pixels, watched.rows))
+        if self._stream is None:
+            self._start(pixels)
+        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+        clock = self.video.stream.time_base or CLOCK
+        frame.time_base, frame.pts = clock, max(round(first.time_s / clock), self._last + 1)
+        self._last = frame.pts
+        if (frame.width, frame.height) != (self._stream.width, self._stream.height):
+            frame = frame.reformat(self._stream.width, self._stream.height)
+        for packet in self._stream.encode(frame):
+            self._container.mux(packet)
+
+    def _start(self, pixels: Pixels) -> None:
+        rate = self.video.stream.average_rate or Fraction(25)
+        self._stream = self._container.add_stream("libx264", rate=rate, options=QUALITY)
+        self._stream.height, self._stream.width = pixels.shape[:2]
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.codec_context.time_base = self.video.stream.time_base or CLOCK
+        for packet in self._waiting:
+            self.sound(packet)
+        self._waiting = []
+
+
+def draw(pixels: Pixels, rows: Sequence[TimelineRow]) -> Pixels:
+    """A frame's picture with a box, a label and smoothed bars for each person."""
+    persons = [row.person for row in rows if row.person]
+    readings = [Reading(p.reading.face, p.reading.labels, p.smooth_probs) for p in persons]
+    return annotate(pixels, readings, [tag(person) for person in persons])
+
+
+def tag(person: Person) -> str:
+    """``2  happy 87%``: the person's number, the label and its smoothed probability."""
+    labels = person.reading.labels
+    share = f" {person.smooth_probs[labels.index(person.label)]:.0%}" if person.label in labels else ""
+    return f"{person.track}  {person.label}{share}"
+
+
+def even(pixels: Pixels) -> Pixels:
+    """Without a last odd row or column, which yuv420p cannot hold."""
+    height, width = pixels.shape[:2]
+    return pixels[: height // 2 * 2, : width // 2 * 2]
