@@ -43,7 +43,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from mien.errors import ImageError
+from mien.errors import ImageError, ImageTooLargeError
 
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
 """A path, the bytes of a file, a Pillow image, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."""
@@ -268,7 +268,7 @@ def _orientation(image: Image.Image) -> int:
 def _check_bytes(n_bytes: int, name: str, limits: ImageLimits) -> None:
     if n_bytes > limits.max_bytes:
         too_many = f"{name} has {n_bytes:,} bytes, more than the limit of {limits.max_bytes:,}"
-        raise ImageError(f"{too_many}; shrink it, or raise max_bytes")
+        raise ImageTooLargeError(f"{too_many}; shrink it, or raise max_bytes")
 
 
 def _check_pixels(size_wh: tuple[int, int], name: str, limits: ImageLimits) -> None:
@@ -277,7 +277,7 @@ def _check_pixels(size_wh: tuple[int, int], name: str, limits: ImageLimits) -> N
         raise ImageError(f"{name} has no pixels ({width} x {height}); pass a picture of at least 1 x 1")
     if width * height > limits.max_pixels:
         too_many = f"{name} has {width} x {height} pixels, more than the limit of {limits.max_pixels:,}"
-        raise ImageError(f"{too_many}; shrink it, or raise max_pixels")
+        raise ImageTooLargeError(f"{too_many}; shrink it, or raise max_pixels")
 
 
 def _damaged(name: str, error: Exception) -> ImageError:
