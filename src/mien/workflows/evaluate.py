@@ -114,7 +114,7 @@ def evaluate(
         scores=score(probs, chosen.labels, scorer.labels),
         clean=score(probs[clean], chosen.labels[clean], scorer.labels) if clean is not None else None,
         uncalibrated=score(softmax(logits), chosen.labels, scorer.labels),
-        look=_count_look(scorer.run) if scorer.run and split == "test" else None,
+        look=count_look(scorer.run) if scorer.run and split == "test" else None,
     )
     if to is not None:
         _write(result, chosen, probs, to)
@@ -175,7 +175,7 @@ def fitted_temperature(scorer: Scorer, faces: FaceSet, split: str, logits: NDArr
     return fit_temperature(held_out, val.labels)
 
 
-def _count_look(run: Path) -> int:
+def count_look(run: Path) -> int:
     """Log that the test rows of a run were opened; return how often they have been."""
     log = run / "test-looks.log"
     with log.open("a", encoding="utf-8") as file:
