@@ -43,7 +43,7 @@ def test_an_import_writes_a_store_with_faces_votes_and_the_clean_mask(tmp_path, 
     stored = read_store(tmp_path / "a.h5")
     np.testing.assert_array_equal(stored.images, images)
     assert stored.votes[:, 0].tolist() == list(range(9))
-    assert stored.content_hash() == done.faces.content_hash()
+    assert stored.content_hash() == done.info.content_hash
     assert read_info(tmp_path / "a.h5").source_sha256 == hashlib.sha256(source.read_bytes()).hexdigest()
     assert clean_mask(tmp_path / "a.h5").tolist() == [True, False, True]
     assert done.notes == ()
@@ -61,7 +61,7 @@ def test_the_search_is_left_to_the_audit(tmp_path, source):
 
 def test_a_folder_that_holds_the_csv_is_as_good_as_the_csv(tmp_path, source):
     assert find_source(tmp_path) == source
-    assert len(import_data("fer2013", tmp_path, tmp_path / "a.h5", PARTIAL).faces) == 9
+    assert import_data("fer2013", tmp_path, tmp_path / "a.h5", PARTIAL).info.shape == (9, 48, 48)
 
 
 def test_every_step_is_reported_to_its_end(tmp_path, source):

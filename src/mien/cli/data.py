@@ -1,34 +1,66 @@
-"""``mien data``: import a data set into one file, and look at what is wrong with it."""
+"""``mien data``: import, join, divide and audit data sets, one file each."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.terminal import printable
+
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.console import Console
     from rich.table import Table
 
     from mien.data.audit import Audit
-    from mien.data.records import FaceSet
+    from mien.data.store import StoreInfo
 
-app = typer.Typer(help="Import data sets and look at what is wrong with them.", no_args_is_help=True)
+app = typer.Typer(
+    help="Import, join and divide data sets, and look at what is wrong with them.", no_args_is_help=True
+)
+
+
+Store = Annotated[Path, typer.Argument(help="A data set file that import wrote.", show_default=False)]
+Labels = Annotated[
+    str | None,
+    typer.Option(help="Bring labels to this set: fer2013, ferplus, affectnet8, ...", show_default=False),
+]
 
 
 @app.command("import")
 def import_(
-    kind: Annotated[str, typer.Argument(help="Which data set: fer2013.", show_default=False)],
-    path: Annotated[
-        Path,
+    kind: Annotated[
+        str,
         typer.Argument(
-            help="What you downloaded: a CSV, or a folder with train/ and test/.", show_default=False
+            help="fer2013, ferplus, affectnet, rafdb, ckplus, jaffe, folders or csv.", show_default=False
         ),
     ],
-    to: Annotated[Path, typer.Option(help="The data set file to write.")] = Path("fer2013.h5"),
+    path: Annotated[
+        Path, typer.Argument(help="What you downloaded: a CSV, or a folder.", show_default=False)
+    ],
+    to: Annotated[
+        Path | None, typer.Option(help="The data set file to write; by default KIND.h5.", show_default=False)
+    ] = None,
+    size: Annotated[int, typer.Option(min=8, max=1024, help="Width and height of a picture, pixels.")] = 48,
+    color: Annotated[bool, typer.Option("--color", help="Keep colour; else gray.")] = False,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Keep whole pictures, though face boxes are given.")
+    ] = False,
+    labels: Labels = None,
+    renamed: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="joy=happy: one label and its name in --labels.", show_default=False),
+    ] = None,
     ferplus: Annotated[
         Path | None, typer.Option(help="fer2013new.csv, the votes of FER+.", show_default=False)
     ] = None,
-    partial: Annotated[bool, typer.Option("--partial", help="Accept a part of the data set.")] = False,
+    scheme: Annotated[
+        str, typer.Option(help="ferplus: majority, probability, crossentropy or multi_target.")
+    ] = "majority",
+    peaks: Annotated[int, typer.Option(min=1, help="ckplus: last frames that carry the label.")] = 1,
+    part: Annotated[bool, typer.Option("--partial", help="Accept a part of FER2013.")] = False,
     search: Annotated[
         bool,
         typer.Option("--search", help="Find test faces with a near copy in training now; else audit does."),
@@ -38,26 +70,40 @@ def import_(
 
     Example: mien data import fer2013 fer2013.csv --ferplus fer2013new.csv --to fer2013.h5
 
-    Reads fer2013.csv, icml_face_data.csv, and the release in class folders.
+    Example: mien data import affectnet AffectNet/ --size 64 --color --labels affectnet8
+
+    Example: mien data import folders photos/ --labels fer2013 --map joy=happy
+
+    What cannot be used is left out and listed in KIND.skipped.csv. Interrupted: the same command goes on.
     """
     from rich.console import Console
 
+    from mien.data.pictures import PictureSettings
+    from mien.data.store import clean_mask
     from mien.workflows.prepare import ImportSettings, import_data
 
-    with _progress() as progress:
-        tasks = {
-            step: progress.add_task(step, visible=False) for step in ("reading faces", "comparing faces")
-        }
-
-        def report(step: str, done: int, total: int) -> None:
-            progress.update(tasks[step], completed=done, total=total, visible=True)
-
-        done = import_data(kind, path, to, ImportSettings(ferplus, partial, search), report)
+    settings = ImportSettings(
+        ferplus=ferplus,
+        partial=part,
+        search=search,
+        pictures=PictureSettings(size, color, whole),
+        labels=labels,
+        renames=dict(_renamed(text) for text in renamed or ()),
+        scheme=scheme,
+        peaks=peaks,
+    )
+    with _bars("reading faces", "reading pictures", "comparing faces") as report:
+        done = import_data(kind, path, to or Path(f"{kind}.h5"), settings, report)
     console = Console()
-    console.print(_face_table(done.faces))
-    if done.near is not None:
-        clean = int(done.near.clean(done.faces.select("test").rows).sum())
-        console.print(f"clean test faces, without a near copy in training: {clean:,}", highlight=False)
+    _show_info(console, done.info)
+    for reason, n in done.skipped.most_common():
+        console.print(f"left out: {n:,} {reason}", highlight=False, markup=False)
+    if done.skipped_list:
+        console.print(f"listed in {done.skipped_list}", highlight=False, markup=False, soft_wrap=True)
+    clean = clean_mask(done.path)
+    if clean is not None:
+        n_clean = int(clean.sum())
+        console.print(f"clean test faces, without a near copy in training: {n_clean:,}", highlight=False)
     else:
         console.print(f"for the clean score: mien data audit {done.path}", highlight=False, markup=False)
     for note in done.notes:
@@ -65,9 +111,72 @@ def import_(
     console.print(f"wrote {done.path}", highlight=False, markup=False, soft_wrap=True)
 
 
+@app.command("show")
+def show(store: Store) -> None:
+    """Show what a data set file holds, and the label map in force.
+
+    Example: mien data show fer2013.h5
+    """
+    from rich.console import Console
+
+    from mien.data.store import read_info
+
+    _show_info(Console(), read_info(store))
+
+
+@app.command("join")
+def join(
+    stores: Annotated[list[Path], typer.Argument(help="Data set files.", show_default=False)],
+    to: Annotated[Path, typer.Option(help="The data set file to write.", show_default=False)],
+    labels: Labels = None,
+) -> None:
+    """Make one data set of several; every row keeps its source and its split.
+
+    Example: mien data join fer2013.h5 affectnet.h5 --labels fer2013 --to both.h5
+    """
+    from rich.console import Console
+
+    from mien.workflows.combine import join_data
+
+    info, dropped = join_data(stores, to, labels)
+    console = Console()
+    _show_info(console, info)
+    if dropped:
+        console.print(f"left out: {dropped:,} label without counterpart", highlight=False)
+    console.print(f"wrote {to}", highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command("split")
+def split(
+    store: Store,
+    to: Annotated[Path, typer.Option(help="The data set file to write.", show_default=False)],
+    by: Annotated[str, typer.Option(help="label, or person: nobody is on two sides.")] = "label",
+    parts: Annotated[str, typer.Option(help="Shares of train, val and test.")] = "0.8,0.1,0.1",
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same split.")] = 0,
+    keep_copies_together: Annotated[
+        bool,
+        typer.Option("--keep-copies-together", help="Keep identical faces and near copies on one side."),
+    ] = False,
+) -> None:
+    """Divide a data set anew into train, val and test, with the same labels in each.
+
+    Example: mien data split ckplus.h5 --by person --parts 0.7,0.1,0.2 --to ckplus-split.h5
+    """
+    from rich.console import Console
+
+    from mien.workflows.combine import SplitSettings, split_data
+
+    settings = SplitSettings(by, _parts(parts), seed, keep_copies_together)
+    with _bars("comparing faces") as report:
+        info = split_data(store, to, settings, partial(report, "comparing faces"))
+    console = Console()
+    _show_info(console, info)
+    console.print(f"wrote {to}", highlight=False, markup=False, soft_wrap=True)
+
+
 @app.command("audit")
 def audit(
-    store: Annotated[Path, typer.Argument(help="A data set file that import wrote.", show_default=False)],
+    store: Store,
     to: Annotated[
         Path | None, typer.Option(help="An HTML page to write, with the worst pictures.", show_default=False)
     ] = None,
@@ -85,11 +194,8 @@ def audit(
 
     from mien.workflows.audit import audit_data
 
-    with _progress() as progress:
-        task = progress.add_task("comparing faces", visible=False)
-        found = audit_data(
-            store, to, lambda done, total: progress.update(task, completed=done, total=total, visible=True)
-        )
+    with _bars("comparing faces") as report:
+        found = audit_data(store, to, partial(report, "comparing faces"))
     if as_json:
         typer.echo(json.dumps(found.summary(), indent=2))
         return
@@ -105,14 +211,50 @@ def audit(
         console.print(f"wrote {to}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _progress() -> "Progress":
-    """Bars on stderr, with the time left, gone when done."""
+@contextmanager
+def _bars(*steps: str) -> Iterator[Callable[[str, int, int], None]]:
+    """What to call with (step, done, total); a bar a step on stderr, with rate and time left."""
+    from time import monotonic
+
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    rate = TextColumn("{task.fields[rate]}")
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        rate,
+        TimeRemainingColumn(),
+    )
     console = Console(stderr=True)
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    began: dict[str, tuple[float, int]] = {}
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        tasks = {step: progress.add_task(step, visible=False, rate="") for step in steps}
+
+        def report(step: str, done: int, total: int) -> None:
+            start, n_before = began.setdefault(step, (monotonic(), done))  # a resumed import starts far in
+            per_s = (done - n_before) / max(monotonic() - start, 1e-3)
+            shown = f"{per_s:,.0f}/s" if step != "reading faces" else ""  # these come in bytes
+            progress.update(tasks[step], completed=done, total=total, visible=True, rate=shown)
+
+        yield report
+
+
+def _renamed(text: str) -> tuple[str, str]:
+    old, equals, new = text.partition("=")
+    if not (old and equals and new):
+        raise typer.BadParameter(f"expected label=name, such as joy=happy, got '{text}'", param_hint="--map")
+    return old, new
+
+
+def _parts(text: str) -> tuple[float, float, float]:
+    try:
+        train, val, test = (float(part) for part in text.split(","))
+    except ValueError as e:
+        expected = "expected three shares of train, val and test, such as 0.8,0.1,0.1"
+        raise typer.BadParameter(f"{expected}, got '{text}'", param_hint="--parts") from e
+    return train, val, test
 
 
 def _table(title: str, columns: tuple[str, ...]) -> "Table":
@@ -125,15 +267,22 @@ def _table(title: str, columns: tuple[str, ...]) -> "Table":
     return table
 
 
-def _face_table(faces: "FaceSet") -> "Table":
+def _show_info(console: "Console", info: "StoreInfo") -> None:
     from mien.data.records import SPLITS
 
-    votes = " with FER+ votes" if faces.votes is not None else ""
-    table = _table(f"{faces.name}, {len(faces):,} faces{votes}", (*SPLITS, "all"))
-    counts = faces.counts().T
-    for label, row in zip((*faces.label_names, "all"), (*counts, counts.sum(axis=0)), strict=True):
-        table.add_row(label, *(f"{n:,}" for n in (*row, row.sum())))
-    return table
+    n, height, width = info.shape[:3]
+    what = f"{width}x{height} {'colour' if len(info.shape) == 4 else 'gray'}"
+    also = f"; also {', '.join(info.optional)}" if info.optional else ""
+    console.print(f"{printable(info.name)}, {n:,} faces, {what}{also}", highlight=False, markup=False)
+    table = _table("", (*SPLITS, "all"))
+    columns = list(zip(*info.counts, strict=True))
+    totals = tuple(map(sum, info.counts))
+    for label, row in zip((*info.label_names, "all"), (*columns, totals), strict=True):
+        table.add_row(printable(label), *(f"{count:,}" for count in (*row, sum(row))))
+    console.print(table, markup=False)
+    for source, became in (info.label_map or {}).items():
+        pairs = ", ".join(old if old == new else f"{old} → {new or 'dropped'}" for old, new in became.items())
+        console.print(printable(f"labels of {source}: {pairs}"), highlight=False, markup=False)
 
 
 def _audit_table(found: "Audit") -> "Table":

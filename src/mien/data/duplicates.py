@@ -21,6 +21,8 @@ _RANK = (
 )
 _BLOCK = 512  # training windows at a time: the products of a block stay in the cache
 _QUERIES = 20  # faces at a time
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601
+_PAIRS = 50_000  # windows multiplied at a time: where most faces are alike, most pairs are candidates
 _MARGIN = 1e-4  # float32 rounding in the bound
 
 
@@ -55,17 +57,18 @@ def find_near_duplicates(
 ) -> NearDuplicates:
     """Search the whole training split for the best match of every validation and test face.
 
-    Convention: pictures are halved by 2x2 means (48 to 24 pixels). The inner window (20x20) of the training
-    face and of its mirror image is compared with the windows of the other face at all shifts of up to 2 such
-    pixels, 4 of the original, by Pearson's correlation. A blank window correlates 0 with everything; two
-    faces whose pixels are all the same count as 1. Copies that are rotated or zoomed anew are not found.
+    Convention: pictures are halved by 2x2 means (48 to 24 pixels); from 72 pixels, larger cells shrink them
+    as far. The inner window (20x20) of the training face and of its mirror image is compared with the windows
+    of the other face at all shifts of up to 2 such pixels, 4 of the original, by Pearson's correlation. A
+    blank window correlates 0 with everything; two faces whose pixels are all the same count as 1. Copies that
+    are rotated or zoomed anew are not found.
 
     The search is complete: a projection on the leading principal directions of the training windows plus the
     product of the two residual norms bounds every correlation from above (Cauchy-Schwarz), and what the bound
     does not rule out is computed in full.
 
     Args:
-        faces: Pictures of one size, at least 16x16.
+        faces: Gray or colour, at least 16x16.
         floor: The lowest correlation that is kept.
         progress: Called with the faces searched and their total.
     """
@@ -87,6 +90,28 @@ def find_near_duplicates(
     return NearDuplicates(others.rows[found], train.rows[nearest[found]], ncc[found], exact[found], floor)
 
 
+def same_pictures(
+    faces: FaceSet, *, above: float = SAME_PICTURE, progress: Callable[[int, int], None] | None = None
+) -> NDArray[np.int64]:
+    """Positions (P, 2) of all pairs of faces, whatever their split, that show one picture.
+
+    As ``find_near_duplicates`` compares them, but every face with every other; identical pixels are found by
+    their hash, so blank faces pair too.
+    """
+    first: dict[bytes, int] = {}
+    links = [(first.setdefault(image.tobytes(), i), i) for i, image in enumerate(faces.images)]
+    found = [np.array(links, np.int64).reshape(-1, 2)]
+    search = _Search(faces.images, above)
+    for start in range(0, len(faces), _QUERIES):
+        face, match, _ = search.pairs(faces.images[start : start + _QUERIES])
+        found.append(np.unique(np.stack([face + start, match], axis=1), axis=0))
+        if progress:
+            progress(min(start + _QUERIES, len(faces)), len(faces))
+    pairs = np.concatenate(found)
+    others: NDArray[np.int64] = pairs[pairs[:, 0] != pairs[:, 1]]
+    return others
+
+
 class _Search:
     """The training windows and their mirror images, ready to be compared with the windows of other faces."""
 
@@ -100,17 +125,26 @@ class _Search:
 
     def best(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Position (Q,) of the best match in training, -1 for none, and the correlation (Q,), 0 for none."""
+        face, match, scores = self.pairs(images)
+        # the last write to a face wins: its highest score, and of equal scores the first training face
+        order = np.lexsort((-match, scores))
+        nearest, ncc = np.full(len(images), -1, np.int64), np.zeros(len(images), np.float32)
+        nearest[face[order]], ncc[face[order]] = match[order], np.minimum(scores[order], 1)
+        return nearest, ncc
+
+    def pairs(
+        self, images: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+        """Positions (P,) of faces and of the training faces that reach the floor, and their correlations."""
         shifted = sliding_window_view(_halved(images), self.window, axis=(1, 2))
         n_shifts = shifted.shape[1] * shifted.shape[2]
         windows = _unit(shifted.reshape(len(images) * n_shifts, -1))
         which, match = self._candidates(windows)
-        scores = np.einsum("ij,ij->i", windows[which], self.windows[match])
-        face, match = which // n_shifts, match % self.n_train
-        # the last write to a face wins: its highest score, and of equal scores the first training face
-        order = [i for i in np.lexsort((-match, scores)) if scores[i] >= self.floor]
-        nearest, ncc = np.full(len(images), -1, np.int64), np.zeros(len(images), np.float32)
-        nearest[face[order]], ncc[face[order]] = match[order], np.minimum(scores[order], 1)
-        return nearest, ncc
+        blocks = (slice(start, start + _PAIRS) for start in range(0, len(which), _PAIRS))
+        products = [np.einsum("ij,ij->i", windows[which[b]], self.windows[match[b]]) for b in blocks]
+        scores = np.concatenate([np.empty(0, np.float32), *products])
+        found = scores >= self.floor
+        return which[found] // n_shifts, match[found] % self.n_train, scores[found]
 
     def _candidates(self, windows: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Pairs (window, training window) that may reach the floor."""
@@ -132,11 +166,12 @@ class _Search:
 
 
 def _halved(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Means of 2x2 pixels, (N, H, W) to (N, H // 2, W // 2)."""
-    n, height, width = (size // 2 * 2 if axis else size for axis, size in enumerate(images.shape))
-    cells = images[:, :height, :width].reshape(n, height // 2, 2, width // 2, 2)
+    """Means of 2x2 pixels, (N, H, W) to (N, H // 2, W // 2); from 72 pixels, larger cells; colour as luma."""
+    cell = max(2, min(images.shape[1:3]) // 24)
+    n, height, width = len(images), images.shape[1] // cell, images.shape[2] // cell
+    cells = images[:, : height * cell, : width * cell].reshape(n, height, cell, width, cell, -1)
     halved: NDArray[np.float32] = cells.mean(axis=(2, 4), dtype=np.float32)
-    return halved
+    return halved[..., 0] if images.ndim == 3 else halved @ _LUMA
 
 
 def _unit(windows: NDArray[np.float32]) -> NDArray[np.float32]:

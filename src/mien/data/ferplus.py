@@ -139,15 +139,50 @@ def ferplus_targets(votes: NDArray[np.uint8], scheme: str) -> tuple[NDArray[np.f
     Raises:
         DataError: no scheme of that name, or ``votes`` has another shape.
     """
+    weights, kept = _weights(votes, scheme)
+    targets = weights.astype(np.float32)
+    return targets / np.maximum(targets.sum(axis=1, keepdims=True), 1), kept
+
+
+def ferplus_faces(faces: FaceSet, scheme: str) -> FaceSet:
+    """FER+ as a data set of its own: the faces a scheme keeps, their leading emotion, and the soft targets.
+
+    The published protocol: ``scheme`` chooses and weighs the training faces; validation and test faces are
+    those of ``majority``. What is left of the votes of a face becomes its votes, so their shares are its
+    targets; a tie for the label goes to the emotion that stands first in ``FERPLUS``.
+
+    Args:
+        faces: FER2013 with the votes of FER+, from ``join_ferplus``.
+        scheme: One of ``SCHEMES``.
+
+    Raises:
+        DataError: no scheme of that name, or ``faces`` have no such votes.
+    """
+    if faces.votes is None:
+        raise DataError(f"{faces.name} has no votes; give fer2013new.csv with --ferplus")
+    weights, kept = _weights(faces.votes, scheme)
+    measured = faces.split != SPLITS.index("train")
+    weights[measured], kept[measured] = _weights(faces.votes[measured], "majority")
+    votes = np.zeros_like(faces.votes)
+    votes[:, :_N_EMOTIONS] = weights
+    return replace(
+        faces.take(kept),
+        labels=weights[kept].argmax(axis=1).astype(np.int64),
+        label_names=FERPLUS,
+        name="ferplus",
+        votes=votes[kept],
+    )
+
+
+def _weights(votes: NDArray[np.uint8], scheme: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Votes that a scheme leaves each emotion (N, 8), zeros where it drops the face, and which it keeps."""
     rule = look_up(SCHEMES, scheme, "FER+ scheme", DataError)
     if votes.ndim != 2 or votes.shape[1] != len(FERPLUS_VOTES):
         raise DataError(f"FER+ votes must have shape (N, {len(FERPLUS_VOTES)}), got {votes.shape}")
-    counts = np.where(votes > 1, votes, 0).astype(np.int64)
-    weights = rule(counts)
+    weights = rule(np.where(votes > 1, votes, 0).astype(np.int64))
     # argmax over all ten columns: where an emotion and "unknown" tie, the emotion stands first and wins
     kept = weights.any(axis=1) & (weights.argmax(axis=1) < _N_EMOTIONS)
-    targets = np.where(kept[:, None], weights[:, :_N_EMOTIONS], 0).astype(np.float32)
-    return targets / np.maximum(targets.sum(axis=1, keepdims=True), 1), kept
+    return np.where(kept[:, None], weights[:, :_N_EMOTIONS], 0), kept
 
 
 def _majority(counts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,4 +1,7 @@
-"""Pictures in class folders: ``train/<emotion>/*.png``, ``test/<emotion>/*.jpg``, and optionally ``val/``."""
+"""Pictures in class folders: ``train/<emotion>/*.png``, ``test/<emotion>/*.jpg``, and optionally ``val/``.
+
+``read_folders`` insists on the layout and labels of a known data set; ``list_folders`` takes any tree.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,17 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from mien.core.emotions import emotion
+from mien.core.emotions import emotion, emotion_or
+from mien.data.entries import SPLIT_NAMES, Entry, Listing
 from mien.data.records import SPLITS, FaceSet
 from mien.errors import DataError, MienError
 
 Progress = Callable[[int, int], None]
 """Called with (done, total), in any unit, now and then."""
 
-SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-"""Folder names, in lower case, and the split that they hold."""
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
 _EVERY = 512
 
 
@@ -63,9 +64,40 @@ def read_folders(path: Path, layout: FolderLayout, progress: Progress | None = N
     )
 
 
+def list_folders(path: Path) -> Listing:
+    """Any tree of class folders, with or without split folders above them; labels are the folders' names.
+
+    Names of emotions become mien's. Pictures may lie deeper than their class folder. Without split folders
+    everything is training; ``mien data split`` divides it.
+
+    Raises:
+        DataError: there are no class folders with pictures.
+    """
+    if not path.is_dir():
+        raise DataError(f"no folder at {path}")
+    splits = {folder: SPLIT_NAMES.get(folder.name.lower(), "") for folder in _folders(path)}
+    parts = [part for part in splits.items() if part[1]] or [(path, "train")]
+    found = [
+        (file, emotion_or(folder.name), split)
+        for part, split in parts
+        for folder in _folders(part)
+        for file in sorted(folder.rglob("*"))
+        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+    ]
+    if not found:
+        raise DataError(f"{path} holds no class folders with pictures; expected <label>/<picture>")
+    label_names = tuple(sorted({label for _, label, _ in found}))
+    return Listing(
+        name=path.resolve().name,
+        label_names=label_names,
+        entries=lambda: (Entry(file, label_names.index(label), split) for file, label, split in found),
+        total=len(found),
+    )
+
+
 def _pictures(path: Path, layout: FolderLayout) -> Iterator[tuple[Path, int, int]]:
     """File, label and split of every picture."""
-    parts = {folder: SPLIT_FOLDERS.get(folder.name.lower()) for folder in _folders(path)}
+    parts = {folder: SPLIT_NAMES.get(folder.name.lower()) for folder in _folders(path)}
     if not any(parts.values()):
         raise DataError(f"{path} holds no folder train, val or test; expected train/<emotion>/<picture>")
     for part, split in parts.items():

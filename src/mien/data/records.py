@@ -143,9 +143,7 @@ class FaceSet:
 
     def counts(self) -> NDArray[np.int64]:
         """Faces per split and label, shape (3, C)."""
-        cells = self.split.astype(np.int64) * len(self.label_names) + self.labels
-        shape = (len(SPLITS), len(self.label_names))
-        return np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
+        return count_faces(self.split, self.labels, len(self.label_names))
 
     def content_hash(self) -> str:
         """SHA-256 (hex) over shape, pictures, labels (little-endian) and split: which data a run has seen.
@@ -180,6 +178,12 @@ class ContentHash:
             for block in blocks:
                 digest.update(block)
         return digest.hexdigest()
+
+
+def count_faces(split: NDArray[np.uint8], labels: NDArray[np.int64], n_labels: int) -> NDArray[np.int64]:
+    """Faces per split and label, shape (3, C)."""
+    cells = split.astype(np.int64) * n_labels + labels
+    return np.bincount(cells, minlength=len(SPLITS) * n_labels).reshape(len(SPLITS), n_labels)
 
 
 def _check_codes(field: str, codes: NDArray[np.integer], n_known: int, lowest: int = 0) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mien import __version__
 from mien.core.files import whole_file
 from mien.data.duplicates import NearDuplicates
-from mien.data.records import COLUMNS, OPTIONAL, SPLITS, ContentHash, FaceSet, LabelMap
+from mien.data.records import COLUMNS, OPTIONAL, SPLITS, ContentHash, FaceSet, LabelMap, count_faces
 from mien.errors import DataError, MissingExtraError
 
 FORMAT = 1
@@ -32,6 +32,9 @@ class StoreInfo:
         content_hash: ``FaceSet.content_hash()`` of what was written.
         source_sha256: of the file that was imported; empty where the source was a folder or unknown.
         created_by: the version of mien that wrote it.
+        shape: of all pictures together, (N, H, W) or (N, H, W, 3).
+        counts: faces per split and label.
+        optional: which of the columns that not all data sets have are there.
         label_map: as in ``FaceSet``.
     """
 
@@ -40,7 +43,10 @@ class StoreInfo:
     content_hash: str
     source_sha256: str
     created_by: str
-    label_map: LabelMap | None = None
+    shape: tuple[int, ...]
+    counts: tuple[tuple[int, ...], ...]
+    optional: tuple[str, ...]
+    label_map: LabelMap | None
 
 
 def write_store(
@@ -137,8 +143,22 @@ def read_info(path: str | os.PathLike[str]) -> StoreInfo:
     """What the store says of itself, without reading the pictures; raises as ``read_store``."""
     with _opened(path) as file:
         text = {k: str(file.attrs[k]) for k in ("name", "content_hash", "source_sha256", "created_by")}
-        label_map = json.loads(file.attrs.get("label_map", "null"))
-        return StoreInfo(**text, label_names=_names(file, "label_names") or (), label_map=label_map)
+        label_names = _names(file, "label_names") or ()
+        counts = count_faces(file["split"][()], file["labels"][()], len(label_names))
+        return StoreInfo(
+            **text,
+            label_names=label_names,
+            shape=tuple(file["images"].shape),
+            counts=tuple(map(tuple, counts.tolist())),
+            optional=tuple(field for field in OPTIONAL if field in file),
+            label_map=json.loads(file.attrs.get("label_map", "null")),
+        )
+
+
+def read_columns(path: str | os.PathLike[str], *fields: str) -> dict[str, NDArray[Any]]:
+    """Some columns of a store, without the pictures and the hash over all; raises as ``read_store``."""
+    with _opened(path) as file:
+        return {field: file[field][()] for field in fields}
 
 
 def read_near_duplicates(path: str | os.PathLike[str]) -> NearDuplicates | None:

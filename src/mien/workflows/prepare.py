@@ -1,16 +1,26 @@
 """Turn the files that a data set comes in into one store that training and evaluation read."""
 
-import hashlib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from mien.data.duplicates import NearDuplicates, find_near_duplicates
+from mien.core.store import sha256
+from mien.data.affectnet import list_affectnet
+from mien.data.duplicates import find_near_duplicates
+from mien.data.entries import Listing
 from mien.data.fer2013 import read_fer2013
-from mien.data.ferplus import join_ferplus, read_ferplus
+from mien.data.ferplus import SCHEMES, ferplus_faces, join_ferplus, read_ferplus
+from mien.data.folders import list_folders
+from mien.data.intake import take_in
+from mien.data.joining import label_target, map_labels, resized
+from mien.data.lab import list_ckplus, list_jaffe
+from mien.data.pathlist import list_paths
+from mien.data.pictures import PictureSettings
+from mien.data.rafdb import list_rafdb
 from mien.data.records import FaceSet
-from mien.data.store import read_info, require_h5py, write_store
+from mien.data.store import StoreInfo, read_info, read_store, require_h5py, write_store
 from mien.errors import DataError
 from mien.names import look_up
 
@@ -29,11 +39,21 @@ class ImportSettings:
         ferplus: ``fer2013new.csv``, whose votes are joined by row.
         partial: accept another number of faces than the official one.
         search: search validation and test faces for near copies in training, which the clean score needs.
+        pictures: size and colour of the pictures.
+        labels: the label set that labels are brought to, one of ``LABEL_SETS``; None keeps them.
+        renames: labels of the source, and what the label set calls them.
+        scheme: how votes become targets where FER+ is imported, one of ``SCHEMES``.
+        peaks: frames of a CK+ sequence, from the last one back, that carry its label.
     """
 
     ferplus: Path | None = None
     partial: bool = False
     search: bool = False
+    pictures: PictureSettings = field(default_factory=PictureSettings)
+    labels: str | None = None
+    renames: Mapping[str, str] = field(default_factory=dict)
+    scheme: str = "majority"
+    peaks: int = 1
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -42,14 +62,16 @@ class Imported:
 
     Attributes:
         path: the store.
-        faces: its content.
-        near: the near duplicates, where they were searched.
+        info: what the store says of itself.
+        skipped: how many pictures were left out, by reason.
+        skipped_list: the CSV that names each of them; None where there are none.
         notes: what the user should know of this source, one sentence each.
     """
 
     path: Path
-    faces: FaceSet
-    near: NearDuplicates | None
+    info: StoreInfo
+    skipped: Counter[str]
+    skipped_list: Path | None
     notes: tuple[str, ...]
 
 
@@ -62,9 +84,12 @@ def import_data(
 ) -> Imported:
     """Read a data set and write its store, replacing an older store only when complete.
 
+    Pictures in files are opened on all cores; those that cannot be used are left out, counted and listed by
+    the store. Such an import that was killed goes on when it is called again.
+
     Args:
         kind: One of ``KINDS``.
-        source: What was downloaded: a CSV, a folder that holds one, or class folders.
+        source: What was downloaded: a CSV, or a folder.
         to: The store to write, such as ``fer2013.h5``.
         settings: How to import; the defaults suit the complete data set.
         report: Called as the work goes on.
@@ -73,31 +98,63 @@ def import_data(
         DataError: the source is malformed or incomplete, or ``to`` cannot be written.
         MissingExtraError: h5py is not installed.
     """
-    importer = look_up(KINDS, kind, "data set", DataError)
+    look_up(dict.fromkeys(KINDS), kind, "data set", DataError)
     settings = settings or ImportSettings()
     report = report or (lambda step, done, total: None)
     to = Path(to)
     require_h5py()
-    _check_target(to)
-    source = find_source(Path(source))
-    faces = importer(source, settings, report)
-    near = None
+    check_target(to)
+    if settings.renames and not settings.labels:
+        raise DataError("--map names labels of a label set; say which one with --labels")
+    source = find_source(Path(source), CSV_NAMES if kind in FACE_SETS else ())
+    if kind in FACE_SETS:
+        faces, skipped = FACE_SETS[kind](source, settings, report), Counter[str]()
+        notes = _notes(faces)
+        if settings.labels:
+            n = len(faces)
+            faces = map_labels(faces, settings.labels, settings.renames)
+            skipped.update({"label without counterpart": n - len(faces)} if len(faces) < n else {})
+        write_store(resized(faces, settings.pictures), to, source_sha256=_source_sha256(source))
+    else:
+        listing = LISTINGS[kind](source, settings)
+        skipped = _take_in(listing, source, to, settings, report)
+        notes = ()
     if settings.search:
-        near = find_near_duplicates(
-            faces, progress=lambda done, total: report("comparing faces", done, total)
-        )
-    write_store(faces, to, source_sha256=_sha256(source), near=near)
-    return Imported(to, faces, near, _notes(faces))
+        _search(to, report)
+    listed = to.with_suffix(".skipped.csv")
+    return Imported(to, read_info(to), skipped, listed if listed.is_file() else None, notes)
 
 
-def find_source(path: Path) -> Path:
-    """The CSV or the class folders that ``path`` is or holds, told by what is there.
+def _take_in(
+    listing: Listing, source: Path, to: Path, settings: ImportSettings, report: Report
+) -> Counter[str]:
+    target = None
+    if settings.labels:
+        target = label_target(listing.name, listing.label_names, settings.labels, settings.renames)
+    return take_in(
+        listing,
+        to,
+        settings.pictures,
+        target=target,
+        source_sha256=_source_sha256(source),
+        progress=lambda done, total: report("reading pictures", done, total),
+    )
+
+
+def _search(to: Path, report: Report) -> None:
+    faces = read_store(to)
+    near = find_near_duplicates(faces, progress=lambda done, total: report("comparing faces", done, total))
+    write_store(faces, to, source_sha256=read_info(to).source_sha256, near=near)
+
+
+def find_source(path: Path, csv_names: tuple[str, ...] = CSV_NAMES) -> Path:
+    """The CSV or the folder that ``path`` is or holds, told by what is there.
 
     Raises:
         DataError: nothing is there, or it is packed.
     """
     if path.is_dir():
-        inside = (path / name for name in CSV_NAMES)
+        inside = (path / name for name in csv_names)
         return next((csv for csv in inside if csv.is_file()), path)
     if not path.is_file():
         raise DataError(f"no file or folder at {path}")
@@ -123,11 +180,34 @@ def _import_fer2013(source: Path, settings: ImportSettings, report: Report) -> F
     return join_ferplus(faces, votes) if votes else faces
 
 
-KINDS: dict[str, Callable[[Path, ImportSettings, Report], FaceSet]] = {"fer2013": _import_fer2013}
+def _import_ferplus(source: Path, settings: ImportSettings, report: Report) -> FaceSet:
+    look_up(SCHEMES, settings.scheme, "FER+ scheme", DataError)
+    if settings.ferplus is None:
+        raise DataError("FER+ needs its votes; give --ferplus fer2013new.csv")
+    return ferplus_faces(_import_fer2013(source, settings, report), settings.scheme)
+
+
+FACE_SETS: dict[str, Callable[[Path, ImportSettings, Report], FaceSet]] = {
+    "fer2013": _import_fer2013,
+    "ferplus": _import_ferplus,
+}
+"""Data sets of known content, which must be complete."""
+
+LISTINGS: dict[str, Callable[[Path, ImportSettings], Listing]] = {
+    "affectnet": lambda path, _: list_affectnet(path),
+    "rafdb": lambda path, _: list_rafdb(path),
+    "ckplus": lambda path, settings: list_ckplus(path, settings.peaks),
+    "jaffe": lambda path, _: list_jaffe(path),
+    "folders": lambda path, _: list_folders(path),
+    "csv": lambda path, _: list_paths(path),
+}
+"""Pictures in files, of which those that can be used are taken."""
+
+KINDS = (*FACE_SETS, *LISTINGS)
 """The data sets that can be imported."""
 
 
-def _check_target(to: Path) -> None:
+def check_target(to: Path) -> None:
     """Refuse before the long work: a slip such as ``--to fer2013.csv`` must not cost the user that file."""
     if not to.parent.is_dir():
         raise DataError(f"no folder {to.parent} to write {to.name} in; create it first")
@@ -150,8 +230,5 @@ def _notes(faces: FaceSet) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _sha256(source: Path) -> str:
-    if source.is_dir():
-        return ""
-    with source.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _source_sha256(source: Path) -> str:
+    return "" if source.is_dir() else sha256(source)

@@ -1,0 +1,179 @@
+"""Bring data sets onto one set of labels, one size and one set of rows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mien.core.emotions import LABEL_SETS, label_map
+from mien.data.intake import Target
+from mien.data.pictures import PictureSettings
+from mien.data.records import FaceSet
+from mien.errors import DataError
+from mien.names import look_up
+
+
+def label_target(
+    name: str, label_names: tuple[str, ...], labels: str, renames: Mapping[str, str] | None = None
+) -> Target:
+    """How the labels of a data set become those of a label set.
+
+    Args:
+        name: Of the data set.
+        label_names: Its labels.
+        labels: One of ``LABEL_SETS``.
+        renames: Labels of the data set and the names by which the label set knows them, such as joy, happy.
+
+    Raises:
+        DataError: no label set, or no label to rename, has that name.
+        MienError: nothing in common.
+    """
+    wanted = look_up(LABEL_SETS, labels, "label set", DataError)
+    renames = renames or {}
+    for old, new in renames.items():
+        look_up(dict.fromkeys(label_names), old, f"label of {name}", DataError)
+        look_up(dict.fromkeys(wanted), new, f"label of {labels}", DataError)
+    codes = label_map(tuple(renames.get(label, label) for label in label_names), wanted)
+    became = {
+        label: None if code is None else wanted[code] for label, code in zip(label_names, codes, strict=True)
+    }
+    return Target(wanted, codes, {name: became})
+
+
+def map_labels(faces: FaceSet, labels: str, renames: Mapping[str, str] | None = None) -> FaceSet:
+    """``faces`` with the labels of a label set, without those that have no counterpart; raises as above.
+
+    A map that was in force already is followed by the new one.
+    """
+    target = label_target(faces.name, faces.label_names, labels, renames)
+    codes = np.array([-1 if code is None else code for code in target.codes], np.int64)[faces.labels]
+    (step,) = (target.label_map or {}).values()
+    before = faces.label_map or {source: {} for source in faces.source_names or (faces.name,)}
+    whole = {
+        source: {old: step[new] if new else None for old, new in became.items()} if became else step
+        for source, became in before.items()
+    }
+    kept = codes >= 0
+    return replace(
+        faces.take(kept),
+        # take() has checked the old codes; the new ones are checked against the new names
+        labels=codes[kept],
+        label_names=target.label_names,
+        label_map=whole,
+    )
+
+
+def resized(faces: FaceSet, settings: PictureSettings) -> FaceSet:
+    """``faces`` in another size or with three channels; gray from colour is ITU-R 601 luma."""
+    if faces.images.shape[1:] == settings.shape:
+        return faces
+    images = np.empty((len(faces), *settings.shape), np.uint8)
+    for i, image in enumerate(faces.images):
+        picture = Image.fromarray(image).convert("RGB" if settings.color else "L")
+        images[i] = np.asarray(picture.resize((settings.size, settings.size), Image.Resampling.BILINEAR))
+    landmarks = faces.landmarks
+    if landmarks is not None:
+        height, width = faces.images.shape[1:3]
+        landmarks = landmarks * np.array([settings.size / width, settings.size / height], np.float32)
+    return replace(faces, images=images, landmarks=landmarks)
+
+
+def join_faces(sets: Sequence[FaceSet]) -> FaceSet:
+    """One data set of several that have the same labels; every row tells its source.
+
+    Persons are told apart by source. Where only some sets have a column, the rows of the others hold what
+    stands for unknown; votes need the same names and landmarks the same number, or are left out.
+
+    Raises:
+        DataError: labels or the shapes of the pictures differ.
+    """
+    first = sets[0]
+    for other in sets[1:]:
+        if other.label_names != first.label_names:
+            ours, theirs = ", ".join(first.label_names), ", ".join(other.label_names)
+            raise DataError(
+                f"labels differ: {first.name} has {ours}, {other.name} has {theirs}; give --labels"
+            )
+        if other.images.shape[1:] != first.images.shape[1:]:
+            ours, theirs = (_shape(faces) for faces in (first, other))
+            raise DataError(
+                f"pictures differ: {first.name} has {ours}, {other.name} has {theirs}; "
+                "import them with the same --size and --color"
+            )
+    names = _source_names(sets)
+    optional: dict[str, Any] = {
+        field: _filled(sets, field)
+        for field in ("votes", "valence_arousal", "landmarks", "file_sha256")
+        if _joins(sets, field)
+    }
+    if "votes" in optional:
+        optional["vote_names"] = next(faces.vote_names for faces in sets if faces.vote_names)
+    if any(faces.persons is not None for faces in sets):
+        optional |= _persons(sets)
+    return FaceSet(
+        images=np.concatenate([faces.images for faces in sets]),
+        labels=np.concatenate([faces.labels for faces in sets]),
+        split=np.concatenate([faces.split for faces in sets]),
+        rows=_rows(sets),
+        label_names=first.label_names,
+        name="+".join(names),
+        sources=np.concatenate([_sources(faces, names) for faces in sets]),
+        source_names=names,
+        label_map={name: became for faces in sets for name, became in (faces.label_map or {}).items()}
+        or None,
+        **optional,
+    )
+
+
+def _shape(faces: FaceSet) -> str:
+    height, width = faces.images.shape[1:3]
+    return f"{width}x{height} {'colour' if faces.images.ndim == 4 else 'gray'}"
+
+
+def _source_names(sets: Sequence[FaceSet]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for faces in sets for name in faces.source_names or (faces.name,)))
+
+
+def _sources(faces: FaceSet, names: tuple[str, ...]) -> NDArray[np.uint8]:
+    if faces.sources is None or faces.source_names is None:
+        return np.full(len(faces), names.index(faces.name), np.uint8)
+    return np.array([names.index(name) for name in faces.source_names], np.uint8)[faces.sources]
+
+
+def _rows(sets: Sequence[FaceSet]) -> NDArray[np.int64]:
+    """Each set's rows after the last row of the set before: unique, and the first set's stay."""
+    offsets = np.cumsum([0, *(int(faces.rows.max(initial=-1)) + 1 for faces in sets)])
+    return np.concatenate([faces.rows + start for faces, start in zip(sets, offsets[:-1], strict=True)])
+
+
+def _joins(sets: Sequence[FaceSet], field: str) -> bool:
+    """Whether the column exists somewhere and means the same wherever it does."""
+    found = [faces for faces in sets if field in faces.columns()]
+    shapes = {faces.columns()[field].shape[1:] for faces in found}
+    return len(shapes) == 1 and (field != "votes" or len({faces.vote_names for faces in found}) == 1)
+
+
+def _filled(sets: Sequence[FaceSet], field: str) -> NDArray[Any]:
+    like = next(faces.columns()[field] for faces in sets if field in faces.columns())
+    unknown = np.nan if like.dtype == np.float32 else 0
+    blocks = [
+        faces.columns().get(field, np.full((len(faces), *like.shape[1:]), unknown, like.dtype))
+        for faces in sets
+    ]
+    return np.concatenate(blocks)
+
+
+def _persons(sets: Sequence[FaceSet]) -> dict[str, Any]:
+    names: list[str] = []
+    codes = []
+    for faces in sets:
+        if faces.persons is None:
+            codes.append(np.full(len(faces), -1, np.int32))
+            continue
+        codes.append(np.where(faces.persons >= 0, faces.persons + len(names), -1).astype(np.int32))
+        joined_before = faces.source_names is not None
+        names += [name if joined_before else f"{faces.name}/{name}" for name in faces.person_names or ()]
+    return {"persons": np.concatenate(codes), "person_names": tuple(names)}

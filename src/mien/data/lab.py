@@ -1,0 +1,90 @@
+"""Expressions posed in a laboratory, told by the names of files and folders: CK+ and JAFFE."""
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from mien.core.emotions import CKPLUS, JAFFE
+from mien.data.entries import Entry, Listing, Problem, label_problem
+from mien.errors import DataError
+
+_JAFFE_CODES = ("AN", "DI", "FE", "HA", "NE", "SA", "SU")
+_JAFFE_NAME = re.compile(r"([A-Z]{2})\.([A-Z]{2})\d?\.\d+\.tiff?", re.IGNORECASE)
+_EMOTION_FOLDERS = ("Emotion", "Emotion_labels")
+_CKPLUS_PICTURES = "cohn-kanade-images"
+
+
+def list_ckplus(path: Path, peaks: int = 1) -> Listing:
+    """CK+: ``cohn-kanade-images/S005/001/*.png`` and ``Emotion/S005/001/*_emotion.txt``; persons are S005.
+
+    A sequence goes from neutral to its peak, and the label is that of the last frame.
+
+    Args:
+        path: The folder that holds the two.
+        peaks: How many frames of a sequence, from the last one back, carry its label.
+
+    Raises:
+        DataError: the folders are not there, or ``peaks`` is less than 1.
+
+    Source: Lucey et al., "The Extended Cohn-Kanade Dataset (CK+)", 2010.
+    """
+    if peaks < 1:
+        raise DataError(f"a sequence gives at least 1 peak frame, got {peaks}")
+    pictures = path / _CKPLUS_PICTURES
+    labels = next((path / name for name in _EMOTION_FOLDERS if (path / name).is_dir()), None)
+    if labels is None or not pictures.is_dir():
+        raise DataError(f"{path} is no CK+: expected {_CKPLUS_PICTURES}/ and Emotion/ in it")
+    sequences = sorted(folder for folder in pictures.glob("S*/*") if folder.is_dir())
+    frames = [sorted(folder.glob("[!.]*.png"))[-peaks:] for folder in sequences]
+    entries = partial(_ckplus_entries, frames, labels)
+    return Listing("ckplus", CKPLUS, entries, sum(map(len, frames)), persons=True)
+
+
+def _ckplus_entries(frames: list[list[Path]], labels: Path) -> Iterator[Entry]:
+    for sequence in frames:
+        label, problem = _ckplus_label(labels, sequence[-1]) if sequence else (None, None)
+        for file in sequence:
+            yield Entry(file, label, person=file.parts[-3], problem=problem)
+
+
+def _ckplus_label(labels: Path, last: Path) -> tuple[int | None, Problem | None]:
+    person, take = last.parts[-3:-1]
+    file = labels / person / take / f"{last.stem}_emotion.txt"
+    if not file.is_file():  # 266 of the 593 sequences fit no prototype
+        return None, Problem("no label", f"no {file.name}")
+    text = file.read_text(errors="replace")
+    try:
+        label = float(text)
+    except ValueError:
+        return None, label_problem(text, len(CKPLUS))
+    if label not in range(len(CKPLUS)):
+        return None, label_problem(text, len(CKPLUS))
+    return int(label), None
+
+
+def list_jaffe(path: Path) -> Listing:
+    """JAFFE: a folder of ``KA.AN1.39.tiff``; KA is the person, AN the emotion.
+
+    Raises:
+        DataError: no such file is there.
+
+    Source: Lyons et al., "Coding Facial Expressions with Gabor Wavelets", 1998.
+    """
+    found = [
+        (file, match.group(1).upper(), match.group(2).upper())
+        for file in sorted(path.rglob("*.tif*"))
+        if (match := _JAFFE_NAME.fullmatch(file.name))
+    ]
+    if not found:
+        raise DataError(f"{path} is no JAFFE: expected files such as KA.AN1.39.tiff")
+    return Listing("jaffe", JAFFE, lambda: map(_jaffe_entry, found), len(found), persons=True)
+
+
+def _jaffe_entry(found: tuple[Path, str, str]) -> Entry:
+    file, person, emotion = found
+    if emotion not in _JAFFE_CODES:
+        known = ", ".join(_JAFFE_CODES)
+        problem = Problem("label out of range", f"expected {known}, got '{emotion}'")
+        return Entry(file, None, person=person, problem=problem)
+    return Entry(file, _JAFFE_CODES.index(emotion), person=person)

@@ -1,0 +1,93 @@
+"""Make one store of several, or divide one anew."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.data.duplicates import same_pictures
+from mien.data.joining import join_faces, map_labels
+from mien.data.records import FaceSet
+from mien.data.splits import by_code, connected, divide
+from mien.data.store import StoreInfo, read_info, read_store, write_store
+from mien.errors import DataError
+from mien.workflows.prepare import check_target
+
+PARTS = (0.8, 0.1, 0.1)
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSettings:
+    """How to divide.
+
+    Attributes:
+        by: ``label`` shares every label out; ``person`` also keeps the faces of a person on one side.
+        parts: shares of train, val and test.
+        seed: of the draw.
+        keep_copies_together: identical faces and near copies stay on one side too.
+    """
+
+    by: str = "label"
+    parts: tuple[float, float, float] = PARTS
+    seed: int = 0
+    keep_copies_together: bool = False
+
+
+def join_data(stores: Sequence[Path], to: Path, labels: str | None = None) -> tuple[StoreInfo, int]:
+    """Write the faces of several stores as one; rows tell their source, and the label map is stored.
+
+    Args:
+        stores: At least two.
+        to: The store to write.
+        labels: The label set that all are brought to; without it they must have the same labels.
+
+    Returns:
+        What the new store says of itself, and how many faces had no label in ``labels``.
+
+    Raises:
+        DataError: the stores do not fit together, or ``to`` cannot be written.
+    """
+    if len(stores) < 2:
+        raise DataError(f"joining needs at least two data sets, got {len(stores)}")
+    check_target(to)
+    sets = [read_store(path) for path in stores]
+    n = sum(map(len, sets))
+    if labels:
+        sets = [map_labels(faces, labels) for faces in sets]
+    joined = join_faces(sets)
+    write_store(joined, to)
+    return read_info(to), n - len(joined)
+
+
+def split_data(
+    store: Path, to: Path, settings: SplitSettings, progress: Callable[[int, int], None] | None = None
+) -> StoreInfo:
+    """Write a store divided anew into train, val and test; the same seed gives the same division.
+
+    Raises:
+        DataError: no persons where they are asked for, parts are no shares, or ``to`` cannot be written.
+    """
+    check_target(to)
+    faces = read_store(store)
+    groups = connected(len(faces), _links(faces, settings, progress))
+    split = divide(faces.labels, groups, settings.parts, np.random.default_rng(settings.seed))
+    write_store(replace(faces, split=split), to, source_sha256=read_info(store).source_sha256)
+    return read_info(to)
+
+
+def _links(
+    faces: FaceSet, settings: SplitSettings, progress: Callable[[int, int], None] | None
+) -> list[NDArray[np.int64]]:
+    """Faces that must stay together."""
+    if settings.by not in ("label", "person"):
+        raise DataError(f"data are divided by label or person, got '{settings.by}'")
+    links: list[NDArray[np.int64]] = []
+    if settings.by == "person":
+        if faces.persons is None or not (faces.persons >= 0).any():
+            raise DataError(f"{faces.name} names no persons; divide it by label")
+        links += by_code(faces.persons)
+    if settings.keep_copies_together:
+        links += list(same_pictures(faces, progress=progress))
+    return links
