@@ -1,6 +1,7 @@
 """From a picture file to the pixels of a data set: opened safely, cropped, resized, gray or RGB."""
 
 import hashlib
+import math
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,13 +67,15 @@ class PictureLoader:
             return found
         pixels, sha256 = found
         height, width = pixels.shape[:2]
-        box = (0.0, 0.0, float(width), float(height))
+        box = (0, 0, width, height)
         if entry.box and not self.settings.whole:
-            x1, y1, x2, y2 = entry.box
-            box = (max(x1, 0.0), max(y1, 0.0), min(x2, box[2]), min(y2, box[3]))
-            if not (box[2] - box[0] >= 1 and box[3] - box[1] >= 1):
-                corners = ", ".join(f"{corner:g}" for corner in entry.box)
-                return Problem("box outside the picture", f"box {corners} in {width} x {height}")
+            wanted = ", ".join(f"{corner:g}" for corner in entry.box)
+            if not all(map(math.isfinite, entry.box)):
+                return Problem("box outside the picture", f"box {wanted}")
+            x1, y1, x2, y2 = map(round, entry.box)
+            box = (max(x1, 0), max(y1, 0), min(x2, width), min(y2, height))
+            if box[2] <= box[0] or box[3] <= box[1]:
+                return Problem("box outside the picture", f"box {wanted} in {width} x {height}")
         return Picture(_resized(pixels, box, self.settings), sha256, _moved(entry, box, self.settings))
 
 
@@ -102,17 +105,18 @@ def _reason(data: bytes, error: str) -> str:
 
 
 def _resized(
-    pixels: NDArray[np.uint8], box: tuple[float, float, float, float], settings: PictureSettings
+    pixels: NDArray[np.uint8], box: tuple[int, int, int, int], settings: PictureSettings
 ) -> NDArray[np.uint8]:
-    """Pillow's bilinear filter widens with the reduction, so nothing aliases; the box may cut pixels."""
-    picture = Image.fromarray(pixels)
+    """Pillow's bilinear filter widens with the reduction, so nothing aliases; it would reach out of a box."""
+    x1, y1, x2, y2 = box
+    picture = Image.fromarray(np.ascontiguousarray(pixels[y1:y2, x1:x2]))
     picture = picture if settings.color else picture.convert("L")
     size_wh = (settings.size, settings.size)
-    return np.asarray(picture.resize(size_wh, Image.Resampling.BILINEAR, box=box))
+    return np.asarray(picture.resize(size_wh, Image.Resampling.BILINEAR))
 
 
 def _moved(
-    entry: Entry, box: tuple[float, float, float, float], settings: PictureSettings
+    entry: Entry, box: tuple[int, int, int, int], settings: PictureSettings
 ) -> NDArray[np.float32] | None:
     if entry.landmarks is None:
         return None

@@ -1,0 +1,303 @@
+"""The importer: what is kept, what is left out and why, kills, and memory."""
+
+import csv
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.data import intake
+from mien.data.entries import Entry, Listing, Problem
+from mien.data.intake import Target, take_in
+from mien.data.pathlist import list_paths
+from mien.data.pictures import PictureSettings
+from mien.data.store import read_info, read_store
+from mien.errors import DataError
+
+
+def save(path, value=0, size_wh=(8, 8)):
+    """A gray PNG of one value."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", size_wh, value).save(path)
+    return path
+
+
+def listing(entries, **has):
+    return Listing("mine", ("happy", "sad"), lambda: iter(entries), len(entries), **has)
+
+
+def skipped(path):
+    with path.open(newline="") as file:
+        return list(csv.reader(file))[1:]
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Parts of 32 entries, so that a few pictures make several."""
+    monkeypatch.setattr(intake, "_PART_ENTRIES", 32)
+
+
+def test_every_picture_that_cannot_be_used_is_counted_and_named_and_stops_nothing(tmp_path):
+    good = save(tmp_path / "good.png", 7)
+    (tmp_path / "copy.png").write_bytes(good.read_bytes())
+    (tmp_path / "cut.png").write_bytes(save(tmp_path / "whole.png", 9).read_bytes()[:-40])
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "empty.png").touch()
+    os.mkfifo(tmp_path / "pipe.png")
+    entries = [
+        Entry(good, 0),
+        Entry(tmp_path / "copy.png", 1, "test"),
+        Entry(tmp_path / "cut.png", 0),
+        Entry(tmp_path / "text.jpg", 0),
+        Entry(tmp_path / "empty.png", 0),
+        Entry(tmp_path / "pipe.png", 0),
+        Entry(tmp_path / "none.png", 0),
+        Entry(tmp_path / "nul\0.png", 0),
+        Entry(good, None),
+        Entry(good, None, problem=Problem("label out of range", "got 9")),
+        Entry(good, 0, box=(20, 20, 30, 30)),
+        Entry(good, 0, box=(0, 0, math.nan, 4)),
+        Entry(save(tmp_path / "last.png", 200), 1, "val"),
+    ]
+    counts = take_in(listing(entries), tmp_path / "a.h5", PictureSettings(8))
+    faces = read_store(tmp_path / "a.h5")
+    assert faces.images[:, 0, 0].tolist() == [7, 200]
+    assert (faces.labels.tolist(), faces.split.tolist(), faces.rows.tolist()) == ([0, 1], [0, 1], [0, 12])
+    rows = skipped(tmp_path / "a.skipped.csv")
+    assert [(row[0], row[2]) for row in rows] == [
+        ("1", "duplicate"),
+        ("2", "damaged"),
+        ("3", "not a picture"),
+        ("4", "damaged"),
+        ("5", "not a picture"),
+        ("6", "missing file"),
+        ("7", "unreadable file"),
+        ("8", "no label"),
+        ("9", "label out of range"),
+        ("10", "box outside the picture"),
+        ("11", "box outside the picture"),
+    ]
+    assert counts == Counter(row[2] for row in rows)
+    assert rows[0][3] == f"of {good}, of another label, of another split"
+    assert not (tmp_path / "a.h5.part").exists()
+
+
+def test_an_import_without_losses_leaves_no_list_and_removes_an_older_one(tmp_path):
+    (tmp_path / "a.skipped.csv").write_text("old")
+    take_in(listing([Entry(save(tmp_path / "a.png"), 0)]), tmp_path / "a.h5", PictureSettings(8))
+    assert sorted(os.listdir(tmp_path)) == ["a.h5", "a.png"]
+
+
+def test_where_nothing_is_left_the_list_says_why(tmp_path):
+    with pytest.raises(DataError, match=r"no picture could be taken in; .*a\.skipped\.csv says why"):
+        take_in(listing([Entry(tmp_path / "none.png", 0)]), tmp_path / "a.h5", PictureSettings(8))
+    assert skipped(tmp_path / "a.skipped.csv")[0][2] == "missing file"
+    assert not (tmp_path / "a.h5").exists()
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """Left half black, right half in colour, 64 x 32; the face is the right half."""
+    pixels = np.zeros((32, 64, 3), np.uint8)
+    pixels[:, 32:] = (200, 100, 50)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    return Entry(
+        tmp_path / "photo.png",
+        0,
+        box=(32, 0, 90, 32),
+        landmarks=np.array([[48, 8], [32, 0]], np.float32),
+    )
+
+
+def test_a_face_is_cropped_to_its_box_within_the_picture_and_its_landmarks_follow(tmp_path, photo):
+    take_in(listing([photo], n_landmarks=2), tmp_path / "a.h5", PictureSettings(8, color=True))
+    faces = read_store(tmp_path / "a.h5")
+    assert (faces.images == (200, 100, 50)).all()
+    assert faces.landmarks.tolist() == [[[4, 2], [0, 0]]]
+
+
+def test_whole_keeps_the_whole_picture(tmp_path, photo):
+    take_in(listing([photo], n_landmarks=2), tmp_path / "a.h5", PictureSettings(8, whole=True))
+    faces = read_store(tmp_path / "a.h5")
+    luma = round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)
+    assert faces.images[0, 4, [0, 7]].tolist() == [0, luma]
+    assert faces.landmarks.tolist() == [[[6, 2], [4, 0]]]
+
+
+def test_two_faces_of_one_photo_are_no_duplicates_unless_it_is_kept_whole(tmp_path, photo):
+    entries = [photo, Entry(photo.path, 1, box=(0, 0, 32, 32))]
+    assert not take_in(listing(entries), tmp_path / "a.h5", PictureSettings(8))
+    assert take_in(listing(entries), tmp_path / "b.h5", PictureSettings(8, whole=True)) == {"duplicate": 1}
+
+
+def test_shrinking_does_not_alias(tmp_path):
+    stripes = np.zeros((64, 64), np.uint8)
+    stripes[:, ::2] = 255
+    Image.fromarray(stripes).save(tmp_path / "a.png")
+    take_in(listing([Entry(tmp_path / "a.png", 0)]), tmp_path / "a.h5", PictureSettings(8))
+    inside = read_store(tmp_path / "a.h5").images[0, :, 1:-1].astype(int)
+    assert np.abs(inside - 127).max() <= 8  # every eighth column alone would be all black or all white
+
+
+def test_a_picture_of_the_wanted_size_keeps_its_pixels(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 48), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    take_in(listing([Entry(tmp_path / "a.png", 0)]), tmp_path / "a.h5", PictureSettings(48))
+    np.testing.assert_array_equal(read_store(tmp_path / "a.h5").images[0], pixels)
+
+
+def test_what_is_known_of_a_picture_is_stored_and_the_rest_is_unknown(tmp_path):
+    a, b = save(tmp_path / "a.png", 1), save(tmp_path / "b.png", 2)
+    points = np.ones((3, 2), np.float32)
+    entries = [Entry(a, 0, person="S1", valence=0.5, arousal=-1, landmarks=points), Entry(b, 1)]
+    has = {"persons": True, "valence_arousal": True, "n_landmarks": 3}
+    take_in(listing(entries, **has), tmp_path / "a.h5", PictureSettings(8), source_sha256="abc")
+    faces = read_store(tmp_path / "a.h5")
+    assert (faces.persons.tolist(), faces.person_names) == ([0, -1], ("S1",))
+    assert faces.valence_arousal[0].tolist() == [0.5, -1]
+    assert np.isnan(faces.valence_arousal[1]).all()
+    assert np.isnan(faces.landmarks[1]).all()
+    assert read_info(tmp_path / "a.h5").source_sha256 == "abc"
+
+
+def test_labels_without_counterpart_are_left_out_before_the_file_is_opened(tmp_path):
+    entries = [Entry(save(tmp_path / "a.png"), 1), Entry(tmp_path / "never-opened.png", 0)]
+    target = Target(("sad", "fear"), (None, 0), {"mine": {"happy": None, "sad": "sad"}})
+    counts = take_in(listing(entries), tmp_path / "a.h5", PictureSettings(8), target=target)
+    faces = read_store(tmp_path / "a.h5")
+    assert counts == {"label without counterpart": 1}
+    assert (faces.labels.tolist(), faces.label_names) == ([0], ("sad", "fear"))
+    assert faces.label_map == target.label_map
+
+
+KILLED = """
+    import os, signal, sys
+    from pathlib import Path
+    from mien.data import intake
+    from mien.data.pathlist import list_paths
+    from mien.data.pictures import PictureSettings
+
+    folder, where = Path(sys.argv[1]), sys.argv[2]
+    write = getattr(intake, where)
+    intake._PART_ENTRIES = 32
+
+    def killed(*args, **settings):
+        if where == "write_parts":
+            write(*args, **settings)
+        elif len(list((folder / "a.h5.part").glob("0*.h5"))) < 2:
+            return write(*args, **settings)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(intake, where, killed)
+    intake.take_in(list_paths(folder / "list.csv"), folder / "a.h5", PictureSettings(8))
+"""
+
+
+@pytest.fixture
+def hundred(tmp_path):
+    """100 rows of a CSV: duplicates, a missing file, three persons."""
+    rows = ["path,label,person"]
+    for i in range(100):
+        name = f"{i}.png" if i != 70 else "none.png"
+        save(tmp_path / f"{i}.png", i % 90)
+        rows.append(f"{name},{'happy' if i % 3 else 'sad'},p{i % 3}")
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("where", "missing"), [("write_store", 2), ("write_parts", 0)], ids=["in the third part", "while joining"]
+)
+def test_a_killed_import_goes_on_and_ends_as_if_nothing_had_happened(
+    hundred, where, missing, small_parts, monkeypatch
+):
+    script = [sys.executable, "-c", textwrap.dedent(KILLED), hundred, where]
+    assert subprocess.run(script, check=False).returncode == -signal.SIGKILL
+    assert not (hundred / "a.h5").exists()
+    written, write_store = [], intake.write_store
+    monkeypatch.setattr(intake, "write_store", lambda *args: (written.append(args), write_store(*args)))
+    mine = list_paths(hundred / "list.csv")
+    take_in(mine, hundred / "a.h5", PictureSettings(8))
+    assert len(written) == missing
+    assert {path.name for path in hundred.glob("a.*")} == {"a.h5", "a.skipped.csv"}
+    counts = take_in(mine, hundred / "b.h5", PictureSettings(8))
+    assert counts == {"duplicate": 10, "missing file": 1}
+    assert len(written) == missing + 4
+    for a, b in (("a.h5", "b.h5"), ("a.skipped.csv", "b.skipped.csv")):
+        assert (hundred / a).read_bytes() == (hundred / b).read_bytes()
+
+
+@pytest.mark.parametrize("change", ["size", "source"])
+def test_parts_of_another_import_are_not_gone_on_with(hundred, change, small_parts, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(intake, "write_parts", None)
+        with pytest.raises(TypeError):
+            take_in(list_paths(hundred / "list.csv"), hundred / "a.h5", PictureSettings(8))
+    assert (hundred / "a.h5.part").is_dir()
+    entries = [Entry(hundred / f"{i}.png", 0) for i in range(40)]
+    size = 16 if change == "size" else 8
+    other = Listing("list", ("happy", "sad"), lambda: iter(entries), 40, persons=True)
+    take_in(other, hundred / "a.h5", PictureSettings(size))
+    faces = read_store(hundred / "a.h5")
+    assert faces.images.shape == (40, size, size)
+    assert not faces.labels.any()
+
+
+def test_pictures_are_written_in_parts_and_never_held_together(tmp_path, monkeypatch, small_parts):
+    save(tmp_path / "0.png")
+    held, alive = [], []
+    load = intake.PictureLoader.load
+
+    class Pixels(np.ndarray):
+        """Counts those that are alive."""
+
+        def __del__(self):
+            if alive:
+                alive.pop()
+
+    def counted(self, entry):
+        picture = load(self, Entry(tmp_path / "0.png", 0))
+        alive.append(1)
+        held.append(len(alive))
+        digest = int(entry.path.stem).to_bytes(32, "big")
+        return type(picture)(picture.pixels.copy().view(Pixels), digest, None)
+
+    monkeypatch.setattr(intake.PictureLoader, "load", counted)
+    monkeypatch.setattr(intake, "_cores", lambda: 2)
+    entries = [Entry(Path(f"{i}.png"), i % 2) for i in range(640)]
+    take_in(listing(entries), tmp_path / "a.h5", PictureSettings(8))
+    assert len(read_store(tmp_path / "a.h5")) == 640
+    # a part of 32, four batches of 32 under way, and one being let go
+    assert max(held) <= 32 * 6
+
+
+def test_larger_pictures_make_smaller_parts():
+    parts = [
+        intake._Intake(listing([]), settings, Target((), ()), Path("x")).per_part
+        for settings in (
+            PictureSettings(48),
+            PictureSettings(224, color=True),
+            PictureSettings(1024, color=True),
+        )
+    ]
+    assert parts == [4096, 64 * 2**20 // (224 * 224 * 3), 32]
+
+
+def test_progress_counts_to_the_end(tmp_path):
+    entries = [Entry(save(tmp_path / f"{i}.png", i), 0) for i in range(70)]
+    seen = []
+    take_in(
+        listing(entries),
+        tmp_path / "a.h5",
+        PictureSettings(8),
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen == [(32, 70), (64, 70), (70, 70)]

@@ -1,0 +1,297 @@
+"""Each reader against small files in the real format."""
+
+import csv
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.core.emotions import AFFECTNET11, CKPLUS, JAFFE, RAFDB
+from mien.data.affectnet import COLUMNS, list_affectnet
+from mien.data.folders import list_folders
+from mien.data.lab import list_ckplus, list_jaffe
+from mien.data.pathlist import list_paths
+from mien.data.rafdb import list_rafdb
+from mien.errors import DataError
+
+SAD, ANGRY = AFFECTNET11.index("sad"), AFFECTNET11.index("angry")
+
+
+def save(path, value=0, size_wh=(8, 8)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", size_wh, value).save(path)
+
+
+def told(listing):
+    """What the entries say, without the folder of the file."""
+    entries = list(listing.entries())
+    assert len(entries) == len(list(listing.entries()))  # given anew each time
+    return [(e.path.name, e.label, e.split, e.problem.reason if e.problem else "") for e in entries]
+
+
+# AffectNet
+
+POINTS = ";".join(f"{i}.25" for i in range(136))
+
+
+def affectnet_row(name, expression="2", valence="-0.5", arousal="0.25", points=POINTS):
+    return [name, "10", "20", "30", "40", points, expression, valence, arousal]
+
+
+def write_lists(folder, training, validation=(), header=True):
+    for name, rows in (("training.csv", training), ("validation.csv", validation)):
+        with (folder / name).open("w", newline="") as file:
+            csv.writer(file).writerows([COLUMNS, *rows] if header else rows)
+
+
+def test_affectnet_lists_give_label_box_affect_and_landmarks(tmp_path):
+    save(tmp_path / "Manually_Annotated_Images" / "689" / "a.jpg")
+    write_lists(tmp_path, [affectnet_row("689/a.jpg")], [affectnet_row("7/b.jpg", "6", "-2", "-2")])
+    listing = list_affectnet(tmp_path)
+    first, second = listing.entries()
+    assert first.path == tmp_path / "Manually_Annotated_Images" / "689" / "a.jpg"
+    assert (first.label, first.split, first.box) == (SAD, "train", (10, 20, 40, 60))
+    assert (first.valence, first.arousal) == (-0.5, 0.25)
+    assert first.landmarks.shape == (68, 2)
+    assert first.landmarks[1].tolist() == [2.75, 3.75]  # pixel 2.25, 3.25, half a pixel to its centre
+    assert (second.label, second.split) == (ANGRY, "val")
+    assert math.isnan(second.valence)
+    assert math.isnan(second.arousal)
+    assert (listing.label_names, listing.n_landmarks, listing.valence_arousal) == (AFFECTNET11, 68, True)
+
+
+def test_the_eleven_labels_of_affectnet_have_the_order_of_its_codes():
+    codes = "neutral happy sad surprise fear disgust angry contempt none uncertain not-a-face"
+    assert codes.split() == list(AFFECTNET11)
+
+
+def test_affectnet_lists_without_a_header_and_with_pictures_at_the_top_are_read(tmp_path):
+    save(tmp_path / "1" / "a.jpg")
+    write_lists(tmp_path, [affectnet_row("1/a.jpg")], header=False)
+    (entry,) = list_affectnet(tmp_path).entries()
+    assert (entry.path, entry.label) == (tmp_path / "1" / "a.jpg", SAD)
+
+
+def test_affectnet_rows_that_do_not_fit_are_told(tmp_path):
+    rows = [
+        affectnet_row("a.jpg", "11"),
+        affectnet_row("b.jpg", ""),
+        affectnet_row("c.jpg", points="1;2;3"),
+        affectnet_row("d.jpg", valence="NULL"),
+        affectnet_row("e.jpg", arousal="3"),
+        ["f.jpg"],
+    ]
+    write_lists(tmp_path, rows)
+    assert told(list_affectnet(tmp_path)) == [
+        ("a.jpg", None, "train", "label out of range"),
+        ("b.jpg", None, "train", "no label"),
+        ("c.jpg", None, "train", "malformed row"),
+        ("d.jpg", None, "train", "malformed row"),
+        ("e.jpg", None, "train", "malformed row"),
+        ("f.jpg", None, "train", "no label"),
+    ]
+
+
+def write_arrays(folder, stem, **values):
+    (folder / "annotations").mkdir(exist_ok=True)
+    for kind, value in values.items():
+        np.save(folder / "annotations" / f"{stem}_{kind}.npy", value)
+
+
+def test_affectnet_arrays_are_read_as_text_or_numbers_and_never_as_pickles(tmp_path):
+    train = tmp_path / "train_set"
+    for stem in ("10", "9", "3", "4", "5"):
+        save(train / "images" / f"{stem}.jpg")
+    save(tmp_path / "val_set" / "images" / "0.jpg")
+    points = np.arange(136, dtype=np.float64)
+    write_arrays(train, "9", exp=np.array("6"), val=np.array("-0.5"), aro=np.array("-2"), lnd=points)
+    write_arrays(train, "10", exp=np.array([2]), val=np.array([0.5]), aro=np.array([1.0]), lnd=points)
+    write_arrays(train, "4", exp=np.array(["8", "x"], object), val=points, aro=points, lnd=points)
+    write_arrays(train, "5", exp=np.array("12"), val=points, aro=points, lnd=points)
+    write_arrays(tmp_path / "val_set", "0", exp="0", val="0", aro="0", lnd=points.reshape(68, 2))
+    listing = list_affectnet(tmp_path)
+    assert listing.total == 6
+    assert told(listing) == [
+        ("3.jpg", None, "train", "no label"),
+        ("4.jpg", None, "train", "malformed row"),
+        ("5.jpg", None, "train", "label out of range"),
+        ("9.jpg", ANGRY, "train", ""),
+        ("10.jpg", SAD, "train", ""),
+        ("0.jpg", 0, "val", ""),
+    ]
+    nine = list(listing.entries())[3]
+    assert (nine.valence, nine.box) == (-0.5, None)
+    assert math.isnan(nine.arousal)
+    assert nine.landmarks[-1].tolist() == [134.5, 135.5]
+
+
+# RAF-DB
+
+
+def test_rafdb_takes_split_and_label_from_its_list(tmp_path):
+    (tmp_path / "EmoLabel").mkdir()
+    lines = ["train_00001.jpg 5", "test_0001.jpg 1", "train_00002.jpg 8", "train_00003.jpg", "x_1.jpg 1"]
+    (tmp_path / "EmoLabel" / "list_patition_label.txt").write_text("\n".join(lines) + "\n")
+    save(tmp_path / "Image" / "aligned" / "train_00001_aligned.jpg")
+    listing = list_rafdb(tmp_path)
+    assert told(listing) == [
+        ("train_00001_aligned.jpg", RAFDB.index("sad"), "train", ""),
+        ("test_0001.jpg", RAFDB.index("surprise"), "test", ""),
+        ("train_00002.jpg", None, "train", "label out of range"),
+        ("train_00003.jpg", None, "train", "no label"),
+        ("x_1.jpg", 0, "train", "unknown split"),
+    ]
+    assert RAFDB == ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral")
+
+
+def test_rafdb_also_takes_a_list_of_aligned_names(tmp_path):
+    (tmp_path / "list_patition_label.txt").write_text("test_0001_aligned.jpg 4\n")
+    save(tmp_path / "aligned" / "test_0001_aligned.jpg")
+    (entry,) = list_rafdb(tmp_path).entries()
+    assert entry.path.is_file()
+    assert RAFDB[entry.label] == "happy"
+
+
+# CK+ and JAFFE
+
+
+@pytest.fixture
+def ckplus(tmp_path):
+    """S005 shows disgust in 4 frames; a second sequence has no label, a third an impossible one."""
+    for person, take, n, label in (
+        *(("S005", "001", 4, "   3.0000000e+00\n"), ("S005", "002", 2, None)),
+        ("S010", "001", 1, "9.0"),
+    ):
+        for i in range(1, n + 1):
+            save(tmp_path / "cohn-kanade-images" / person / take / f"{person}_{take}_{i:08}.png", i)
+        folder = tmp_path / "Emotion" / person / take
+        folder.mkdir(parents=True)
+        if label:
+            (folder / f"{person}_{take}_{n:08}_emotion.txt").write_text(label)
+    return tmp_path
+
+
+def test_ckplus_labels_the_last_frame_and_names_the_person(ckplus):
+    assert told(list_ckplus(ckplus)) == [
+        ("S005_001_00000004.png", CKPLUS.index("disgust"), "train", ""),
+        ("S005_002_00000002.png", None, "train", "no label"),
+        ("S010_001_00000001.png", None, "train", "label out of range"),
+    ]
+    assert [entry.person for entry in list_ckplus(ckplus).entries()] == ["S005", "S005", "S010"]
+    assert CKPLUS == ("neutral", "angry", "contempt", "disgust", "fear", "happy", "sad", "surprise")
+
+
+def test_ckplus_gives_as_many_peak_frames_as_asked(ckplus):
+    names = [name for name, label, *_ in told(list_ckplus(ckplus, peaks=3)) if label is not None]
+    assert names == [f"S005_001_0000000{i}.png" for i in (2, 3, 4)]
+    with pytest.raises(DataError, match="at least 1 peak frame, got 0"):
+        list_ckplus(ckplus, peaks=0)
+
+
+def test_jaffe_takes_person_and_emotion_from_the_name(tmp_path):
+    names = ("KA.AN1.39.tiff", "KA.SU3.38.tiff", "YM.NE2.50.tiff", "YM.XX2.51.tiff")
+    for name in names:
+        save(tmp_path / name)
+    (tmp_path / "README").write_text("x")
+    listing = list_jaffe(tmp_path)
+    assert [JAFFE[label] if label is not None else reason for _, label, _, reason in told(listing)] == [
+        "angry",
+        "surprise",
+        "neutral",
+        "label out of range",
+    ]
+    assert [entry.person for entry in listing.entries()] == ["KA", "KA", "YM", "YM"]
+
+
+# folders and CSV
+
+
+def test_any_class_folders_give_their_names_as_labels(tmp_path):
+    for name in ("Anger/a.png", "boredom/deep/b.jpg", ".hidden/c.png", "Anger/notes.txt"):
+        save(tmp_path / name) if not name.endswith("txt") else (tmp_path / name).write_text("x")
+    listing = list_folders(tmp_path)
+    assert listing.label_names == ("angry", "boredom")
+    assert told(listing) == [("a.png", 0, "train", ""), ("b.jpg", 1, "train", "")]
+
+
+def test_split_folders_above_the_class_folders_give_the_split(tmp_path):
+    for name in ("Training/happy/a.png", "valid/sad/b.png", "test/happy/c.png", "other/fear/d.png"):
+        save(tmp_path / name)
+    listing = list_folders(tmp_path)
+    assert listing.label_names == ("happy", "sad")
+    assert sorted(told(listing)) == [
+        ("a.png", 0, "train", ""),
+        ("b.png", 1, "val", ""),
+        ("c.png", 0, "test", ""),
+    ]
+
+
+def test_a_csv_gives_all_its_columns(tmp_path):
+    (tmp_path / "mine.csv").write_text(
+        "\ufeffpath,label,split,person,x1,y1,x2,y2,valence,arousal,comment\n"
+        "a.png,Happiness,PublicTest,Zoë,1,2,3.5,4,0.5,-2,fine\n"
+        "/b.png,boredom,,,,,,,,,\n"
+    )
+    listing = list_paths(tmp_path / "mine.csv")
+    assert (listing.name, listing.label_names, listing.total) == ("mine", ("boredom", "happy"), 2)
+    assert listing.persons
+    a, b = listing.entries()
+    assert (a.path, a.label, a.split, a.person) == (tmp_path / "a.png", 1, "val", "Zoë")
+    assert (a.box, a.valence) == ((1, 2, 3.5, 4), 0.5)
+    assert math.isnan(a.arousal)
+    assert (str(b.path), b.label, b.split, b.person, b.box) == ("/b.png", 0, "train", "", None)
+
+
+def test_csv_rows_that_do_not_fit_are_told(tmp_path):
+    (tmp_path / "mine.csv").write_text(
+        "path,label,split,x1,y1,x2,y2,valence\n"
+        "a.png,,train\n"
+        "b.png,happy,sunday\n"
+        "c.png,happy,train,1,2,3\n"
+        "d.png,happy,train,,,,,7\n"
+        "e.png,10,train,,,,,0,surplus\n"
+        "f.png,9\n"
+    )
+    listing = list_paths(tmp_path / "mine.csv")
+    assert listing.label_names == ("happy", "9", "10")
+    assert told(listing) == [
+        ("a.png", None, "train", "no label"),
+        ("b.png", None, "train", "unknown split"),
+        ("c.png", None, "train", "malformed row"),
+        ("d.png", None, "train", "malformed row"),
+        ("e.png", 2, "train", ""),
+        ("f.png", 1, "train", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reader", "text"),
+    [
+        (list_affectnet, r"is no AffectNet: expected training\.csv and validation\.csv, or train_set/"),
+        (list_rafdb, r"is no RAF-DB: expected list_patition_label\.txt in it"),
+        (list_ckplus, r"is no CK\+: expected cohn-kanade-images/ and Emotion/ in it"),
+        (list_jaffe, r"is no JAFFE: expected files such as KA\.AN1\.39\.tiff"),
+        (list_folders, "holds no class folders with pictures"),
+        (lambda path: list_paths(path / "x.csv"), r"x\.csv cannot be read: No such file"),
+    ],
+    ids=["affectnet", "rafdb", "ckplus", "jaffe", "folders", "csv"],
+)
+def test_a_folder_of_something_else_is_refused(tmp_path, reader, text):
+    with pytest.raises(DataError, match=text):
+        reader(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"file,label\n", r"line 1: needs the columns path, label; missing: path"),
+        (b"path,label\na.png,\n", "has no row with a label"),
+        (b"path,label\n\xff\xfe,happy\n", "is no CSV in UTF-8"),
+    ],
+    ids=["columns", "no labels", "latin"],
+)
+def test_a_csv_of_something_else_is_refused(tmp_path, content, text):
+    (tmp_path / "x.csv").write_bytes(content)
+    with pytest.raises(DataError, match=text):
+        list_paths(tmp_path / "x.csv")
