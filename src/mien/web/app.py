@@ -1,0 +1,90 @@
+"""The application, and what lives as long as it does."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.staticfiles import StaticFiles
+
+from mien import __version__
+from mien.core.store import find_model
+from mien.web.errors import add_handlers
+from mien.web.folders import own_folder
+from mien.web.jobs import Jobs
+from mien.web.metrics import Meter, Metrics
+from mien.web.reading import Engine
+from mien.web.routes import STATIC, Service, router
+from mien.web.security import Guard
+from mien.web.settings import Settings, settings_from_environment
+
+PURGE_S = 5.0
+DESCRIPTION = """
+Reads the emotions on the faces of pictures, videos and cameras. The numbers say which **expression people
+would see**, with calibrated probabilities; not what a person feels. Not for judging people at work or in
+education.
+
+`WS /v1/live` takes JPEG files as binary messages and answers the newest with one JSON object: `frame` (its
+number, from 0), `dropped`, `time_s`, `width`, `height` and `faces` (rows as those of a video), or `error`.
+Where a token is asked for, offer the sub-protocols `mien.v1` and `bearer.TOKEN`.
+
+Every error has the shape `{"error": {"code": ..., "message": ...}}`.
+"""
+
+
+def make_app(settings: Settings | None = None) -> FastAPI:
+    """The service as an ASGI application; its threads and folder begin and end with its lifespan.
+
+    Raises:
+        ModelError: the model cannot be found or verified.
+    """
+    settings = settings or Settings()
+    find_model(settings.model)  # to fail here, and not while the server starts
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        engine = Engine(settings, metrics.take_batch)
+        with own_folder(settings.folder) as folder:
+            jobs = Jobs(settings, engine, folder)
+            service = Service(settings, engine, jobs, metrics)
+            purging = asyncio.create_task(_purge(jobs))
+            try:
+                yield {"service": service, "settings": settings}
+            finally:
+                purging.cancel()
+                with suppress(asyncio.CancelledError):
+                    await purging
+                await asyncio.to_thread(jobs.close)
+                await asyncio.to_thread(engine.close)
+
+    app = FastAPI(
+        title="mien",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,  # its page would load scripts from another host
+        redoc_url=None,
+        lifespan=lifespan,
+        middleware=[Middleware(Meter, metrics=metrics), Middleware(Guard, settings=settings)],
+    )
+    add_handlers(app)
+    app.include_router(router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    return app
+
+
+def served() -> FastAPI:
+    """The application for the settings in the environment: what ``mien serve`` names to uvicorn.
+
+    Raises:
+        MienError: the settings have mistakes, or the model cannot be found.
+    """
+    return make_app(settings_from_environment())
+
+
+async def _purge(jobs: Jobs) -> None:
+    while True:
+        await asyncio.sleep(PURGE_S)
+        jobs.purge()

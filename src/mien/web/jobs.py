@@ -1,0 +1,266 @@
+"""Videos as jobs: taken in, watched one after the other, their rows kept on disk until nobody wants them."""
+
+import logging
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from mien.errors import MienError, VideoError
+from mien.web import schemas
+from mien.web.errors import BUG, RefusedError, to_dict
+from mien.web.reading import Engine
+from mien.web.settings import Settings
+from mien.workflows.video_frames import Frame, Pick, Video
+from mien.workflows.watch import Watched
+from mien.workflows.watch_rows import RowFile
+from mien.workflows.watch_summary import Summary
+
+LOG = logging.getLogger(__name__)
+
+MOST_OVER = 32
+"""Jobs that are over and kept; the one that was asked for longest ago goes first."""
+
+
+@dataclass(slots=True)
+class Job:
+    """One video.
+
+    Attributes:
+        folder: Holds the video while it is needed, and the rows.
+        looked_s: When somebody asked for it last, on the clock of `Jobs`.
+        n_bytes: Bytes of whole rows in the file.
+        future: Its work; ``None`` while the video comes in.
+    """
+
+    id: str
+    folder: Path
+    looked_s: float
+    state: str = "waiting"
+    pick: Pick = field(default_factory=Pick)
+    duration_s: float | None = None
+    time_s: float = 0.0
+    n_frames: int = 0
+    n_rows: int = 0
+    n_bytes: int = 0
+    persons: list[dict[str, Any]] = field(default_factory=list)
+    error: MienError | None = None
+    stop: Event = field(default_factory=Event)
+    future: Future[None] | None = None
+
+    @property
+    def video(self) -> Path:
+        return self.folder / "video"
+
+    @property
+    def rows(self) -> Path:
+        return self.folder / "rows.jsonl"
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in ("done", "failed")
+
+    def answer(self) -> schemas.JobAnswer:
+        """How far it is."""
+        return schemas.JobAnswer.model_validate(
+            {
+                "id": self.id,
+                "state": self.state,
+                "time_s": round(self.time_s, 3),
+                "duration_s": self.duration_s,
+                "frames": self.n_frames,
+                "rows": self.n_rows,
+                "persons": self.persons,
+                "error": self.error and to_dict(self.error),
+            }
+        )
+
+    def lines(self, after: int, most_bytes: int) -> bytes:
+        """Whole lines of JSON from byte ``after`` of the rows on; at least one where there is one.
+
+        Raises:
+            RefusedError: no row ends there.
+        """
+        n_bytes = self.n_bytes  # grows meanwhile
+        if after == n_bytes:
+            return b""
+        if not 0 <= after < n_bytes:
+            raise RefusedError(
+                "bad_request", f"after must lie in 0..{n_bytes}, got {after}; pass the last 'next'"
+            )
+        with self.rows.open("rb") as file:
+            file.seek(max(after - 1, 0))
+            if after and file.read(1) != b"\n":
+                raise RefusedError("bad_request", f"no row ends at {after}; pass the last 'next'")
+            lines = file.read(min(most_bytes, n_bytes - after))
+            return lines if lines.endswith(b"\n") else lines + file.readline()
+
+
+class Jobs:
+    """All videos of a service.
+
+    Args:
+        settings: See there.
+        engine: What watches.
+        folder: Where their files go.
+        clock: Seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        folder: Path,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings, self.engine, self.folder, self.clock = settings, engine, folder, clock
+        self._jobs: dict[str, Job] = {}
+        self._pool = ThreadPoolExecutor(1, "mien-video")
+
+    def count(self, state: str) -> int:
+        """Jobs in a state."""
+        return sum(job.state == state for job in self._jobs.values())
+
+    def take_in(self) -> Job:
+        """A new job, whose video is to be written to its file.
+
+        Raises:
+            RefusedError: too many are waiting.
+        """
+        if sum(not job.is_over for job in self._jobs.values()) >= self.settings.max_jobs:
+            raise RefusedError(
+                "busy", f"{self.settings.max_jobs} videos are waiting already; try again later"
+            )
+        number = secrets.token_urlsafe(16)
+        folder = self.folder / number
+        folder.mkdir()
+        job = self._jobs[number] = Job(number, folder, self.clock())
+        return job
+
+    def check(self, job: Job) -> None:
+        """Look at the video's head.
+
+        Raises:
+            VideoError: it is no video.
+            RefusedError: it is too long, or its frames are too large.
+            MissingExtraError: PyAV is not installed.
+        """
+        settings = self.settings
+        with Video(job.video) as video:
+            job.duration_s = video.info.duration_s
+            size = video.stream.codec_context
+            if size.width * size.height > settings.max_pixels:
+                raise RefusedError(
+                    "too_large",
+                    f"the video has frames of {size.width} x {size.height} pixels, more than the limit of "
+                    f"{settings.max_pixels:,}; make them smaller",
+                )
+        if job.duration_s and job.duration_s > settings.max_video_s:
+            raise self._too_long(f"lasts {job.duration_s:,.1f} s")
+
+    def start(self, job: Job, pick: Pick) -> None:
+        """Watch it as soon as those before it are done."""
+        job.pick = pick
+        job.future = self._pool.submit(self._run, job)
+
+    def get(self, number: str) -> Job:
+        """A job by its id.
+
+        Raises:
+            RefusedError: there is none, or none any more.
+        """
+        job = self._jobs.get(number)
+        if job is None:
+            raise RefusedError("not_found", "there is no such video, or it was kept for long enough")
+        job.looked_s = self.clock()
+        return job
+
+    def remove(self, job: Job) -> None:
+        """Stop it and delete all its files, at once or when its thread has let go of them."""
+        self._jobs.pop(job.id, None)
+        job.stop.set()
+        if job.future is None:
+            shutil.rmtree(job.folder, ignore_errors=True)
+            return
+        job.future.cancel()
+        job.future.add_done_callback(lambda _: shutil.rmtree(job.folder, ignore_errors=True))
+
+    def purge(self) -> None:
+        """Remove what is over and was not asked for in a while."""
+        over = sorted((job for job in self._jobs.values() if job.is_over), key=lambda job: job.looked_s)
+        oldest = self.clock() - self.settings.keep_s
+        for place, job in enumerate(over):
+            if job.looked_s < oldest or place < len(over) - MOST_OVER:
+                self.remove(job)
+
+    def close(self) -> None:
+        """Remove all and end the thread."""
+        for job in list(self._jobs.values()):
+            self.remove(job)
+        self._pool.shutdown()
+
+    def _run(self, job: Job) -> None:
+        job.state = "running"
+        try:
+            self._watch(job)
+            state = "done"
+        except MienError as error:
+            job.error, state = error, "failed"
+        except Exception:  # a bug; the other videos shall not suffer
+            LOG.exception("watching a video")
+            job.error, state = RefusedError("internal", BUG), "failed"
+        finally:
+            job.video.unlink(missing_ok=True)
+            job.looked_s = self.clock()
+            job.state = state
+
+    def _watch(self, job: Job) -> None:
+        watcher = self.engine.watcher()
+        summary = Summary(watcher.labels)
+        file = RowFile(job.rows, watcher.labels)
+
+        def give(ready: Iterable[Watched]) -> None:
+            rows = [row for watched in ready for row in watched.rows]
+            for row in rows:
+                summary.take(row)
+            file.write(rows)
+            job.n_bytes = file.flush()
+            job.n_rows += len(rows)
+            job.persons = [person.to_dict() for person in summary.persons.values()]
+
+        with Video(job.video) as video, closing(file):
+            error: MienError | None = None
+            try:
+                for ready in watcher.watch(self._bounded(video.frames(job.pick), job)):
+                    give(ready)
+            except (VideoError, RefusedError) as caught:  # what was seen until then is worth having
+                error = caught
+            give(watcher.finish())
+        if error:
+            raise error
+
+    def _bounded(self, frames: Iterable[Frame], job: Job) -> Iterator[Frame]:
+        """The frames until someone deletes the job, or it grows too large; not every head tells the truth."""
+        start_s: float | None = None
+        for frame in frames:
+            if job.stop.is_set():
+                return
+            start_s = frame.time_s if start_s is None else start_s
+            if frame.time_s - start_s > self.settings.max_video_s:
+                raise self._too_long("goes on")
+            if job.n_rows > self.settings.max_rows:
+                raise RefusedError(
+                    "too_many_rows", f"the video gives more than {self.settings.max_rows:,} rows"
+                )
+            job.time_s, job.n_frames = frame.time_s, job.n_frames + 1
+            yield frame
+
+    def _too_long(self, what: str) -> RefusedError:
+        limit, hint = f"{self.settings.max_video_s:,.0f} s", "cut it, or serve with a higher --max-seconds"
+        return RefusedError("video_too_long", f"the video {what}, more than the limit of {limit}; {hint}")

@@ -1,0 +1,75 @@
+"""A camera over a WebSocket: pictures in, rows out, always of the newest picture."""
+
+import asyncio
+from typing import Any
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from mien.errors import MienError
+from mien.web.errors import to_dict
+from mien.web.reading import Engine
+from mien.web.security import SUBPROTOCOL
+
+POLICY_VIOLATION = 1008
+
+
+class Newest:
+    """Holds one picture: one that is not taken in time gives way to the next, so that nothing lags."""
+
+    def __init__(self) -> None:
+        self._there = asyncio.Event()
+        self._picture: tuple[int, float, bytes] | None = None
+        self.n_pictures = 0
+
+    def put(self, time_s: float, data: bytes) -> None:
+        """Leave a picture, in place of the one that waits."""
+        self._picture = self.n_pictures, time_s, data
+        self.n_pictures += 1
+        self._there.set()
+
+    async def take(self) -> tuple[int, float, bytes]:
+        """Number, time and bytes of the newest picture that was not taken yet."""
+        await self._there.wait()
+        self._there.clear()
+        picture, self._picture = self._picture, None
+        return picture or await self.take()
+
+
+async def talk(socket: WebSocket, engine: Engine) -> None:
+    """Answer a camera until it, or the patience with it, ends."""
+    offered = socket.scope.get("subprotocols", [])
+    await socket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
+    patience_s, newest = engine.settings.patience_s, Newest()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_listen(socket, newest, patience_s))
+            tasks.create_task(_answer(socket, newest, engine))
+    except* WebSocketDisconnect:
+        pass
+    except* TimeoutError:
+        await socket.close(POLICY_VIOLATION, f"no picture came, or no answer was taken, for {patience_s:g} s")
+
+
+async def _listen(socket: WebSocket, newest: Newest, patience_s: float) -> None:
+    clock = asyncio.get_running_loop().time
+    start = clock()
+    while True:
+        message = await asyncio.wait_for(socket.receive(), patience_s)
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect
+        newest.put(clock() - start, message.get("bytes") or b"")
+
+
+async def _answer(socket: WebSocket, newest: Newest, engine: Engine) -> None:
+    watcher, last = engine.live_watcher(), -1
+    while True:
+        number, time_s, data = await newest.take()
+        answer: dict[str, Any] = {"frame": number, "dropped": number - last - 1, "time_s": round(time_s, 3)}
+        last = number
+        try:
+            (width, height), rows = await engine.watch_live(watcher, data, number, time_s)
+            faces = [row.to_dict(engine.labels) for row in rows if row.person]
+            answer |= {"width": width, "height": height, "faces": faces}
+        except MienError as error:
+            answer["error"] = to_dict(error)
+        await asyncio.wait_for(socket.send_json(answer), engine.settings.patience_s)

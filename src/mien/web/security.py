@@ -1,0 +1,130 @@
+"""Who may ask, and from where: token, Host and Origin, and the headers that every answer bears.
+
+The service usually listens on 127.0.0.1, where any web page that the user visits could reach it. Two checks
+keep such pages out: a name that an attacker points to 127.0.0.1 (DNS rebinding) shows in ``Host``, and a
+request or WebSocket that another site opens shows in ``Origin``. IP addresses are always accepted as hosts:
+to rebind takes a name.
+"""
+
+import hmac
+import re
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mien.web.errors import RefusedError, refuse
+from mien.web.settings import Settings
+
+OPEN = re.compile(r"/(static/[\w.-]+|healthz|openapi\.json)?")
+"""What is served without a token: nothing of it tells of pictures."""
+
+SUBPROTOCOL = "mien.v1"
+TOKEN_PREFIX = "bearer."
+"""A browser cannot put a header on a WebSocket: it offers ``bearer.TOKEN`` as a second sub-protocol."""
+
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' blob:",
+        "media-src blob:",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    "Cache-Control": "no-store",
+}
+
+
+class Guard:
+    """Refuses what does not come from a user of this service; an ASGI middleware.
+
+    Args:
+        app: What is guarded.
+        settings: See there.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app = app
+        self.hosts = {"localhost", *settings.hosts}
+        self.token = settings.token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            self._check(scope)
+        except RefusedError as error:
+            await refuse(error, scope, receive, send_with_headers)
+        else:
+            await self.app(scope, receive, send_with_headers)
+
+    def _check(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if not self._is_known(_name(host)):
+            raise RefusedError(
+                "wrong_host", f"this service is not called {host[:100]!r}; add --allow-host NAME"
+            )
+        origin = headers.get("origin")
+        if origin is not None and not self._is_own(origin, host):
+            raise RefusedError(
+                "cross_site", "this request comes from another site's page; open the service's own"
+            )
+        if self.token is not None and not OPEN.fullmatch(scope["path"]):
+            given = _given_token(headers).encode()
+            if not hmac.compare_digest(given, self.token.encode()):
+                raise RefusedError(
+                    "no_token", "a token is needed; send the header 'Authorization: Bearer TOKEN'"
+                )
+
+    def _is_known(self, name: str) -> bool:
+        return name in self.hosts or _is_address(name)
+
+    def _is_own(self, origin: str, host: str) -> bool:
+        """Whether a page of this service asks, itself or behind a proxy that has a known name."""
+        place = urlsplit(origin).netloc.lower()
+        return place == host.lower() or (_name(place) in self.hosts and _name(place) != "localhost")
+
+
+def _name(host: str) -> str:
+    """A ``Host`` without its port."""
+    match = re.fullmatch(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d+)?", host.lower())
+    return match[1].strip("[]") if match else ""
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _given_token(headers: Headers) -> str:
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        return token.strip()
+    offered = (name.strip() for name in headers.get("sec-websocket-protocol", "").split(","))
+    return next((name.removeprefix(TOKEN_PREFIX) for name in offered if name.startswith(TOKEN_PREFIX)), "")

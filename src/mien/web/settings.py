@@ -1,0 +1,95 @@
+"""What the service may be told: which model, who may ask, and how much at once."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from mien.core.store import DEFAULT_MODEL
+from mien.errors import MienError
+
+VARIABLE = "MIEN_SERVE"
+"""Environment variable that hands `Settings` to the process that serves, as JSON."""
+
+TOKEN = re.compile(r"[A-Za-z0-9._~-]{8,256}")
+"""What a token may look like: it must also fit into the name of a WebSocket's sub-protocol (RFC 6455)."""
+
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Settings(BaseModel):
+    """How the service is run; see docs/how-to/serve.md for what each limit protects.
+
+    Attributes:
+        model: A model's name or the path of its ``.onnx`` file.
+        token: What every request but those for the page itself must bear; ``None`` asks for none.
+        hosts: Names under which the service may be reached, besides ``localhost`` and IP addresses.
+        max_bytes: Of the body of a request with pictures.
+        max_pixels: Of a picture, or of a frame of a video.
+        max_images: Pictures in one request.
+        max_faces: Faces on a picture or a frame.
+        max_requests: Requests with pictures at work at the same time, waiting ones included.
+        max_video_bytes: Of a video.
+        max_video_s: Length of a video, seconds.
+        max_rows: Rows that a video may give.
+        max_jobs: Videos that wait or are watched; one is watched at a time.
+        max_live: Open live sockets.
+        max_frame_bytes: Of one live picture.
+        max_sockets: Open connections of all kinds.
+        patience_s: Seconds that a client may dawdle: to send a request's head, to begin its body, to take an
+            answer, between two live pictures.
+        keep_s: Seconds that the rows of a video are kept after they were last asked for.
+        folder: Where temporary files go; the system's folder by default.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = DEFAULT_MODEL
+    token: str | None = None
+    hosts: tuple[str, ...] = ()
+    max_bytes: Count = 32 * 2**20
+    max_pixels: Count = 50_000_000
+    max_images: Count = 16
+    max_faces: Count = 100
+    max_requests: Count = 64
+    max_video_bytes: Count = 512 * 2**20
+    max_video_s: Seconds = 600
+    max_rows: Count = 200_000
+    max_jobs: Count = 4
+    max_live: Count = 8
+    max_frame_bytes: Count = 2 * 2**20
+    max_sockets: Count = 256
+    patience_s: Seconds = 20
+    keep_s: Seconds = 600
+    folder: Path | None = None
+
+    @field_validator("token")
+    @classmethod
+    def _is_sendable(cls, token: str | None) -> str | None:
+        if token is not None and not TOKEN.fullmatch(token):
+            raise ValueError("must be 8 to 256 letters, digits or any of . _ ~ -")
+        return token
+
+    @field_validator("hosts")
+    @classmethod
+    def _in_lower_case(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(host.lower() for host in hosts)
+
+
+def settings_from_environment() -> Settings:
+    """The settings that the environment variable `VARIABLE` holds; the defaults where it is not set.
+
+    Raises:
+        MienError: they are not JSON, or have mistakes; all are listed, without the values.
+    """
+    try:
+        return Settings.model_validate(json.loads(os.environ.get(VARIABLE, "{}")))
+    except ValidationError as error:
+        mistakes = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise MienError(f"the service cannot be run so: {'; '.join(mistakes).lower()}") from None
+    except ValueError as error:
+        raise MienError(f"{VARIABLE} must hold settings as JSON, got something else") from error

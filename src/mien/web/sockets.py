@@ -1,0 +1,76 @@
+"""Connections that cannot be held open for nothing, which uvicorn's own protocol leaves to a proxy."""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from mien.web.errors import RETRY_S
+from mien.web.settings import Settings
+
+FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    b"Retry-After: %d\r\nContent-Length: %d\r\n\r\n%s"
+)
+FULL_BODY = b'{"error": {"code": "busy", "message": "all connections are taken; try again in a moment"}}'
+
+
+class TimedProtocol(H11Protocol):
+    """HTTP/1.1 with an end to patience.
+
+    A connection is cut off when for so long no request of it is complete, or its client takes no byte of an
+    answer; it is turned away when too many are open. The settings come with the state of the application.
+    """
+
+    _waiting: asyncio.TimerHandle | None = None
+    _sending: asyncio.TimerHandle | None = None
+    _is_websocket = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._settings: Settings = self.app_state["settings"]
+        super().connection_made(transport)
+        if len(self.connections) > self._settings.max_sockets:
+            transport.write(FULL % (RETRY_S, len(FULL_BODY), FULL_BODY))
+            transport.close()
+            return
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        if not self.transport.is_closing():
+            super().data_received(data)
+            self._watch()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch()
+
+    def handle_websocket_upgrade(self, event: Any) -> None:
+        super().handle_websocket_upgrade(event)
+        self._is_websocket = True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        _cancel(self._waiting)
+        _cancel(self._sending)
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._sending = self.loop.call_later(self._settings.patience_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        _cancel(self._sending)
+        super().resume_writing()
+
+    def _watch(self) -> None:
+        """Let the time run while there is no request to answer, and only then."""
+        is_idle = self.cycle is None or self.cycle.response_complete
+        if not is_idle or self._is_websocket:
+            _cancel(self._waiting)
+            self._waiting = None
+        elif self._waiting is None:
+            self._waiting = self.loop.call_later(self._settings.patience_s, self.transport.abort)
+
+
+def _cancel(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()
