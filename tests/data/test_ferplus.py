@@ -1,10 +1,18 @@
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mien.core.emotions import FERPLUS, FERPLUS_VOTES, emotion
-from mien.data.ferplus import COLUMNS, SCHEMES, ferplus_targets, join_ferplus, read_ferplus
+from mien.data.ferplus import (
+    COLUMNS,
+    SCHEMES,
+    ferplus_faces,
+    ferplus_targets,
+    join_ferplus,
+    read_ferplus,
+)
 from mien.errors import DataError
 
 HEADER = ["Usage", "Image name", *COLUMNS]
@@ -190,3 +198,55 @@ def test_the_majority_test_set_has_the_published_classes(real_faces):
         "disgust": 18,
         "contempt": 16,
     }
+
+
+FOUR = np.array(
+    [
+        [6, 4, 0, 0, 0, 0, 0, 0, 0, 0],  # neutral; happy second
+        [5, 5, 0, 0, 0, 0, 0, 0, 0, 0],  # a tie
+        [0, 9, 0, 0, 0, 0, 0, 0, 1, 0],  # happy
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 10],  # no face
+    ],
+    np.uint8,
+)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "train"),
+    [
+        ("majority", {0: (0, [6, 0]), 4: (1, [0, 9])}),
+        ("crossentropy", {0: (0, [6, 4]), 2: (0, [5, 5]), 4: (1, [0, 9])}),
+        ("probability", {0: (0, [6, 4]), 2: (0, [5, 5]), 4: (1, [0, 9])}),
+        ("multi_target", {0: (0, [6, 4]), 2: (0, [5, 5]), 4: (1, [0, 9])}),
+    ],
+)
+def test_a_scheme_chooses_the_training_faces_and_majority_the_others(make_faces, scheme, train):
+    votes = np.concatenate([FOUR, FOUR])
+    split = np.repeat(np.array([0, 2], np.uint8), 4)
+    faces = replace(make_faces(8), votes=votes, vote_names=FERPLUS_VOTES, split=split)
+    made = ferplus_faces(faces, scheme)
+    assert (made.name, made.label_names) == ("ferplus", FERPLUS)
+    seen = zip(made.rows.tolist(), made.labels.tolist(), made.votes[:, :2].tolist(), strict=True)
+    tested = {8: (0, [6, 0]), 12: (1, [0, 9])}
+    assert {row: (label, left) for row, label, left in seen} == {**train, **tested}
+    assert not made.votes[:, 2:].any()
+
+
+def test_the_shares_of_what_is_left_are_the_targets(make_faces):
+    faces = replace(make_faces(60, votes=True), split=np.zeros(60, np.uint8))
+    targets, kept = ferplus_targets(faces.votes, "crossentropy")
+    left = ferplus_faces(faces, "crossentropy").votes[:, :8].astype(np.float32)
+    np.testing.assert_array_equal(left / left.sum(axis=1, keepdims=True), targets[kept])
+
+
+def test_faces_without_votes_make_no_ferplus(make_faces):
+    with pytest.raises(DataError, match=r"made-up has no votes; give fer2013new\.csv with --ferplus"):
+        ferplus_faces(make_faces(), "majority")
+
+
+@pytest.mark.parametrize(("scheme", "train"), [("majority", 25_060), ("crossentropy", 27_956)])
+def test_the_real_ferplus_has_the_official_counts(real_faces, scheme, train):
+    made = ferplus_faces(real_faces, scheme)
+    assert made.counts().sum(axis=1).tolist() == [train, 3_199, 3_153]
+    # neutral, happy, surprise, sad, angry, disgust, fear, contempt in the test split, as published
+    assert made.counts()[2].tolist() == [1090, 893, 396, 384, 273, 18, 83, 16]
