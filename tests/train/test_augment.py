@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mien.train.augment import affine, augment, change_light, erase, resample
+from mien.train.augment import affine, augment, change_light, colour_jitter, erase, resample, turn_hue
 from mien.train.recipe import AugmentSettings
 
 
@@ -82,3 +82,30 @@ def test_the_same_generator_state_gives_the_same_batch(picture: torch.Tensor) ->
     assert torch.equal(first, again)
     assert not torch.equal(first, augment(picture, flip, 10, settings, rng(8)))
     assert first.shape == (3, 1, 10, 10)
+
+
+def jittered(
+    face: torch.Tensor, limits: tuple[float, float, float, float]
+) -> tuple[torch.Tensor, list[float]]:
+    """A face after `colour_jitter`, and the four changes that were drawn for it."""
+    draws = 2 * torch.rand(4, 1, 1, 1, 1, generator=rng(5)) - 1
+    changes = [float(draw) * limit for draw, limit in zip(draws, limits, strict=True)]
+    return colour_jitter(face, limits, rng(5)), changes
+
+
+@pytest.mark.parametrize("channels", [1, 3], ids=["gray", "colour"])
+def test_colour_jitter_is_that_of_torchvision(channels: int) -> None:
+    tv = pytest.importorskip("torchvision.transforms.functional", reason="needs torchvision")
+    face = torch.rand(1, channels, 9, 9, generator=rng(2))
+    out, (brightness, contrast, saturation, hue) = jittered(face, (0.4, 0.4, 0.4, 0.1))
+    expected = tv.adjust_contrast(tv.adjust_brightness(face, 1 + brightness), 1 + contrast)
+    if channels == 3:
+        expected = tv.adjust_hue(tv.adjust_saturation(expected, 1 + saturation), hue)
+    torch.testing.assert_close(out, expected, atol=2e-4, rtol=0)
+
+
+def test_a_third_of_the_hue_circle_moves_red_to_green_and_gray_stays() -> None:
+    red_and_gray = torch.tensor([[[[1.0, 0.4]], [[0.0, 0.4]], [[0.0, 0.4]]]])
+    out = turn_hue(red_and_gray, torch.full((1, 1, 1, 1), 1 / 3))
+    torch.testing.assert_close(out[0, :, 0, 0], torch.tensor([0.0, 1.0, 0.0]), atol=1e-6, rtol=0)
+    torch.testing.assert_close(out[0, :, 0, 1], torch.full((3,), 0.4))

@@ -22,6 +22,10 @@ def plain(recipe: Recipe, **augment: object) -> Recipe:
     return check_recipe(table)
 
 
+def with_data(recipe: Recipe, **data: object) -> Recipe:
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=data)})
+
+
 def numbered(faces: FaceSet) -> FaceSet:
     """Faces whose every pixel says which one it is."""
     images = np.broadcast_to(np.arange(len(faces), dtype=np.uint8)[:, None, None], faces.images.shape)
@@ -40,15 +44,40 @@ def test_an_epoch_shows_each_face_at_most_once_and_leaves_out_less_than_a_batch(
 
 def test_another_epoch_comes_in_another_order(faces: FaceSet, recipe: Recipe) -> None:
     batches = TrainingBatches(numbered(faces.select("train")), plain(recipe), (0.0, 1.0), CPU)
-    assert not torch.equal(batches.at(0).labels, batches.at(batches.per_epoch).labels)
+    assert not torch.equal(batches.at(0).rows, batches.at(batches.per_epoch).rows)
 
 
-def test_labels_and_votes_belong_to_the_faces_of_their_batch(faces: FaceSet, recipe: Recipe) -> None:
+def test_rows_in_order_come_as_in_the_file_in_every_epoch(faces: FaceSet, recipe: Recipe) -> None:
+    ordered = with_data(plain(recipe), sampling="in-order")
+    batches = TrainingBatches(faces.select("train"), ordered, (0.0, 1.0), CPU)
+    for step in (1, 1 + batches.per_epoch):
+        assert batches.at(step).rows.tolist() == list(range(16, 32))
+
+
+def test_balanced_sampling_shows_every_emotion_as_often(faces: FaceSet, recipe: Recipe) -> None:
+    train = faces.select("train")
+    rare = np.flatnonzero(train.labels == 0)[:6]
+    train = train.take(np.concatenate([rare, np.flatnonzero(train.labels != 0)]))
+    batches = TrainingBatches(train, with_data(plain(recipe), sampling="balanced"), (0.0, 1.0), CPU)
+    drawn = np.concatenate([train.labels[batches.at(step).rows] for step in range(batches.steps)])
+    shares = np.bincount(drawn) / len(drawn)
+    assert shares == pytest.approx(1 / 3, abs=0.1)
+
+
+def test_mixed_faces_are_the_faces_of_both_rows_in_the_drawn_share(faces: FaceSet, recipe: Recipe) -> None:
+    train = numbered(faces.select("train"))
+    batch = TrainingBatches(train, plain(recipe, mixup=1.0), (0.0, 1 / 255), CPU).at(3)
+    assert batch.partners is not None
+    assert 0 < batch.share < 1
+    mixed = batch.share * batch.rows + (1 - batch.share) * batch.partners
+    assert torch.allclose(batch.faces[:, 0, 0, 0], mixed, atol=1e-3)
+    assert torch.allclose(batch.mix(torch.arange(len(train)).float()), mixed, atol=1e-3)
+
+
+def test_rows_are_those_of_the_faces_of_their_batch(faces: FaceSet, recipe: Recipe) -> None:
     train = numbered(faces.select("train"))
     batch = TrainingBatches(train, plain(recipe), (0.0, 1 / 255), CPU).at(3)
-    rows = batch.faces[:, 0, 0, 0].round().long().numpy()
-    assert batch.labels.tolist() == train.labels[rows].tolist()
-    np.testing.assert_allclose(batch.votes.numpy(), train.votes[rows] / 10, rtol=1e-6)
+    assert batch.faces[:, 0, 0, 0].round().long().tolist() == batch.rows.tolist()
 
 
 def test_alternate_flip_mirrors_each_face_in_every_second_epoch(faces: FaceSet, recipe: Recipe) -> None:

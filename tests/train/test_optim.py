@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from mien.train.losses import emotion_loss, votes_loss
-from mien.train.optim import AveragedWeights, learning_rate, make_optimizer
-from mien.train.recipe import LossSettings, OptimSettings
+from mien.train.optim import OPTIMIZERS, AveragedWeights, Position, learning_rate, make_optimizer
+from mien.train.recipe import OptimSettings
 
 
 @pytest.mark.parametrize(
@@ -23,10 +22,75 @@ from mien.train.recipe import LossSettings, OptimSettings
 )
 def test_rate_rises_then_follows_its_schedule(schedule: str, part: float, expected: float) -> None:
     settings = OptimSettings(lr=0.4, warmup=0.2, schedule=schedule)
-    assert learning_rate(part, settings) == pytest.approx(expected, abs=1e-12)
+    at = Position(step=round(part * 100) - 1, steps=100, per_epoch=10)
+    assert learning_rate(at, settings) == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize(
+    ("settings", "step", "expected"),
+    [
+        ({"schedule": "step", "gamma": 0.1, "every": 2}, 19, 1.0),
+        ({"schedule": "step", "gamma": 0.1, "every": 2}, 20, 0.1),
+        ({"schedule": "step", "gamma": 0.1, "every": 2}, 40, 0.01),
+        ({"schedule": "decay", "gamma": 0.95}, 9, 1.0),
+        ({"schedule": "decay", "gamma": 0.95}, 35, 0.95**3),
+        ({"schedule": "inverse-time", "time_decay": 0.5}, 0, 1.0),
+        ({"schedule": "inverse-time", "time_decay": 0.5}, 6, 0.25),
+    ],
+)
+def test_rate_falls_by_the_epoch_or_by_the_step(
+    settings: dict[str, object], step: int, expected: float
+) -> None:
+    at = Position(step, steps=100, per_epoch=10)
+    assert learning_rate(at, OptimSettings(lr=1.0, **settings)) == pytest.approx(expected)
+
+
+def test_one_cycle_is_that_of_torch() -> None:
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], 0.2)
+    oracle = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.2, total_steps=50, cycle_momentum=False)
+    settings = OptimSettings(lr=0.2, schedule="one-cycle")
+    for step in range(50):
+        ours = learning_rate(Position(step, 50, 10), settings)
+        assert ours == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9), step
+        optimizer.step()
+        if step < 49:
+            oracle.step()
+
+
+def test_plateau_is_that_of_torch() -> None:
+    accuracies = [0.1, 0.3, 0.3, 0.2, 0.3, 0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.5, 0.5]
+    settings = OptimSettings(lr=0.8, schedule="plateau", gamma=0.5, patience=2, min_lr=0.15)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.8)
+    oracle = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, "max", factor=0.5, patience=1, threshold=0, min_lr=0.15
+    )
+    for n, accuracy in enumerate(accuracies, start=1):
+        oracle.step(accuracy)
+        ours = learning_rate(Position(10 * n, 1000, 10, accuracies[:n]), settings)
+        assert ours == pytest.approx(optimizer.param_groups[0]["lr"]), n
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimiser_makes_a_bowl_shallower(name: str) -> None:
+    net = nn.Linear(3, 1)
+    optimizer = make_optimizer(net, OptimSettings(name=name, lr=0.02))
+    begun = net.weight.detach().square().sum()
+    for _ in range(20):
+        optimizer.zero_grad()
+        net.weight.square().sum().backward()
+        optimizer.step()
+    assert net.weight.detach().square().sum() < begun
+
+
+def test_frozen_weights_reach_no_optimiser() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    net[0].requires_grad_(False)
+    groups = make_optimizer(net, OptimSettings()).param_groups
+    assert {id(p) for group in groups for p in group["params"]} == {id(p) for p in net[1].parameters()}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_decay_touches_weights_and_spares_biases_and_scales(name: str) -> None:
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 2))
     optimizer = make_optimizer(net, OptimSettings(name=name, weight_decay=0.1))
@@ -49,20 +113,3 @@ def test_average_follows_its_recurrence_and_keeps_counters() -> None:
         expected = decay * expected + (1 - decay) * value
         assert float(average.tensors["weight"]) == pytest.approx(expected)
     assert int(average.tensors["num_batches_tracked"]) == 3
-
-
-def test_label_smoothing_is_cross_entropy_with_a_uniform_part() -> None:
-    logits = torch.tensor([[2.0, 0.0, -1.0]])
-    log_p = torch.log_softmax(logits, 1)[0]
-    expected = -(0.9 * log_p[1] + 0.1 * log_p.mean())
-    got = emotion_loss(logits, torch.tensor([1]), LossSettings(label_smoothing=0.1))
-    assert float(got) == pytest.approx(float(expected), rel=1e-6)
-
-
-def test_votes_loss_is_the_entropy_at_the_votes_and_skips_rows_without_votes() -> None:
-    votes = torch.tensor([[0.5, 0.5], [0.0, 0.0]])
-    at_votes = votes_loss(torch.zeros(2, 2), votes)
-    assert float(at_votes) == pytest.approx(0.6931472, rel=1e-6)
-    off = votes_loss(torch.tensor([[1.0, 0.0], [9.0, -9.0]]), votes)
-    assert float(off) > float(at_votes)
-    assert float(votes_loss(torch.zeros(1, 2), torch.zeros(1, 2))) == 0

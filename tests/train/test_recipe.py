@@ -1,9 +1,11 @@
 """Recipes: every mistake at once, and every shipped one sound."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from mien.errors import RecipeError
 from mien.train.recipe import check_recipe, read_recipe, recipe_folder
@@ -68,17 +70,54 @@ def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
 def test_every_shipped_recipe_is_sound_and_its_network_can_be_built(name: str) -> None:
     recipe = read_recipe(name)
     assert recipe.summary
-    build(recipe.net, 7, 10 if recipe.loss.votes_weight else 0)
+    with torch.device("meta"):
+        build(recipe.net, 7, 10 if recipe.loss.votes_weight else 0, fresh=False)
 
 
 @pytest.mark.parametrize(
     ("net", "text"),
     [
         ({"name": "s2d-resnett"}, "no network named 's2d-resnett'; did you mean 's2d-resnet'?"),
-        ({"name": "s2d-resnet", "options": {"width": [8]}}, "net.options of 's2d-resnet': .*'width'"),
+        (
+            {"name": "s2d-resnet", "options": {"width": [8]}},
+            "'s2d-resnet' has no option 'width'; did you mean 'widths'?",
+        ),
     ],
 )
 def test_an_unknown_network_or_option_is_named(recipe_table: dict[str, Any], net: dict, text: str) -> None:
-    recipe = check_recipe({**recipe_table, "net": net})
+    with pytest.raises(RecipeError, match=re.escape(text)):
+        check_recipe({**recipe_table, "net": net})
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        (["augment.mixup=0.2", 'distil.teachers=["x"]'], "augment.mixup: a teacher has not seen mixed faces"),
+        (['loss.class_weights="balanced"', 'data.sampling="balanced"'], "rare emotions would count twice"),
+        (["run.sizes=[[0.5, 48]]"], "run.sizes: the first must start at 0.0"),
+        (['net={name="cs231n-final"}', "run.sizes=[[0.0,64]]"], "'cs231n-final' is built for 48 px alone"),
+        (['optim.schedule="one-cycle"'], "one-cycle warms up by itself"),
+        (['loss={name="valence-arousal",label_smoothing=0.1}'], "no labels to smooth"),
+    ],
+    ids=["mixup and teacher", "balanced twice", "first size", "size of the net", "warm-up", "regression"],
+)
+def test_what_cannot_go_together_is_a_mistake(changes: list[str], text: str) -> None:
     with pytest.raises(RecipeError, match=text):
-        build(recipe.net, 7)
+        read_recipe("fer2013-s2d-cpu", changes)
+
+
+def test_missing_files_are_listed_with_the_other_mistakes(tmp_path: Path) -> None:
+    changes = [
+        f"data.store={tmp_path / 'no.h5'}",
+        f'distil.teachers=["{tmp_path / "no"}"]',
+        "run.sizes=[[1,48]]",
+    ]
+    with pytest.raises(RecipeError) as caught:
+        read_recipe("fer2013-s2d-cpu", changes, files=True)
+    for part in (
+        "3 mistake(s)",
+        "data.store: no data set at",
+        "distil.teachers: no run at",
+        "run.sizes: the first",
+    ):
+        assert part in str(caught.value)

@@ -47,7 +47,7 @@ def train(
     except ModuleNotFoundError as e:
         raise MissingExtraError("training", str(e.name), "train") from e
     changes = [*(overrides or []), *([f"data.store='{data}'"] if data else [])]
-    settings = read_recipe(recipe, changes)
+    settings = read_recipe(recipe, changes, files=True)
     folder = to or Path("runs") / Path(recipe).stem
     with _progress() as progress:
         bar = progress.add_task("starting", total=None, rate="", score="")

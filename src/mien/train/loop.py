@@ -15,6 +15,7 @@ from mien.errors import MienError
 from mien.train import checkpoints
 from mien.train.batches import Batch, TrainingBatches, step_seed
 from mien.train.goals import Goals
+from mien.train.initialise import load_initial
 from mien.train.losses import votes_loss
 from mien.train.optim import AveragedWeights, Position, learning_rate, make_optimizer
 from mien.train.recipe import Recipe
@@ -61,6 +62,7 @@ class Trainer:
         torch.manual_seed(run.seed)
         n_votes = len(self.train.vote_names or ()) if self.recipe.loss.votes_weight else 0
         net = build(self.recipe.net, len(self.train.label_names), n_votes)
+        self.initial = load_initial(net, self.recipe.net.init_from) if self.recipe.net.init_from else None
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.batches = TrainingBatches(self.train, self.recipe, self.mean_std, self.device)
         self.goals = Goals(self.train, self.recipe, self.device, self.teacher_logits)

@@ -65,7 +65,7 @@ def train(
     trainer = make_trainer(recipe, faces, device)
     val = faces.select("val")
     folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, recipe, faces)
+    _claim(folder, trainer, faces)
     checkpoint = folder / "checkpoint.safetensors"
     if (folder / "weights.safetensors").is_file():
         return folder
@@ -138,12 +138,13 @@ def _go(trainer: Trainer, val: FaceSet, checkpoint: Path, report: Callable[[Trai
     save_tensors(checkpoint, trainer.tensors(), trainer.note())
 
 
-def _claim(folder: Path, recipe: Recipe, faces: FaceSet) -> None:
+def _claim(folder: Path, trainer: Trainer, faces: FaceSet) -> None:
     """Write what the run is, or check that the folder's run is this one."""
+    recipe, started = trainer.recipe, {"init_from": str(trainer.initial)} if trainer.initial else {}
     path = folder / "recipe.json"
     if not path.is_file():
         write_json(path, {"recipe": recipe.model_dump(mode="json"), "data": faces.content_hash()})
-        write_json(folder / "environment.json", environment())
+        write_json(folder / "environment.json", environment() | started)
         return
     found = json.loads(path.read_text(encoding="utf-8"))
     same = {

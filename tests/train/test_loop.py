@@ -1,0 +1,96 @@
+"""A run as it goes: which look is kept, when it ends, and what it saves."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mien.data.records import FaceSet
+from mien.errors import MienError
+from mien.train.loop import Trainer, best_look, scored_size
+from mien.train.recipe import check_recipe
+
+pytestmark = pytest.mark.train
+CPU = torch.device("cpu")
+
+
+def trainer(faces: FaceSet, table: dict[str, Any], **run: object) -> Trainer:
+    changed = table | {"run": table["run"] | run}
+    return Trainer(check_recipe(changed), faces.select("train"), (0.5, 0.2), CPU)
+
+
+def looks(t: Trainer, accuracies: list[float]) -> None:
+    """Look once for each figure, as if it had been measured, with other weights each time."""
+    for n, accuracy in enumerate(accuracies):
+        with torch.no_grad():
+            t.net.head.bias.fill_(n)
+        t.look(Answers(t, accuracy))  # type: ignore[arg-type]
+
+
+class Answers:
+    """Validation rows of which the network will get a given share right."""
+
+    def __init__(self, t: Trainer, accuracy: float, n: int = 20) -> None:
+        rng = np.random.default_rng(0)
+        self.images = rng.integers(0, 255, (n, 16, 16), dtype=np.uint8)
+        self.labels = t.logits(self.images, t.current_weights()).argmax(1)
+        wrong = round(n * (1 - accuracy))
+        self.labels[:wrong] = (self.labels[:wrong] + 1) % 3
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def test_the_best_look_is_kept_where_the_recipe_says_so(faces: FaceSet, recipe_table: dict[str, Any]) -> None:
+    for keep, bias in (("best", 1.0), ("last", 3.0)):
+        t = trainer(faces, recipe_table, keep=keep, ema=0)
+        looks(t, [0.2, 0.9, 0.9, 0.5])
+        assert t.weights()["head.bias"].tolist() == [bias] * 3, keep
+
+
+def test_a_run_ends_after_so_many_looks_without_a_better_one(
+    faces: FaceSet, recipe_table: dict[str, Any]
+) -> None:
+    t = trainer(faces, recipe_table, stop_after=2)
+    looks(t, [0.2, 0.6, 0.5])
+    assert not t.done
+    looks(t, [0.6])
+    assert t.done
+    assert not trainer(faces, recipe_table, stop_after=2).done
+
+
+@pytest.mark.parametrize(("watch", "best"), [("val_accuracy", 1), ("val_loss", 2)], ids=["accuracy", "loss"])
+def test_the_first_of_equals_is_best(watch: str, best: int) -> None:
+    history = [
+        {"val_accuracy": a, "val_loss": b} for a, b in ((0.3, 1.5), (0.5, 1.4), (0.5, 1.1), (0.4, 1.1))
+    ]
+    assert best_look(history, watch) == best
+    assert best_look([{"epoch": 1.0}, {"epoch": 2.0}], watch) == 1
+
+
+def test_a_restored_run_keeps_its_best_weights_and_its_time(
+    faces: FaceSet, recipe_table: dict[str, Any]
+) -> None:
+    first = trainer(faces, recipe_table, keep="best")
+    first.step()
+    looks(first, [0.8, 0.1])
+    first.seconds = 12.5
+    second = trainer(faces, recipe_table, keep="best")
+    second.restore(first.tensors(), first.note())
+    assert second.seconds == 12.5
+    assert all(torch.equal(second.weights()[name], t) for name, t in first.weights().items())
+
+
+def test_a_loss_that_is_not_a_number_ends_the_run_with_advice(
+    faces: FaceSet, recipe_table: dict[str, Any]
+) -> None:
+    t = trainer(faces, recipe_table)
+    with torch.no_grad():
+        t.net.head.bias.fill_(float("nan"))
+    with pytest.raises(MienError, match=r"the loss is nan at step 1: lower optim\.lr"):
+        t.step()
+
+
+def test_the_last_size_is_the_one_that_is_scored(recipe_table: dict[str, Any]) -> None:
+    assert scored_size(check_recipe(recipe_table)) == 16
