@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from mien.cli.data import app
@@ -59,11 +60,60 @@ def test_audit_prints_json_and_nothing_else(tmp_path, source):
     assert json.loads(result.stdout)["faces"] == {"train": 3, "val": 3, "test": 3}
 
 
-@pytest.mark.parametrize("command", ["import", "audit"])
+@pytest.mark.parametrize("command", ["import", "show", "join", "split", "audit"])
 def test_help_shows_an_example(command):
     result = _run(command, "--help")
     assert result.exit_code == 0
-    assert f"Example: mien data {command} fer2013" in result.stdout
+    assert f"Example: mien data {command} " in result.stdout
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A CSV of 12 pictures of four persons and one that is missing."""
+    rows = ["path,label,person", "none.png,happy,p0"]
+    for i in range(12):
+        Image.new("L", (9, 9), 20 * i).save(tmp_path / f"{i}.png")
+        rows.append(f"{i}.png,{('happy', 'sad', 'rage')[i % 3]},p{i % 4}")
+    (tmp_path / "mine.csv").write_text("\n".join(rows))
+    return tmp_path / "mine.csv"
+
+
+def test_pictures_are_imported_shown_split_and_joined(tmp_path, pictures, source):
+    result = _run(
+        *("import", "csv", pictures, "--to", tmp_path / "a.h5", "--labels", "fer2013", "--map", "rage=angry")
+    )
+    assert "mine, 12 faces, 48x48 gray; also persons, file_sha256" in result.stdout
+    assert "left out: 1 missing file" in result.stdout
+    assert f"listed in {tmp_path / 'a.skipped.csv'}" in result.stdout
+    assert "labels of mine: happy, rage → angry, sad" in result.stdout
+    shown = _run("show", tmp_path / "a.h5").stdout
+    assert ["happy", "4", "0", "0", "4"] in [line.split() for line in shown.splitlines()]
+    assert "labels of mine: happy, rage → angry, sad" in shown
+
+    split = ("split", tmp_path / "a.h5", "--by", "person", "--parts", "0.5,0.25,0.25", "--to")
+    result = _run(*split, tmp_path / "b.h5", "--keep-copies-together")
+    assert ["all", "6", "3", "3", "12"] in [line.split() for line in result.stdout.splitlines()]
+
+    _run("import", "fer2013", source, "--to", tmp_path / "fer.h5", "--partial")
+    result = _run(
+        "join", tmp_path / "fer.h5", tmp_path / "b.h5", "--to", tmp_path / "c.h5", "--labels", "rafdb"
+    )
+    assert "fer2013+mine, 21 faces" in result.stdout
+    assert "labels of mine: happy, rage → angry, sad" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("import", "csv", "x", "--labels", "fer2013", "--map", "joy"), "expected label=name, such as"),
+        (("split", "x.h5", "--to", "y.h5", "--parts", "0.8"), "expected three shares of train, val and"),
+    ],
+    ids=["map", "parts"],
+)
+def test_a_word_that_says_nothing_is_explained(words, text):
+    result = _run(*words)
+    assert result.exit_code == 2
+    assert text in result.stderr
 
 
 def test_the_commands_load_nothing_heavy_before_they_run():

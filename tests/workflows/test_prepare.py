@@ -2,16 +2,20 @@ import csv
 import hashlib
 import os
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from mien.core.emotions import FERPLUS, RAFDB
 from mien.data.ferplus import COLUMNS
+from mien.data.pictures import PictureSettings
 from mien.data.store import clean_mask, read_info, read_store
 from mien.errors import DataError, MissingExtraError
 from mien.workflows import prepare
 from mien.workflows.audit import audit_data
-from mien.workflows.prepare import ImportSettings, find_source, import_data
+from mien.workflows.prepare import LISTINGS, ImportSettings, find_source, import_data
 
 PARTIAL = ImportSettings(partial=True)
 USAGES = ("Training", "PublicTest", "PrivateTest")
@@ -141,3 +145,70 @@ def test_a_failed_import_leaves_nothing(tmp_path, source):
     with pytest.raises(DataError, match="not the complete FER2013"):
         import_data("fer2013", source, tmp_path / "a.h5")
     assert sorted(os.listdir(tmp_path)) == ["fer2013.csv", "fer2013new.csv"]
+
+
+def _save(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (20, 20), (value, 0, 0)).save(path)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Class folders of three happy, two bored and one broken picture."""
+    for i, name in enumerate(
+        ("Happiness/a.png", "Happiness/b.png", "joy/c.png", "bored/d.png", "bored/e.png")
+    ):
+        _save(tmp_path / "photos" / name, 40 * i)
+    (tmp_path / "photos" / "joy" / "f.png").write_bytes(b"x")
+    return tmp_path / "photos"
+
+
+def test_pictures_become_a_store_of_the_wanted_size_colour_and_labels(tmp_path, folders):
+    settings = ImportSettings(
+        pictures=PictureSettings(16, color=True), labels="fer2013", renames={"joy": "happy"}, search=True
+    )
+    last = {}
+    report = lambda step, *part: last.__setitem__(step, part)  # noqa: E731
+    done = import_data("folders", folders, tmp_path / "a.h5", settings, report)
+    assert done.info.shape == (3, 16, 16, 3)
+    assert done.info.name == "photos"
+    assert dict(zip(done.info.label_names, done.info.counts[0], strict=True))["happy"] == 3
+    assert done.info.label_map == {"photos": {"bored": None, "happy": "happy", "joy": "happy"}}
+    assert done.skipped == {"label without counterpart": 2, "not a picture": 1}
+    assert done.skipped_list == tmp_path / "a.skipped.csv"
+    assert last["reading pictures"] == (6, 6)
+    assert clean_mask(tmp_path / "a.h5") is not None
+
+
+def test_fer2013_can_be_brought_to_a_size_colour_and_labels_too(tmp_path, source):
+    settings = ImportSettings(partial=True, pictures=PictureSettings(24, color=True), labels="rafdb")
+    done = import_data("fer2013", source, tmp_path / "a.h5", settings)
+    assert (done.info.shape, done.info.label_names) == ((9, 24, 24, 3), RAFDB)
+    assert done.skipped == {}
+
+
+def test_ferplus_is_imported_with_a_scheme(tmp_path, source):
+    votes = [[USAGES[i % 3], "", i, 10 - i, *[0] * 8] for i in range(9)]
+    with (tmp_path / "fer2013new.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["Usage", "Image name", *COLUMNS], *votes])
+    settings = ImportSettings(ferplus=tmp_path / "fer2013new.csv", partial=True)
+    done = import_data("ferplus", source, tmp_path / "a.h5", settings)
+    assert (done.info.name, done.info.label_names, done.notes) == ("ferplus", FERPLUS, ())
+    assert read_store(tmp_path / "a.h5").rows.tolist() == [0, 1, 2, 3, 4, 6, 7, 8]  # row 5 is a tie
+    with pytest.raises(DataError, match=r"FER\+ needs its votes; give --ferplus fer2013new\.csv"):
+        import_data("ferplus", source, tmp_path / "b.h5", PARTIAL)
+    with pytest.raises(DataError, match="no FER\\+ scheme named 'most'"):
+        import_data("ferplus", source, tmp_path / "b.h5", replace(settings, scheme="most"))
+
+
+def test_a_map_needs_a_label_set(tmp_path, folders):
+    with pytest.raises(DataError, match="--map names labels of a label set; say which one with --labels"):
+        import_data("folders", folders, tmp_path / "a.h5", ImportSettings(renames={"joy": "happy"}))
+
+
+@pytest.mark.parametrize("kind", LISTINGS)
+def test_every_kind_of_pictures_refuses_a_folder_of_nothing(tmp_path, kind):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty"):
+        import_data(kind, tmp_path / "empty", tmp_path / "a.h5")
+    assert os.listdir(tmp_path) == ["empty"]
