@@ -1,0 +1,195 @@
+"""``mien search``: try many values of a recipe's keys, in as many processes as there is room for."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mien.cli.terminal import printable
+from mien.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from mien.workflows.search import SearchProgress, SearchState, Trial
+    from mien.workflows.search_report import Importances
+
+app = typer.Typer(help="Search the keys of a recipe, and see what was found.", no_args_is_help=True)
+
+RUN_EXAMPLES = """\b
+Examples:
+  mien search run cs231n --data fer2013.h5
+  mien search run my-search.toml --to searches/first --devices cuda
+
+Start it in several terminals to share the work; a process that was stopped
+or killed left its trial to the next. The test rows are never read.
+"""
+SHOW_EXAMPLES = """\b
+Examples:
+  mien search show searches/cs231n
+  mien search show searches/cs231n --to trials.png --best 20
+  mien search show searches/cs231n --json | jq '.trials[].accuracy'
+"""
+
+
+@app.command("run", epilog=RUN_EXAMPLES)
+def run(
+    search: Annotated[
+        str, typer.Argument(help="A shipped search's name, or a .toml file.", show_default=False)
+    ],
+    to: Annotated[
+        Path | None, typer.Option(help="Search folder; by default searches/SEARCH.", show_default=False)
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Data set file; overrides the recipe's.", show_default=False)
+    ] = None,
+    devices: Annotated[str, typer.Option(help="cpu, cuda, or cuda:1.")] = "cpu",
+) -> None:
+    """Train trials until all are done, choosing by accuracy on PublicTest."""
+    try:
+        from mien.workflows.search import run_search
+    except ModuleNotFoundError as e:
+        raise MissingExtraError("searching", str(e.name), "train") from e
+    folder = to or Path("searches") / Path(search).stem
+    with _progress() as progress:
+        bar = progress.add_task("starting", total=None, done="", best="", rate="", left="")
+
+        def report(at: "SearchProgress") -> None:
+            part = at.run.step / at.run.steps if at.run else 0.0
+            best = at.best.accuracy if at.best else None
+            progress.update(
+                bar,
+                description=f"trial {at.trial}",
+                completed=at.finished + part,
+                total=at.trials,
+                done=f"{at.finished + part:.1f}/{at.trials}",
+                best=f"best {best:.1%}" if best is not None else "",
+                rate=f"{at.run.images_per_s:,.0f} faces/s" if at.run else "",
+                left=f"{_clock(at.seconds_left)} left" if at.seconds_left is not None else "",
+            )
+            if at.ended:
+                progress.console.print(_line(at.ended), highlight=False, markup=False, soft_wrap=True)
+
+        state = run_search(search, folder, data=data, device=devices, report=report)
+    typer.echo(f"{_summary(state)}; next: mien search show {folder}")
+
+
+@app.command("show", epilog=SHOW_EXAMPLES)
+def show(
+    folder: Annotated[Path, typer.Argument(help="A folder of `mien search run`.", show_default=False)],
+    to: Annotated[
+        Path | None, typer.Option(help="A PNG to write: every trial as a line.", show_default=False)
+    ] = None,
+    best: Annotated[int, typer.Option(help="How many trials to list.", min=1)] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every trial as JSON.")] = False,
+) -> None:
+    """Show the best trials, which keys mattered, and the command that trains the best in full."""
+    try:
+        from mien.workflows.search import read_search_folder
+        from mien.workflows.search_report import command, importances, parallel_figure
+    except ModuleNotFoundError as e:
+        raise MissingExtraError("searching", str(e.name), "train") from e
+    state = read_search_folder(folder)
+    found = importances(state)
+    line = command(state, state.best, folder) if state.best else None
+    if to:
+        parallel_figure(state, to)
+    if as_json:
+        typer.echo(json.dumps(_object(state, found, line), indent=1))
+        return
+    _print(state, found, best)
+    if line:
+        typer.echo(f"\ntrain the best in full:\n{line}")
+    if to:
+        typer.echo(f"wrote {to}")
+
+
+def _object(state: "SearchState", found: "Importances | None", line: str | None) -> dict[str, Any]:
+    return {
+        "search": state.search.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+        "trials": [asdict(trial) for trial in state.trials],
+        "best": state.best.number if state.best else None,
+        "importances": asdict(found) if found else None,
+        "command": line,
+    }
+
+
+def _print(state: "SearchState", found: "Importances | None", n: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(
+        "trial",
+        "PublicTest",
+        *_headings(list(state.search.space)),
+        title=_summary(state),
+        title_justify="left",
+    )
+    for column in table.columns:
+        column.justify, column.overflow = "right", "fold"
+    for trial in sorted(state.of("complete"), key=lambda trial: -(trial.accuracy or 0.0))[:n]:
+        table.add_row(f"{trial.number}", f"{trial.accuracy:.2%}", *map(_value, trial.point.values()))
+    if table.row_count:
+        console.print(table)
+    else:
+        console.print(_summary(state), highlight=False)
+    for trial in state.of("failed")[:n]:
+        console.print(_line(trial), highlight=False, markup=False)
+    if found:
+        parts = ", ".join(f"{key} {value:.0%}" for key, value in found.by_key.items())
+        console.print(f"importance ({found.method}, n = {found.n}): {parts}", highlight=False, markup=False)
+    else:
+        console.print("importance: needs ten complete trials that differ", highlight=False)
+
+
+def _headings(keys: list[str]) -> list[str]:
+    """The last parts of the keys, so that many fit beside each other; whole keys where two would be alike."""
+    leaves = [key.rpartition(".")[2] for key in keys]
+    return leaves if len(set(leaves)) == len(leaves) else keys
+
+
+def _summary(state: "SearchState") -> str:
+    text = f"{state.finished} of {state.search.trials} trials finished"
+    if failed := len(state.of("failed")):
+        text += f", {failed} of them failed"
+    if unfinished := len(state.of("unfinished")):
+        text += f", {unfinished} unfinished"
+    if state.best:
+        text += f"; best {state.best.accuracy:.2%} by trial {state.best.number}"
+    return text
+
+
+def _line(trial: "Trial") -> str:
+    values = " ".join(f"{key}={_value(value)}" for key, value in trial.point.items())
+    score = f"PublicTest {trial.accuracy:.1%}" if trial.reason is None else f"failed: {trial.reason}"
+    return printable(f"trial {trial.number}  {score}  {values}")
+
+
+def _value(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _progress() -> "Progress":
+    """One bar on stderr for the whole search: trial, best so far, rate, time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=14),
+        TextColumn("{task.fields[done]}"),
+        TextColumn("{task.fields[best]}"),
+        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[left]}"),
+    )
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
