@@ -40,15 +40,19 @@ def evaluate(
         Path | None, typer.Option(help="Folder for predictions, figures and scores.", show_default=False)
     ] = None,
     devices: Annotated[str, typer.Option(help="Where a run's network runs: cpu or cuda.")] = "cpu",
+    allow_leak: Annotated[
+        bool, typer.Option("--allow-leak", help="Score even faces that the model learned from, and say so.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Score a model on pooled predictions, with intervals, also without near copies of training faces."""
     try:
+        from mien.workflows.evaluate import EvaluateSettings
         from mien.workflows.evaluate import evaluate as run_evaluation
     except ModuleNotFoundError as e:
         raise MissingExtraError("evaluating", str(e.name), "train") from e
     with waiting(f"scoring the {split} rows of {data.name}"):
-        result = run_evaluation(model, data, split=split, views=views, to=to, device=devices)
+        result = run_evaluation(model, data, EvaluateSettings(split, views, to, devices, allow_leak))
     if as_json:
         typer.echo(json.dumps(result.to_dict(), indent=1))
         return
@@ -82,6 +86,15 @@ def _print(result: "Evaluation") -> None:
             row.label, f"{row.support:,}", *(f"{x:.1%}" for x in (row.precision, row.recall, row.f1))
         )
     console.print(classes)
+    if result.leak:
+        console.print(f"LEAK: {result.leak}; these scores are not of new faces", style="bold")
+    elif result.leak is not None and result.leak.official:
+        same = f"{result.leak.official:,} of the faces are, pixel by pixel, also among the training faces"
+        console.print(f"{same} of the official split; the clean score leaves them out", highlight=False)
+    elif result.leak is None:
+        console.print(
+            "what this model learned from is not known here: not searched for leaks", highlight=False
+        )
     note = f"temperature {result.temperature:.3f}; ECE before it {result.uncalibrated.ece:.4f}"
     console.print(note, highlight=False)
     if scores.never_predicted:

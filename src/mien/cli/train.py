@@ -38,6 +38,9 @@ def train(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="key=value, such as run.epochs=5.", show_default=False)
     ] = None,
+    allow_leak: Annotated[
+        bool, typer.Option("--allow-leak", help="Train although other parts repeat training faces.")
+    ] = False,
     devices: Annotated[str, typer.Option(help="cpu, cuda, or cuda:1.")] = "cpu",
 ) -> None:
     """Train a network by a recipe, and keep everything of the run in one folder."""
@@ -65,7 +68,7 @@ def train(
                 progress.update(bar, score=line.split("  ")[-1])
                 progress.console.print(line, highlight=False)
 
-        run_training(settings, folder, device=devices, report=report)
+        run_training(settings, folder, device=devices, allow_leak=allow_leak, report=report)
     typer.echo(f"wrote {folder}; next: mien evaluate {folder} {settings.data.store} --split val")
 
 

@@ -5,7 +5,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from mien.core.classifier import Classifier
 from mien.core.files import whole_file
 from mien.core.scores import Scores, score
 from mien.core.views import N_VIEWS
+from mien.data.leaks import LEARNED, Leak, find_leak, learned, read_learned, refuse_leak
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_store
 from mien.errors import DataError, MissingExtraError, ModelError
@@ -39,6 +40,8 @@ class Evaluation:
     scores: Scores
     clean: Scores | None
     uncalibrated: Scores
+    leak: Leak | None = None
+    """Faces that the model learned from; ``None`` where what it learned from is not known."""
     look: int | None = None
     """How many times this run has now been scored on its test rows; ``None`` for other splits and models."""
 
@@ -52,6 +55,7 @@ class Evaluation:
             "views": self.views,
             "temperature": self.temperature,
             "look": self.look,
+            "leak": {**asdict(self.leak), "leaks": bool(self.leak)} if self.leak else None,
             "scores": self.scores.to_dict(),
             "clean": self.clean.to_dict() if self.clean else None,
             "ece_before_temperature": self.uncalibrated.ece,
@@ -68,17 +72,30 @@ class Scorer:
     views: int
     temperature: float | None
     run: Path | None = None
+    learned_data: str = ""
+    """Content hash of the data set whose training part it learned from; empty where unknown."""
 
 
-def evaluate(
-    model: str,
-    data: Path,
-    *,
-    split: str = "test",
-    views: int | None = None,
-    to: Path | None = None,
-    device: str = "cpu",
-) -> Evaluation:
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """How to score.
+
+    Attributes:
+        split: ``train``, ``val`` or ``test``.
+        views: Views of each face to average (1, 2 or 10); by default the card's, or 1 for a run.
+        to: Folder for predictions, figures and the scores as JSON; nothing is written without it.
+        device: Where a run's network is evaluated.
+        allow_leak: Score even faces that the model learned from; the result says so.
+    """
+
+    split: str = "test"
+    views: int | None = None
+    to: Path | None = None
+    device: str = "cpu"
+    allow_leak: bool = False
+
+
+def evaluate(model: str, data: Path, settings: EvaluateSettings | None = None) -> Evaluation:
     """Score a released model or a run folder.
 
     A run has no temperature yet, so one is fitted on the validation rows; a released model brings its own.
@@ -86,18 +103,20 @@ def evaluate(
     Args:
         model: A model's name, an ``.onnx`` path, or a run folder.
         data: HDF5 file of `mien data import`.
-        split: ``train``, ``val`` or ``test``.
-        views: Views of each face to average (1, 2 or 10); by default the card's, or 1 for a run.
-        to: Folder for predictions, figures and the scores as JSON; nothing is written without it.
-        device: Where a run's network is evaluated.
+        settings: How to score; by default the test rows, writing nothing.
 
     Raises:
-        DataError: the split is empty, or its labels are not the model's.
+        DataError: the split is empty, its labels are not the model's, or the model learned from its faces.
         ModelError: there is no such model.
     """
+    settings = settings or EvaluateSettings()
+    split = settings.split
     faces = read_store(data)
-    scorer = open_scorer(model, views, device)
+    scorer = open_scorer(model, settings.views, settings.device)
     chosen = checked_rows(faces, split, scorer.labels)
+    leak = leak_of(scorer, faces, chosen)
+    if leak:
+        refuse_leak(leak, f"{scorer.name} on {faces.name} {split}", allowed=settings.allow_leak)
     logits = scorer.logits(chosen.images, scorer.views)
     temperature = scorer.temperature
     if temperature is None:
@@ -114,10 +133,11 @@ def evaluate(
         scores=score(probs, chosen.labels, scorer.labels),
         clean=score(probs[clean], chosen.labels[clean], scorer.labels) if clean is not None else None,
         uncalibrated=score(softmax(logits), chosen.labels, scorer.labels),
+        leak=leak,
         look=count_look(scorer.run) if scorer.run and split == "test" else None,
     )
-    if to is not None:
-        _write(result, chosen, probs, to)
+    if settings.to is not None:
+        _write(result, chosen, probs, settings.to)
     return result
 
 
@@ -137,6 +157,7 @@ def open_scorer(model: str, views: int | None, device: str) -> Scorer:
             lambda crops, _: classifier.logits(crops),
             classifier.views,
             classifier.temperature,
+            learned_data=str(classifier.card.training.get("data", {}).get("content_hash", "")),
         )
     try:
         from mien.train.devices import pick_device
@@ -146,7 +167,19 @@ def open_scorer(model: str, views: int | None, device: str) -> Scorer:
     trained = load_trained(folder, pick_device(device))
     if views is not None and views not in N_VIEWS:
         raise ModelError(f"views must be one of {', '.join(map(str, N_VIEWS))}, got {views}")
-    return Scorer(folder.name, trained.labels, trained.logits, views or 1, None, folder)
+    known = trained.data.get("content_hash", "")
+    return Scorer(folder.name, trained.labels, trained.logits, views or 1, None, folder, known)
+
+
+def leak_of(scorer: Scorer, faces: FaceSet, chosen: FaceSet) -> Leak | None:
+    """How many of the chosen faces of a data set the model has learned from, where that is known."""
+    training = faces.select("train")
+    marks = scorer.run / LEARNED if scorer.run else None
+    if marks and marks.is_file():
+        return find_leak(chosen, read_learned(marks), training)
+    if scorer.learned_data == faces.content_hash():
+        return find_leak(chosen, learned(training), training)
+    return None
 
 
 def checked_rows(faces: FaceSet, split: str, labels: tuple[str, ...]) -> FaceSet:

@@ -1,7 +1,8 @@
 """Train by a recipe into a run folder; the same command again goes on where a killed one stopped.
 
-A run folder holds ``recipe.json`` and ``environment.json``, while the run goes on ``checkpoint.safetensors``,
-and at its end ``weights.safetensors``, ``history.json``, ``predictions-val.csv`` and ``curves.png``.
+A run folder holds ``recipe.json``, ``environment.json`` and marks of its training faces; while the run goes
+on ``checkpoint.safetensors``, and at its end ``weights.safetensors``, ``history.json``, ``predictions-val.csv``
+and ``curves.png``.
 """
 
 import json
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.calibration import softmax
+from mien.data.leaks import LEARNED, find_leak, learned, refuse_leak, write_learned
 from mien.data.records import FaceSet
 from mien.data.store import read_store
 from mien.errors import RecipeError
@@ -44,6 +46,7 @@ def train(
     folder: Path,
     *,
     device: str = "cpu",
+    allow_leak: bool = False,
     report: Callable[[TrainProgress], None] = lambda _: None,
 ) -> Path:
     """Train until the recipe's last step, from the newest checkpoint in ``folder`` if there is one.
@@ -52,6 +55,7 @@ def train(
         recipe: What to do.
         folder: The run folder; made if missing.
         device: ``cpu``, ``cuda`` or ``cuda:1``.
+        allow_leak: Train although validation or test rows repeat training rows; their scores will say so.
         report: Called after every step.
 
     Returns:
@@ -59,13 +63,18 @@ def train(
 
     Raises:
         RecipeError: the folder holds a run of another recipe or on other data.
-        DataError: the data set cannot be read or has no training rows.
+        DataError: the data set cannot be read, has no training rows, or repeats them in other parts.
     """
     faces = read_store(recipe.data.store)
     trainer = make_trainer(recipe, faces, device)
+    known = learned(trainer.train)
+    for split in ("val", "test"):
+        leak = find_leak(faces.select(split), known, faces.select("train"))
+        refuse_leak(leak, f"{recipe.data.store} {split}", allowed=allow_leak)
     val = faces.select("val")
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, trainer, faces)
+    write_learned(known, folder / LEARNED)
     checkpoint = folder / "checkpoint.safetensors"
     if (folder / "weights.safetensors").is_file():
         return folder

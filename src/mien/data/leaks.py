@@ -1,0 +1,125 @@
+"""Faces that a network is scored on must not be those that it learned from: find the ones that are."""
+
+import hashlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.core.files import whole_file
+from mien.data.records import FaceSet
+from mien.errors import DataError
+
+Marks = NDArray[np.uint64]
+
+OFFICIAL = ("fer2013", "ferplus")
+"""Data sets whose publisher drew the splits; the clean score leaves out the copies across them."""
+
+
+def pixel_marks(faces: FaceSet) -> Marks:
+    """64 bits of a hash of each face's pixels, uint64 (N,)."""
+    flat = np.ascontiguousarray(faces.images).reshape(len(faces), -1)
+    shape = repr(faces.images.shape[1:]).encode()
+    digests = b"".join(hashlib.blake2b(face.data, digest_size=8, key=shape).digest() for face in flat)
+    return np.frombuffer(digests, "<u8").astype(np.uint64)
+
+
+def file_marks(faces: FaceSet) -> Marks:
+    """64 bits of the hash of each face's file, uint64 (K,); faces whose file is unknown are left out."""
+    if faces.file_sha256 is None:
+        return np.zeros(0, np.uint64)
+    marks: Marks = np.frombuffer(faces.file_sha256[:, :8].tobytes(), "<u8").astype(np.uint64)
+    known: Marks = marks[marks != 0]
+    return known
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a network has learned from: marks of the pixels and of the files of its training faces."""
+
+    pixels: Marks
+    files: Marks
+
+
+LEARNED = "learned-faces.npz"
+"""In a run folder: marks of the faces that its network has learned from."""
+
+
+def write_learned(known: Learned, path: Path) -> None:
+    """Keep the marks, 8 bytes a face; no picture can be made of them."""
+    with whole_file(path) as temporary:
+        np.savez(temporary, pixels=known.pixels, files=known.files)
+
+
+def read_learned(path: Path) -> Learned:
+    """Read what `write_learned` wrote.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return Learned(file["pixels"].astype(np.uint64), file["files"].astype(np.uint64))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as e:
+        raise DataError(f"{path} is not a list of learned faces: {e}; train again") from e
+
+
+def learned(faces: FaceSet) -> Learned:
+    """The marks of training faces."""
+    return Learned(pixel_marks(faces), file_marks(faces))
+
+
+@dataclass(frozen=True)
+class Leak:
+    """How many of ``n`` scored faces the network has learned from.
+
+    Attributes:
+        pixels: Faces with just the pixels of a training face.
+        files: Faces out of the same file as a training face.
+        official: Of ``pixels``, those that the publisher's own split shares between training and this part.
+        n: Faces that are scored.
+    """
+
+    pixels: int
+    files: int
+    official: int
+    n: int
+
+    def __bool__(self) -> bool:
+        return self.pixels > self.official or self.files > 0
+
+    def __str__(self) -> str:
+        files = f", {self.files:,} come from the same file" if self.files else ""
+        return f"{self.pixels:,} of {self.n:,} faces are faces that the network learned from{files}"
+
+
+def find_leak(scored: FaceSet, known: Learned, own_training: FaceSet) -> Leak:
+    """Compare the faces that are scored with those that were learned from.
+
+    Args:
+        scored: The faces to score.
+        known: What the network has learned from.
+        own_training: The training part of the data set that ``scored`` belongs to.
+    """
+    pixels = pixel_marks(scored)
+    shared = np.isin(pixels, known.pixels)
+    official = np.zeros_like(shared)
+    if scored.name in OFFICIAL and not np.array_equal(own_training.rows, scored.rows):
+        official = shared & np.isin(pixels, pixel_marks(own_training))
+    files = int(np.isin(file_marks(scored), known.files).sum())
+    return Leak(int(shared.sum()), files, int(official.sum()), len(scored))
+
+
+def refuse_leak(leak: Leak, what: str, *, allowed: bool) -> None:
+    """Stop where a score would be worth nothing.
+
+    Raises:
+        DataError: there is a leak, and it is not allowed.
+    """
+    if leak and not allowed:
+        raise DataError(
+            f"{what}: {leak}; choose other rows (mien data split --keep-copies-together), "
+            "or mark the result with --allow-leak"
+        )
