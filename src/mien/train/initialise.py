@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         if path.suffix not in PICKLED:
             raise ModelError(f"{path} is no checkpoint that mien reads: .safetensors, {', '.join(PICKLED)}")
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of pickle protocols; what it cannot read raises
+            warnings.simplefilter("ignore")
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as e:
         raise ModelError(
             f"{path} holds more than tensors, or is damaged; save its state_dict alone, "

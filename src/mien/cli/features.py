@@ -1,0 +1,122 @@
+"""``mien features``: what a frozen network sees, and a linear SVM on it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mien.errors import MissingExtraError, RecipeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mien.workflows.features import Backbone, FrozenFeatures, SvmFit
+
+EXAMPLES = """\b
+Examples:
+  mien features runs/fer2013-s2d-cpu fer2013.h5 --svm
+  mien features vgg16 fer2013.h5 --size 48 --pretrained --svm --to runs/vgg16-svm
+  mien features resnet50-caffe fer2013.h5 --size 197 --init-from vggface2.pth --devices cuda
+
+Features are computed once: the same command again, or a recipe with net.options.freeze="all", finds them.
+"""
+
+app = typer.Typer()
+
+
+@app.command(epilog=EXAMPLES)
+def features(
+    backbone: Annotated[
+        str,
+        typer.Argument(
+            help="A run folder; vgg16, resnet50, resnet50-caffe, googlenet; or any name of timm.",
+            show_default=False,
+        ),
+    ],
+    data: Annotated[Path, typer.Argument(help="A data set file of `mien data import`.", show_default=False)],
+    size: Annotated[
+        int, typer.Option(min=0, help="Side to resize faces to.", show_default="the run's, or 224")
+    ] = 0,
+    pool: Annotated[str, typer.Option(help="avg: mean of the last map; flatten: all of it.")] = "avg",
+    pretrained: Annotated[bool, typer.Option("--pretrained", help="Download ImageNet weights.")] = False,
+    init_from: Annotated[
+        str, typer.Option(help="A local checkpoint: .safetensors, .pth or a run.", show_default=False)
+    ] = "",
+    folder: Annotated[
+        Path | None, typer.Option(help="Where features are kept.", show_default="beside the data set")
+    ] = None,
+    svm: Annotated[bool, typer.Option("--svm", help="Fit a linear SVM, C chosen on PublicTest.")] = False,
+    mirrored: Annotated[bool, typer.Option("--mirrored", help="Learn from mirrored faces too.")] = False,
+    to: Annotated[
+        Path | None, typer.Option(help="Run folder of the SVM; by default runs/BACKBONE-svm.")
+    ] = None,
+    devices: Annotated[str, typer.Option(help="cpu, cuda, or cuda:1.")] = "cpu",
+) -> None:
+    """Compute the features of a frozen network once, and score a linear SVM on them."""
+    try:
+        from mien.workflows.features import Backbone
+    except ModuleNotFoundError as e:
+        raise MissingExtraError("features", str(e.name), "train") from e
+    if to and not svm:
+        raise RecipeError("--to is the folder of the SVM's run; give --svm too")
+    chosen = Backbone(backbone, size, pool, init_from, pretrained)
+    frozen = _compute(chosen, data, folder, mirrored, devices)
+    shape = ", ".join(f"{name} {len(rows):,}" for name, rows in frozen.rows.items())
+    typer.echo(f"{frozen.net.n_features:,} features a face ({shape}), kept in {frozen.folder}")
+    if svm:
+        _svm(frozen, to or Path("runs") / f"{Path(backbone).name}-svm", data, devices)
+
+
+def _compute(
+    chosen: "Backbone", data: Path, folder: Path | None, mirrored: bool, devices: str
+) -> "FrozenFeatures":
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from mien.workflows.features import compute_features
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=14),
+        MofNCompleteColumn(),
+        TextColumn("faces"),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bars = {}
+
+        def say(name: str, done: int, n: int) -> None:
+            if name not in bars:
+                bars[name] = progress.add_task(name, total=n)
+            progress.update(bars[name], completed=done)
+
+        return compute_features(chosen, data, folder=folder, with_mirrored=mirrored, device=devices, say=say)
+
+
+def _svm(frozen: "FrozenFeatures", folder: Path, data: Path, devices: str) -> None:
+    from mien.cli.terminal import waiting
+    from mien.workflows.evaluate import EvaluateSettings, evaluate
+    from mien.workflows.features import fit_svm, write_svm_run
+
+    with waiting("fitting linear SVMs"):
+        fits = fit_svm(frozen)
+    best = write_svm_run(frozen, fits, folder, data)
+    typer.echo(_table(fits, best))
+    with waiting("scoring the test rows"):
+        result = evaluate(str(folder), data, EvaluateSettings(to=folder, device=devices))
+    scores = result.scores
+    low, high = scores.accuracy_interval
+    clean = f", clean {result.clean.accuracy:.2%}" if result.clean else ""
+    typer.echo(
+        f"PrivateTest {scores.accuracy:.2%} ({low:.1%}-{high:.1%}){clean}, "
+        f"balanced {scores.balanced_accuracy:.2%}, macro F1 {scores.macro_f1:.2%}, ECE {scores.ece:.4f}"
+    )
+    typer.echo(f"wrote {folder}; next: mien evaluate {folder} {data}")
+
+
+def _table(fits: "Sequence[SvmFit]", best: "SvmFit") -> str:
+    lines = ["C        PublicTest"]
+    for fit in fits:
+        notes = ("  chosen" if fit is best else "") + ("" if fit.converged else "  not converged")
+        lines.append(f"{fit.c:<8g} {fit.val_accuracy:10.2%}{notes}")
+    return "\n".join(lines)
