@@ -1,0 +1,157 @@
+"""``mien explain``: what a network looks at, drawn and measured."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mien.cli.terminal import printable
+
+if TYPE_CHECKING:
+    from mien.workflows.explain_faithfulness import Faithfulness
+    from mien.workflows.explain_model import Report
+
+EXAMPLES = """\b
+Examples:
+  mien explain fer2013-s2d12 photo.jpg --to sheet.png
+  mien explain runs/mine photo.jpg --method gradcam --class happy
+  mien explain runs/mine fer2013.h5 --n 8 --to explained/
+  mien explain runs/mine fer2013.h5 --pairs --mean --filters --to explained/
+  mien explain runs/mine fer2013.h5 --activations body.1 --to layer.png
+  mien explain runs/mine fer2013.h5 --faithfulness --n 200 --to explained/
+
+Methods: gradient, smoothgrad, integrated, gradcam, occlusion; a shipped model or
+an .onnx file allows occlusion, a run folder all of them. Arrays lie beside each
+sheet as .npz; --to maps.npz writes arrays alone.
+"""
+
+app = typer.Typer()
+
+
+@app.command(epilog=EXAMPLES)
+def explain(
+    model: Annotated[
+        str, typer.Argument(help="A model's name, an .onnx file, or a run folder.", show_default=False)
+    ],
+    source: Annotated[Path, typer.Argument(help="A picture, or a data set file (.h5).", show_default=False)],
+    to: Annotated[Path, typer.Option(help="A .png or .npz file, or a folder.")] = Path("explain.png"),
+    method: Annotated[
+        list[str] | None, typer.Option(help="May be given more than once.", show_default="all it allows")
+    ] = None,
+    chosen: Annotated[
+        str, typer.Option("--class", help="The emotion to explain.", show_default="the one that is named")
+    ] = "",
+    layer: Annotated[
+        str, typer.Option(help="Where Grad-CAM looks.", show_default="the last convolutional map")
+    ] = "",
+    patch: Annotated[int, typer.Option(min=1, help="Side of the occluding square in pixels.")] = 6,
+    fill: Annotated[
+        int | None, typer.Option(min=0, max=255, help="Its gray.", show_default="the training mean")
+    ] = None,
+    face: Annotated[bool, typer.Option("--face", help="The picture is a cropped face.")] = False,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
+    n: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Faces: of a sheet, of each confusion, of each class's mean, or to measure.",
+            show_default="6, 3, 20, 200",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Draws the faces, and all else that is random.")] = 0,
+    filters: Annotated[bool, typer.Option("--filters", help="Draw the first layer's filters.")] = False,
+    activations: Annotated[
+        str, typer.Option(metavar="LAYER", help="Draw what a layer makes of a face.", show_default=False)
+    ] = "",
+    pairs: Annotated[bool, typer.Option("--pairs", help="Draw the most confused pairs of emotions.")] = False,
+    mean: Annotated[bool, typer.Option("--mean", help="Draw the mean map of each emotion.")] = False,
+    faithfulness: Annotated[
+        bool, typer.Option("--faithfulness", help="Measure the methods against random maps.")
+    ] = False,
+    devices: Annotated[str, typer.Option(help="Where a run's network runs: cpu or cuda.")] = "cpu",
+    half: Annotated[
+        bool, typer.Option("--half", help="Answer in bfloat16; faster where the processor has AMX.")
+    ] = False,
+) -> None:
+    """Show which parts of a face a network's answer hangs on, and test whether that is true."""
+    from mien.core.occlusion import Occluder
+    from mien.workflows.explain import explain as run_explanation
+    from mien.workflows.explain_job import Job
+    from mien.workflows.explain_model import MapSettings
+
+    wanted = {"filters": filters, "activations": bool(activations), "pairs": pairs, "mean": mean}
+    kinds = tuple(kind for kind, is_wanted in {**wanted, "faithfulness": faithfulness}.items() if is_wanted)
+    occluder = Occluder(patch=patch, stride=max(1, patch // 2))
+    job = Job(
+        model=model,
+        source=source,
+        to=to,
+        kinds=kinds or ("sheet",),
+        maps=MapSettings(tuple(method or ()), layer, occluder, fill, seed),
+        chosen=chosen,
+        activations=activations,
+        is_face=face,
+        split=split,
+        n=n,
+        device=devices,
+        half=half,
+    )
+    with _progress() as report:
+        done = run_explanation(job, report)
+    if done.faithfulness:
+        _print(done.faithfulness)
+    for file in done.files:
+        typer.echo(f"wrote {printable(str(file))}")
+
+
+@contextmanager
+def _progress() -> Iterator["Report"]:
+    """A bar on stderr with what is being done, faces, and time left; only where a person looks."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("opening", total=None)
+        doing = ""
+
+        def report(what: str, done: int, total: int) -> None:
+            nonlocal doing
+            if what != doing:
+                progress.reset(task, description=f"{what:<28}", total=total)
+                doing = what
+            progress.update(task, completed=done)
+
+        yield report
+
+
+def _print(found: "Faithfulness") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"better than random by (area, 95 %), {found.n:,} faces", title_justify="left")
+    table.add_column("")
+    for heading in ("deletion", "insertion", "shuffled"):
+        table.add_column(heading, justify="right")
+    table.add_column("verdict")
+    for score in found.scores:
+        table.add_row(
+            score.method,
+            _gain(score.deletion_gain, score.deletion_interval),
+            _gain(score.insertion_gain, score.insertion_interval),
+            "-" if score.shuffled is None else f"{score.shuffled:+.2f}",
+            score.verdict,
+        )
+    console = Console()
+    console.print(table)
+    console.print(
+        f"random: deletion {found.random_deletion:.3f}, insertion {found.random_insertion:.3f}; "
+        "shuffled: rank correlation with the maps of shuffled weights, near 0 is sound",
+        highlight=False,
+    )
+
+
+def _gain(value: float, interval: tuple[float, float]) -> str:
+    return f"{value:+.3f}\n({interval[0]:+.3f}..{interval[1]:+.3f})"

@@ -1,0 +1,149 @@
+"""Explain what a network sees: maps over faces, filters, activations, confused pairs, means, faithfulness."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mien.core.preprocess import resized
+from mien.errors import DataError, MienError
+from mien.workflows.evaluate import write_json
+from mien.workflows.explain_faithfulness import Faithfulness, better_than_random, measure
+from mien.workflows.explain_job import Job, Work, caption, scale
+from mien.workflows.explain_model import (
+    Report,
+    Subject,
+    drawn,
+    faces_of_picture,
+    faces_of_store,
+    is_store,
+    make_maps,
+    open_subject,
+    silent,
+)
+from mien.workflows.explain_sheets import (
+    Sheet,
+    Tile,
+    activations_figure,
+    draw_sheet,
+    faithfulness_figure,
+    filters_figure,
+)
+from mien.workflows.explain_split import mean_sheet, pairs_sheet
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What `explain` wrote, and what it measured."""
+
+    files: tuple[Path, ...]
+    faithfulness: Faithfulness | None = None
+
+
+def explain(job: Job, report: Report = silent) -> Explained:
+    """Make the sheets of a job.
+
+    Raises:
+        ModelError: there is no such model, class or layer.
+        DataError: the data set cannot be read, or has other labels; or there is no such file.
+        ImageError: the picture cannot be read, or shows no face.
+        MienError: the model does not allow a method, or the kinds do not fit into one file.
+        MissingExtraError: matplotlib, h5py, torch or captum is not installed.
+    """
+    subject = open_subject(job.model, job.device, half=job.half)
+    job.maps.chosen(subject)
+    if is_store(job.source):
+        faces = faces_of_store(subject, job.source, job.split)
+    elif {"pairs", "mean", "faithfulness"} & set(job.kinds):
+        raise DataError(f"{job.source} is no data set; pairs, means and faithfulness need one (.h5)")
+    else:
+        faces = faces_of_picture(subject, job.source, is_face=job.is_face)
+    work = Work(job, subject, faces, report)
+    (job.to.parent if job.one_file else job.to).mkdir(parents=True, exist_ok=True)
+    files: list[Path] = []
+    found = None
+    for kind in job.kinds:
+        if kind == "faithfulness":
+            found, written = _faithfulness(work)
+        else:
+            written = KINDS[kind](work)
+        files += written
+    return Explained(tuple(files), found)
+
+
+def _sheet(work: Work) -> list[Path]:
+    subject, faces = work.subject, drawn(work.faces, work.job.number("sheet"), work.job.maps.seed)
+    inputs = subject.inputs(faces.crops)
+    classes, probs = work.classes(inputs), subject.probs(inputs)
+    maps = make_maps(subject, inputs, classes, work.job.maps, work.report)
+    work.report("deletion", 0, len(inputs))
+    beats = better_than_random(subject, inputs, classes, maps)
+    crops = resized(faces.crops, subject.input_size)
+    sheet = Sheet(
+        f"{subject.name}: why {work.job.chosen or 'the named class'}? Each map from 0 to its top. "
+        "Red: taking away what the map ranks first lowers the probability no more than 19 random orders do.",
+        ["face", *maps],
+    )
+    for i, crop in enumerate(crops):
+        row = [Tile(crop, None, caption(subject, faces, probs, i))]
+        for method, found in maps.items():
+            warning = "" if beats[method][i] else "no better than random"
+            row.append(Tile(crop, found[i], scale(method, found[i]), warning))
+        sheet.rows.append(row)
+    arrays = {"faces": crops, "probs": probs, "classes": classes, "names": np.array(faces.names), **maps}
+    if faces.labels is not None:
+        arrays["labels"] = faces.labels
+    return work.write("sheet", arrays, lambda file: draw_sheet(sheet, file))
+
+
+def _filters(work: Work) -> list[Path]:
+    from mien.train.attribution import first_filters
+
+    filters = first_filters(_net(work.subject, "filters"))
+    shape = " x ".join(map(str, filters.shape[2:]))
+    title = f"{work.subject.name}: the {len(filters)} filters of the first convolution, {shape}"
+    return work.write("filters", {"filters": filters}, lambda file: filters_figure(filters, title, file))
+
+
+def _activations(work: Work) -> list[Path]:
+    from mien.train.attribution import activations
+
+    layer = work.job.activations
+    net = _net(work.subject, "activations")
+    faces = drawn(work.faces, 1, work.job.maps.seed)
+    inputs = work.subject.inputs(faces.crops)
+    values = activations(net, inputs, layer)
+    crop = resized(faces.crops, work.subject.input_size)[0]
+    face = caption(work.subject, faces, work.subject.probs(inputs), 0).replace("\n", ", ")
+    title = f"{work.subject.name}, layer {layer}, {face}"
+    arrays = {"face": crop, "values": values[0]}
+    return work.write("activations", arrays, lambda file: activations_figure(values[0], crop, title, file))
+
+
+def _faithfulness(work: Work) -> tuple[Faithfulness, list[Path]]:
+    job, subject = work.job, work.subject
+    faces = drawn(work.faces, job.number("faithfulness"), job.maps.seed)
+    found = measure(subject, subject.inputs(faces.crops), job.maps, seed=job.maps.seed, report=work.report)
+    picture = job.file("faithfulness").with_suffix(".png")
+    table = picture.with_suffix(".json")
+    about = {"model": subject.name, "data": job.source.name, "split": job.split, "seed": job.maps.seed}
+    write_json(table, {**about, **found.to_dict()})
+    faithfulness_figure(found, f"{subject.name} on {job.split}", picture)
+    return found, [table, picture]
+
+
+KINDS: dict[str, Callable[[Work], list[Path]]] = {
+    "sheet": _sheet,
+    "filters": _filters,
+    "activations": _activations,
+    "pairs": pairs_sheet,
+    "mean": mean_sheet,
+}
+
+
+def _net(subject: Subject, what: str) -> Any:
+    if subject.net is None:
+        raise MienError(f"{what} need a run folder of `mien train`; '{subject.name}' is an ONNX file")
+    return subject.net

@@ -1,0 +1,110 @@
+"""What `mien explain` shall do, and how its kinds of sheets are named, captioned and written."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.core.files import whole_file
+from mien.errors import MienError
+from mien.workflows.explain_model import METHODS, Classes, MapSettings, Report, Shown, Subject
+from mien.workflows.explain_sheets import top_of_scale
+
+N_FACES = {"sheet": 6, "pairs": 3, "mean": 20, "faithfulness": 200}
+"""How many faces each kind takes by default: in all; of each direction of a pair; of each class; in all."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What `explain` shall do.
+
+    Args:
+        model: A model's name, an ``.onnx`` path or a run folder.
+        source: A picture, or a data set file.
+        to: A ``.png`` (its arrays lie beside it as ``.npz``), an ``.npz`` for arrays alone, or a folder.
+        kinds: Of ``sheet``, ``filters``, ``activations``, ``pairs``, ``mean`` and ``faithfulness``.
+        maps: Which maps, and how.
+        chosen: The class to explain; empty takes the one that the model names.
+        activations: Of which layer.
+        is_face: The picture is a cropped face.
+        split: Of the data set.
+        n: How many faces; ``None`` takes `N_FACES`.
+        device: Where a run's network runs.
+        half: Let a run's network answer in bfloat16.
+    """
+
+    model: str
+    source: Path
+    to: Path
+    kinds: tuple[str, ...] = ("sheet",)
+    maps: MapSettings = field(default_factory=MapSettings)
+    chosen: str = ""
+    activations: str = ""
+    is_face: bool = False
+    split: str = "val"
+    n: int | None = None
+    device: str = "cpu"
+    half: bool = False
+
+    def __post_init__(self) -> None:
+        if self.to.suffix.lower() in (".jpg", ".jpeg", ".pdf", ".svg"):
+            raise MienError(f"sheets are written as .png, arrays as .npz, or into a folder; got {self.to}")
+        if len(self.kinds) > 1 and self.one_file:
+            raise MienError(f"{' and '.join(self.kinds)} make several files; let --to name a folder")
+
+    def number(self, kind: str) -> int:
+        """How many faces a kind takes."""
+        return self.n or N_FACES[kind]
+
+    @property
+    def one_file(self) -> bool:
+        """Whether ``to`` is a file and not a folder."""
+        return self.to.suffix.lower() in (".png", ".npz")
+
+    def file(self, kind: str) -> Path:
+        """Where the picture of a kind goes."""
+        return self.to if self.one_file else self.to / f"{kind}.png"
+
+
+@dataclass(frozen=True)
+class Work:
+    """A job with its model and its faces."""
+
+    job: Job
+    subject: Subject
+    faces: Shown
+    report: Report
+
+    def classes(self, inputs: NDArray[np.float32]) -> Classes:
+        """The class to explain of each face."""
+        if self.job.chosen:
+            return np.full(len(inputs), self.subject.class_of(self.job.chosen))
+        return np.asarray(self.subject.predict(inputs).argmax(1))
+
+    def write(self, kind: str, arrays: dict[str, Any], draw: Callable[[Path], object]) -> list[Path]:
+        """Write the arrays and the picture beside them, or the arrays alone where ``to`` is an ``.npz``."""
+        file = self.job.file(kind)
+        beside = file.with_suffix(".npz")
+        with whole_file(beside) as temporary:
+            np.savez_compressed(temporary, label_names=np.array(self.subject.labels), **arrays)
+        if file == beside:
+            return [beside]
+        draw(file)
+        return [file, beside]
+
+
+def caption(subject: Subject, faces: Shown, probs: NDArray[np.floating[Any]], i: int) -> str:
+    """Two lines: the true class, where it is known, and what the model says."""
+    named = int(probs[i].argmax())
+    says = f"{subject.labels[named]} {100 * probs[i, named]:.0f} %"
+    true = faces.names[i] if faces.labels is None else f"true {subject.labels[int(faces.labels[i])]}"
+    return f"{true}\nread {says}"
+
+
+def scale(method: str, values: NDArray[np.float32]) -> str:
+    """Where the colours of a map end."""
+    unit = {"nats": " nats", "logit": " logit"}.get(METHODS[method], "")
+    return f"top {top_of_scale(values):.2g}{unit}"

@@ -1,0 +1,269 @@
+"""What `mien explain` looks at: a model that answers, faces to ask it about, maps of its answers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mien.core.calibration import softmax
+from mien.core.detection import Mtcnn
+from mien.core.images import open_image
+from mien.core.occlusion import Occluder, Predict, occlusion
+from mien.core.preprocess import face_crop, resized, to_input
+from mien.core.session import open_session, run
+from mien.core.store import find_model
+from mien.errors import DataError, ImageError, MienError, MissingExtraError, ModelError
+from mien.names import look_up
+
+METHODS = {
+    "gradient": "logit a unit of input",
+    "smoothgrad": "logit a unit of input",
+    "integrated": "logit",
+    "gradcam": "no unit",
+    "occlusion": "nats",
+}
+"""Methods of explanation, and the units of their maps. All but the last need the gradients of a run."""
+
+Faces = NDArray[np.float32]
+Classes = NDArray[np.integer[Any]]
+Maps = dict[str, NDArray[np.float32]]
+Report = Callable[[str, int, int], object]
+"""Told what is being done, how many faces are done, and of how many."""
+
+CHUNK = 8
+"""Faces between two reports."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """A report to nobody."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to explain. ``net`` is the network where the model is a run, else ``None``; ``half`` says
+    that it answers in bfloat16.
+
+    A face is asked about as it is, in one view: the shifted and mirrored views of `mien.core.views` have no
+    pixels of their own.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    input_size: int
+    crop_scale: float
+    mean: float
+    std: float
+    temperature: float
+    predict: Predict
+    net: Any = None
+    half: bool = False
+
+    def inputs(self, crops: NDArray[np.uint8]) -> Faces:
+        """Normalised faces (N, channels, S, S) of crops (N, H, H) or (N, H, H, 3)."""
+        return to_input(resized(crops, self.input_size), self.mean, self.std)
+
+    def probs(self, faces: Faces) -> NDArray[np.floating[Any]]:
+        """Probabilities (N, C)."""
+        return softmax(self.predict(faces), self.temperature)
+
+    def class_of(self, name: str) -> int:
+        """The position of a label.
+
+        Raises:
+            ModelError: the model has no such label.
+        """
+        return look_up({label: i for i, label in enumerate(self.labels)}, name, "class", ModelError)
+
+
+@dataclass(frozen=True, slots=True)
+class MapSettings:
+    """Which maps, and how.
+
+    Args:
+        methods: Some of `METHODS`; empty takes all that the model allows.
+        layer: Where Grad-CAM looks; empty takes the last convolutional map.
+        occluder: What occlusion covers.
+        fill: Gray of the occluder, 0-255; ``None`` leaves it at the mean of the training faces.
+        seed: Of SmoothGrad's noise.
+        exact: Take as many steps of integrated gradients as bring them within 1 % of their sum.
+    """
+
+    methods: tuple[str, ...] = ()
+    layer: str = ""
+    occluder: Occluder = field(default_factory=Occluder)
+    fill: int | None = None
+    seed: int = 0
+    exact: bool = True
+
+    def chosen(self, subject: Subject) -> tuple[str, ...]:
+        """The methods to use.
+
+        Raises:
+            MienError: one of them is unknown, or needs gradients that the model has not.
+        """
+        allowed = tuple(METHODS) if subject.net is not None else ("occlusion",)
+        for method in self.methods:
+            look_up(METHODS, method, "method of explanation")
+            if method not in allowed:
+                raise MienError(
+                    f"method '{method}' needs a run folder of `mien train`; "
+                    f"'{subject.name}' is an ONNX file, which allows occlusion alone"
+                )
+        return self.methods or allowed
+
+    def occluder_for(self, subject: Subject) -> Occluder:
+        """The occluder, with its gray as the model's input has it."""
+        if self.fill is None:
+            return self.occluder
+        return replace(self.occluder, fill=(self.fill / 255 - subject.mean) / subject.std)
+
+
+def open_subject(model: str, device: str = "cpu", *, half: bool = False) -> Subject:
+    """The model of a name, an ``.onnx`` path or a run folder.
+
+    Args:
+        model: As for `mien evaluate`.
+        device: Where a run's network runs.
+        half: Let a run's network answer in bfloat16; its gradients stay in single precision.
+
+    Raises:
+        ModelError: there is no such model.
+        MissingExtraError: it is a run folder and torch is not installed.
+    """
+    if Path(model).is_dir():
+        return _open_run(Path(model), device, half)
+    weights, card = find_model(model)
+    session = open_session(weights, threads=0)
+    return Subject(
+        card.name,
+        card.labels,
+        card.input_size,
+        card.crop_scale,
+        card.mean,
+        card.std,
+        card.temperatures.get("1", 1.0),
+        lambda faces: run(session, faces),
+    )
+
+
+def _open_run(folder: Path, device: str, half: bool) -> Subject:
+    try:
+        from mien.train.attribution import predictor
+        from mien.train.devices import pick_device
+        from mien.train.trained import load_trained
+    except ModuleNotFoundError as e:
+        raise MissingExtraError("explaining a run", str(e.name), "train") from e
+    t = load_trained(folder, pick_device(device))
+    predict = predictor(t.net, half=half)
+    return Subject(folder.name, t.labels, t.input_size, 1.0, t.mean, t.std, 1.0, predict, t.net, half)
+
+
+def shuffled_subject(subject: Subject, seed: int = 0) -> Subject:
+    """A run's model with its weights in disorder; see `mien.train.attribution.shuffled`."""
+    from mien.train.attribution import predictor, shuffled
+
+    net = shuffled(subject.net, seed)
+    return replace(subject, net=net, predict=predictor(net, half=subject.half))
+
+
+def make_maps(
+    subject: Subject, faces: Faces, classes: Classes, settings: MapSettings, report: Report = silent
+) -> Maps:
+    """Maps (N, S, S) by the name of their method, of the class that ``classes`` names for each face."""
+    return {
+        method: _map(subject, faces, classes, (method, settings), report)
+        for method in settings.chosen(subject)
+    }
+
+
+def _map(
+    subject: Subject, faces: Faces, classes: Classes, how: tuple[str, MapSettings], report: Report
+) -> NDArray[np.float32]:
+    method, settings = how
+    parts = []
+    for start in range(0, len(faces), CHUNK):
+        report(method, start, len(faces))
+        some, wanted = faces[start : start + CHUNK], classes[start : start + CHUNK]
+        if method == "occlusion":
+            parts.append(occlusion(subject.predict, some, wanted, settings.occluder_for(subject)))
+        else:
+            from mien.train import attribution
+
+            options = attribution.Settings(layer=settings.layer, seed=settings.seed)
+            if not settings.exact:
+                options = replace(options, max_steps=options.n_steps)
+            parts.append(attribution.attribute(subject.net, some, wanted, method, options))
+    report(method, len(faces), len(faces))
+    return np.concatenate(parts)
+
+
+# --- faces -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Faces to explain: gray crops (N, S, S), a name for each, and true classes (N,) where they are known."""
+
+    crops: NDArray[np.uint8]
+    names: tuple[str, ...]
+    labels: Classes | None = None
+
+    def take(self, index: NDArray[np.integer[Any]]) -> "Shown":
+        """Some of the faces."""
+        labels = None if self.labels is None else self.labels[index]
+        return Shown(self.crops[index], tuple(self.names[i] for i in index), labels)
+
+
+def faces_of_picture(subject: Subject, path: Path, *, is_face: bool = False) -> Shown:
+    """The faces of a picture, found and cropped as `mien read` does; or the picture, if it is a face already.
+
+    Raises:
+        ImageError: the picture cannot be read, or no face is found on it.
+    """
+    picture = open_image(path)
+    size = subject.input_size
+    if is_face:
+        gray = Image.fromarray(picture).convert("L").resize((size, size), Image.Resampling.BILINEAR)
+        return Shown(np.asarray(gray)[None], (path.name,))
+    found = Mtcnn().find(picture)
+    if not found:
+        raise ImageError(f"{path} shows no face that is found; add --face if the picture is a cropped face")
+    crops = np.stack([face_crop(picture, face, size, subject.crop_scale) for face in found])
+    return Shown(crops, tuple(f"face {i}" for i in range(1, len(found) + 1)))
+
+
+def faces_of_store(subject: Subject, path: Path, split: str) -> Shown:
+    """The faces of one split of a data set, which must have the model's labels.
+
+    Raises:
+        DataError: the split is empty, or the labels differ.
+        MissingExtraError: h5py is not installed.
+    """
+    from mien.data.store import read_store
+    from mien.workflows.evaluate import checked_rows
+
+    faces = checked_rows(read_store(path), split, subject.labels)
+    return Shown(faces.images, tuple(f"row {row}" for row in faces.rows), faces.labels)
+
+
+def drawn(faces: Shown, n: int, seed: int) -> Shown:
+    """``n`` of the faces by chance, or all where there are fewer."""
+    n_all = len(faces.crops)
+    if n >= n_all:
+        return faces
+    return faces.take(np.sort(np.random.default_rng(seed).choice(n_all, n, replace=False)))
+
+
+def is_store(path: Path) -> bool:
+    """Whether a file is a data set and not a picture, by its suffix.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} is no file; give a picture or a data set of `mien data import`")
+    return path.suffix.lower() in (".h5", ".hdf5")
