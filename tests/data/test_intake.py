@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -242,13 +243,13 @@ def test_parts_of_another_import_are_not_gone_on_with(hundred, change, small_par
         with pytest.raises(TypeError):
             take_in(list_paths(hundred / "list.csv"), hundred / "a.h5", PictureSettings(8))
     assert (hundred / "a.h5.part").is_dir()
-    entries = [Entry(hundred / f"{i}.png", 0) for i in range(40)]
+    same = list_paths(hundred / "list.csv")
+    others = replace(same, entries=lambda: (replace(entry, split="test") for entry in same.entries()))
     size = 16 if change == "size" else 8
-    other = Listing("list", ("happy", "sad"), lambda: iter(entries), 40, persons=True)
-    take_in(other, hundred / "a.h5", PictureSettings(size))
+    take_in(same if change == "size" else others, hundred / "a.h5", PictureSettings(size))
     faces = read_store(hundred / "a.h5")
-    assert faces.images.shape == (40, size, size)
-    assert not faces.labels.any()
+    assert faces.images.shape == (89, size, size)
+    assert set(faces.split) == ({0} if change == "size" else {2})
 
 
 def test_pictures_are_written_in_parts_and_never_held_together(tmp_path, monkeypatch, small_parts):

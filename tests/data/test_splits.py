@@ -75,10 +75,10 @@ def test_parts_that_are_no_shares_are_refused(parts):
 
 
 def test_links_join_through_others():
-    groups = connected(7, [np.array(link) for link in ([0, 3], [5, 6, 1], [3, 4], [4, 0])])
+    groups = connected(7, [np.array(link) for link in ([0, 3], [1, 4], [5, 6], [1, 6], [3, 0])])
     assert [set(np.flatnonzero(groups == g)) for g in dict.fromkeys(groups.tolist())] == [
-        {0, 3, 4},
-        {1, 5, 6},
+        {0, 3},
+        {1, 4, 5, 6},
         {2},
     ]
 
