@@ -28,10 +28,16 @@ class Entry(NamedTuple):
 COMMANDS: dict[str, Entry] = {
     "read": Entry("mien.cli.read", "Name the emotion on every face of pictures and folders."),
     "watch": Entry("mien.cli.watch", "Follow each person's emotion through a video or a live camera."),
+    "serve": Entry("mien.cli.serve", "Serve a page and a service that read pictures, videos and cameras."),
     "models": Entry("mien.cli.models", "List the models, their measured scores and their terms."),
     "data": Entry("mien.cli.data", "Import a data set into one file, and audit it."),
     "train": Entry("mien.cli.train", "Train a network from a recipe."),
+    "search": Entry("mien.cli.search", "Search the keys of a recipe, in several processes at once."),
+    "features": Entry("mien.cli.features", "What a frozen network sees, and a linear SVM on it."),
     "evaluate": Entry("mien.cli.evaluate", "Score a model on a data set, with intervals."),
+    "ensemble": Entry("mien.cli.ensemble", "Score several models by their votes."),
+    "papers": Entry("mien.cli.papers", "What papers print, what holds, and what they score here."),
+    "explain": Entry("mien.cli.explain", "Show what a network looks at, and test whether that is true."),
     "release": Entry("mien.cli.release", "Turn a training run into a model that `mien read` loads."),
 }
 """Each module holds a Typer application named ``app``."""

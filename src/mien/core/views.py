@@ -11,10 +11,13 @@ Faces = NDArray[np.float32]
 Predict = Callable[[Faces], NDArray[np.float32]]
 
 SHIFT_PX = 3
+CROP = 7 / 8
+"""Side of the five crops against the face's; they are enlarged to it again."""
 CHUNK = 64
 """Faces whose views go through the network together: one face's ten cost less in one run than in ten."""
-N_VIEWS = (1, 2, 10)
-"""The face; with its mirror image; both at the centre and shifted by `SHIFT_PX` to four sides."""
+N_VIEWS = (1, 2, 5, 10, 12, 18)
+"""1 the face; 2 with its mirror image; 5 also shifted by `SHIFT_PX` to four sides; 10 these with their mirror
+images; 12 the face and five crops (centre and corners), with mirrored too; 18 nine shifts, mirrored too."""
 
 
 def average_logits(predict: Predict, faces: Faces, n_views: int) -> NDArray[np.float32]:
@@ -36,11 +39,33 @@ def average_logits(predict: Predict, faces: Faces, n_views: int) -> NDArray[np.f
 
 
 def _views(faces: Faces, n_views: int) -> list[Faces]:
-    shifts = [(0, 0)]
-    if n_views == 10:
-        shifts += [(-SHIFT_PX, 0), (SHIFT_PX, 0), (0, -SHIFT_PX), (0, SHIFT_PX)]
-    shifted = [shift(faces, down, right) for down, right in shifts]
-    return shifted if n_views == 1 else [*shifted, *(view[..., ::-1] for view in shifted)]
+    if n_views == 12:
+        kept = [faces, *crops(faces)]
+    else:
+        reach = {1: 0, 2: 0, 5: 1, 10: 1, 18: 2}[n_views]
+        steps = sorted((abs(y) + abs(x), y, x) for y in (-1, 0, 1) for x in (-1, 0, 1))
+        kept = [shift(faces, y * SHIFT_PX, x * SHIFT_PX) for far, y, x in steps if far <= reach]
+    mirrored = [view[..., ::-1] for view in kept] if n_views not in (1, 5) else []
+    return [*kept, *mirrored]
+
+
+def crops(faces: Faces) -> list[Faces]:
+    """The centre and the four corners of faces (N, 1, S, S), `CROP` of the side, enlarged to S, bilinear.
+
+    Source: Krizhevsky et al., NIPS 2012, section 4.1.
+    """
+    size = faces.shape[-1]
+    spare = size * (1 - CROP)
+    starts = {"near": 0.0, "middle": spare / 2, "far": spare}
+    enlarge = {name: _stretch(size, start) for name, start in starts.items()}
+    places = [("middle", "middle"), ("near", "near"), ("near", "far"), ("far", "near"), ("far", "far")]
+    return [np.asarray(enlarge[y] @ faces @ enlarge[x].T, np.float32) for y, x in places]
+
+
+def _stretch(size: int, start: float) -> NDArray[np.float32]:
+    """The matrix (S, S) that enlarges ``CROP`` of a row of pixels, from ``start``, to the whole row."""
+    at = np.clip(start + (np.arange(size) + 0.5) * CROP - 0.5, 0, size - 1)
+    return np.asarray(np.maximum(0, 1 - np.abs(at[:, None] - np.arange(size))), np.float32)
 
 
 def shift(faces: Faces, down: int, right: int) -> Faces:

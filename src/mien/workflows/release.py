@@ -17,7 +17,7 @@ from mien.core.preprocess import to_input
 from mien.core.scores import score
 from mien.core.session import open_session, run
 from mien.core.store import sha256, user_models
-from mien.core.views import N_VIEWS, average_logits
+from mien.core.views import average_logits
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_store
 from mien.errors import DataError, ModelError
@@ -89,6 +89,10 @@ class Released:
     largest_difference: float
 
 
+CALIBRATED_VIEWS = (1, 2, 10)
+"""Numbers of views for which every released model has a temperature."""
+
+
 def release(
     folder: Path, name: str, data: Path, text: CardText, *, views: int = 2, to: Path | None = None
 ) -> Released:
@@ -149,7 +153,7 @@ def _card(
     onnx: Path, trained: TrainedNet, faces: FaceSet, data: Path, text: CardText, views: int
 ) -> ModelCard:
     val, test = faces.select("val"), checked_rows(faces, "test", trained.labels)
-    val_logits = {n: logits_of(onnx, trained, val.images, n) for n in N_VIEWS}
+    val_logits = {n: logits_of(onnx, trained, val.images, n) for n in sorted({*CALIBRATED_VIEWS, views})}
     temperatures = {str(n): fit_temperature(logits, val.labels) for n, logits in val_logits.items()}
     probs = softmax(logits_of(onnx, trained, test.images, views), temperatures[str(views)])
     clean = clean_mask(data, "test")

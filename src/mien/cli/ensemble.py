@@ -1,0 +1,86 @@
+"""``mien ensemble``: several models' votes beside each of them alone."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mien.cli.terminal import waiting
+from mien.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from mien.core.scores import Scores
+    from mien.workflows.ensemble import EnsembleScores
+
+EXAMPLES = """\b
+Examples:
+  mien ensemble runs/a runs/b runs/c --data fer2013.h5 --split val
+  mien ensemble runs/a fer2013-s2d12 --data fer2013.h5 --to votes/
+
+soft: mean of the probabilities. weighted: weights fitted on the validation rows.
+hard: a vote each. All models that are named vote: none is chosen by test rows.
+"""
+
+app = typer.Typer()
+
+
+@app.command(epilog=EXAMPLES)
+def ensemble(
+    models: Annotated[
+        list[str], typer.Argument(help="Names, .onnx files or run folders, two or more.", show_default=False)
+    ],
+    data: Annotated[Path, typer.Option(help="A data set file of `mien data import`.")] = Path("fer2013.h5"),
+    split: Annotated[str, typer.Option(help="val or test.")] = "test",
+    views: Annotated[
+        int | None, typer.Option(help="Views of a face to average.", show_default="each model's")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder for predictions, figure and scores.", show_default=False)
+    ] = None,
+    devices: Annotated[str, typer.Option(help="Where runs' networks run: cpu or cuda.")] = "cpu",
+    allow_leak: Annotated[
+        bool, typer.Option("--allow-leak", help="Score even faces that a model learned from.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Score several models together, by soft, weighted and hard votes."""
+    try:
+        from mien.workflows.ensemble import ensemble as run_ensemble
+        from mien.workflows.evaluate import EvaluateSettings
+    except ModuleNotFoundError as e:
+        raise MissingExtraError("ensembles", str(e.name), "train") from e
+    with waiting(f"scoring {len(models)} models on the {split} rows of {data.name}"):
+        result = run_ensemble(models, data, EvaluateSettings(split, views, to, devices, allow_leak))
+    if as_json:
+        typer.echo(json.dumps(result.to_dict(), indent=1))
+        return
+    _print(result)
+    if to:
+        typer.echo(f"wrote {to}")
+
+
+def _print(result: "EnsembleScores") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{len(result.members)} models on {result.data} {result.split}", title_justify="left")
+    for heading in ("", "weight", "accuracy (95 %)", "macro F1", "ECE", "clean"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, weight, scores in zip(result.members, result.weights, result.alone, strict=True):
+        table.add_row(name, f"{weight:.2f}", *_figures(scores), "")
+    table.add_section()
+    for kind, scores in result.votes.items():
+        clean = result.clean.get(kind)
+        table.add_row(f"{kind} vote", "", *_figures(scores), f"{clean.accuracy:.2%}" if clean else "")
+    console = Console()
+    console.print(table)
+    test = result.against_best
+    console.print(
+        f"soft vote against the best member on val: McNemar's p = {test.p_value:.3g}", highlight=False
+    )
+
+
+def _figures(scores: "Scores") -> tuple[str, ...]:
+    low, high = scores.accuracy_interval
+    return f"{scores.accuracy:.2%} ({low:.1%}-{high:.1%})", f"{scores.macro_f1:.1%}", f"{scores.ece:.3f}"

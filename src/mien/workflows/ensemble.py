@@ -1,0 +1,137 @@
+"""Score several models together: equal, weighted and hard votes, beside their members alone."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.core.calibration import softmax
+from mien.core.metrics import McNemar, mcnemar
+from mien.core.scores import Scores, score
+from mien.core.voting import VOTES, fit_weights
+from mien.data.leaks import refuse_leak
+from mien.data.records import FaceSet
+from mien.data.store import clean_mask, read_store
+from mien.errors import DataError
+from mien.workflows.evaluate import (
+    EvaluateSettings,
+    Scorer,
+    checked_rows,
+    count_look,
+    fitted_temperature,
+    leak_of,
+    open_scorer,
+    write_json,
+    write_predictions,
+)
+from mien.workflows.figures import confusion_figure
+
+
+@dataclass(frozen=True)
+class EnsembleScores:
+    """What `ensemble` measured.
+
+    Attributes:
+        members: Names of the models, in the order given.
+        weights: Of the weighted vote, by the validation rows; they sum to 1.
+        alone: Scores of each member.
+        votes: Scores of each kind of vote.
+        clean: Scores of each kind of vote without faces that have a near copy in training, where searched.
+        against_best: McNemar's test of the soft vote against the member that was best on the validation rows.
+    """
+
+    data: str
+    split: str
+    members: tuple[str, ...]
+    weights: tuple[float, ...]
+    alone: tuple[Scores, ...]
+    votes: dict[str, Scores]
+    clean: dict[str, Scores]
+    against_best: McNemar
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict."""
+        return {
+            "data": self.data,
+            "split": self.split,
+            "members": [
+                {"name": name, "weight": weight, "scores": scores.to_dict()}
+                for name, weight, scores in zip(self.members, self.weights, self.alone, strict=True)
+            ],
+            "votes": {kind: scores.to_dict() for kind, scores in self.votes.items()},
+            "clean": {kind: scores.to_dict() for kind, scores in self.clean.items()},
+            "against_best": asdict(self.against_best),
+        }
+
+
+def ensemble(models: list[str], data: Path, settings: EvaluateSettings | None = None) -> EnsembleScores:
+    """Score models by their votes. All of them are used: choosing members by test rows would be peeking.
+
+    Args:
+        models: Two or more names, ``.onnx`` paths or run folders.
+        data: HDF5 file of `mien data import`.
+        settings: As of `mien.workflows.evaluate.evaluate`.
+
+    Raises:
+        DataError: fewer than two models, no validation rows, or a model learned from the rows to score.
+        ModelError: there is no such model.
+    """
+    settings = settings or EvaluateSettings()
+    if len(models) < 2 or len(set(models)) < len(models):
+        raise DataError(f"an ensemble needs two or more different models, got {', '.join(models) or 'none'}")
+    faces = read_store(data)
+    val = faces.select("val")
+    if not len(val):
+        raise DataError(f"data set '{faces.name}' has no validation rows to weigh the models by")
+    scorers = [open_scorer(model, settings.views, settings.device) for model in models]
+    chosen = checked_rows(faces, settings.split, scorers[0].labels)
+    for scorer in scorers:
+        checked_rows(faces, settings.split, scorer.labels)
+        leak = leak_of(scorer, faces, chosen)
+        if leak:
+            what = f"{scorer.name} on {faces.name} {settings.split}"
+            refuse_leak(leak, what, allowed=settings.allow_leak)
+    tables = [_probs(scorer, faces, settings.split) for scorer in scorers]
+    on_val = np.stack([by_val for by_val, _ in tables])
+    members = np.stack([by_rows for _, by_rows in tables])
+    weights = fit_weights(on_val, val.labels)
+    voted = {kind: vote(members, weights) for kind, vote in VOTES.items()}
+    for scorer in scorers:
+        if scorer.run and settings.split == "test":
+            count_look(scorer.run)
+    best = int((on_val.argmax(2) == val.labels).mean(1).argmax())
+    clean = clean_mask(data, settings.split) if settings.split != "train" else None
+    names, labels = scorers[0].labels, chosen.labels
+    kept = {} if clean is None else {kind: score(p[clean], labels[clean], names) for kind, p in voted.items()}
+    result = EnsembleScores(
+        data=faces.name,
+        split=settings.split,
+        members=tuple(scorer.name for scorer in scorers),
+        weights=tuple(weights.tolist()),
+        alone=tuple(score(probs, labels, names) for probs in members),
+        votes={kind: score(p, labels, names) for kind, p in voted.items()},
+        clean=kept,
+        against_best=mcnemar(labels, voted["soft"].argmax(1), members[best].argmax(1)),
+    )
+    if settings.to:
+        _write(result, chosen, voted, settings.to)
+    return result
+
+
+def _probs(scorer: Scorer, faces: FaceSet, split: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Calibrated probabilities of the validation rows, and of those of a split."""
+    val, chosen = faces.select("val"), faces.select(split)
+    on_val = scorer.logits(val.images, scorer.views)
+    logits = on_val if split == "val" else scorer.logits(chosen.images, scorer.views)
+    temperature = scorer.temperature or fitted_temperature(scorer, faces, "val", on_val)
+    return softmax(on_val, temperature), softmax(logits, temperature)
+
+
+def _write(result: EnsembleScores, chosen: FaceSet, voted: dict[str, NDArray[np.float64]], to: Path) -> None:
+    to.mkdir(parents=True, exist_ok=True)
+    write_json(to / f"ensemble-{result.split}.json", result.to_dict())
+    for kind, probs in voted.items():
+        write_predictions(to / f"predictions-{result.split}-{kind}.csv", chosen, probs)
+    confusion_figure(result.votes["soft"], to / f"confusion-{result.split}.png")
