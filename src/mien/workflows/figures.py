@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mien.core.files import whole_file
-from mien.core.metrics import Interval, ReliabilityBin, RiskCoverage, accuracy_interval
+from mien.core.metrics import Interval, Labels, Probs, ReliabilityBin, RiskCoverage, accuracy_interval
 from mien.core.scores import COVERAGES, Scores
 from mien.errors import MienError, MissingExtraError
 
@@ -252,4 +253,49 @@ def risk_coverage_figure(curves: Mapping[str, RiskCoverage], path: str | os.Path
     ax.set_xlim(0, 109)
     if len(curves) > 1:
         _legend(ax)
+    return _save(figure, path)
+
+
+EXAMPLES = (3, 5)
+"""Rows and columns of the faces on each side of the examples."""
+
+
+def examples_figure(
+    images: NDArray[np.uint8],
+    labels: Labels,
+    probs: Probs,
+    label_names: Sequence[str],
+    path: str | os.PathLike[str],
+) -> Path:
+    """Faces that were read right, and faces that were read wrong, drawn at random; the same ones every time.
+
+    It shows people: keep it beside the data, and publish it only where their licence lets you.
+
+    Args:
+        images: uint8 (N, H, W) gray or (N, H, W, 3) RGB.
+        labels: True class ids, shape (N,).
+        probs: Class probabilities, shape (N, C).
+        label_names: One name for each class.
+        path: The PNG to write.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        MienError: the file cannot be written.
+    """
+    rows, columns = EXAMPLES
+    figure = _new_figure(2 * columns * 1.3, rows * 1.6 + 0.6)
+    rng, guess = np.random.default_rng(0), probs.argmax(axis=1)
+    sides = (("read right", guess == labels, GREEN), ("read wrong", guess != labels, VERMILION))
+    for side, (title, mask, hue) in zip(figure.subfigures(1, 2), sides, strict=True):
+        found = np.flatnonzero(mask)
+        side.suptitle(f"{title}: {len(found):,} of {len(labels):,}", fontsize=NORMAL, color=hue)
+        shown = np.sort(rng.permutation(found)[: rows * columns])
+        for ax, i in zip(side.subplots(rows, columns).flat, [*shown, *[None] * rows * columns], strict=False):
+            ax.set_axis_off()
+            if i is None:
+                continue
+            ax.imshow(images[i], cmap="gray", vmin=0, vmax=255)
+            answer = f"{label_names[guess[i]]} {100 * probs[i].max():.0f} %"
+            text = answer if guess[i] == labels[i] else f"is {label_names[labels[i]]}\nread {answer}"
+            ax.set_title(text, fontsize=SMALL, color=INK, pad=2)
     return _save(figure, path)

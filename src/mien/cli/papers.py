@@ -1,0 +1,224 @@
+"""``mien papers``: what five papers print, what really holds, and the same recipes trained again."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mien.errors import MienError, MissingExtraError
+
+if TYPE_CHECKING:
+    from mien.workflows.train import TrainProgress
+
+EXAMPLES = """\b
+Examples:
+  mien papers
+  mien papers show maastricht-cnn1
+  mien papers run maastricht-cnn1 --data fer2013.h5
+  mien papers run --all --data fer2013.h5 --to runs
+  mien papers leak
+  mien papers table --runs runs --to docs/papers.md
+"""
+RUN_EXAMPLES = """\b
+Examples:
+  mien papers run maastricht-cnn1
+  mien papers run cs231n-final cs231n-distilled --data fer2013.h5
+  mien papers run chmura-cnn --set run.epochs=5 --to short
+  mien papers run chmura-cnn --as-is
+
+A run that was stopped goes on. A trained row is only scored, and a scored one
+only printed: PrivateTest is opened once.
+"""
+
+app = typer.Typer(
+    help="The papers' rows: what is printed, what really holds, and what they score here.",
+    invoke_without_command=True,
+    epilog=EXAMPLES,
+)
+
+Runs = Annotated[Path, typer.Option(help="Folder of the run folders.")]
+
+
+@app.callback()
+def start(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        list_rows()
+
+
+@app.command("list")
+def list_rows() -> None:
+    """Print every row: published, and what holds. A star marks those that are trained here."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from mien.workflows.papers import papers, rows
+
+    console = Console()
+    for key, paper in papers().items():
+        console.print(f"\n{paper.title}", highlight=False, markup=False)
+        table = Table(box=None, padding=(0, 1, 0, 0), show_header=False)
+        for width in (1, 36, 13, None):
+            table.add_column(width=width, overflow="fold")
+        for row in rows().values():
+            if row.paper == key:
+                star = "" if not row.recipe else "*" if not row.why else "+"
+                table.add_row(star, row.name, row.published, row.holds)
+        console.print(table, highlight=False)
+    typer.echo(
+        "\ncolumns: row, published, what holds    * trained here    + needs other weights\n"
+        "next: mien papers show ROW"
+    )
+
+
+@app.command("show")
+def show(row: Annotated[str, typer.Argument(help="A row of `mien papers`.", show_default=False)]) -> None:
+    """Print the specification of a row, its source, and the command that trains it.
+
+    Example: mien papers show maastricht-cnn1
+    """
+    import textwrap
+
+    from mien.workflows.papers import papers
+    from mien.workflows.papers import row as find
+
+    found = find(row)
+    paper = papers()[found.paper]
+    changes = f" --set {' --set '.join(found.set)}" if found.set else ""
+    facts = {
+        "what": found.what,
+        "paper": paper.title,
+        "code": paper.code,
+        "source": found.source,
+        "published": found.published,
+        "measured on": found.on,
+        "what holds": found.holds,
+        "note": found.note,
+        "all its nets": paper.spec,
+        "this one": found.spec,
+        "recipe": f"mien train {found.recipe}{changes}" if found.recipe else "none",
+        "ours learn": paper.data if found.recipe else "",
+        "not run": found.why,
+        "run": found.command,
+    }
+    typer.echo(found.name)
+    for name, text in facts.items():
+        if text:
+            lines = textwrap.wrap(text, 64, break_on_hyphens=False)
+            typer.echo("\n".join(f"  {name if i == 0 else '':<13}{line}" for i, line in enumerate(lines)))
+
+
+@app.command("run", epilog=RUN_EXAMPLES)
+def run(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="ROW...", help="Rows of `mien papers`.", show_default=False)
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every row that can be trained here.")] = False,
+    data: Annotated[
+        Path | None, typer.Option(help="Data set file; overrides the recipe's.", show_default=False)
+    ] = None,
+    to: Runs = Path("runs"),
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="key=value, such as run.epochs=5; the result says so.", show_default=False
+        ),
+    ] = None,
+    devices: Annotated[str, typer.Option(help="cpu, cuda, or cuda:1.")] = "cpu",
+    as_is: Annotated[bool, typer.Option("--as-is", help="Train nothing; score what is there.")] = False,
+    val_only: Annotated[bool, typer.Option("--val-only", help="Leave PrivateTest closed.")] = False,
+) -> None:
+    """Train rows, score them on PublicTest and PrivateTest, draw their figures."""
+    try:
+        from mien.workflows.papers_run import PaperSettings, run_row
+    except ModuleNotFoundError as e:
+        raise MissingExtraError("running the papers", str(e.name), "train") from e
+    from mien.workflows.papers import chosen
+
+    settings = PaperSettings(data, to, tuple(overrides or ()), devices, as_is, not val_only)
+    failed = 0
+    for row in chosen(names or [], everything):
+        try:
+            with _bar(row.name) as report:
+                result = run_row(row, settings, report)
+        except MienError as e:
+            if not everything:
+                raise
+            failed += 1
+            typer.echo(f"{row.name}: {e}", err=True)
+        else:
+            typer.echo(_told(row.name, row.published, result))
+    typer.echo(f"next: mien papers table --runs {to}")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command("table")
+def table(
+    runs: Runs = Path("runs"),
+    to: Annotated[Path, typer.Option(help="The page; its data lie beside it.")] = Path("docs/papers.md"),
+) -> None:
+    """Write the page of all rows from the run folders.
+
+    Example: mien papers table --runs runs --to docs/papers.md
+    """
+    from mien.workflows.papers_page import write_page
+
+    n, leaks = write_page(runs, to)
+    typer.echo(f"wrote {to} with {n} rows run{f', and {leaks}' if leaks else ''}")
+
+
+@app.command("leak")
+def leak(runs: Runs = Path("runs")) -> None:
+    """Print what scoring on the training rows is worth: as printed, and on PrivateTest alone.
+
+    Example: mien papers leak
+    """
+    from mien.workflows.papers import leaky_rows, read_result
+
+    typer.echo(f"{'row':<29}{'printed':>8}{'theirs':>9}{'ours, as they scored':>22}{'ours':>9}")
+    for row in leaky_rows():
+        result = read_result(runs / row.name) or {}
+        found = [result["leak"], result["test"]] if result.get("leak") else []
+        ours = [f"{scores['accuracy']:.2%}" for scores in found] or ["-", "-"]
+        theirs = row.holds.partition(" on ")[0]
+        theirs = theirs if theirs.endswith("%") else "-"
+        typer.echo(f"{row.name:<29}{row.published:>8}{theirs:>9}{ours[0]:>22}{ours[1]:>9}")
+    typer.echo("theirs, ours: PrivateTest alone; as they scored: with Training, which was learned")
+
+
+def _told(name: str, published: str, result: dict[str, Any]) -> str:
+    from mien.workflows.papers_page import epochs
+
+    scores = {"PublicTest": result["val"], "PrivateTest": result["test"], "clean": result["clean"]}
+    figures = ", ".join(f"{what} {s['accuracy']:.2%}" for what, s in scores.items() if s)
+    leaked = f", as printed {result['leak']['accuracy']:.2%}" if result["leak"] else ""
+    return f"{name}: {figures}{leaked} (published {published}); epochs {epochs(result)}"
+
+
+@contextmanager
+def _bar(name: str) -> "Iterator[Callable[[TrainProgress], None]]":
+    """One bar on stderr with epoch, rate, loss, accuracy on PublicTest and time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=10),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task, score = progress.add_task(name, total=None, rate="starting"), ""
+
+        def report(at: "TrainProgress") -> None:
+            nonlocal score
+            if at.looked and "val_accuracy" in at.looked:
+                score = f"  val {at.looked['val_accuracy']:.1%}"
+            rate = f"epoch {at.epoch:.1f}  {at.images_per_s:,.0f}/s  loss {at.loss:.2f}{score}"
+            progress.update(task, completed=at.step, total=at.steps, rate=rate)
+            if at.step == at.steps:
+                progress.update(task, rate="scoring")
+
+        yield report

@@ -1,0 +1,132 @@
+"""The rows of the papers: networks, ensembles and people, what is printed of each, and what really holds."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from mien.errors import MienError
+from mien.names import look_up
+
+ROWS = Path(__file__).parents[1] / "recipes" / "papers" / "rows.toml"
+LEAKY = "Training + PrivateTest"
+"""How the rows begin that one paper measured on: nearly nine in ten of them were learned from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """A paper: its title, where its code is, what all its networks share, and on which data ours learn."""
+
+    title: str
+    code: str
+    data: str
+    spec: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a paper says of one network, ensemble or person.
+
+    Attributes:
+        name: Unique, begins with the paper's.
+        paper: Key of `Paper`.
+        what: In a few words.
+        published: The printed figure; ``-`` where none is.
+        on: The rows that it was measured on.
+        holds: What really holds, as far as is known.
+        source: Section, table or figure of the paper, and file of the code.
+        spec: What is particular to it.
+        note: Why ``holds`` differs from ``published``.
+        recipe: Of `mien train`, which retrains it; empty where none can.
+        set: Changes to the recipe.
+        why: What stands in the way of training it here.
+    """
+
+    name: str
+    paper: str
+    what: str
+    published: str
+    on: str
+    holds: str
+    source: str
+    kind: Literal["network", "ensemble", "human"] = "network"
+    spec: str = ""
+    note: str = ""
+    recipe: str = ""
+    set: tuple[str, ...] = ()
+    why: str = ""
+
+    @property
+    def leaky(self) -> bool:
+        """Whether the paper measured on rows that the network had learned from."""
+        return self.on.startswith(LEAKY)
+
+    @property
+    def command(self) -> str:
+        """What trains and scores it; empty where nothing can."""
+        return f"mien papers run {self.name}" if self.recipe else ""
+
+
+@cache
+def papers() -> Mapping[str, Paper]:
+    """The papers by their short names."""
+    return {name: Paper(**_whole(table)) for name, table in _table()["papers"].items()}
+
+
+@cache
+def rows() -> Mapping[str, Row]:
+    """Every row by its name, paper after paper."""
+    found = {}
+    for name, table in _table()["rows"].items():
+        changes = tuple(table.pop("set", ()))
+        found[name] = Row(name=name, paper=name.split("-")[0], set=changes, **_whole(table))
+    return found
+
+
+def row(name: str) -> Row:
+    """The row of a name.
+
+    Raises:
+        MienError: there is none; the text gives the nearest.
+    """
+    return look_up(rows(), name, "row")
+
+
+def chosen(names: list[str], everything: bool) -> list[Row]:
+    """The rows of these names, or all that can be trained here.
+
+    Raises:
+        MienError: no row has one of the names, a row has no recipe, or nothing is asked for.
+    """
+    if everything == bool(names):
+        raise MienError("give rows, such as maastricht-cnn1, or --all; `mien papers` lists them")
+    if everything:
+        return [one for one in rows().values() if one.recipe and not one.why]
+    found = [row(name) for name in names]
+    for one in found:
+        if not one.recipe:
+            raise MienError(f"'{one.name}' cannot be trained: {one.why}")
+    return found
+
+
+def leaky_rows() -> list[Row]:
+    """The rows that can be trained and whose paper measured on faces that the network had learned from."""
+    return [one for one in rows().values() if one.leaky and one.recipe]
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """What ``result.json`` of a run folder holds, or None where there is none."""
+    path = folder / "result.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _table() -> dict[str, Any]:
+    return tomllib.loads(ROWS.read_text(encoding="utf-8"))
+
+
+def _whole(table: dict[str, str]) -> dict[str, Any]:
+    """Texts on one line each."""
+    return {key: " ".join(text.split()) for key, text in table.items()}

@@ -1,0 +1,216 @@
+"""docs/papers.md: what the papers print, what holds, and what our runs score; no number is typed by hand.
+
+Beside the page, a folder of its name holds each run's ``result.json`` as ROW.json and its pictures, where
+they are small; none shows a face. The page follows from these files alone, so a test can tell whether it is
+up to date.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mien.core.files import whole_file
+from mien.errors import MienError
+from mien.workflows.papers import Row, papers, read_result, rows
+
+Results = Mapping[str, dict[str, Any]]
+"""What ``result.json`` holds, by row."""
+
+PICTURES = {"curves": "curves.png", "confusion": "confusion-test.png"}
+MAX_PICTURE_BYTES = 60_000
+COLOURS = 32
+HEAD = """\
+# The papers, retrained
+
+Every network, ensemble and person that five papers, and a sixth that one of them follows, print a figure of:
+what is printed, what really holds, and what the same recipe scores here. Ours learn from FER2013's Training,
+choose on PublicTest, and are scored on PrivateTest by one view of each face: accuracy with its 95 % interval,
+balanced accuracy and macro F1. **Clean** is the accuracy without the test faces that have a near copy in
+Training. One run a row, one seed: a point or two between rows is noise.
+[How scores are measured](concepts/protocol.md) · [the networks](reference/networks.md) ·
+[what leaks do](concepts/leaks.md)
+
+`mien papers show ROW` prints the specification of a row and its source; `mien papers run ROW` trains it
+again. This page is written by `mien papers table` from the run folders.
+"""
+COLUMNS = (
+    "row",
+    "published",
+    "what holds",
+    "accuracy (95 %)",
+    "balanced",
+    "macro F1",
+    "clean",
+    "epochs",
+    "machine",
+    "seconds",
+    "commit",
+    "",
+)
+BLOCK = re.compile(r"(<!-- mien papers table: begin -->\n).*?(<!-- end -->)", re.S)
+
+
+def write_page(runs: Path, to: Path) -> tuple[int, Path | None]:
+    """Take the results of the run folders over into the folder beside the page, and write the page anew.
+
+    Results that were taken over before stay, unless their row was run again. Where ``concepts/leaks.md`` lies
+    beside the page, its table is written too.
+
+    Returns:
+        How many rows have a result, and the page about leaks, if there is one.
+
+    Raises:
+        MienError: nothing has been run.
+    """
+    folder = to.with_suffix("")
+    for name in rows():
+        result = read_result(runs / name)
+        if result and result["test"]:
+            _take_over(runs / name, folder)
+    results = read_results(folder)
+    if not results:
+        raise MienError(f"no results in {runs} or {folder}; first: mien papers run --all --to {runs}")
+    _write(to, page(results, folder))
+    leaks = to.parent / "concepts" / "leaks.md"
+    if not leaks.is_file():
+        return len(results), None
+    _write(leaks, with_leaks(leaks.read_text(encoding="utf-8"), results))
+    return len(results), leaks
+
+
+def read_results(folder: Path) -> Results:
+    """The results beside a page, in the order of the rows."""
+    return {
+        name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        for name in rows()
+        if (folder / f"{name}.json").is_file()
+    }
+
+
+def page(results: Results, folder: Path) -> str:
+    """The page, as Markdown; pictures are linked where they lie in ``folder``."""
+    parts = [HEAD]
+    for key, paper in papers().items():
+        parts.append(f"\n## {paper.title}\n\nCode: {paper.code}. Ours learn from {paper.data}.\n\n")
+        parts.append(_line(COLUMNS) + _line(["---"] * len(COLUMNS)))
+        own = [row for row in rows().values() if row.paper == key]
+        parts += [_line(_cells(row, results.get(row.name), folder)) for row in own]
+        parts += [text for row in own if (text := _footnote(row, results.get(row.name)))]
+    return "".join(parts)
+
+
+def with_leaks(text: str, results: Results) -> str:
+    """The page about leaks with its table written anew."""
+    lines = [
+        _line(
+            ["row", "printed", "theirs, PrivateTest alone", "ours, as they scored", "ours, PrivateTest alone"]
+        )
+    ]
+    lines.append(_line(["---"] * 5))
+    for name, result in results.items():
+        if leak := result["leak"]:
+            theirs = rows()[name].holds.partition(" on ")[0]
+            ours = [
+                _percent(scores["accuracy"], scores["accuracy_interval"]) for scores in (leak, result["test"])
+            ]
+            lines.append(_line([f"`{name}`", rows()[name].published, theirs, *ours]))
+    told = (
+        "".join(lines) if len(lines) > 2 else "Not measured yet: `mien papers run maastricht-cnn1` does it.\n"
+    )
+    return BLOCK.sub(lambda found: f"{found[1]}{told}{found[2]}", text)
+
+
+def _cells(row: Row, result: dict[str, Any] | None, folder: Path) -> list[str]:
+    printed = [f"`{row.name}`", row.published, row.holds]
+    if result is None:
+        return [*printed, row.why or "not run yet", *[""] * 8]
+    test, clean = result["test"], result["clean"]
+    links = [
+        f"[{what}]({folder.name}/{row.name}-{what}.png)"
+        for what in PICTURES
+        if (folder / f"{row.name}-{what}.png").is_file()
+    ]
+    environment = result["environment"]
+    return [
+        *printed,
+        f"**{_percent(test['accuracy'], test['accuracy_interval'])}**",
+        _percent(test["balanced_accuracy"]),
+        _percent(test["macro_f1"]),
+        _percent(clean["accuracy"]) if clean else "not searched",
+        epochs(result),
+        machine(environment),
+        f"{result['seconds']:,.0f}",
+        environment["commit"] or "-",
+        ", ".join([*links, f"[json]({folder.name}/{row.name}.json)"]),
+    ]
+
+
+def _footnote(row: Row, result: dict[str, Any] | None) -> str:
+    """What a run did otherwise than its recipe, and the classes that it never names."""
+    if result is None:
+        return ""
+    never = result["test"]["never_predicted"]
+    facts = [
+        *(["does not follow its recipe: " + ", ".join(result["changes"])] if result["changes"] else []),
+        *([f"never predicts {', '.join(never)}"] if never else []),
+        *([f"PrivateTest opened {result['look']} times"] if result["look"] > 1 else []),
+    ]
+    return f"\n`{row.name}`: {'; '.join(facts)}.\n" if facts else ""
+
+
+def epochs(result: dict[str, Any]) -> str:
+    """How far a run went, such as ``40``, ``17 of 40`` or ``32 (stopped itself)``."""
+    done, wanted = result["epochs"], result["epochs_wanted"]
+    if (
+        result["finished"]
+        and done < wanted
+        and not any(c.startswith("run.epochs=") for c in result["changes"])
+    ):
+        return f"{done:g} (stopped itself)"
+    return f"{done:g}" if done >= wanted else f"{done:g} of {wanted}"
+
+
+def machine(environment: dict[str, Any]) -> str:
+    """The graphics card where there is one, else cores, processor and threads."""
+    if environment["gpu"]:
+        return str(environment["gpu"])
+    n = environment["threads"]
+    return f"{environment['machine']}, {n} thread{'s' if n > 1 else ''}"
+
+
+def _percent(value: float, interval: list[float] | None = None) -> str:
+    text = f"{100 * value:.2f} %" if interval else f"{100 * value:.1f} %"
+    return f"{text} ({100 * interval[0]:.1f}-{100 * interval[1]:.1f})" if interval else text
+
+
+def _line(cells: list[str] | tuple[str, ...]) -> str:
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _take_over(run: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / f"{run.name}.json", (run / "result.json").read_text(encoding="utf-8"))
+    for what, file in PICTURES.items():
+        target = folder / f"{run.name}-{what}.png"
+        if (run / file).is_file():
+            _shrink(run / file, target)
+        else:
+            target.unlink(missing_ok=True)
+
+
+def _shrink(picture: Path, target: Path) -> None:
+    """Keep a picture in few colours, for the repository; one that stays large is left out."""
+    from PIL import Image
+
+    with Image.open(picture) as image, whole_file(target) as temporary:
+        image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(temporary, optimize=True)
+    if target.stat().st_size > MAX_PICTURE_BYTES:
+        target.unlink()
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,71 @@
+"""``mien papers``: the rows on a terminal, and what is said of rows that cannot be run."""
+
+import json
+
+import pytest
+
+from mien.workflows.papers import papers, rows
+
+
+@pytest.mark.parametrize("command", [["papers"], ["papers", "list"]], ids=["bare", "list"])
+def test_every_row_is_listed_within_80_columns(mien, command):
+    shown = mien(*command)
+    assert shown.exit_code == 0
+    lines = shown.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    for row in rows().values():
+        (line,) = [line for line in lines if f" {row.name} " in line]
+        assert row.published in line
+        assert (line[0] == "*") == bool(row.recipe and not row.why)
+
+
+@pytest.mark.parametrize("name", rows())
+def test_show_gives_specification_and_source(mien, name):
+    row, shown = rows()[name], mien("papers", "show", name)
+    assert shown.exit_code == 0
+    assert max(map(len, shown.stdout.splitlines())) <= 80
+    text = " ".join(shown.stdout.split())
+    for fact in (row.source, row.spec, row.published, row.on, row.holds, papers()[row.paper].spec, row.why):
+        assert fact in text
+
+
+def test_an_unknown_row_ends_with_the_nearest(mien):
+    shown = mien("papers", "show", "maastrict-cnn1")
+    assert shown.exit_code == 2
+    assert "did you mean 'maastricht-cnn1'?" in shown.stderr
+
+
+def test_run_asks_for_a_row(mien):
+    shown = mien("papers", "run")
+    assert shown.exit_code == 2
+    assert shown.stderr == "mien: give rows, such as maastricht-cnn1, or --all; `mien papers` lists them\n"
+
+
+def test_run_without_data_says_how_to_get_them(mien):
+    shown = mien("papers", "run", "maastricht-cnn1")
+    assert shown.exit_code == 2
+    assert "no data set at fer2013.h5; make one: mien data import fer2013" in shown.stderr
+
+
+def test_all_goes_on_after_a_row_that_fails_and_ends_with_1(mien):
+    shown = mien("papers", "run", "--all", "--data", "absent.h5")
+    failed = [line.split(":")[0] for line in shown.stderr.splitlines()]
+    assert shown.exit_code == 1
+    assert failed == [row.name for row in rows().values() if row.recipe and not row.why]
+
+
+def test_the_leak_is_read_from_the_run_folders(mien, tmp_path):
+    folder = tmp_path / "runs" / "maastricht-cnn1"
+    folder.mkdir(parents=True)
+    result = {"leak": {"accuracy": 0.8011}, "test": {"accuracy": 0.4799}}
+    (folder / "result.json").write_text(json.dumps(result))
+    lines = mien("papers", "leak").stdout.splitlines()
+    assert lines[1].split() == ["maastricht-cnn1", "80", "%", "48.17", "%", "80.11%", "47.99%"]
+    assert lines[2].split()[-2:] == ["-", "-"]
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_table_of_nothing_says_what_to_run(mien):
+    shown = mien("papers", "table")
+    assert shown.exit_code == 2
+    assert "no results in runs or docs/papers; first: mien papers run --all --to runs" in shown.stderr
