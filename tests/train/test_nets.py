@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from mien.errors import RecipeError
 from mien.train.nets import BasicBlock, SpaceToDepthResNet
 
 
@@ -28,3 +29,20 @@ def test_any_even_size_gives_one_row_of_logits_a_face(size: int) -> None:
 def test_a_block_begins_as_its_shortcut() -> None:
     x = torch.rand(2, 8, 6, 6)
     assert torch.equal(BasicBlock(8, 8, 1).eval()(x), x)
+
+
+def test_each_stage_drops_whole_maps_with_its_own_probability() -> None:
+    torch.manual_seed(0)
+    net = SpaceToDepthResNet(3, widths=(64, 64), blocks=(1, 2), dropout=0, stage_dropout=(0.25, 0.75))
+    seen = {}
+    for place in (0, 2):
+        net.stages[place].register_forward_hook(lambda *_: torch.ones(40, 64, 8, 8))
+    net.stages[1].register_forward_hook(lambda _, inputs, __: seen.setdefault("first", inputs[0]))
+    net.head.register_forward_hook(lambda _, inputs, __: seen.setdefault("last", inputs[0]))
+    net(torch.zeros(40, 1, 16, 16))
+    whole = seen["first"].flatten(2)
+    assert bool((whole == whole[..., :1]).all()), "a map is dropped as a whole"
+    assert float((seen["first"] == 0).float().mean()) == pytest.approx(0.25, abs=0.03)
+    assert float((seen["last"] == 0).float().mean()) == pytest.approx(0.75, abs=0.03)
+    with pytest.raises(RecipeError, match="stage_dropout must have 2 values, got 1"):
+        SpaceToDepthResNet(3, widths=(8, 8), blocks=(1, 1), stage_dropout=(0.1,))

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mien.errors import RecipeError
+
 
 def conv_bn(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     """A 3x3 convolution without bias, and batch normalisation."""
@@ -45,7 +47,8 @@ class SpaceToDepthResNet(nn.Module):
         channels: Input channels, 1 for gray.
         widths: Channels of each stage; every stage after the first halves the map.
         blocks: Residual blocks of each stage; the first runs on the largest map and costs most.
-        dropout: Probability of dropping a whole feature map after each stage, and a feature before the heads.
+        dropout: Probability of dropping a feature before the heads.
+        stage_dropout: For each stage, the probability of dropping a whole map at its end; empty drops none.
     """
 
     def __init__(
@@ -56,14 +59,22 @@ class SpaceToDepthResNet(nn.Module):
         widths: tuple[int, ...] = (64, 128, 256),
         blocks: tuple[int, ...] = (1, 2, 2),
         dropout: float = 0.2,
+        stage_dropout: tuple[float, ...] = (),
     ) -> None:
         super().__init__()
+        if len(stage_dropout) not in (0, len(widths)):
+            raise RecipeError(
+                f"net.options.stage_dropout must have {len(widths)} values, got {len(stage_dropout)}"
+            )
         stages: list[nn.Module] = []
         inputs = widths[0]
+        self.drop_after: dict[int, float] = {}
         for i, (width, n_blocks) in enumerate(zip(widths, blocks, strict=True)):
             for j in range(n_blocks):
                 stages.append(BasicBlock(inputs, width, stride=2 if i and not j else 1))
                 inputs = width
+            if stage_dropout:
+                self.drop_after[len(stages) - 1] = stage_dropout[i]
         self.stem = conv_bn(4 * channels, widths[0])
         self.stages = nn.Sequential(*stages)
         self.dropout = nn.Dropout(dropout)
@@ -73,7 +84,8 @@ class SpaceToDepthResNet(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """Mean and maximum of the last map, shape (N, 2 * widths[-1])."""
         x = F.relu(self.stem(F.pixel_unshuffle(x, 2)))
-        x = self.stages(x)
+        for place, block in enumerate(self.stages):
+            x = F.dropout2d(block(x), self.drop_after.get(place, 0.0), self.training)
         return torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
