@@ -33,6 +33,7 @@ class ModelCard:
         intended_use: What it is for.
         unfit_use: What it must not be used for.
         limits: Known weaknesses.
+        uncertain_below: In a video, a label is ``uncertain`` where no emotion is as probable as this.
         scores: Measured figures by name of the test set; the dict form of `mien.core.scores.Scores`.
         training: Recipe, data hash, machine, time.
         format: Version of this file format.
@@ -53,6 +54,7 @@ class ModelCard:
     crop_scale: float = 1.0
     views: int = 1
     temperatures: dict[str, float] = field(default_factory=lambda: {"1": 1.0})
+    uncertain_below: float = 0.3
     scores: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
@@ -114,6 +116,8 @@ def _mistakes(table: object) -> list[str]:
         mistakes.append("labels must be different names")
     if not 8 <= table["input_size"] <= 1024:
         mistakes.append(f"input_size must lie in 8..1024, got {table['input_size']}")
+    if not 0 <= table.get("uncertain_below", 0) <= 1:
+        mistakes.append(f"uncertain_below must lie in 0..1, got {table['uncertain_below']}")
     if table["std"] <= 0:
         mistakes.append(f"std must be positive, got {table['std']}")
     if table.get("format", FORMAT) > FORMAT:

@@ -30,13 +30,14 @@ class SmoothingSettings:
         time_s: Time constant, seconds; 0 leaves the probabilities as they are.
         ahead_s: Seconds of the future that count; 0 for live pictures. Rows come this much later.
         margin: An emotion takes over when its probability is higher by this.
-        threshold: Below this probability of every emotion the label is ``uncertain``.
+        threshold: Below this probability of every emotion the label is ``uncertain``; ``None`` takes the
+            model card's.
     """
 
     time_s: float = 0.3
     ahead_s: float = 0.6
     margin: float = 0.1
-    threshold: float = 0.35
+    threshold: float | None = None
 
 
 @dataclass(slots=True)
@@ -56,11 +57,15 @@ class Smoother:
     Args:
         labels: Emotions in the order of the probabilities.
         settings: See there.
+        threshold: Of the model card; counts where ``settings`` has none.
     """
 
-    def __init__(self, labels: Sequence[str], settings: SmoothingSettings | None = None) -> None:
+    def __init__(
+        self, labels: Sequence[str], settings: SmoothingSettings | None = None, threshold: float = 0.3
+    ) -> None:
         self.labels = tuple(labels)
         self.settings = settings or SmoothingSettings()
+        self.threshold = threshold if self.settings.threshold is None else self.settings.threshold
         self._persons: dict[int, _Person] = {}
 
     def add(self, track: int, time_s: float, probs: Sequence[float], *, anew: bool = False) -> None:
@@ -98,7 +103,7 @@ class Smoother:
 
     def _label(self, last: str | None, probs: NDArray[np.floating[Any]]) -> str:
         """Hysteresis: the last label stays until another is clearly better, or none is good enough."""
-        threshold, margin = self.settings.threshold, self.settings.margin
+        threshold, margin = self.threshold, self.settings.margin
         best = int(probs.argmax())
         if last == UNCERTAIN:
             return self.labels[best] if probs[best] >= threshold + margin / 2 else UNCERTAIN

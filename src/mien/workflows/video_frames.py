@@ -38,8 +38,9 @@ LIVE_CONTAINERS = CONTAINERS + ",hls,rtsp,rtp,sdp,dash"
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 MAX_PIXELS = 89_000_000
 TIMEOUT_S = 15.0
-TRUNCATED_S = 0.5
+TRUNCATED_S = 0.2
 """A video that ends this much before the time its header tells was cut off."""
+DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 EVERY = re.compile(r"(\d+(?:\.\d+)?)\s*(s|ms|frames?)")
 
 
@@ -196,9 +197,14 @@ class Video:
         """What the container says."""
         stream, rate = self.stream, self.stream.average_rate
         start = float(stream.start_time * stream.time_base) if stream.start_time is not None else 0.0
-        duration = self.container.duration / 1e6 if self.container.duration else None
+        duration: float | None = None
         if stream.duration is not None:
             duration = float(stream.duration * stream.time_base)
+        elif match := DURATION.match(stream.metadata.get("DURATION", "")):  # of Matroska
+            hours, minutes, seconds = map(float, match.groups())
+            duration = 3600 * hours + 60 * minutes + seconds - start
+        elif self.container.duration:
+            duration = self.container.duration / 1e6
         return VideoInfo(duration, start, float(rate) if rate else None, self.is_camera or duration is None)
 
     def frames(
@@ -282,19 +288,18 @@ class Video:
             raise VideoError(f"no frame of {self.name} can be decoded: {damage.reason or 'it is cut off'}")
         if self.is_camera:
             raise VideoError(f"{self.name} has stopped: {damage.reason or 'it sends no more pictures'}")
-        told_s = info.start_s + info.duration_s if info.duration_s and os.path.isfile(self.source) else 0.0
-        frame_s = 1 / info.rate if info.rate else 0.0
-        if damage.n_cut or (
-            told_s - last_s > TRUNCATED_S + frame_s and damage.n_packets < self.stream.frames
-        ):
+        told_s = info.start_s + (info.duration_s or 0.0)
+        late_s = TRUNCATED_S + (1 / info.rate if info.rate else 0.0)
+        is_short = told_s - last_s > late_s and not 0 < self.stream.frames <= damage.n_packets
+        is_cut = os.path.isfile(self.source) and (damage.n_cut > 0 or is_short)
+        if damage.n_bad > 1 or (damage.n_bad and not is_cut):
             raise VideoError(
-                f"{self.name} is cut off: it ends at {last_s:.2f} s of {told_s:.2f} s; the rest is kept"
-            )
-        if damage.n_bad:
-            raise VideoError(
-                f"{self.name} is damaged: {damage.n_bad} pieces could not be decoded ({damage.reason}); "
+                f"{self.name} is damaged: {damage.n_bad} packets cannot be decoded ({damage.reason}); "
                 "the rest is kept"
             )
+        if is_cut:
+            of = f" of {told_s:.2f} s" if told_s > last_s else ""
+            raise VideoError(f"{self.name} is cut off: it ends at {last_s:.2f} s{of}; the rest is kept")
 
 
 @dataclass(slots=True)

@@ -130,7 +130,7 @@ class Watcher:
         )
         self.labels = self.classifier.labels
         self.tracker = Tracker(self.settings.tracking)
-        self.smoother = Smoother(self.labels, self.settings.smoothing)
+        self.smoother = Smoother(self.labels, self.settings.smoothing, self.classifier.card.uncertain_below)
         self.last_index = -1
         self._scan_s: float | None = None
         self._last_s: float | None = None

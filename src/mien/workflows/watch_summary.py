@@ -110,9 +110,10 @@ class Summary:
         person.unrest += self._span_s * (1 - calm)
         while (time_s - self.first_s) / self.bin_s >= N_BINS:
             self._merge()
-        place = int((time_s - self.first_s) / self.bin_s)
-        sums = np.array([*probs, 1.0])
-        person.bins[place] = person.bins[place] + sums if place in person.bins else sums
+        since_s, sums = time_s - self.first_s, np.array([*probs, 1.0])
+        last = int(since_s / self.bin_s)
+        for place in range(min(int((since_s - self._span_s) / self.bin_s) + 1, last), last + 1):
+            person.bins[place] = person.bins[place] + sums if place in person.bins else sums
 
     def _merge(self) -> None:
         """Make the bins twice as long."""

@@ -1,0 +1,354 @@
+"""A watched video from file to files: rows, ids, resuming, the annotated copy, the timeline, the summary."""
+
+import csv
+import importlib.util
+import json
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+av = pytest.importorskip("av", reason="needs PyAV")
+
+from mien.core.results import Box, Face
+from mien.core.timeline import columns
+from mien.errors import MienError
+from mien.workflows.video_frames import Frame, Pick
+from mien.workflows.watch import Watcher, WatchSettings
+from mien.workflows.watch_job import WatchJob, watch
+from mien.workflows.watch_live import Newest
+from mien.workflows.watch_plot import draw, plot
+from mien.workflows.watch_rows import read_rows
+
+
+@pytest.fixture(scope="module")
+def clips() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("clips", Path(__file__).parents[1] / "clips.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def settings(tiny_home) -> WatchSettings:
+    """The model that answers every face alike."""
+    return WatchSettings(model=str(tiny_home / "models" / "tiny.onnx"), views=1)
+
+
+@pytest.fixture(scope="module")
+def crossing(tmp_path_factory, clips) -> Path:
+    """4 s at 12 frames a second: two people cross, one hides the other."""
+    path = tmp_path_factory.mktemp("clips") / "crossing.mp4"
+    clips.write_clip(path, clips.crossing(4, fps=12, period_s=8), tone=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def watched(crossing, settings, tmp_path_factory) -> tuple[Path, object]:
+    """The crossing watched into every kind of file."""
+    folder = tmp_path_factory.mktemp("watched")
+    files = tuple(folder / f"rows{suffix}" for suffix in (".csv", ".jsonl", ".parquet"))
+    outcome = watch(WatchJob(str(crossing), files=files, annotate=folder / "marked.mp4"), settings)
+    return folder, outcome
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory, clips) -> Path:
+    """1.2 s at 20 frames a second: one person."""
+    path = tmp_path_factory.mktemp("clips") / "small.mp4"
+    clips.write_clip(path, clips.still(1.2, fps=20))
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(small, settings, tmp_path_factory) -> tuple[Path, object]:
+    """The small clip watched without a stop."""
+    folder = tmp_path_factory.mktemp("whole")
+    files = tuple(folder / f"rows{suffix}" for suffix in (".csv", ".jsonl", ".parquet"))
+    return folder, watch(WatchJob(str(small), files=files), settings)
+
+
+def cells(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_frame_has_rows_at_its_time_and_two_people_stay_two(watched, crossing) -> None:
+    rows = cells(watched[0] / "rows.csv")
+    with av.open(str(crossing)) as container:
+        times = {i: frame.time for i, frame in enumerate(container.decode(video=0))}
+    assert {int(row["frame"]) for row in rows} == set(times) == set(range(48))
+    assert all(abs(float(row["time_s"]) - times[int(row["frame"])]) < 1e-5 for row in rows)
+    assert {row["track"] for row in rows} == {"1", "2"}
+    assert len(rows) > 1.7 * 48
+
+
+def test_tracks_follow_the_people_through_the_crossing(watched) -> None:
+    rows = cells(watched[0] / "rows.csv")
+    places = {
+        track: [float(row["x1"]) for row in rows if row["track"] == track and pick(float(row["time_s"]))]
+        for track in "12"
+        for pick in (lambda t: t < 0.5 or t > 3.5,)
+    }
+    for xs in places.values():  # each crosses the picture once, from one side to the other
+        assert abs(xs[-1] - xs[0]) > 300
+    assert (places["1"][0] - places["2"][0]) * (places["1"][-1] - places["2"][-1]) < 0
+
+
+def test_the_three_kinds_of_file_hold_the_same_rows(watched) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
+    folder = watched[0]
+    from_csv, from_json = list(read_rows(folder / "rows.csv")), list(read_rows(folder / "rows.jsonl"))
+    table = parquet.read_table(folder / "rows.parquet")
+    assert from_csv == from_json == table.to_pylist()
+    assert tuple(from_csv[0]) == tuple(table.column_names)
+    assert not list(folder.glob("*.rows")) + list(folder.glob("*.state"))
+
+
+def test_the_annotated_video_has_the_same_times_and_the_same_sound(watched, crossing) -> None:
+    def content(path: Path) -> tuple[list[float], list[tuple[int, bytes]], str]:
+        with av.open(str(path)) as container:
+            times = [frame.time for frame in container.decode(video=0)]
+            codec = container.streams.video[0].codec_context.name
+        with av.open(str(path)) as container:
+            sound = [(p.pts, bytes(p)) for p in container.demux(audio=0) if p.size]
+        return times, sound, codec
+
+    marked, source = content(watched[0] / "marked.mp4"), content(crossing)
+    assert marked[0] == pytest.approx(source[0], abs=1e-6)
+    assert marked[1] == source[1]
+    assert marked[2] == "h264"
+
+
+class Killed(BaseException):
+    """As if the machine died."""
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_rows_of_a_killed_and_resumed_run_equal_those_of_one_that_was_not(
+    suffix, small, settings, whole, tmp_path
+) -> None:
+    out = tmp_path / f"rows{suffix}"
+
+    def die(frame) -> None:
+        if frame.rows[0].frame == 4:
+            raise Killed
+
+    with pytest.raises(Killed):
+        watch(WatchJob(str(small), files=(out,)), settings, take=die)
+    grown = tmp_path / f"rows{suffix}.rows" if suffix == ".parquet" else out
+    with grown.open("ab") as file:
+        file.write(b"0.99,half a li")
+    outcome = watch(WatchJob(str(small), files=(out,), resume=True), settings)
+    if suffix == ".parquet":
+        parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
+        assert parquet.read_table(out).equals(parquet.read_table(whole[0] / "rows.parquet"))
+    else:
+        assert out.read_bytes() == (whole[0] / f"rows{suffix}").read_bytes()
+    assert outcome.summary.to_dict() == whole[1].summary.to_dict()
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+def test_a_stopped_run_leaves_valid_files_and_goes_on(small, settings, whole, tmp_path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
+    out, asked = tmp_path / "rows.parquet", iter(range(99))
+    stopped = watch(WatchJob(str(small), files=(out,)), settings, stop=lambda: next(asked) == 18)
+    assert stopped.stopped
+    assert set(parquet.read_table(out)["frame"].to_pylist()) == set(range(18))
+    with pytest.raises(MienError, match="was begun and not finished; add --resume"):
+        watch(WatchJob(str(small), files=(out,)), settings)
+    watch(WatchJob(str(small), files=(out,), resume=True), settings)
+    assert parquet.read_table(out).equals(parquet.read_table(whole[0] / "rows.parquet"))
+
+
+def test_a_finished_run_is_not_done_again(small, settings, tmp_path) -> None:
+    out = tmp_path / "rows.csv"
+    job = WatchJob(str(small), Pick(end_s=0.5), (out,))
+    watch(job, settings)
+    before = out.read_bytes()
+    assert watch(WatchJob(str(small), Pick(end_s=0.5), (out,), resume=True), settings).is_old
+    assert out.read_bytes() == before
+
+
+def test_a_run_is_not_continued_with_other_settings(small, settings, tmp_path) -> None:
+    out = tmp_path / "rows.csv"
+    watch(WatchJob(str(small), files=(out,)), settings, stop=lambda: True)
+    with pytest.raises(MienError, match="the stopped run had another choice of frames"):
+        watch(WatchJob(str(small), Pick(every_frames=2), (out,), resume=True), settings)
+
+
+def test_a_cut_to_black_gives_rows_without_a_face_and_keeps_the_number(clips, settings, tmp_path) -> None:
+    clip, out = tmp_path / "black.mp4", tmp_path / "rows.csv"
+    moments = [
+        (t, np.zeros_like(pixels) if 0.8 <= t < 1.6 else pixels) for t, pixels in clips.still(2.4, fps=10)
+    ]
+    clips.write_clip(clip, moments)
+    outcome = watch(WatchJob(str(clip), files=(out,)), settings)
+    rows = cells(out)
+    assert [row["track"] for row in rows] == ["1"] * 8 + [""] * 8 + ["1"] * 8
+    assert {cell for name, cell in rows[10].items() if name not in ("time_s", "frame")} == {""}
+    assert (outcome.summary.n_frames, outcome.summary.n_faceless) == (24, 8)
+    assert outcome.summary.persons[1].seconds == pytest.approx(1.5)
+
+
+def test_a_truncated_video_keeps_its_rows_and_says_so(clips, settings, tmp_path) -> None:
+    clip, out = tmp_path / "clip.mp4", tmp_path / "rows.csv"
+    clips.write_clip(clip, clips.still(2, fps=10), options={"movflags": "faststart"})
+    data = clip.read_bytes()
+    clip.write_bytes(data[: len(data) * 2 // 3])
+    outcome = watch(WatchJob(str(clip), files=(out,)), settings)
+    assert "is cut off" in str(outcome.error)
+    frames = [int(row["frame"]) for row in cells(out)]
+    assert frames == list(range(len(frames)))
+    assert frames
+
+
+class Square:
+    """Finds one bright square, and counts how often it searched."""
+
+    def __init__(self) -> None:
+        self.n_searches = 0
+
+    def find(self, image):
+        self.n_searches += 1
+        return self.find_near(image, ())
+
+    def find_near(self, image, boxes):
+        ys, xs = np.nonzero(image[..., 0] > 128)
+        if not len(xs):
+            return ()
+        return (Face(Box(float(xs[0]), float(ys[0]), float(xs[-1] + 1), float(ys[-1] + 1)), 0.99),)
+
+
+def squares(times: list[float]) -> list[Frame]:
+    frames = []
+    for i, t in enumerate(times):
+        pixels = np.zeros((120, 200, 3), np.uint8)
+        left = 10 + int(40 * t)
+        pixels[30:80, left : left + 50] = 140 + np.arange(50)[None, :, None]
+        frames.append(Frame(i, t, pixels))
+    return frames
+
+
+def test_the_whole_picture_is_searched_a_few_times_a_second_only(settings) -> None:
+    finder = Square()
+    watcher = Watcher(settings, finder=finder)
+    frames = squares([n / 25 for n in range(50)])
+    rows = [row for ready in watcher.watch(frames) for w in ready for row in w.rows]
+    rows += [row for w in watcher.finish() for row in w.rows]
+    assert finder.n_searches == 10  # each 0.2 s of 2 s
+    assert [(row.frame, row.person.track) for row in rows] == [(n, 1) for n in range(50)]
+
+
+def test_batches_do_not_change_rows(settings) -> None:
+    from dataclasses import replace
+
+    frames = squares([n / 10 for n in range(20)])
+    answers = []
+    for batch in (1, 3, 64):
+        watcher = Watcher(replace(settings, batch=batch), finder=Square())
+        rows = [row for ready in watcher.watch(frames) for w in ready for row in w.rows]
+        rows += [row for w in watcher.finish() for row in w.rows]
+        answers.append([row.cells(watcher.labels) for row in rows])
+    assert answers[0] == answers[1] == answers[2]
+
+
+def test_a_plot_shows_the_time_seen_in_the_colour_of_the_emotion(watched, tmp_path) -> None:
+    summary = watched[1].summary
+    picture = np.asarray(draw(summary))
+    assert (picture == (240, 228, 66)).all(axis=2).sum() > 0.3 * 1250 * 150  # half of all is happy
+    plot(summary, tmp_path / "timeline.png")
+    assert (tmp_path / "timeline.png").stat().st_size > 1000
+    with pytest.raises(MienError, match=r"a plot is a \.png"):
+        plot(summary, tmp_path / "timeline.txt")
+
+
+def test_a_summary_has_shares_that_sum_to_one(watched) -> None:
+    persons = watched[1].summary.to_dict()["persons"]
+    assert [person["track"] for person in persons] == [1, 2]
+    for person in persons:
+        assert sum(person["shares"].values()) == pytest.approx(1, abs=1e-3)
+        assert person["expressiveness"] == pytest.approx(
+            1 - 0.125, abs=1e-3
+        )  # of the model that is always so
+    assert json.dumps(persons)
+
+
+def test_bins_merge_so_that_a_long_video_takes_no_more_memory() -> None:
+    from mien.workflows.watch_summary import N_BINS, Summary
+
+    summary = Summary(("happy", "neutral"))
+    row = dict.fromkeys(columns(summary.labels), None) | {"p_smooth_happy": 0.25, "p_smooth_neutral": 0.75}
+    for n in range(5000):
+        summary.take_cells(row | {"time_s": n * 1.0, "frame": n, "track": 1, "label": "neutral"})
+    person = summary.persons[1]
+    assert len(person.bins) <= N_BINS
+    assert summary.bin_s * N_BINS >= 5000
+    assert all(sums[0] / sums[-1] == pytest.approx(0.25) for sums in person.bins.values())
+    assert (person.seconds, person.expressiveness) == pytest.approx((4999, 0.25))
+
+
+def test_live_frames_are_the_newest_and_the_others_are_dropped() -> None:
+    import threading
+
+    read_all = threading.Event()
+
+    def source():
+        for n in range(10):
+            yield Frame(n, n / 25, np.zeros((2, 2, 3), np.uint8))
+        read_all.set()
+
+    with Newest(source()) as newest:
+        read_all.wait(5)
+        assert [frame.index for frame in newest] == [9]
+    assert newest.n_dropped == 9
+
+
+def test_an_error_of_the_live_source_reaches_the_one_who_asks() -> None:
+    def source():
+        yield Frame(0, 0.0, np.zeros((2, 2, 3), np.uint8))
+        raise MienError("the camera was pulled out")
+
+    with Newest(source()) as newest, pytest.raises(MienError, match="pulled out"):
+        list(newest)
+
+
+@pytest.mark.parametrize(
+    ("job", "says"),
+    [
+        ({"files": (Path("rows.txt"),)}, "rows go into a .csv, .jsonl or .parquet file"),
+        ({"files": (Path("nowhere/rows.csv"),)}, "there is no folder nowhere"),
+        ({"resume": True}, "--resume needs the file"),
+        ({"resume": True, "files": (Path("a.csv"),), "annotate": Path("a.mp4")}, "cannot be continued"),
+    ],
+    ids=["suffix", "folder", "nothing to resume", "annotated"],
+)
+def test_a_job_that_cannot_be_is_refused_before_the_first_frame(job, says) -> None:
+    with pytest.raises(MienError, match=says):
+        WatchJob("clip.mp4", **job)
+
+
+def test_an_annotated_video_never_overwrites_its_source(crossing, settings) -> None:
+    with pytest.raises(MienError, match="is the video that is read"):
+        watch(WatchJob(str(crossing), annotate=crossing), settings)
+
+
+@pytest.mark.weights
+def test_smoothed_labels_are_calm_and_no_less_right_than_raw_ones(clips, mien_data) -> None:
+    watcher = Watcher()
+    moments = list(clips.emotions(mien_data, 4, 1.0, np.random.default_rng(11), fps=10))
+    frames = [Frame(i, time_s, pixels) for i, (time_s, pixels, _) in enumerate(moments)]
+    rows = [row for ready in watcher.watch(frames) for w in ready for row in w.rows]
+    rows += [row for w in watcher.finish() for row in w.rows]
+    seen = [(moments[row.frame][2], row.person) for row in rows if row.person]
+    labels = watcher.labels
+    raw = [person.reading.emotion for _, person in seen]
+    smooth = [labels[int(np.argmax(person.smooth_probs))] for _, person in seen]
+    truth = [label for label, _ in seen]
+    assert len(seen) > 30
+    told = [person.label for _, person in seen]
+    assert sum(a != b for a, b in pairwise(told)) <= 1.5 * 3
+    right = [np.mean([a == b for a, b in zip(names, truth, strict=True)]) for names in (raw, smooth)]
+    assert right[1] >= right[0]
