@@ -40,8 +40,10 @@ class DataSettings(Settings):
 class NetSettings(Settings):
     """Which network to build; `options` go to its constructor."""
 
-    name: str = "s2d-resnet"
-    options: dict[str, int | float | bool | str | list[int] | list[float]] = {}
+    name: str = Field("s2d-resnet", description="one of docs/reference/networks.md")
+    options: dict[str, int | float | bool | str | list[int] | list[float]] = Field(
+        {}, description="what the network's constructor takes, such as `dropout`, `size`, `freeze`"
+    )
     init_from: str = Field("", description="checkpoint (.safetensors, .pth) or run folder to start from")
 
 
@@ -49,7 +51,7 @@ class AugmentSettings(Settings):
     """What may happen to a training face. Zero switches a part off."""
 
     flip: Literal["none", "random", "alternate"] = Field(
-        "alternate", description="alternate mirrors each face in every second epoch"
+        "alternate", description="mirror; alternate mirrors each face in every second epoch"
     )
     rotation_deg: float = Field(0.0, ge=0, le=180, description="largest rotation either way")
     zoom: float = Field(0.0, ge=0, lt=1, description="largest relative change of size")
@@ -69,8 +71,14 @@ class AugmentSettings(Settings):
 class LossSettings(Settings):
     """What is minimised; see `mien.train.losses`."""
 
-    name: Literal["cross-entropy", "focal", "l2-svm", "soft-votes", "valence-arousal"] = "cross-entropy"
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    name: Literal["cross-entropy", "focal", "l2-svm", "soft-votes", "valence-arousal"] = Field(
+        "cross-entropy",
+        description="`soft-votes` is the divergence from the raters' shares; `valence-arousal` the error of "
+        "their expected values",
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="share of the target spread over all emotions"
+    )
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="balanced weighs a face by n / (C * faces of its emotion)"
     )
@@ -89,14 +97,16 @@ class DistilSettings(Settings):
 class OptimSettings(Settings):
     """How it is minimised; see `mien.train.optim`."""
 
-    name: Literal["sgd", "adam", "adamw", "adamax", "rmsprop", "adagrad"] = "sgd"
+    name: Literal["sgd", "adam", "adamw", "adamax", "rmsprop", "adagrad"] = Field(
+        "sgd", description="the optimiser, as in torch"
+    )
     lr: float = Field(0.1, gt=0, description="peak learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov's with sgd; of rmsprop too")
     weight_decay: float = Field(0.0, ge=0, description="L2, on convolution and linear weights only")
     warmup: Fraction = Field(0.0, description="part of the run in which the rate rises from zero")
     schedule: Literal[
         "constant", "linear", "cosine", "one-cycle", "step", "decay", "inverse-time", "plateau"
-    ] = "linear"
+    ] = Field("linear", description="how the rate falls after the warm-up")
     gamma: Fraction = Field(0.5, description="factor of step, decay (an epoch) and plateau")
     every: int = Field(10, gt=0, description="epochs between the falls of step")
     patience: int = Field(10, gt=0, description="looks without a better validation accuracy, for plateau")
@@ -113,19 +123,21 @@ class OptimSettings(Settings):
 class RunSettings(Settings):
     """How long, on what, and how it is kept."""
 
-    epochs: int = Field(gt=0)
-    batch_size: int = Field(128, gt=0)
-    seed: int = Field(0, ge=0)
+    epochs: int = Field(gt=0, description="passes over the training faces")
+    batch_size: int = Field(128, gt=0, description="faces a step; those that fill no batch wait an epoch")
+    seed: int = Field(0, ge=0, description="of the first weights, the order, every change and dropout")
     sizes: list[tuple[Fraction, Annotated[int, Field(ge=8, le=1024)]]] = Field(
         [(0.0, 48)],
         min_length=1,
         description="[part of the run, side in pixels] pairs: progressive resizing; the last is scored",
     )
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16 computes in mixed precision")
     ema: float = Field(0.0, ge=0, lt=1, description="decay a step of the averaged weights; 0 keeps none")
     evaluate_every: int = Field(1, gt=0, description="epochs between looks at the validation rows")
     keep: Literal["last", "best"] = Field("last", description="weights of which look; best goes by `watch`")
-    watch: Literal["val_accuracy", "val_loss"] = "val_accuracy"
+    watch: Literal["val_accuracy", "val_loss"] = Field(
+        "val_accuracy", description="what `keep` and `stop_after` go by"
+    )
     stop_after: int = Field(0, ge=0, description="looks without a better `watch` that end the run; 0 never")
     checkpoint_every_s: float = Field(
         60.0, ge=0, description="seconds between checkpoints; 0 writes each step"
