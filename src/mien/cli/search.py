@@ -85,7 +85,7 @@ def show(
     best: Annotated[int, typer.Option(help="How many trials to list.", min=1)] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print every trial as JSON.")] = False,
 ) -> None:
-    """Show the best trials, which keys mattered, and the command that trains the best in full."""
+    """Show the best trials, which keys mattered, and the best one's command."""
     try:
         from mien.workflows.search import read_search_folder
         from mien.workflows.search_report import command, importances, parallel_figure
