@@ -17,6 +17,7 @@ Examples:
   mien train fer2013-s2d-cpu
   mien train fer2013-s2d-cpu --data faces.h5 --set run.epochs=5
   mien train my-recipe.toml --to runs/second-try --devices cuda
+  mien train my-recipe.toml --devices 2
 
 The same command again goes on where a stopped run was, to the same weights.
 """
@@ -41,10 +42,16 @@ def train(
     allow_leak: Annotated[
         bool, typer.Option("--allow-leak", help="Train although other parts repeat training faces.")
     ] = False,
-    devices: Annotated[str, typer.Option(help="cpu, cuda, or cuda:1.")] = "cpu",
+    devices: Annotated[
+        str, typer.Option(help="cpu, cuda, cuda:1, a number, cuda:0,cuda:1, or auto for every GPU.")
+    ] = "cpu",
+    nodes: Annotated[
+        int, typer.Option(min=1, help="Machines, each with these devices; torchrun tells it by itself.")
+    ] = 1,
 ) -> None:
     """Train a network by a recipe, and keep everything of the run in one folder."""
     try:
+        from mien.train.parallel import start
         from mien.train.recipe import read_recipe
         from mien.workflows.train import train as run_training
     except ModuleNotFoundError as e:
@@ -52,7 +59,7 @@ def train(
     changes = [*(overrides or []), *([f"data.store='{data}'"] if data else [])]
     settings = read_recipe(recipe, changes, files=True)
     folder = to or Path("runs") / Path(recipe).stem
-    with _progress() as progress:
+    with start(devices, nodes) as workers, _progress(quiet=not workers.leads) as progress:
         bar = progress.add_task("starting", total=None, rate="", score="")
 
         def report(at: "TrainProgress") -> None:
@@ -68,8 +75,10 @@ def train(
                 progress.update(bar, score=line.split("  ")[-1])
                 progress.console.print(line, highlight=False)
 
-        run_training(settings, folder, device=devices, allow_leak=allow_leak, report=report)
-    typer.echo(f"wrote {folder}; next: mien evaluate {folder} {settings.data.store} --split val")
+        device = workers.device
+        run_training(settings, folder, device=device, allow_leak=allow_leak, workers=workers, report=report)
+    if workers.leads:
+        typer.echo(f"wrote {folder}; next: mien evaluate {folder} {settings.data.store} --split val")
 
 
 def _line(looked: dict[str, float]) -> str:
@@ -79,7 +88,7 @@ def _line(looked: dict[str, float]) -> str:
     return f"{text}  PublicTest {looked['val_accuracy']:.1%}" if "val_accuracy" in looked else text
 
 
-def _progress() -> "Progress":
+def _progress(quiet: bool) -> "Progress":
     """One bar on stderr with step, rate, loss and time left."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -91,4 +100,4 @@ def _progress() -> "Progress":
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(compact=True),
     )
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    return Progress(*columns, console=Console(stderr=True, quiet=quiet), transient=True)

@@ -18,6 +18,7 @@ from mien.train.goals import Goals
 from mien.train.initialise import load_initial
 from mien.train.losses import votes_loss
 from mien.train.optim import AveragedWeights, Position, learning_rate, make_optimizer
+from mien.train.parallel import ALONE, Workers
 from mien.train.recipe import Recipe
 from mien.train.zoo import build
 
@@ -41,6 +42,7 @@ class Trainer:
         mean_std: What pixels in 0-1 are normalised by.
         device: Where to train.
         teacher_logits: What the teachers say of each training face, (N, C), where the recipe distils.
+        workers: The processes that train together; all hold the same weights after each step.
     """
 
     recipe: Recipe
@@ -48,6 +50,7 @@ class Trainer:
     mean_std: tuple[float, float]
     device: torch.device
     teacher_logits: NDArray[np.float32] | None = None
+    workers: Workers = ALONE
     step_count: int = 0
     seconds: float = 0.0
     totals: Totals = field(default_factory=Totals)
@@ -57,7 +60,7 @@ class Trainer:
     def __post_init__(self) -> None:
         run = self.recipe.run
         if run.threads:
-            torch.set_num_threads(run.threads)
+            torch.set_num_threads(max(1, run.threads // self.workers.on_node))
         torch.set_flush_denormal(True)  # decayed averages reach denormals, which are slow on x86
         torch.manual_seed(run.seed)
         n_votes = len(self.train.vote_names or ()) if self.recipe.loss.votes_weight else 0
@@ -65,6 +68,9 @@ class Trainer:
         self.initial = load_initial(net, self.recipe.net.init_from) if self.recipe.net.init_from else None
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.batches = TrainingBatches(self.train, self.recipe, self.mean_std, self.device)
+        if self.batches.batch_size < self.workers.count:
+            few = f"a batch has {self.batches.batch_size} faces"
+            raise MienError(f"{few}, too few for {self.workers.count} processes; raise run.batch_size")
         self.goals = Goals(self.train, self.recipe, self.device, self.teacher_logits)
         self.optimizer = make_optimizer(self.net, self.recipe.optim)
         self.average = AveragedWeights(self.net, run.ema) if run.ema else None
@@ -84,7 +90,8 @@ class Trainer:
     def step(self) -> float:
         """Learn from one batch, and return its loss."""
         batch = self.batches.at(self.step_count)
-        torch.manual_seed(step_seed(self.recipe.run.seed + 1, self.step_count))  # dropout draws from it
+        dropped = step_seed(self.recipe.run.seed + 1 + self.workers.rank, self.step_count)
+        torch.manual_seed(dropped)  # dropout draws from it
         accuracies = [line["val_accuracy"] for line in self.history if "val_accuracy" in line]
         at = Position(self.step_count, self.batches.steps, self.batches.per_epoch, accuracies)
         for group in self.optimizer.param_groups:
@@ -94,6 +101,7 @@ class Trainer:
             logits, loss = self._forward(batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        self.workers.add_up(self.net)
         self.optimizer.step()
         if self.average:
             self.average.update(self.net, self.step_count)
@@ -107,15 +115,15 @@ class Trainer:
         return value
 
     def _forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        faces = batch.faces.contiguous(memory_format=torch.channels_last)
+        n = len(batch.rows)
+        faces = batch.faces[self.workers.own(n)].contiguous(memory_format=torch.channels_last)
         if self.goals.votes is None:
-            logits = self.net(faces).float()
+            logits = self.workers.whole(self.net(faces).float(), n)
             return logits, self.goals.loss(logits, batch)
         net: Any = self.net  # `zoo.build` made sure that it has a head for votes
-        logits, vote_logits = net.forward_with_votes(faces)
-        vote_loss = votes_loss(vote_logits.float(), batch.mix(self.goals.votes))
-        weight = self.recipe.loss.votes_weight
-        return logits.float(), self.goals.loss(logits.float(), batch) + weight * vote_loss
+        logits, vote_logits = (self.workers.whole(part.float(), n) for part in net.forward_with_votes(faces))
+        vote_loss = votes_loss(vote_logits, batch.mix(self.goals.votes))
+        return logits, self.goals.loss(logits, batch) + self.recipe.loss.votes_weight * vote_loss
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.run.precision == "bf16")
@@ -136,7 +144,9 @@ class Trainer:
         self.net.load_state_dict(weights or self.weights())
         faces = to_input(resized(images, scored_size(self.recipe)), *self.mean_std)
         try:
-            return predict(self.net, faces, self.device)
+            part = predict(self.net, faces[self.workers.own(len(faces))], self.device)
+            rows = self.workers.whole(torch.from_numpy(part).to(self.device), len(faces))
+            return np.asarray(rows.cpu().numpy(), np.float32)
         finally:
             self.net.load_state_dict(training)
 

@@ -1,15 +1,19 @@
 """Train by a recipe into a run folder; the same command again goes on where a killed one stopped.
 
 A run folder holds ``recipe.json``, ``environment.json`` and marks of its training faces; while the run goes
-on ``checkpoint.safetensors``, and at its end ``weights.safetensors``, ``history.json``, ``predictions-val.csv``
-and ``curves.png``.
+on ``checkpoint.safetensors``; and at its end ``weights.safetensors``, ``history.json``, ``curves.png`` and
+``predictions-val.csv``.
 """
 
 import json
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +27,7 @@ from mien.train.batches import training_rows
 from mien.train.checkpoints import load_tensors, save_tensors
 from mien.train.devices import environment, pick_device
 from mien.train.loop import Trainer, scored_size
+from mien.train.parallel import ALONE, Workers
 from mien.train.recipe import Recipe, check_recipe
 from mien.train.trained import TrainedNet, load_trained
 from mien.workflows.evaluate import write_json, write_predictions
@@ -47,6 +52,7 @@ def train(
     *,
     device: str = "cpu",
     allow_leak: bool = False,
+    workers: Workers = ALONE,
     report: Callable[[TrainProgress], None] = lambda _: None,
 ) -> Path:
     """Train until the recipe's last step, from the newest checkpoint in ``folder`` if there is one.
@@ -56,7 +62,8 @@ def train(
         folder: The run folder; made if missing.
         device: ``cpu``, ``cuda`` or ``cuda:1``.
         allow_leak: Train although validation or test rows repeat training rows; their scores will say so.
-        report: Called after every step.
+        workers: The processes that train together; each of them calls this function.
+        report: Called after every step, in the first process.
 
     Returns:
         The run folder.
@@ -66,26 +73,35 @@ def train(
         DataError: the data set cannot be read, has no training rows, or repeats them in other parts.
     """
     faces = read_store(recipe.data.store)
-    trainer = make_trainer(recipe, faces, device)
-    known = learned(trainer.train)
-    for split in ("val", "test"):
-        leak = find_leak(faces.select(split), known, faces.select("train"))
-        refuse_leak(leak, f"{recipe.data.store} {split}", allowed=allow_leak)
-    val = faces.select("val")
-    folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, trainer, faces)
-    write_learned(known, folder / LEARNED)
-    checkpoint = folder / "checkpoint.safetensors"
-    if (folder / "weights.safetensors").is_file():
+    trainer = make_trainer(recipe, faces, device, workers)
+    workers.agree("recipe or data set", recipe.model_dump_json() + faces.content_hash())
+    begun = workers.share(_begin(folder, trainer, faces, allow_leak) if workers.leads else None)
+    if begun == "finished":
         return folder
-    if checkpoint.is_file():
-        trainer.restore(*load_tensors(checkpoint))
-    _go(trainer, val, checkpoint, report)
+    if begun:
+        trainer.restore(*begun)
+    val = faces.select("val")
+    _go(trainer, val, folder / "checkpoint.safetensors", report)
     _finish(trainer, val, folder)
     return folder
 
 
-def make_trainer(recipe: Recipe, faces: FaceSet, device: str) -> Trainer:
+def _begin(folder: Path, trainer: Trainer, faces: FaceSet, allow_leak: bool) -> Any:
+    """Make the folder the run's, and return the last checkpoint, None, or that the run is ``finished``."""
+    known = learned(trainer.train)
+    for split in ("val", "test"):
+        leak = find_leak(faces.select(split), known, faces.select("train"))
+        refuse_leak(leak, f"{trainer.recipe.data.store} {split}", allowed=allow_leak)
+    folder.mkdir(parents=True, exist_ok=True)
+    _claim(folder, trainer, faces)
+    write_learned(known, folder / LEARNED)
+    if (folder / "weights.safetensors").is_file():
+        return "finished"
+    checkpoint = folder / "checkpoint.safetensors"
+    return load_tensors(checkpoint) if checkpoint.is_file() else None
+
+
+def make_trainer(recipe: Recipe, faces: FaceSet, device: str, workers: Workers = ALONE) -> Trainer:
     """A trainer on the training rows of ``faces``."""
     rows = training_rows(faces, recipe.data)
     teachers = [load_trained(Path(run), pick_device(device)) for run in recipe.distil.teachers]
@@ -95,6 +111,7 @@ def make_trainer(recipe: Recipe, faces: FaceSet, device: str) -> Trainer:
         input_scale(rows, recipe.data.input),
         pick_device(device),
         teacher_logits(teachers, rows) if teachers else None,
+        workers,
     )
 
 
@@ -123,28 +140,47 @@ def teacher_logits(teachers: list[TrainedNet], faces: FaceSet) -> NDArray[np.flo
 
 
 def _go(trainer: Trainer, val: FaceSet, checkpoint: Path, report: Callable[[TrainProgress], None]) -> None:
-    run = trainer.recipe.run
+    run, leads = trainer.recipe.run, trainer.workers.leads
     per_look = run.evaluate_every * trainer.batches.per_epoch
     begun = last = saved = time.monotonic()
     first = trainer.step_count
     try:
         while not trainer.done:
-            loss = trainer.step()
-            at_look = trainer.step_count % per_look == 0 or trainer.done
-            looked = trainer.look(val) if at_look else None
+            with _whole_steps():
+                loss = trainer.step()
+                at_look = trainer.step_count % per_look == 0 or trainer.done
+                looked = trainer.look(val) if at_look else None
             now = time.monotonic()
             trainer.seconds, last = trainer.seconds + now - last, now
             rate = (trainer.step_count - first) * trainer.batches.batch_size / max(now - begun, 1e-9)
-            if now - saved >= run.checkpoint_every_s:
+            if leads and now - saved >= run.checkpoint_every_s:
                 save_tensors(checkpoint, trainer.tensors(), trainer.note())
                 saved = now
-            report(
-                TrainProgress(trainer.step_count, trainer.batches.steps, trainer.epoch, loss, rate, looked)
-            )
+            if leads:
+                at = (trainer.step_count, trainer.batches.steps, trainer.epoch, loss, rate, looked)
+                report(TrainProgress(*at))
     except KeyboardInterrupt:
         save_tensors(checkpoint, trainer.tensors(), trainer.note())
         raise
-    save_tensors(checkpoint, trainer.tensors(), trainer.note())
+    if leads:
+        save_tensors(checkpoint, trainer.tensors(), trainer.note())
+
+
+@contextmanager
+def _whole_steps() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the block, so that no checkpoint holds half a step."""
+    heard = signal.getsignal(signal.SIGINT)
+    if heard is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[object] = []
+    signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, heard)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 def _claim(folder: Path, trainer: Trainer, faces: FaceSet) -> None:
@@ -153,7 +189,8 @@ def _claim(folder: Path, trainer: Trainer, faces: FaceSet) -> None:
     path = folder / "recipe.json"
     if not path.is_file():
         write_json(path, {"recipe": recipe.model_dump(mode="json"), "data": faces.content_hash()})
-        write_json(folder / "environment.json", environment() | started)
+        several = {"processes": trainer.workers.count} if trainer.workers.count > 1 else {}
+        write_json(folder / "environment.json", environment() | several | started)
         return
     found = json.loads(path.read_text(encoding="utf-8"))
     same = {
@@ -169,6 +206,8 @@ def _claim(folder: Path, trainer: Trainer, faces: FaceSet) -> None:
 
 def _finish(trainer: Trainer, val: FaceSet, folder: Path) -> None:
     logits = trainer.logits(val.images) if len(val) else np.zeros((0, len(val.label_names)), np.float32)
+    if not trainer.workers.leads:
+        return
     write_predictions(folder / "predictions-val.csv", val, softmax(logits))
     write_json(folder / "history.json", {"seconds": trainer.seconds, "history": trainer.history})
     curves_figure(trainer.history, folder / "curves.png")
