@@ -87,30 +87,3 @@ def label_map(source: tuple[str, ...], target: tuple[str, ...]) -> tuple[int | N
     if all(index is None for index in mapped):
         raise MienError(f"label sets have nothing in common: {', '.join(source)} and {', '.join(target)}")
     return mapped
-
-
-CIRCUMPLEX = {
-    "angry": (-0.51, 0.59),
-    "disgust": (-0.60, 0.35),
-    "fear": (-0.64, 0.60),
-    "happy": (0.81, 0.51),
-    "sad": (-0.63, -0.27),
-    "surprise": (0.40, 0.67),
-    "neutral": (0.0, 0.0),
-    "contempt": (-0.555, 0.47),
-}
-"""Valence and arousal, -1..1, of each emotion.
-
-Source: mean ratings of emotion words in Russell and Mehrabian, "Evidence for a Three-Factor Theory of Emotions",
-1977; dominance is left out. Neutral is the origin. Contempt is not among the words: the mean of anger and
-disgust stands in for it.
-"""
-
-
-def circumplex(name: str) -> tuple[float, float]:
-    """Valence and arousal of an emotion.
-
-    Raises:
-        MienError: the emotion has no place in `CIRCUMPLEX`.
-    """
-    return look_up(CIRCUMPLEX, name, "emotion with valence and arousal")

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mien.data.audit import blank
 from mien.data.records import FaceSet
 from mien.errors import DataError
 from mien.train.augment import augment
@@ -59,7 +60,7 @@ def training_rows(faces: FaceSet, settings: DataSettings) -> FaceSet:
     train = faces.select("train")
     keep = np.ones(len(train), bool)
     if settings.drop_blank:
-        keep &= train.images.min((1, 2)) != train.images.max((1, 2))
+        keep &= ~blank(train)
     if settings.drop_non_faces and train.votes is not None and train.vote_names is not None:
         not_a_face = train.votes[:, train.vote_names.index("not-a-face")]
         keep &= (not_a_face == 0) | (not_a_face < train.votes.sum(1))

@@ -7,9 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mien.core.emotions import circumplex
+from mien.core.affect import AFFECT
 from mien.data.records import FaceSet
 from mien.errors import RecipeError
+from mien.names import look_up
 from mien.train.batches import Batch
 from mien.train.losses import balanced_weights, distillation_loss, emotion_loss, valence_arousal_loss
 from mien.train.recipe import Recipe
@@ -51,7 +52,8 @@ class Goals:
         if recipe.loss.name == "valence-arousal":
             if faces.valence_arousal is None:
                 raise RecipeError(f"loss.name=valence-arousal: '{faces.name}' has no valence and arousal")
-            self.places = put(np.array([circumplex(name) for name in faces.label_names]))
+            places = [look_up(AFFECT, name, "valence and arousal", RecipeError) for name in faces.label_names]
+            self.places = put(np.array(places))
             self.wanted = put(faces.valence_arousal)
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
