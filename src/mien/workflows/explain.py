@@ -102,9 +102,12 @@ def _filters(work: Work) -> list[Path]:
     from mien.train.attribution import first_filters
 
     filters = first_filters(_net(work.subject, "filters"))
+    gray = work.faces.crops.ndim == 3 and filters.shape[1] == 3
+    shown = filters.sum(axis=1, keepdims=True) if gray else filters  # a gray face is copied to all channels
     shape = " x ".join(map(str, filters.shape[2:]))
     title = f"{work.subject.name}: the {len(filters)} filters of the first convolution, {shape}"
-    return work.write("filters", {"filters": filters}, lambda file: filters_figure(filters, title, file))
+    title += ", summed over the three copies of a gray face" if gray else ""
+    return work.write("filters", {"filters": filters}, lambda file: filters_figure(shown, title, file))
 
 
 def _activations(work: Work) -> list[Path]:
