@@ -33,7 +33,7 @@ def test_a_block_begins_as_its_shortcut() -> None:
 
 def test_each_stage_drops_whole_maps_with_its_own_probability() -> None:
     torch.manual_seed(0)
-    net = SpaceToDepthResNet(3, widths=(64, 64), blocks=(1, 2), dropout=0, stage_dropout=(0.25, 0.75))
+    net = SpaceToDepthResNet(3, widths=(64, 64), blocks=(1, 2), dropout=(0.25, 0.75, 0))
     seen = {}
     for place in (0, 2):
         net.stages[place].register_forward_hook(lambda *_: torch.ones(40, 64, 8, 8))
@@ -44,5 +44,5 @@ def test_each_stage_drops_whole_maps_with_its_own_probability() -> None:
     assert bool((whole == whole[..., :1]).all()), "a map is dropped as a whole"
     assert float((seen["first"] == 0).float().mean()) == pytest.approx(0.25, abs=0.03)
     assert float((seen["last"] == 0).float().mean()) == pytest.approx(0.75, abs=0.03)
-    with pytest.raises(RecipeError, match="stage_dropout must have 2 values, got 1"):
-        SpaceToDepthResNet(3, widths=(8, 8), blocks=(1, 1), stage_dropout=(0.1,))
+    with pytest.raises(RecipeError, match="dropout must be 1 or 3 numbers"):
+        SpaceToDepthResNet(3, widths=(8, 8), blocks=(1, 1), dropout=(0.1,))

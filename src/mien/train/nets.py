@@ -1,5 +1,7 @@
 """Networks of our own: from float32 (N, channels, H, W), 16 px and more a side, to logits."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -47,8 +49,8 @@ class SpaceToDepthResNet(nn.Module):
         channels: Input channels, 1 for gray.
         widths: Channels of each stage; every stage after the first halves the map.
         blocks: Residual blocks of each stage; the first runs on the largest map and costs most.
-        dropout: Probability of dropping a feature before the heads.
-        stage_dropout: For each stage, the probability of dropping a whole map at its end; empty drops none.
+        dropout: Probability of dropping a feature before the heads; or a list with, before that, for each stage
+            the probability of dropping a whole map at its end.
     """
 
     def __init__(
@@ -58,14 +60,12 @@ class SpaceToDepthResNet(nn.Module):
         channels: int = 1,
         widths: tuple[int, ...] = (64, 128, 256),
         blocks: tuple[int, ...] = (1, 2, 2),
-        dropout: float = 0.2,
-        stage_dropout: tuple[float, ...] = (),
+        dropout: float | Sequence[float] = 0.2,
     ) -> None:
         super().__init__()
-        if len(stage_dropout) not in (0, len(widths)):
-            raise RecipeError(
-                f"net.options.stage_dropout must have {len(widths)} values, got {len(stage_dropout)}"
-            )
+        *by_stage, last = [0.0] * len(widths) + [dropout] if isinstance(dropout, float | int) else dropout
+        if len(by_stage) != len(widths):
+            raise RecipeError(f"net.options.dropout must be 1 or {len(widths) + 1} numbers, got {dropout}")
         stages: list[nn.Module] = []
         inputs = widths[0]
         self.drop_after: dict[int, float] = {}
@@ -73,11 +73,10 @@ class SpaceToDepthResNet(nn.Module):
             for j in range(n_blocks):
                 stages.append(BasicBlock(inputs, width, stride=2 if i and not j else 1))
                 inputs = width
-            if stage_dropout:
-                self.drop_after[len(stages) - 1] = stage_dropout[i]
+            self.drop_after[len(stages) - 1] = by_stage[i]
         self.stem = conv_bn(4 * channels, widths[0])
         self.stages = nn.Sequential(*stages)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(last)
         self.head = nn.Linear(2 * inputs, n_classes)
         self.votes_head = nn.Linear(2 * inputs, n_votes) if n_votes else None
 
