@@ -100,7 +100,7 @@ def serve(
         _run(config, listener)
 
 
-def _config(told: dict[str, Any]) -> "uvicorn.Config":
+def _config(told: dict[str, Any], application: str = APP) -> "uvicorn.Config":
     """uvicorn with the application loaded, so that mistakes show before it listens."""
     import json
 
@@ -114,7 +114,7 @@ def _config(told: dict[str, Any]) -> "uvicorn.Config":
     except ImportError as error:
         raise MissingExtraError("mien serve", str(error.name), "web") from error
     config = uvicorn.Config(
-        APP,
+        application,
         factory=True,
         http=PROTOCOL,
         ws="websockets-sansio",

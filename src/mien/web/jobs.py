@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -152,7 +152,7 @@ class Jobs:
             MissingExtraError: PyAV is not installed.
         """
         settings = self.settings
-        with Video(job.video) as video:
+        with _unnamed(job), Video(job.video) as video:
             job.duration_s = video.info.duration_s
             size = video.stream.codec_context
             if size.width * size.height > settings.max_pixels:
@@ -208,7 +208,8 @@ class Jobs:
     def _run(self, job: Job) -> None:
         job.state = "running"
         try:
-            self._watch(job)
+            with _unnamed(job):
+                self._watch(job)
             state = "done"
         except MienError as error:
             job.error, state = error, "failed"
@@ -264,3 +265,12 @@ class Jobs:
     def _too_long(self, what: str) -> RefusedError:
         limit, hint = f"{self.settings.max_video_s:,.0f} s", "cut it, or serve with a higher --max-seconds"
         return RefusedError("video_too_long", f"the video {what}, more than the limit of {limit}; {hint}")
+
+
+@contextmanager
+def _unnamed(job: Job) -> Iterator[None]:
+    """Keep the path of the temporary file out of errors, which go to the client."""
+    try:
+        yield
+    except VideoError as error:
+        raise VideoError(str(error).replace(repr(str(job.video)), "it")) from error

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import anyio
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from mien.errors import MienError
@@ -20,6 +21,7 @@ class Newest:
         self._there = asyncio.Event()
         self._picture: tuple[int, float, bytes] | None = None
         self.n_pictures = 0
+        self.is_wanted = False  # whether somebody waits for one
 
     def put(self, time_s: float, data: bytes) -> None:
         """Leave a picture, in place of the one that waits."""
@@ -29,7 +31,9 @@ class Newest:
 
     async def take(self) -> tuple[int, float, bytes]:
         """Number, time and bytes of the newest picture that was not taken yet."""
+        self.is_wanted = True
         await self._there.wait()
+        self.is_wanted = False
         self._there.clear()
         picture, self._picture = self._picture, None
         return picture or await self.take()
@@ -41,9 +45,9 @@ async def talk(socket: WebSocket, engine: Engine) -> None:
     await socket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
     patience_s, newest = engine.settings.patience_s, Newest()
     try:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_listen(socket, newest, patience_s))
-            tasks.create_task(_answer(socket, newest, engine))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_listen, socket, newest, patience_s)
+            tasks.start_soon(_answer, socket, newest, engine)
     except* WebSocketDisconnect:
         pass
     except* TimeoutError:
@@ -54,7 +58,12 @@ async def _listen(socket: WebSocket, newest: Newest, patience_s: float) -> None:
     clock = asyncio.get_running_loop().time
     start = clock()
     while True:
-        message = await asyncio.wait_for(socket.receive(), patience_s)
+        try:
+            message = await asyncio.wait_for(socket.receive(), patience_s)
+        except TimeoutError:
+            if newest.is_wanted:
+                raise
+            continue  # this service is the slow one
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect
         newest.put(clock() - start, message.get("bytes") or b"")

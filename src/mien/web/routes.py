@@ -287,7 +287,7 @@ async def _files(request: Request, settings: Settings) -> list[tuple[str, bytes]
         if not _is_form(request):
             return [("picture", await body.body())]
         async with body.form(max_files=settings.max_images, max_fields=8) as form:
-            files = [part for part in form.values() if isinstance(part, UploadFile)]
+            files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
             pictures = [(_name(file, i), await file.read()) for i, file in enumerate(files, start=1)]
     except ClientDisconnect:
         raise _gone() from None

@@ -4,7 +4,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -19,6 +19,7 @@ TOKEN = re.compile(r"[A-Za-z0-9._~-]{8,256}")
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+AnySettings = TypeVar("AnySettings", bound="Settings")
 
 
 class Settings(BaseModel):
@@ -86,10 +87,15 @@ def settings_from_environment() -> Settings:
     Raises:
         MienError: they are not JSON, or have mistakes; all are listed, without the values.
     """
+    return read_settings(Settings)
+
+
+def read_settings(kind: type[AnySettings]) -> AnySettings:
+    """As `settings_from_environment`, for settings of a ``kind`` of their own."""
     try:
-        return Settings.model_validate(json.loads(os.environ.get(VARIABLE, "{}")))
+        return kind.model_validate(json.loads(os.environ.get(VARIABLE, "{}")))
     except ValidationError as error:
         mistakes = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise MienError(f"the service cannot be run so: {'; '.join(mistakes).lower()}") from None
+        raise MienError(f"the service cannot be run so: {'; '.join(mistakes).lower().replace('value error, ', '')}") from None
     except ValueError as error:
         raise MienError(f"{VARIABLE} must hold settings as JSON, got something else") from error

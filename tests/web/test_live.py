@@ -1,0 +1,88 @@
+import asyncio
+
+import pytest
+
+pytest.importorskip("fastapi", reason="needs mien[web]")
+
+from starlette.testclient import WebSocketDenialResponse
+from starlette.websockets import WebSocketDisconnect
+
+from mien.core.analyzer import Analyzer
+from mien.web.live import Newest
+
+LIVE = "ws://127.0.0.1:8000/v1/live"
+
+
+def test_a_picture_is_answered_at_once_and_a_face_keeps_its_number(serve, face_png, crowd_png):
+    (reading,) = Analyzer("tiny").read(face_png)
+    with serve().websocket_connect(LIVE) as socket:
+        answers = []
+        for picture in (face_png, face_png, crowd_png):
+            socket.send_bytes(picture)
+            answers.append(socket.receive_json())
+    assert [answer["frame"] for answer in answers] == [0, 1, 2]
+    assert [[face["track"] for face in answer["faces"]] for answer in answers] == [[1], [1], [1, 2]]
+    assert (answers[2]["width"], answers[2]["height"], answers[2]["dropped"]) == (512, 256, 0)
+    assert answers[0]["time_s"] <= answers[1]["time_s"] <= answers[2]["time_s"]
+    face = answers[0]["faces"][0]
+    assert face["p_happy"] == pytest.approx(reading.probabilities["happy"], abs=1e-5)
+    assert face["label"] == "happy"
+    assert (face["x1"], face["y2"]) == pytest.approx((reading.box.x1, reading.box.y2), abs=1)
+
+
+def test_what_is_no_picture_is_told_and_the_next_is_read(serve, face_png):
+    with serve(max_frame_bytes=len(face_png)).websocket_connect(LIVE) as socket:
+        codes = []
+        for message in (b"no picture", face_png + b"x"):
+            socket.send_bytes(message)
+            codes.append(socket.receive_json()["error"]["code"])
+        socket.send_text("hello")
+        codes.append(socket.receive_json()["error"]["code"])
+        assert codes == ["not_a_picture", "too_large", "not_a_picture"]
+        socket.send_bytes(face_png)
+        assert len(socket.receive_json()["faces"]) == 1
+
+
+def test_too_many_faces_are_told(serve, crowd_png):
+    with serve(max_faces=1).websocket_connect(LIVE) as socket:
+        socket.send_bytes(crowd_png)
+        assert socket.receive_json()["error"]["code"] == "too_many_faces"
+
+
+def test_one_camera_too_many_is_refused(serve):
+    client = serve(max_live=1)
+    with (
+        client.websocket_connect(LIVE),
+        pytest.raises(WebSocketDenialResponse) as refused,
+        client.websocket_connect(LIVE),
+    ):
+        pass
+    assert refused.value.status_code == 429
+    assert refused.value.json()["error"]["code"] == "busy"
+    with client.websocket_connect(LIVE):
+        assert client.app_state["service"].lives.n_inside == 1
+
+
+def test_a_camera_that_sends_nothing_is_given_up(serve):
+    with serve(patience_s=0.05).websocket_connect(LIVE) as socket:
+        with pytest.raises(WebSocketDisconnect) as ended:
+            socket.receive_json()
+        assert (ended.value.code, ended.value.reason) == (
+            1008,
+            "no picture came, or no answer was taken, for 0.05 s",
+        )
+
+
+def test_only_the_newest_picture_is_taken():
+    async def run():
+        newest = Newest()
+        for i in range(3):
+            newest.put(i / 10, b"%d" % i)
+        first = await newest.take()
+        waiting = asyncio.create_task(newest.take())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        newest.put(0.3, b"3")
+        return first, await waiting
+
+    assert asyncio.run(run()) == ((2, 0.2, b"2"), (3, 0.3, b"3"))

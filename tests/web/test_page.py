@@ -1,0 +1,112 @@
+import re
+
+import pytest
+
+pytest.importorskip("fastapi", reason="needs mien[web]")
+
+from pydantic import ValidationError
+
+from mien.core.draw import COLOURS
+from mien.errors import MienError, ModelError
+from mien.web import schemas
+from mien.web.app import make_app, served
+from mien.web.routes import STATIC
+from mien.web.settings import VARIABLE, Settings
+
+
+def test_the_page_comes_with_all_it_names_and_names_no_other_host(serve):
+    client = serve()
+    page = client.get("/")
+    assert page.headers["Content-Type"].startswith("text/html")
+    names = re.findall(r'(?:href|src)="([^"#]+)"', page.text)
+    assert names
+    for name in names:
+        assert name.startswith("/static/")
+        assert client.get(name).status_code == 200, name
+    for file in STATIC.iterdir():
+        text = file.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"https?://|[\"'(]//\w", text), file
+
+
+def test_the_page_may_load_scripts_and_talk_to_this_server_alone(serve):
+    response = serve().get("/")
+    policy = response.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert not re.search(r"<script(?! type=\"module\" src=)|\son\w+=|style=", response.text)
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_no_file_outside_the_static_folder_is_served(serve):
+    client = serve()
+    for path in ("/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py"):
+        assert client.get(path).status_code == 404
+
+
+def test_the_page_says_what_the_numbers_are_not(serve):
+    text = re.sub(r"<[^>]+>|\s+", " ", serve().get("/").text)
+    for claim in ("expression that people would see", "What a person feels", "at work or in education"):
+        assert claim in re.sub(r"\s+", " ", text)
+
+
+def test_the_page_and_the_pictures_use_the_same_colours():
+    text = (STATIC / "draw.js").read_text("utf-8")
+    for label, rgb in COLOURS.items():
+        assert f'{label}: "#{bytes(rgb).hex()}"' in text
+
+
+def test_the_description_has_an_example_of_every_answer(serve):
+    described = serve().get("/openapi.json").json()
+    assert {"/v1/read", "/v1/watch", "/v1/models", "/healthz", "/metrics"} <= set(described["paths"])
+    for name in ("ReadAnswer", "JobAnswer", "RowsAnswer", "Image", "Person"):
+        example = described["components"]["schemas"][name]["example"]
+        getattr(schemas, name).model_validate(example)
+
+
+def test_models_are_listed_with_their_terms_and_the_one_that_serves(serve):
+    models = {model["name"]: model for model in serve().get("/v1/models").json()["models"]}
+    assert models["tiny"]["served"]
+    assert models["tiny"]["licence"] == "CC0-1.0"
+    assert not models["fer2013-s2d12"]["served"]
+
+
+def test_health_needs_no_model_and_no_token(serve):
+    assert serve(token="a-secret-token").get("/healthz").json()["status"] == "ok"
+
+
+def test_figures_count_requests_faces_and_batches(serve, face_png):
+    client = serve()
+    client.post("/v1/read", content=face_png)
+    client.post("/v1/read", content=b"no")
+    client.get("/nothing-here")
+    text = client.get("/metrics").text
+    assert 'mien_requests_total{method="POST",route="/v1/read",status="200"} 1.0' in text
+    assert 'mien_requests_total{method="POST",route="/v1/read",status="422"} 1.0' in text
+    assert 'route="other",status="404"' in text
+    assert "nothing-here" not in text
+    assert "mien_faces_total 1.0" in text
+    assert "mien_batch_faces_count 1.0" in text
+
+
+def test_an_unknown_model_is_told_before_anything_is_served(serve):
+    with pytest.raises(ModelError, match="no model named 'tinny'; did you mean 'tiny'"):
+        serve(model="tinny")
+
+
+def test_settings_come_from_the_environment_and_mistakes_are_listed_without_the_token(monkeypatch, tiny_home):
+    monkeypatch.setenv("MIEN_HOME", str(tiny_home))
+    monkeypatch.setenv(VARIABLE, '{"model": "tiny"}')
+    assert served().title == "mien"
+    monkeypatch.setenv(VARIABLE, '{"max_faces": 0, "token": "s e c", "facs": 1}')
+    with pytest.raises(MienError, match=r"token: must be 8 .*; max_faces: .*; facs: ") as caught:
+        served()
+    assert "s e c" not in str(caught.value)
+    monkeypatch.setenv(VARIABLE, "{")
+    with pytest.raises(MienError, match="must hold settings as JSON"):
+        served()
+
+
+def test_settings_cannot_be_misspelt():
+    with pytest.raises(ValidationError):
+        Settings(max_face=3)
+    assert make_app  # the factory takes the settings themselves too

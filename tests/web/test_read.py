@@ -1,0 +1,202 @@
+import asyncio
+import io
+
+import numpy as np
+import pytest
+
+pytest.importorskip("fastapi", reason="needs mien[web]")
+
+from PIL import Image
+from starlette.requests import Request
+
+from mien.core.analyzer import Analyzer
+from mien.core.draw import annotate
+from mien.core.images import open_image
+from mien.errors import MienError
+from mien.web.errors import CODES, STATUSES, RefusedError, code_of
+from mien.web.limits import BodyLimits, limited
+
+
+def bomb_png() -> bytes:
+    file = io.BytesIO()
+    Image.new("1", (9000, 9000)).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def refusal(response) -> tuple[int, str]:
+    assert set(response.json()) == {"error"}
+    assert set(response.json()["error"]) == {"code", "message"}
+    return response.status_code, response.json()["error"]["code"]
+
+
+def test_a_picture_is_read_as_the_library_reads_it(serve, face_png):
+    client = serve()
+    (reading,) = Analyzer("tiny").read(face_png)
+    answer = client.post("/v1/read", content=face_png, headers={"Content-Type": "image/png"}).json()
+    assert answer["model"] == "tiny"
+    (image,) = answer["images"]
+    assert (image["name"], image["width"], image["height"]) == ("picture", 256, 256)
+    (face,) = image["faces"]
+    wanted = reading.to_dict()
+    assert face["probabilities"] == pytest.approx(wanted.pop("probabilities"), abs=1e-6)
+    face.pop("probabilities")
+    assert face == wanted
+
+
+def test_many_pictures_answer_in_order_and_a_bad_one_stops_no_other(serve, face_png, crowd_png):
+    files = [
+        ("image", ("two.png", crowd_png)),
+        ("image", ("bad.png", b"no")),
+        ("image", ("one.png", face_png)),
+    ]
+    images = serve().post("/v1/read", files=files).json()["images"]
+    assert [(i["name"], len(i["faces"])) for i in images] == [("two.png", 2), ("bad.png", 0), ("one.png", 1)]
+    assert [i["error"] and i["error"]["code"] for i in images] == [None, "not_a_picture", None]
+
+
+@pytest.mark.parametrize(
+    ("query", "accept"),
+    [("?as=png", "*/*"), ("", "image/png"), ("", "application/json;q=0.5, image/png")],
+    ids=["query", "accept", "weights"],
+)
+def test_the_picture_comes_back_annotated_if_asked(serve, face_png, query, accept):
+    response = serve().post(f"/v1/read{query}", content=face_png, headers={"Accept": accept})
+    assert response.headers["Content-Type"] == "image/png"
+    pixels = open_image(face_png)
+    wanted = annotate(pixels, Analyzer("tiny").read(pixels))
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(response.content))), wanted)
+
+
+def test_a_jpeg_comes_back_as_jpeg(serve, face_png):
+    response = serve().post("/v1/read", content=face_png, headers={"Accept": "image/jpeg"})
+    assert Image.open(io.BytesIO(response.content)).format == "JPEG"
+
+
+def test_what_is_no_picture_or_not_wanted_is_refused(serve, face_png):
+    client = serve()
+    two = [("image", ("a.png", face_png)), ("image", ("b.png", face_png))]
+    assert refusal(client.post("/v1/read", content=b"no picture")) == (422, "not_a_picture")
+    assert refusal(client.post("/v1/read")) == (422, "not_a_picture")
+    assert refusal(client.post("/v1/read", files={"x": ("", b"")}, data={"a": "b"}))[0] in (400, 422)
+    assert refusal(client.post("/v1/read", content=face_png, headers={"Accept": "text/css"})) == (
+        406,
+        "not_acceptable",
+    )
+    assert refusal(client.post("/v1/read?as=png", files=two)) == (406, "not_acceptable")
+    assert refusal(client.post("/v1/read?as=gif", content=face_png)) == (400, "bad_request")
+    assert refusal(client.get("/v1/read")) == (405, "method_not_allowed")
+    assert refusal(client.get("/nothing")) == (404, "not_found")
+
+
+def test_a_form_without_a_file_is_told_so(serve):
+    response = serve().post(
+        "/v1/read",
+        content=b"--x--\r\n",
+        headers={"Content-Type": "multipart/form-data; boundary=x"},
+    )
+    assert refusal(response) == (400, "bad_request")
+    assert "the form holds no file" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("how", ["told", "untold", "form"])
+def test_a_body_over_the_limit_is_refused_however_it_comes(serve, how):
+    client, body = serve(max_bytes=1000), b"x" * 1001
+
+    def chunks():
+        yield body[:500]
+        yield body[500:]
+
+    sent = {"told": {"content": body}, "untold": {"content": chunks()}, "form": {"files": {"image": body}}}
+    response = client.post("/v1/read", **sent[how])
+    assert refusal(response) == (413, "too_large")
+    assert "more than 1,000 bytes" in response.json()["error"]["message"]
+
+
+def test_a_picture_that_unpacks_to_too_many_pixels_is_refused(serve):
+    packed = bomb_png()
+    assert len(packed) < 100_000
+    response = serve().post("/v1/read", content=packed)
+    assert refusal(response) == (413, "too_large")
+    assert "9000 x 9000 pixels, more than the limit of 50,000,000" in response.json()["error"]["message"]
+
+
+def test_too_many_pictures_are_refused(serve, face_png):
+    client = serve(max_images=2)
+    files = [("image", (f"{i}.png", face_png)) for i in range(3)]
+    assert refusal(client.post("/v1/read", files=files)) == (413, "too_many_images")
+    assert len(client.post("/v1/read", files=files[:2]).json()["images"]) == 2
+
+
+def test_too_many_faces_are_refused(serve, face_png, crowd_png):
+    client = serve(max_faces=1)
+    response = client.post("/v1/read", content=crowd_png)
+    assert refusal(response) == (422, "too_many_faces")
+    assert "2 faces, more than the limit of 1" in response.json()["error"]["message"]
+    assert client.post("/v1/read", content=face_png).status_code == 200
+
+
+def test_a_request_too_many_is_told_when_to_come_back(serve, face_png):
+    client = serve(max_requests=1)
+    reads = client.app_state["service"].reads
+    with reads.enter():
+        response = client.post("/v1/read", content=face_png)
+    assert refusal(response) == (429, "busy")
+    assert int(response.headers["Retry-After"]) > 0
+    assert client.post("/v1/read", content=face_png).status_code == 200
+    assert reads.n_inside == 0
+
+
+def test_a_refused_request_leaves_its_place_to_others(serve):
+    client = serve(max_requests=1, max_bytes=10)
+    for _ in range(3):
+        assert refusal(client.post("/v1/read", content=b"x" * 11)) == (413, "too_large")
+
+
+def test_a_body_that_comes_too_slowly_is_given_up():
+    async def receive():
+        await asyncio.sleep(3600)
+
+    async def read():
+        scope = {"type": "http", "headers": []}
+        await limited(Request(scope, receive), BodyLimits(1000, 0.01, "--max-bytes")).body()
+
+    with pytest.raises(RefusedError, match="came too slowly") as caught:
+        asyncio.run(read())
+    assert STATUSES[code_of(caught.value)] == 408
+
+
+def test_a_body_that_keeps_the_pace_may_take_longer_than_the_patience(monkeypatch):
+    now = 0.0
+    bodies = [b"x" * 20_000] * 3
+
+    async def receive():
+        nonlocal now
+        now += 1
+        return {"type": "http.request", "body": bodies.pop(), "more_body": bool(bodies)}
+
+    async def read():
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now, raising=False)
+        request = limited(Request({"type": "http", "headers": []}, receive), BodyLimits(10**6, 1.5, ""))
+        return len(await request.body())
+
+    assert asyncio.run(read()) == 60_000
+
+
+def test_a_bug_shows_nothing_of_itself(serve, face_png, monkeypatch):
+    client = serve()
+    monkeypatch.setattr(client.app_state["service"].engine, "read", lambda *_: 1 / 0)
+    response = client.post("/v1/read", content=face_png)
+    assert refusal(response) == (500, "internal")
+    assert "zero" not in response.text
+
+
+def all_errors(kind: type[MienError] = MienError):
+    yield kind
+    for below in kind.__subclasses__():
+        yield from all_errors(below)
+
+
+def test_every_error_has_a_code_and_every_code_a_status():
+    assert set(CODES.values()) <= set(STATUSES)
+    for kind in all_errors():
+        assert next(CODES[one] for one in kind.__mro__ if one in CODES) in STATUSES

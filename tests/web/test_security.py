@@ -1,0 +1,96 @@
+import pytest
+
+pytest.importorskip("fastapi", reason="needs mien[web]")
+
+from starlette.testclient import WebSocketDenialResponse
+
+TOKEN = "a-secret-token"
+LIVE = "ws://127.0.0.1:8000/v1/live"
+CLOSED = [
+    "/v1/models",
+    "/v1/watch/some",
+    "/v1/watch/some/rows",
+    "/metrics",
+    "/static/../v1/models",
+    "/nothing",
+]
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8000", "localhost.evil.example", "", "a b", "::"]
+)
+def test_a_name_that_is_not_this_machines_is_refused(serve, host):
+    response = serve().get("/healthz", headers={"Host": host})
+    assert (response.status_code, response.json()["error"]["code"]) == (421, "wrong_host")
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:8000", "127.0.0.1:1", "[::1]:8000", "192.168.1.7", "faces.example:443"]
+)
+def test_localhost_addresses_and_allowed_names_are_answered(serve, host):
+    client = serve(hosts=("Faces.example",))
+    assert client.get("/healthz", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        (None, 422),
+        ("http://127.0.0.1:8000", 422),
+        ("https://faces.example", 422),
+        ("http://127.0.0.1:9000", 403),
+        ("http://localhost:8000", 403),
+        ("https://evil.example", 403),
+        ("null", 403),
+    ],
+)
+def test_a_request_of_another_sites_page_is_refused(serve, origin, status):
+    client = serve(hosts=("faces.example",))
+    response = client.post("/v1/read", content=b"x", headers={"Origin": origin} if origin else {})
+    assert response.status_code == status
+    assert "Access-Control-Allow-Origin" not in response.headers
+
+
+def test_a_socket_that_another_sites_page_opens_is_refused(serve):
+    client = serve()
+    with (
+        pytest.raises(WebSocketDenialResponse) as refused,
+        client.websocket_connect(LIVE, headers={"Origin": "https://evil.example"}),
+    ):
+        pass
+    assert refused.value.status_code == 403
+
+
+@pytest.mark.parametrize("path", CLOSED)
+@pytest.mark.parametrize(
+    "given", [None, "Bearer wrong-token", "Bearer a-secret-token2", f"Basic {TOKEN}", "Bearer", "Bearer ü"]
+)
+def test_nothing_of_pictures_is_told_without_the_token(serve, path, given):
+    headers = {} if given is None else {"Authorization": given.encode()}
+    response = serve(token=TOKEN).get(path, headers=headers)
+    if path.startswith("/static"):
+        path = "/v1/models"  # the client resolves it
+    assert (response.status_code, response.json()["error"]["code"]) == (401, "no_token")
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_the_token_opens_the_service(serve, face_png):
+    client, headers = serve(token=TOKEN), {"Authorization": f"Bearer {TOKEN}"}
+    assert client.get("/v1/models", headers=headers).status_code == 200
+    assert client.post("/v1/read", content=face_png, headers=headers).status_code == 200
+    assert client.get("/").status_code == client.get("/static/app.js").status_code == 200
+
+
+def test_the_token_opens_a_socket_as_header_or_as_subprotocol(serve):
+    client = serve(token=TOKEN)
+    for protocols in (["mien.v1"], ["mien.v1", "bearer.wrong-token"], None):
+        with (
+            pytest.raises(WebSocketDenialResponse) as refused,
+            client.websocket_connect(LIVE, subprotocols=protocols),
+        ):
+            pass
+        assert refused.value.status_code == 401
+    with client.websocket_connect(LIVE, subprotocols=["mien.v1", f"bearer.{TOKEN}"]) as socket:
+        assert socket.accepted_subprotocol == "mien.v1"
+    with client.websocket_connect(LIVE, headers={"Authorization": f"Bearer {TOKEN}"}) as socket:
+        assert socket.accepted_subprotocol is None

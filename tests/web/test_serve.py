@@ -1,0 +1,157 @@
+"""`mien serve`: the command, and a process of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from socket import create_server
+
+import pytest
+
+pytest.importorskip("fastapi", reason="needs mien[web]")
+httpx = pytest.importorskip("httpx", reason="needs httpx")
+
+from typer.testing import CliRunner
+
+from mien.cli import serve as command
+from mien.cli.main import app
+
+SOURCE = Path(__file__).resolve().parents[2] / "src"
+HEED_CTRL_C = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("mien", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.fixture
+def mien_serve(monkeypatch, tiny_home):
+    """``mien_serve("--port", "0")`` does all but serve, and returns what was said and the exit code."""
+    monkeypatch.setenv("MIEN_HOME", str(tiny_home))
+    monkeypatch.setenv(command.SETTINGS, "")
+    monkeypatch.setattr(command, "_run", lambda config, listener: None)
+
+    def run(*arguments: str):
+        return CliRunner().invoke(app, ["serve", "--model", "tiny", *arguments], prog_name="mien")
+
+    return run
+
+
+@pytest.fixture
+def start(tiny_home, folder):
+    """Starts ``python -W error -m mien serve --port 0``; gives the process and its address."""
+    processes = []
+
+    def make():
+        variables = {
+            **os.environ,
+            "MIEN_HOME": str(tiny_home),
+            "TMPDIR": str(folder),
+            "PYTHONPATH": str(SOURCE),
+        }
+        arguments = [
+            sys.executable,
+            "-W",
+            "error",
+            "-c",
+            HEED_CTRL_C,
+            "serve",
+            "--port",
+            "0",
+            "--model",
+            "tiny",
+        ]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        processes.append(subprocess.Popen(arguments, env=variables, **pipes))
+        said = processes[-1].stdout.readline()
+        return processes[-1], re.fullmatch(
+            r"mien serves at (http://127.0.0.1:\d+)   \(Ctrl-C ends it\)\n", said
+        )[1]
+
+    yield make
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_it_says_where_it_is_answers_and_ends_with_ctrl_c(start, folder, face_png):
+    process, address = start()
+    answer = httpx.post(f"{address}/v1/read", content=face_png, timeout=60).json()
+    assert len(answer["images"][0]["faces"]) == 1
+    process.send_signal(signal.SIGINT)
+    assert (process.wait(60), process.stderr.read()) == (130, "mien: stopped\n")
+    assert list(folder.glob("mien-*")) == []
+
+
+def test_a_killed_service_leaves_its_files_only_until_the_next_starts(start, folder, clip_mp4):
+    process, address = start()
+    httpx.post(f"{address}/v1/watch", content=clip_mp4, timeout=60)
+    process.kill()
+    process.wait()
+    (left,) = folder.glob("mien-*")
+    assert any(left.rglob("rows.jsonl")) or any(left.rglob("video"))
+    _, address = start()
+    assert httpx.get(f"{address}/healthz", timeout=60).status_code == 200
+    assert left not in folder.glob("mien-*")
+
+
+def test_the_token_is_in_the_part_of_the_address_that_a_browser_keeps(mien_serve, monkeypatch):
+    monkeypatch.setenv("MIEN_TOKEN", "a-secret-token")
+    assert re.search(r"http://127.0.0.1:\d+/#token=a-secret-token ", mien_serve("--port", "0").stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--token", "short"], "mien: the service cannot be run so: token: must be 8 to 256 letters"),
+        (["--model", "tinny"], "mien: no model named 'tinny'; did you mean 'tiny'"),
+        (["--max-faces", "0"], "max_faces: input should be greater than or equal to 1"),
+        (["--port", "{taken}"], "mien: cannot listen on 127.0.0.1, port {taken}: address already in use"),
+        (["--host", "no.such.host.invalid"], "mien: cannot listen on no.such.host.invalid, port 8000: "),
+    ],
+    ids=["token", "model", "limit", "port", "host"],
+)
+def test_a_mistake_is_one_line_and_nothing_is_served(mien_serve, arguments, says):
+    with closing(create_server(("127.0.0.1", 0))) as taken:
+        port = str(taken.getsockname()[1])
+        result = mien_serve(*(one.format(taken=port) for one in arguments))
+    assert (result.stdout, result.exit_code) == ("", 2)
+    assert says.format(taken=port) in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "warns"),
+    [
+        (["--host", "0.0.0.0"], True),
+        (["--host", "0.0.0.0", "--token", "a-secret-token"], False),
+        (["--host", "localhost"], False),
+    ],
+    ids=["open", "token", "local"],
+)
+def test_an_open_address_without_a_token_is_warned_of(mien_serve, arguments, warns):
+    result = mien_serve("--port", "0", *arguments)
+    assert result.exit_code == 0
+    assert ("everyone who reaches this machine may use it" in result.stderr) is warns
+
+
+def test_every_limit_has_an_option():
+    from mien.web.settings import Settings
+
+    options = set(re.findall(r'"(\w+)": \w+', Path(command.__file__).read_text("utf-8")))
+    assert (
+        set(Settings.model_fields) - options - {"hosts", "token", "folder", "max_rows", "max_frame_bytes"}
+        == set()
+    )
+
+
+def test_without_the_extra_the_pip_line_is_told(mien_serve, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    result = mien_serve()
+    assert (result.exit_code, result.stderr) == (
+        2,
+        'mien: mien serve needs fastapi; run: pip install "mien[web]"\n',
+    )

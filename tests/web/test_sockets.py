@@ -1,0 +1,129 @@
+"""The service over real sockets, with clients that do not behave."""
+
+import socket
+import time
+from contextlib import closing
+from threading import Thread
+
+import pytest
+
+pytest.importorskip("fastapi", reason="needs mien[web]")
+httpx = pytest.importorskip("httpx", reason="needs httpx")
+uvicorn = pytest.importorskip("uvicorn", reason="needs mien[web]")
+
+from mien.web.app import make_app
+from mien.web.settings import Settings
+from mien.web.sockets import TimedProtocol
+
+HEAD = b"%s HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+
+
+@pytest.fixture
+def listen(monkeypatch, tiny_home, folder):
+    """``listen(patience_s=0.5)`` serves in a thread; gives host and port."""
+    monkeypatch.setenv("MIEN_HOME", str(tiny_home))
+    running = []
+
+    def start(**settings):
+        app = make_app(Settings(**{"model": "tiny", "folder": folder, **settings}))
+        config = uvicorn.Config(
+            app, http=TimedProtocol, ws="websockets-sansio", lifespan="on", log_config=None, access_log=False
+        )
+        server, listener = uvicorn.Server(config), socket.create_server(("127.0.0.1", 0))
+        thread = Thread(target=server.run, args=([listener],))
+        thread.start()
+        running.append((server, thread))
+        return listener.getsockname()
+
+    yield start
+    for server, thread in running:
+        server.should_exit = True
+        thread.join()
+
+
+def open_to(place, sent=b""):
+    client = socket.create_connection(place, 60)
+    client.sendall(sent)
+    return client
+
+
+def answer_to(client):
+    """All bytes until the server ends the connection."""
+    parts = []
+    with closing(client):
+        try:
+            while part := client.recv(65536):
+                parts.append(part)
+        except ConnectionResetError:
+            pass
+    return b"".join(parts)
+
+
+def ask_forever(client):
+    while True:
+        client.sendall((HEAD % b"GET /openapi.json" + b"\r\n") * 100)
+
+
+def is_well(place):
+    return httpx.get("http://{}:{}/healthz".format(*place), timeout=60).status_code == 200
+
+
+def test_dawdling_clients_are_cut_off(listen):
+    place = listen(patience_s=0.5)
+    silent = open_to(place)
+    slow_head = open_to(place, HEAD % b"GET /healthz")
+    slow_body = open_to(place, HEAD % b"POST /v1/read" + b"Content-Length: 9\r\n\r\nhalf")
+    assert answer_to(silent) == b""
+    assert answer_to(slow_head) == b""
+    answer = answer_to(slow_body)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"too_slow"' in answer
+    assert is_well(place)
+
+
+def test_a_second_request_that_dawdles_is_cut_off_too(listen):
+    place = listen(patience_s=0.5)
+    whole = HEAD % b"GET /healthz" + b"\r\n"
+    assert answer_to(open_to(place, whole + whole[:20])).count(b"HTTP/1.1 200 ") == 1
+
+
+def test_a_client_that_takes_no_answer_is_cut_off(listen):
+    place = listen(patience_s=0.5)
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(60)
+    client.connect(place)
+    with closing(client), pytest.raises((ConnectionResetError, BrokenPipeError)):
+        ask_forever(client)
+    assert is_well(place)
+
+
+def test_a_connection_too_many_is_turned_away_and_the_others_stay(listen):
+    place = listen(max_sockets=2)
+    with closing(open_to(place)) as first, closing(open_to(place)):
+        answer = answer_to(open_to(place))
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After" in answer
+        first.sendall(HEAD % b"GET /healthz" + b"Connection: close\r\n\r\n")
+        assert answer_to(first).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_video_leaves_no_file(listen, folder):
+    place = listen()
+    head = HEAD % b"POST /v1/watch" + b"Content-Length: 100000\r\n\r\n"
+    with closing(open_to(place, head + b"x" * 50_000)):
+        while not any(path.stat().st_size for path in folder.rglob("video")):
+            time.sleep(0.01)
+    while any(folder.rglob("video")):
+        time.sleep(0.01)
+    assert is_well(place)
+
+
+def test_a_live_socket_outlasts_the_patience_for_requests(listen, face_png):
+    connect = pytest.importorskip("websockets.sync.client").connect
+    host, port = listen(patience_s=1)
+    with connect(f"ws://{host}:{port}/v1/live", subprotocols=["mien.v1"]) as live:
+        for _ in range(4):
+            time.sleep(0.4)
+            live.send(face_png)
+            assert '"track":1' in live.recv(60).replace(" ", "")

@@ -1,0 +1,218 @@
+import json
+import time
+
+import pytest
+
+pytest.importorskip("fastapi", reason="needs mien[web]")
+pytest.importorskip("av", reason="needs mien[video]")
+
+from mien.web import jobs as jobs_module
+from mien.web import routes
+from mien.workflows.video_frames import Video
+from mien.workflows.watch import Watcher, WatchSettings
+
+NDJSON = {"Accept": "application/x-ndjson"}
+
+
+def until_over(client, path):
+    while (state := client.get(path).json())["state"] in ("waiting", "running"):
+        time.sleep(0.02)
+    return state
+
+
+def all_rows(client, path):
+    rows, after, end = [], 0, False
+    while not end:
+        page = client.get(f"{path}/rows?after={after}").json()
+        rows, after, end = rows + page["rows"], page["next"], page["end"]
+    return rows
+
+
+def watched(client, clip, query=""):
+    response = client.post(f"/v1/watch{query}", content=clip, headers={"Content-Type": "video/mp4"})
+    assert response.status_code == 202, response.text
+    assert response.headers["Location"] == f"/v1/watch/{response.json()['id']}"
+    return response.headers["Location"]
+
+
+def files(folder):
+    return sorted(path.name for path in folder.rglob("*") if path.is_file() and path.name != "lock")
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Videos begin, and wait at their first frame until ``held.set()``."""
+    from threading import Event
+
+    go = Event()
+    bounded = jobs_module.Jobs._bounded
+
+    def waits(self, frames, job):
+        for frame in bounded(self, frames, job):
+            go.wait()
+            yield frame
+
+    monkeypatch.setattr(jobs_module.Jobs, "_bounded", waits)
+    yield go
+    go.set()
+
+
+def test_a_video_gives_the_rows_that_the_library_gives(serve, clip_mp4, tmp_path, folder):
+    client = serve()
+    path = watched(client, clip_mp4)
+    state = until_over(client, path)
+    assert (state["state"], state["error"], state["frames"], state["rows"]) == ("done", None, 10, 10)
+    assert (state["duration_s"], state["time_s"]) == (pytest.approx(1), pytest.approx(0.9))
+    assert [person["track"] for person in state["persons"]] == [1]
+
+    (tmp_path / "clip.mp4").write_bytes(clip_mp4)
+    watcher = Watcher(WatchSettings("tiny", views=1))
+    with Video(tmp_path / "clip.mp4") as video:
+        ready = [one for part in watcher.watch(video.frames()) for one in part] + watcher.finish()
+    wanted = [row.to_dict(watcher.labels) for one in ready for row in one.rows]
+    rows = all_rows(client, path)
+    assert rows == wanted
+    assert [row["track"] for row in rows] == [1] * 7 + [None] * 3
+
+    stream = client.get(f"{path}/rows", headers=NDJSON)
+    assert stream.headers["Content-Type"] == "application/x-ndjson"
+    assert [json.loads(line) for line in stream.text.splitlines()] == rows
+    assert files(folder) == ["rows.jsonl"]  # the video itself is gone
+
+
+def test_rows_come_in_pages_of_whole_rows(serve, clip_mp4, monkeypatch):
+    monkeypatch.setattr(routes, "PAGE_BYTES", 700)
+    client = serve()
+    path = watched(client, clip_mp4)
+    until_over(client, path)
+    first = client.get(f"{path}/rows").json()
+    assert 0 < len(first["rows"]) < 10
+    assert not first["end"]
+    assert len(all_rows(client, path)) == 10
+    for after in (1, first["next"] + 1, 10**9):
+        response = client.get(f"{path}/rows?after={after}")
+        assert (response.status_code, response.json()["error"]["code"]) == (400, "bad_request")
+    assert client.get(f"{path}/rows?after=-1").status_code == 400
+    assert client.get(f"{path}/rows", headers={"Accept": "text/csv"}).status_code == 406
+
+
+def test_a_form_and_a_choice_of_frames_are_taken(serve, clip_mp4):
+    client = serve()
+    response = client.post("/v1/watch?every=0.5s", files={"video": ("clip.mp4", clip_mp4)})
+    path = response.headers["Location"]
+    until_over(client, path)
+    assert [row["time_s"] for row in all_rows(client, path)] == [0, 0.5]
+
+
+def test_rows_are_streamed_while_the_video_is_watched(serve, clip_mp4, held):
+    client = serve()
+    path = watched(client, clip_mp4)
+    held.set()
+    lines = client.get(f"{path}/rows", headers=NDJSON).text.splitlines()
+    assert [json.loads(line)["frame"] for line in lines] == list(range(10))
+
+
+def test_deleting_a_video_stops_it_and_leaves_no_file(serve, clip_mp4, folder, held):
+    client = serve()
+    path, waiting = watched(client, clip_mp4), watched(client, clip_mp4)
+    assert files(folder).count("video") == 2
+    assert client.delete(waiting).status_code == 204
+    assert client.delete(path).status_code == 204
+    for gone in (path, waiting, f"{path}/rows"):
+        assert (client.get(gone).status_code, client.delete(gone.removesuffix("/rows")).status_code) == (
+            404,
+            404,
+        )
+    held.set()
+    client.app_state["service"].jobs._pool.submit(int).result()  # after the one that was stopped
+    assert files(folder) == []
+
+
+def test_one_video_too_many_is_refused(serve, clip_mp4, held):
+    client = serve(max_jobs=2)
+    paths = [watched(client, clip_mp4) for _ in range(2)]
+    response = client.post("/v1/watch", content=clip_mp4)
+    assert (response.status_code, response.json()["error"]["code"]) == (429, "busy")
+    assert "Retry-After" in response.headers
+    client.delete(paths[1])
+    watched(client, clip_mp4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "query", "damage", "status", "code"),
+    [
+        ({}, "", b"no video", 422, "not_a_video"),
+        ({}, "", b"", 422, "not_a_video"),
+        ({"max_video_bytes": 1000}, "", None, 413, "too_large"),
+        ({"max_video_s": 0.5}, "", None, 413, "video_too_long"),
+        ({"max_pixels": 320 * 256 - 1}, "", None, 413, "too_large"),
+        ({}, "?every=often", None, 400, "bad_request"),
+    ],
+    ids=["no video", "empty", "bytes", "seconds", "pixels", "every"],
+)
+def test_a_video_over_a_limit_is_refused_and_leaves_no_file(
+    serve, clip_mp4, folder, settings, query, damage, status, code
+):
+    client = serve(**settings)
+    response = client.post(f"/v1/watch{query}", content=clip_mp4 if damage is None else damage)
+    assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+    assert str(folder) not in response.text
+    assert files(folder) == []
+    assert client.app_state["service"].jobs.count("waiting") == 0
+
+
+def test_a_video_that_grows_beyond_its_head_ends_where_the_limit_is(serve, clip_mp4, monkeypatch):
+    monkeypatch.setattr(jobs_module.Jobs, "check", lambda *_: None)
+    client = serve(max_video_s=0.45)
+    path = watched(client, clip_mp4)
+    state = until_over(client, path)
+    assert (state["state"], state["error"]["code"]) == ("failed", "video_too_long")
+    assert [row["frame"] for row in all_rows(client, path)] == [0, 1, 2, 3, 4]
+
+
+def test_a_video_that_is_cut_off_keeps_what_could_be_read(serve, astronaut, write_clip, tmp_path):
+    write_clip(tmp_path / "clip.avi", astronaut[:256, 96:352])
+    whole = (tmp_path / "clip.avi").read_bytes()
+    client = serve()
+    path = watched(client, whole[: len(whole) * 2 // 3])
+    state = until_over(client, path)
+    assert (state["state"], state["error"]["code"]) == ("failed", "not_a_video")
+    assert state["error"]["message"].startswith("it is ")
+    assert 0 < len(all_rows(client, path)) < 10
+
+
+def test_rows_that_nobody_asks_for_are_forgotten_in_time(serve, clip_mp4, folder):
+    client = serve(keep_s=60)
+    jobs = client.app_state["service"].jobs
+    path = watched(client, clip_mp4)
+    until_over(client, path)
+    now = jobs.clock()
+    jobs.clock = lambda: now + 59
+    jobs.purge()
+    assert client.get(path).status_code == 200  # and asked for again, at 59 s
+    jobs.clock = lambda: now + 118
+    jobs.purge()
+    assert files(folder) == ["rows.jsonl"]
+    jobs.clock = lambda: now + 180
+    jobs.purge()
+    assert client.get(path).status_code == 404
+    assert files(folder) == []
+
+
+def test_the_end_of_the_service_leaves_nothing(serve, clip_mp4, folder):
+    client = serve()
+    watched(client, clip_mp4)
+    client.__exit__(None, None, None)
+    client.__exit__ = lambda *_: None
+    assert list(folder.iterdir()) == []
+
+
+def test_a_bug_fails_one_video_and_not_the_next(serve, clip_mp4, monkeypatch, caplog):
+    client = serve()
+    engine = client.app_state["service"].engine
+    with monkeypatch.context() as broken:
+        broken.setattr(engine, "watcher", lambda: 1 / 0)
+        state = until_over(client, watched(client, clip_mp4))
+    assert (state["state"], state["error"]["code"]) == ("failed", "internal")
+    assert "ZeroDivisionError" in caplog.text
+    assert until_over(client, watched(client, clip_mp4))["state"] == "done"
