@@ -49,7 +49,7 @@ def test_run_without_data_says_how_to_get_them(mien):
 
 def test_all_goes_on_after_a_row_that_fails_and_ends_with_1(mien):
     shown = mien("papers", "run", "--all", "--data", "absent.h5")
-    failed = [line.split(":")[0] for line in shown.stderr.splitlines()]
+    failed = [line.split(":")[0] for line in shown.stderr.splitlines() if line]
     assert shown.exit_code == 1
     assert failed == [row.name for row in rows().values() if row.recipe and not row.why]
 

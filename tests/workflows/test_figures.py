@@ -41,11 +41,20 @@ def scores(temperature: float = 1.0) -> Scores:
     return score(*predictions(temperature), NAMES)
 
 
+def examples(path: object, n: int = 300, seed: int = 1) -> object:
+    """Faces of noise, but for one gray value that says which row each is."""
+    probs, labels = (part[:n] for part in predictions())
+    images = np.random.default_rng(seed).integers(0, 256, (n, 8, 8), dtype=np.uint8)
+    images[:, 0, 0], images[:, 0, 1] = np.arange(n) // 256, np.arange(n) % 256
+    return figures.examples_figure(images, labels, probs, NAMES, path)
+
+
 DRAWINGS = {
     "confusion": lambda path: figures.confusion_figure(scores(), path),
     "curves": lambda path: figures.curves_figure(HISTORY, path),
     "calibration": lambda path: figures.calibration_figure(scores(0.3), scores(), 1.4, path),
     "risk coverage": lambda path: figures.risk_coverage_figure({"one": risk_coverage(*predictions())}, path),
+    "examples": lambda path: examples(path),
 }
 
 
@@ -166,6 +175,33 @@ def test_curves_skip_what_the_history_lacks(drawn):
     figures.curves_figure(rows, "unused.png")
     (loss,) = drawn[0].axes
     assert [line.get_xydata().tolist() for line in loss.lines] == [[[1, 2.0], [2, 1.5]], [[2, 1.8]]]
+
+
+def shown_rows(figure) -> tuple[list[int], list[int]]:
+    """Which rows are on the left, and which on the right."""
+    sides = [[ax.images[0].get_array() for ax in side.axes if ax.images] for side in figure.subfigs]
+    return tuple([int(face[0, 0]) * 256 + int(face[0, 1]) for face in faces] for faces in sides)
+
+
+def test_examples_have_the_right_answers_on_the_left_and_name_truth_and_answer_on_the_right(drawn):
+    examples("unused.png")
+    probs, labels = predictions()
+    right, wrong = shown_rows(drawn[0])
+    guess = probs.argmax(1)
+    assert (len(set(right)), len(set(wrong))) == (15, min(15, int((guess != labels).sum())))
+    assert (guess[right] == labels[right]).all()
+    assert (guess[wrong] != labels[wrong]).all()
+    titles = [ax.get_title() for ax in drawn[0].subfigs[1].axes if ax.images]
+    assert titles == [
+        f"is {NAMES[labels[i]]}\nread {NAMES[guess[i]]} {100 * probs[i].max():.0f} %" for i in wrong
+    ]
+
+
+def test_the_same_examples_are_drawn_each_time_and_few_faces_leave_places_empty(drawn):
+    for n in (300, 300, 7):
+        examples("unused.png", n)
+    assert shown_rows(drawn[0]) == shown_rows(drawn[1])
+    assert sum(map(len, shown_rows(drawn[2]))) == 7
 
 
 def test_the_calibration_figure_states_temperature_and_errors(drawn):

@@ -177,14 +177,14 @@ def leak(runs: Runs = Path("runs")) -> None:
     """
     from mien.workflows.papers import leaky_rows, read_result
 
-    typer.echo(f"{'row':<29}{'printed':>8}{'theirs':>9}{'ours, as they scored':>22}{'ours':>9}")
+    typer.echo(f"{'row':<29}{'printed':>8}{'theirs':>9}{'ours, as they scored':>21}{'ours':>9}")
     for row in leaky_rows():
         result = read_result(runs / row.name) or {}
         found = [result["leak"], result["test"]] if result.get("leak") else []
         ours = [f"{scores['accuracy']:.2%}" for scores in found] or ["-", "-"]
         theirs = row.holds.partition(" on ")[0]
         theirs = theirs if theirs.endswith("%") else "-"
-        typer.echo(f"{row.name:<29}{row.published:>8}{theirs:>9}{ours[0]:>22}{ours[1]:>9}")
+        typer.echo(f"{row.name:<29}{row.published:>8}{theirs:>9}{ours[0]:>21}{ours[1]:>9}")
     typer.echo("theirs, ours: PrivateTest alone; as they scored: with Training, which was learned")
 
 
@@ -210,13 +210,14 @@ def _bar(name: str) -> "Iterator[Callable[[TrainProgress], None]]":
         TimeRemainingColumn(compact=True),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task, score = progress.add_task(name, total=None, rate="starting"), ""
+        task = progress.add_task(name, total=None, rate="starting")
 
         def report(at: "TrainProgress") -> None:
-            nonlocal score
             if at.looked and "val_accuracy" in at.looked:
-                score = f"  val {at.looked['val_accuracy']:.1%}"
-            rate = f"epoch {at.epoch:.1f}  {at.images_per_s:,.0f}/s  loss {at.loss:.2f}{score}"
+                score = f"  PublicTest {at.looked['val_accuracy']:.1%}"
+                line = f"{name}  epoch {at.epoch:.1f}  loss {at.looked['train_loss']:.3f}{score}"
+                progress.console.print(line, highlight=False)
+            rate = f"epoch {at.epoch:.1f}  {at.images_per_s:,.0f}/s  loss {at.loss:.2f}"
             progress.update(task, completed=at.step, total=at.steps, rate=rate)
             if at.step == at.steps:
                 progress.update(task, rate="scoring")
