@@ -155,4 +155,4 @@ def _print(found: "Faithfulness") -> None:
 
 
 def _gain(value: float, interval: tuple[float, float]) -> str:
-    return f"{value:+.3f}\n({interval[0]:+.3f}..{interval[1]:+.3f})"
+    return f"{value:+.3f}\n{interval[0]:.3f}..{interval[1]:.3f}"

@@ -10,7 +10,7 @@ import numpy as np
 from mien.core.preprocess import resized
 from mien.errors import DataError, MienError
 from mien.workflows.evaluate import write_json
-from mien.workflows.explain_faithfulness import Faithfulness, better_than_random, measure
+from mien.workflows.explain_faithfulness import SINGLE_RANKINGS, Faithfulness, measure, random_beaten
 from mien.workflows.explain_job import Job, Work, caption, scale
 from mien.workflows.explain_model import (
     Report,
@@ -79,18 +79,20 @@ def _sheet(work: Work) -> list[Path]:
     classes, probs = work.classes(inputs), subject.probs(inputs)
     maps = make_maps(subject, inputs, classes, work.job.maps, work.report)
     work.report("deletion", 0, len(inputs))
-    beats = better_than_random(subject, inputs, classes, maps)
+    beaten = random_beaten(subject, inputs, classes, maps)
     crops = resized(faces.crops, subject.input_size)
     sheet = Sheet(
         f"{subject.name}: why {work.job.chosen or 'the named class'}? Each map from 0 to its top. "
-        "Red: taking away what the map ranks first lowers the probability no more than 19 random orders do.",
+        "Below it: against how many random orders the network loses the class sooner when parts are taken "
+        "away in the order of the map; red where that is no better than random.",
         ["face", *maps],
     )
     for i, crop in enumerate(crops):
         row = [Tile(crop, None, caption(subject, faces, probs, i))]
         for method, found in maps.items():
-            warning = "" if beats[method][i] else "no better than random"
-            row.append(Tile(crop, found[i], scale(method, found[i]), warning))
+            text, beats = scale(method, found[i]), f"beats {beaten[method][i]} of {SINGLE_RANKINGS} random"
+            weak = 2 * beaten[method][i] <= SINGLE_RANKINGS
+            row.append(Tile(crop, found[i], text if weak else f"{text}\n{beats}", beats if weak else ""))
         sheet.rows.append(row)
     arrays = {"faces": crops, "probs": probs, "classes": classes, "names": np.array(faces.names), **maps}
     if faces.labels is not None:

@@ -36,7 +36,7 @@ from mien.workflows.figures import (
 
 COLOURS = "cividis"
 OPACITY = 0.65
-CELL = 1.55  # inches
+CELL = 1.7  # inches
 SHARE_SHOWN = 99.5
 """Percentile of a map at which its scale ends: a single pixel must not darken all others."""
 
@@ -206,7 +206,7 @@ def faithfulness_figure(found: Faithfulness, model: str, path: Path) -> Path:
             0.02,
             y,
             score.verdict + shuffled,
-            fontsize=SMALL - 1,
+            fontsize=SMALL - 1.5,
             color=tint,
             va="center",
             transform=right.get_yaxis_transform(),
