@@ -1,0 +1,165 @@
+import csv
+import re
+
+import pytest
+
+pytest.importorskip("fastapi", reason="needs mien[web]")
+pytest.importorskip("playwright", reason="needs playwright")
+pytest.importorskip("av", reason="needs mien[video]")
+
+from playwright.sync_api import expect
+
+import mien
+
+pytestmark = pytest.mark.browser
+
+HAPPY = (240, 228, 66)
+one_look = pytest.mark.parametrize("look", ["light"], indirect=True)
+
+SEEK = """time => new Promise((done) => {
+  const video = document.querySelector("video");
+  video.addEventListener("seeked", () => requestAnimationFrame(() => done()), {once: true});
+  video.currentTime = time;
+})"""
+COUNT = """([canvas, rgb]) => {
+  const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let n = 0;
+  for (let i = 0; i < data.length; i += 4)
+    n += data[i + 3] > 200 && rgb.every((value, j) => Math.abs(data[i + j] - value) < 3);
+  return n;
+}"""
+
+
+def coloured(page, selector: str, rgb=HAPPY) -> int:
+    """Pixels of a canvas that have a colour."""
+    return page.evaluate(COUNT, [page.query_selector(selector), list(rgb)])
+
+
+def table(page) -> list[dict[str, str]]:
+    """The rows of the file that the page gives."""
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download CSV").click()
+    with open(download.value.path(), encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_photo_shows_boxes_and_bars_and_the_numbers_of_the_library(page, address, photo, keep):
+    (reading,) = mien.read(photo)
+    page.goto(address)
+    page.set_input_files("#files", photo)
+    expect(page.get_by_role("status")).to_have_text("1 photo, 1 face.")
+    face = page.get_by_role("region", name="Results").locator(".people section")
+    expect(face.get_by_role("heading")).to_have_text("Face 1: happy")
+    expect(face.get_by_role("listitem")).to_have_count(7)
+    expect(face.get_by_role("listitem").filter(has_text="happy")).to_contain_text(
+        f"{reading.confidence:.0%}"[:-1]
+    )
+    assert coloured(page, ".stage canvas") > 500
+    keep("photo")
+    (row,) = table(page)
+    assert row["emotion"] == "happy"
+    assert float(row["p_happy"]) == pytest.approx(reading.confidence, abs=1e-4)
+    assert float(row["x1"]) == pytest.approx(reading.box.x1, abs=0.01)
+
+
+def test_a_video_shows_a_line_through_time_and_leaves_no_file(page, address, clip, keep, temporary):
+    page.goto(address)
+    page.set_input_files("#files", clip)
+    expect(page.get_by_role("status")).to_have_text("20 frames, 1 person.")
+    band = page.get_by_role("img", name=re.compile("^Person 1 over time; happy"))
+    expect(band).to_be_visible()
+    assert coloured(page, ".person canvas") > 1000
+    page.evaluate(SEEK, 1)
+    assert coloured(page, ".stage canvas") > 300
+    keep("video")
+    rows = table(page)
+    assert [row["frame"] for row in rows] == [str(i) for i in range(20)]
+    assert {row["label"] for row in rows} == {"happy"}
+    assert [path for path in temporary.rglob("*") if path.name in ("video", "rows.jsonl")] == []
+
+
+def test_the_camera_shows_boxes_at_once_until_it_is_stopped(page, address, keep):
+    page.goto(address)
+    page.get_by_role("button", name="Use the camera").click()
+    expect(page.get_by_role("status")).to_have_text(re.compile("Camera on, person 1: happy"))
+    page.wait_for_timeout(2000)
+    expect(page.get_by_role("img", name=re.compile("^Person 1 over time"))).to_be_visible()
+    assert coloured(page, ".stage canvas") > 300
+    keep("camera")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("status")).to_have_text("The camera is off.")
+    assert not page.evaluate("document.querySelector('video').srcObject.active")
+    assert "happy" in {row["label"] for row in table(page)}
+
+
+@one_look
+def test_a_video_can_be_stopped(page, address, clip, temporary):
+    page.goto(address)
+    page.route("**/rows", lambda route: None)  # its rows never come
+    page.set_input_files("#files", clip)
+    expect(page.get_by_role("status")).to_have_text("Waiting for the first frames of clip.mp4")
+    with page.expect_request(lambda request: request.method == "DELETE") as asked:
+        page.get_by_role("button", name="Stop").click()
+    assert asked.value.response().status == 204
+    expect(page.get_by_role("status")).to_have_text("Stopped.")
+
+
+@one_look
+def test_everything_is_reached_by_keyboard(page, address, photo):
+    page.goto(address)
+    names = []
+    for _ in range(3):
+        page.keyboard.press("Tab")
+        names.append(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
+    assert names == ["Skip to the results", "files", "camera"]
+    page.locator("#files").focus()
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Space")
+    chooser.value.set_files(photo)
+    expect(page.get_by_role("status")).to_have_text("1 photo, 1 face.")
+    page.get_by_role("button", name="Use the camera").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.getAttribute('role')") == "region"
+
+
+@one_look
+def test_what_goes_wrong_is_said(page, address, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    page.goto(address)
+    page.set_input_files("#files", tmp_path / "broken.png")
+    expect(page.get_by_role("alert")).to_contain_text("is not a picture of a known format")
+    page.route("**/v1/read", lambda route: route.abort())
+    page.set_input_files("#files", tmp_path / "broken.png")
+    expect(page.get_by_role("alert")).to_have_text("The server cannot be reached")
+
+
+@one_look
+def test_a_page_that_lacks_the_token_asks_for_it(page, locked_address, photo):
+    page.goto(locked_address)
+    expect(page.get_by_role("alert")).to_contain_text("A token is needed")
+    page.get_by_label("This server asks for a token").fill("a-secret-token")
+    page.keyboard.press("Enter")
+    expect(page.locator("#model")).to_contain_text("fer2013-s2d12")
+    page.set_input_files("#files", photo)
+    expect(page.get_by_role("status")).to_have_text("1 photo, 1 face.")
+    page.get_by_role("button", name="Use the camera").click()
+    expect(page.get_by_role("status")).to_have_text(re.compile("Camera on, person 1"))
+    page.get_by_role("button", name="Stop").click()
+
+
+@one_look
+def test_the_token_of_the_address_is_taken_and_hidden(page, locked_address):
+    page.goto(f"{locked_address}/#token=a-secret-token")
+    expect(page.locator("#model")).to_contain_text("fer2013-s2d12")
+    assert page.url == f"{locked_address}/"
+
+
+@one_look
+def test_a_file_name_cannot_become_markup_or_a_formula(page, address, photo, tmp_path):
+    name = '=1+1,"<img src=x onerror=alert(1)>.png'
+    (tmp_path / name).write_bytes(photo.read_bytes())
+    page.goto(address)
+    page.set_input_files("#files", tmp_path / name)
+    expect(page.locator("figcaption")).to_contain_text("<img src=x")
+    assert table(page)[0]["file"] == f"'{name}"
