@@ -14,11 +14,13 @@ from torch import nn
 from mien.core.files import whole_file
 from mien.core.preprocess import resized, to_input
 from mien.data.records import FaceSet
-from mien.errors import ModelError
-from mien.train.batches import Batch, TrainingBatches
+from mien.errors import ModelError, RecipeError
+from mien.train.batches import Batch, TrainingBatches, step_seed
+from mien.train.initialise import load_initial
 from mien.train.loop import Trainer, predict, scored_size
-from mien.train.recipe import AugmentSettings, Recipe
+from mien.train.recipe import AugmentSettings, NetSettings, Recipe
 from mien.train.transfer import TRANSFERRED, Transferred
+from mien.train.zoo import build
 
 Features = NDArray[np.float32]
 Report = Callable[[int, int], None]
@@ -32,6 +34,29 @@ BATCH = 64
 def feature_folder(store: str | Path) -> Path:
     """Where the features of a data set lie, if nobody says otherwise: beside it."""
     return Path(store).with_suffix(".features")
+
+
+def frozen_net(settings: NetSettings, n_classes: int, device: torch.device) -> Transferred:
+    """A frozen backbone under its head; what is not loaded is drawn with seed 0.
+
+    Raises:
+        RecipeError: the network has no head to take off.
+        ModelError: the weights cannot be had, or do not fit.
+    """
+    torch.manual_seed(0)
+    net = build(settings, n_classes)
+    if not isinstance(net, Transferred):
+        raise RecipeError(f"'{settings.name}' has no head to take off")
+    if settings.init_from:
+        load_initial(net, settings.init_from)
+    return net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def set_head(net: Transferred, weight: Features, bias: Features) -> None:
+    """Give the single linear layer of a head its weight (C, F) and bias (C,)."""
+    layer: Any = net.head[0]
+    layer.weight.data = torch.from_numpy(weight).to(layer.weight.device)
+    layer.bias.data = torch.from_numpy(bias).to(layer.bias.device)
 
 
 class FeatureCache:
@@ -166,6 +191,7 @@ class FeatureBatches(TrainingBatches):
         """The batch of a step, 0 <= step < steps."""
         epoch, place = divmod(step, self.per_epoch)
         rows = self._rows(epoch)[place * self.batch_size : (place + 1) * self.batch_size]
+        self.rng.manual_seed(step_seed(self.recipe.run.seed, step))
         flips = self._flips(rows, epoch)[:, None, None, None]
         features = torch.where(flips, self.mirrored[rows], self.features[rows])
         return Batch(features, rows)

@@ -7,20 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mien.data.records import FaceSet
 from mien.data.store import read_store
-from mien.errors import DataError, MissingExtraError, RecipeError
+from mien.errors import DataError, MissingExtraError
 from mien.train.batches import training_rows
 from mien.train.checkpoints import save_tensors
 from mien.train.devices import environment, pick_device
-from mien.train.features import FeatureCache, Features, feature_folder, mirrored
-from mien.train.initialise import load_initial
+from mien.train.features import FeatureCache, Features, feature_folder, frozen_net, mirrored, set_head
 from mien.train.recipe import DataSettings, NetSettings
 from mien.train.transfer import RUN, Transferred
-from mien.train.zoo import build
 from mien.workflows.evaluate import write_json
 from mien.workflows.train import input_scale
 
@@ -54,7 +51,8 @@ class Backbone:
         name = f"{RUN}{self.name}" if Path(self.name).is_dir() else self.name
         options: dict[str, Any] = {"backbone": name, "size": self.size, "pool": self.pool, "freeze": "all"}
         options["pretrained"] = self.pretrained
-        return NetSettings.model_validate({"name": "transferred", "options": options})
+        table = {"name": "transferred", "options": options, "init_from": self.init_from}
+        return NetSettings.model_validate(table)
 
 
 @dataclass(frozen=True)
@@ -98,14 +96,8 @@ def compute_features(
     faces = read_store(data)
     train = training_rows(faces, DataSettings.model_validate({}))
     rows = {"train": train, "val": faces.select("val")}
-    torch.manual_seed(0)
     settings, place = backbone.settings(), pick_device(device)
-    net = build(settings, len(faces.label_names))
-    if not isinstance(net, Transferred):
-        raise RecipeError(f"'{backbone.name}' has no head to take off")
-    if backbone.init_from:
-        load_initial(net, backbone.init_from)
-    net.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = frozen_net(settings, len(faces.label_names), place)
     mean_std = input_scale(train, "standard")
     cache = FeatureCache(net, mean_std, place, folder or feature_folder(data))
 
@@ -189,9 +181,7 @@ def write_svm_run(frozen: FrozenFeatures, fits: Sequence[SvmFit], folder: Path, 
     Of equals, the smallest C, which has the widest margin.
     """
     best = max(fits, key=lambda fit: (fit.val_accuracy, -fit.c))
-    layer: Any = frozen.net.head[0]
-    layer.weight.data = torch.from_numpy(best.weight).to(layer.weight.device)
-    layer.bias.data = torch.from_numpy(best.bias).to(layer.bias.device)
+    set_head(frozen.net, best.weight, best.bias)
     train, net = frozen.rows["train"], frozen.settings.model_dump(mode="json")
     tried = [{"c": f.c, "val_accuracy": f.val_accuracy, "converged": f.converged} for f in fits]
     recipe = {"data": {"store": str(data)}, "net": net, "svm": {"c": best.c, "tried": tried}}

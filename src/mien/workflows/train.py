@@ -26,6 +26,7 @@ from mien.errors import RecipeError
 from mien.train.batches import training_rows
 from mien.train.checkpoints import load_tensors, save_tensors
 from mien.train.devices import environment, pick_device
+from mien.train.features import HeadTrainer, learns_from_features
 from mien.train.loop import Trainer, scored_size
 from mien.train.parallel import ALONE, Workers
 from mien.train.recipe import Recipe, check_recipe
@@ -102,10 +103,11 @@ def _begin(folder: Path, trainer: Trainer, faces: FaceSet, allow_leak: bool) -> 
 
 
 def make_trainer(recipe: Recipe, faces: FaceSet, device: str, workers: Workers = ALONE) -> Trainer:
-    """A trainer on the training rows of ``faces``."""
+    """A trainer on the training rows of ``faces``; of the head alone where all else is frozen."""
     rows = training_rows(faces, recipe.data)
     teachers = [load_trained(Path(run), pick_device(device)) for run in recipe.distil.teachers]
-    return Trainer(
+    make = HeadTrainer if learns_from_features(recipe) else Trainer
+    return make(
         recipe,
         rows,
         input_scale(rows, recipe.data.input),
