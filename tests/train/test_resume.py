@@ -108,6 +108,7 @@ def test_the_folder_of_a_run_holds_all_that_it_promises(whole: Path) -> None:
     assert names == {
         "recipe.json",
         "environment.json",
+        "learned-faces.npz",
         "weights.safetensors",
         "history.json",
         "predictions-val.csv",
