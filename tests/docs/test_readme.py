@@ -13,8 +13,9 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import pytest
@@ -97,7 +98,18 @@ def folder(tmp_path: Path) -> Path:
         for name in names:
             shutil.copy(source, tmp_path / name)
             shutil.copy(source, tmp_path / "photos" / name)
+    if find_spec("av"):
+        clips = load("clips")
+        clips.write_clip(tmp_path / "talk.mp4", clips.crossing(1.0))
     return tmp_path
+
+
+def load(name: str) -> ModuleType:
+    """A module beside the folders of the tests."""
+    spec = spec_from_file_location(name, Path(__file__).parents[1] / f"{name}.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.mark.parametrize(
