@@ -73,9 +73,9 @@ async function showFace() {
   face.src = await picture(path);
   face.width = times() * quiz.width / ratio;
   face.height = times() * quiz.height / ratio;
-  face.alt = `Face ${place + 1} of ${total}`;
   await face.decode().catch(() => {});
   shownAt ??= performance.now();
+  face.alt = `Face ${place + 1} of ${total}`;
   for (const other of Object.keys(pictures).filter((one) => one !== path)) {
     pictures[other].then(URL.revokeObjectURL, () => {});
     delete pictures[other];
@@ -103,7 +103,7 @@ async function show() {
     button.disabled = false;
     button.classList.remove("truth", "missed");
   }
-  const what = part === "training" ? `Example ${place + 1} of ${total}; you are told the label` : `${place + 1} of ${total}`;
+  const what = part === "training" ? `Example ${place + 1} of ${total}` : `${place + 1} of ${total}`;
   $("status").textContent = `${what} · ${step.person}`;
   $("undo").disabled = part === "training" || place === 0;
   $("progress").max = quiz.totals.asked + training;
@@ -180,7 +180,7 @@ async function open() {
   const examples = quiz.training ? `First ${quiz.training} examples, whose label you are told after you answered. Then ` : "";
   $("plan").textContent = `${examples}${quiz.totals.asked} faces, one at a time.`.replace(/^./, (c) => c.toUpperCase());
   const known = localStorage.getItem(`mien quiz ${quiz.id}`) ?? "";
-  $("person-label").textContent = quiz.names ? "Your name, also to go on later" : "To go on as someone, their name; else leave it empty";
+  $("person-label").textContent = quiz.names ? "Your name, also to go on later" : "Your name from before; leave it empty to begin anew";
   $("person").required = quiz.names;
   $("person").value = known;
   named();

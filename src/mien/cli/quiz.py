@@ -1,0 +1,149 @@
+"""``mien quiz``: people name the expressions of faces, and are scored as a model is."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mien.cli.terminal import printable, waiting
+
+if TYPE_CHECKING:
+    from mien.workflows.quiz_report import QuizReport
+
+EXAMPLES = """\b
+Examples:
+  mien quiz --data fer2013.h5 --n 100
+  mien quiz --to quiz.db
+  mien quiz --to quiz.db --training 20 --names
+  MIEN_TOKEN=$(openssl rand -hex 16) mien quiz --to quiz.db --host 0.0.0.0
+  mien quiz report quiz.db --model fer2013-s2d12 --to report.html
+
+The first draws the faces into quiz.db; the second goes on with the same faces, for
+the same people or others. --training N: those who begin now get N examples first.
+"""
+APP = "mien.web.quiz:served"
+
+app = typer.Typer(
+    help="A page that asks people which expression they see, and the report beside a model's answers.",
+    invoke_without_command=True,
+    epilog=EXAMPLES,
+)
+
+
+@app.callback()
+def quiz(
+    ctx: typer.Context,
+    data: Annotated[
+        Path | None, typer.Option(help="A data set file of `mien data import`.", show_default=False)
+    ] = None,
+    to: Annotated[Path, typer.Option(help="The quiz file, made from --data where missing.")] = Path(
+        "quiz.db"
+    ),
+    n: Annotated[int, typer.Option(min=1, help="Faces to ask.")] = 100,
+    training: Annotated[
+        int, typer.Option(min=0, help="Labelled examples first, for those who begin now.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same faces.")] = 0,
+    split: Annotated[str, typer.Option(help="Rows to draw from: train, val or test.")] = "test",
+    names: Annotated[bool, typer.Option("--names", help="Ask people for their names.")] = False,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is every one.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    token: Annotated[
+        str | None, typer.Option(envvar="MIEN_TOKEN", help="Ask for this token.", show_default=False)
+    ] = None,
+) -> None:
+    """Ask people on a page which expression they see; their answers are saved one by one."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from mien.cli.serve import _address, _config, _is_address, _is_local, _listen, _run
+    from mien.workflows.quiz import ASKED, Draw, open_quiz
+
+    with waiting(f"drawing {n} faces"):
+        held = open_quiz(to, data, Draw(n, max(training, Draw.training), seed, split))
+    held.close()
+    told = {
+        "quiz": str(to.resolve()),
+        "training": training,
+        "names": names,
+        "token": token or None,
+        "hosts": [] if _is_address(host) else [host],
+    }
+    config = _config(told, APP)
+    with _listen(host, port) as listener:
+        address = _address(host, listener.getsockname()[1])
+        typer.echo(
+            f"{held.totals[ASKED]} {held.split} faces of {printable(held.name)}, in {printable(str(to))}"
+        )
+        where = f"{address}{f'/#token={token}' if token else ''}"
+        typer.echo(f"the quiz is at {where}   (Ctrl-C ends it; then: mien quiz report {printable(str(to))})")
+        if not token and not _is_local(host):
+            typer.echo("mien: everyone who reaches this machine may answer; set MIEN_TOKEN", err=True)
+        _run(config, listener)
+
+
+@app.command("report")
+def report(
+    quiz_file: Annotated[Path, typer.Argument(metavar="QUIZ", help="The quiz file.", show_default=False)],
+    model: Annotated[
+        str, typer.Option(help="A model's name, .onnx file or run folder.", show_default=False)
+    ] = "",
+    to: Annotated[Path | None, typer.Option(help="An HTML page to write.", show_default=False)] = None,
+    devices: Annotated[str, typer.Option(help="Where a run's network runs: cpu or cuda.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Score the people, and a model on the same faces.
+
+    Example: mien quiz report quiz.db --model fer2013-s2d12 --to report.html
+
+    The page shows faces of the data set and the names that people gave: it stays on this machine.
+    """
+    from mien.workflows.pages import check_place, write_text
+    from mien.workflows.quiz_page import quiz_page
+    from mien.workflows.quiz_report import quiz_report
+
+    if to:
+        check_place(to)
+    with waiting(f"scoring {quiz_file.name}"):
+        found = quiz_report(quiz_file, model, devices)
+    if to:
+        write_text(to, quiz_page(found))
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=1))
+        return
+    _print(found)
+    if to:
+        typer.echo(f"wrote {printable(str(to))}")
+
+
+def _print(found: "QuizReport") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title=f"{len(found.faces)} faces of {printable(found.data)}, {found.split}", title_justify="left"
+    )
+    for heading in ("", "n", "accuracy (95 %)", "balanced", "FER+", "p"):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=bool(heading))
+    for one in (*found.people, *found.pooled, *([found.model] if found.model else [])):
+        low, high = one.accuracy_interval
+        table.add_row(
+            printable(one.name),
+            f"{one.n:,}",
+            f"{one.accuracy:.1%} ({low:.1%}-{high:.1%})",
+            f"{one.balanced_accuracy:.1%}",
+            "" if one.votes is None else f"{one.votes:.1%}",
+            "" if one.against is None else f"{one.against.p_value:.2g}",
+        )
+    if found.raters:
+        low, high = found.raters.accuracy_interval
+        table.add_row("one FER+ rater", "", f"{found.raters.accuracy:.1%} ({low:.1%}-{high:.1%})")
+    console = Console()
+    console.print(table, markup=False)
+    if found.kappa is not None:
+        told = f"agreement of the {found.agreeing} who answered all: Fleiss' kappa {found.kappa:.2f}"
+        console.print(told, highlight=False)
+    if found.learned:
+        console.print(f"LEAK: the model learned from {found.learned} of these faces", style="bold")
+    for sentence in found.sentences:
+        console.print(printable(sentence), highlight=False, markup=False)
