@@ -185,7 +185,7 @@ def leak(runs: Runs = Path("runs")) -> None:
         theirs = row.holds.partition(" on ")[0]
         theirs = theirs if theirs.endswith("%") else "-"
         typer.echo(f"{row.name:<29}{row.published:>8}{theirs:>9}{ours[0]:>21}{ours[1]:>9}")
-    typer.echo("theirs, ours: PrivateTest alone; as they scored: with Training, which was learned")
+    typer.echo("theirs, ours: PrivateTest alone; as they scored: with Training, learned from")
 
 
 def _told(name: str, published: str, result: dict[str, Any]) -> str:
