@@ -39,13 +39,22 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def usage(command: list[str]) -> tuple[float, float, float]:
-    """Seconds on the wall, seconds of the core, peak memory in MB of a command."""
-    start = time.perf_counter()
+    """Seconds on the wall, seconds of the core, peak memory in MB of a command (Linux).
+
+    The peak is that of the program itself: what `wait4` tells includes the parent it was forked from.
+    """
+    start, peak = time.perf_counter(), 0
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed with {os.waitstatus_to_exitcode(status)}")
-    return time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        peak = max(
+            peak, *(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0
+        )
+        time.sleep(0.05)
+    _, code, used = os.wait4(process.pid, 0)
+    if code:
+        raise SystemExit(f"{' '.join(command)} failed with {os.waitstatus_to_exitcode(code)}")
+    return time.perf_counter() - start, used.ru_utime + used.ru_stime, peak / 1024
 
 
 def speed(folder: Path, seconds: float) -> None:
