@@ -39,6 +39,11 @@ def test_faces_that_all_differ_leak_nothing() -> None:
     assert not leak_between_parts(make(20))
 
 
+def test_a_part_without_faces_leaks_nothing() -> None:
+    faces = make(20).select("train")
+    assert not find_leak(faces.select("test"), learned(faces), faces)
+
+
 def test_copies_across_parts_are_counted_and_refused() -> None:
     leak = leak_between_parts(with_copies(make(20), 3))
     assert (leak.pixels, leak.files, leak.n) == (3, 0, 10)
