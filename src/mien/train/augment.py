@@ -53,7 +53,10 @@ def affine(flip: Tensor, settings: AugmentSettings, rng: torch.Generator) -> Ten
 
 def resample(faces: Tensor, matrices: Tensor, size: int) -> Tensor:
     """Bilinear resampling of (N, C, H, W) through (N, 2, 3); outside the picture it is mirrored."""
-    grid = F.affine_grid(matrices, [len(faces), faces.shape[1], size, size], align_corners=False)
+    centres = (torch.arange(size, device=faces.device) * 2 + 1) / size - 1
+    m = torch.view_as_complex(matrices.transpose(1, 2).contiguous())[..., None, None]  # x + iy is a point
+    points = m[:, 0] * centres + (m[:, 1] * centres[:, None] + m[:, 2])  # F.affine_grid takes 4 times as long
+    grid = torch.view_as_real(points)
     return F.grid_sample(faces, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
@@ -64,7 +67,7 @@ def change_light(faces: Tensor, settings: AugmentSettings, rng: torch.Generator)
     draws = 2 * torch.rand(2, len(faces), 1, 1, 1, generator=rng, device=faces.device) - 1
     mean = faces.mean((1, 2, 3), keepdim=True)
     gain = 1 + settings.contrast * draws[0]
-    return (faces - mean) * gain + mean + settings.brightness * draws[1]
+    return torch.addcmul(mean * (1 - gain) + settings.brightness * draws[1], faces, gain)
 
 
 def colour_jitter(faces: Tensor, limits: tuple[float, float, float, float], rng: torch.Generator) -> Tensor:
@@ -114,9 +117,12 @@ def erase(faces: Tensor, probability: float, rng: torch.Generator) -> Tensor:
     """
     n, _, height, width = faces.shape
     draws = torch.rand(5, n, 1, 1, 1, generator=rng, device=faces.device)
-    half_h, half_w = (0.05 + 0.15 * draws[0]) * height, (0.05 + 0.15 * draws[1]) * width
+    which = (draws[4].flatten() < probability).nonzero()[:, 0]
+    tall, wide, y, x = draws[:4, which]
     rows = torch.arange(height, device=faces.device).view(1, 1, -1, 1)
     columns = torch.arange(width, device=faces.device).view(1, 1, 1, -1)
-    inside = ((rows - draws[2] * height).abs() < half_h) & ((columns - draws[3] * width).abs() < half_w)
-    noise = torch.rand(faces.shape, generator=rng, device=faces.device)
-    return torch.where(inside & (draws[4] < probability), noise, faces)
+    inside_h = (rows - y * height).abs() < (0.05 + 0.15 * tall) * height
+    inside_w = (columns - x * width).abs() < (0.05 + 0.15 * wide) * width
+    some = faces[which]
+    noise = torch.rand(some.shape, generator=rng, device=faces.device)
+    return faces.index_copy(0, which, torch.where(inside_h & inside_w, noise, some))
