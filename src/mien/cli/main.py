@@ -38,6 +38,7 @@ COMMANDS: dict[str, Entry] = {
     "ensemble": Entry("mien.cli.ensemble", "Score several models by their votes."),
     "papers": Entry("mien.cli.papers", "What papers print, what holds, and what they score here."),
     "quiz": Entry("mien.cli.quiz", "Ask people which expression they see, beside a model."),
+    "report": Entry("mien.cli.report", "Show runs on one page, and compare them."),
     "explain": Entry("mien.cli.explain", "Show what a network looks at, and test whether that is true."),
     "release": Entry("mien.cli.release", "Turn a training run into a model that `mien read` loads."),
 }

@@ -146,7 +146,7 @@ function tell(label, truth) {
   buttons[truth].classList.add("truth");
   if (label !== truth) buttons[label].classList.add("missed");
   $("told").textContent = label === truth ? `✓ The data set says ${is} too.` : `✗ You said ${said}; the data set says ${is}.`;
-  $("next").textContent = step.part === "training" ? "Next example" : "To the quiz: no more labels from here";
+  $("next").textContent = step.part === "training" ? "Next example" : "On to the quiz";
   $("next").hidden = false;
   $("next").focus();
 }

@@ -1,0 +1,37 @@
+"""``mien report``: a run, or several beside each other, on one page."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.cli.terminal import printable, waiting
+
+EXAMPLES = """\b
+Examples:
+  mien report runs/fer2013-s2d-cpu
+  mien report runs/a runs/b --data fer2013.h5 --to comparison.html
+  mien report runs/a --to a.md
+
+It arranges what train, evaluate, papers and explain wrote into the run folders,
+and names the command for what is missing. It may show faces of the data set:
+keep it on this machine.
+"""
+
+app = typer.Typer()
+
+
+@app.command(epilog=EXAMPLES)
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.", show_default=False)],
+    data: Annotated[
+        Path | None, typer.Option(help="The data set file, to show faces.", show_default=False)
+    ] = None,
+    to: Annotated[Path, typer.Option(help="The page: .html, or .md with a folder.")] = Path("report.html"),
+) -> None:
+    """Show runs on one page: recipe, data, scores, confusion, calibration, faces, maps, comparison."""
+    from mien.workflows.report_page import write_report
+
+    with waiting(f"arranging {len(runs)} run{'s' if len(runs) > 1 else ''}"):
+        write_report(runs, to, data)
+    typer.echo(f"wrote {printable(str(to))}")

@@ -1,0 +1,333 @@
+"""One page about a run, or several beside each other, from what other commands left in the run folders.
+
+Nothing is trained or scored here: predictions are read, and what is missing is named with the command that
+makes it. A page may show faces of the data set; it stays on this machine.
+"""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.core.metrics import mcnemar, risk_coverage
+from mien.core.scores import Scores, score
+from mien.data.records import SPLITS
+from mien.data.store import read_store
+from mien.errors import DataError, MienError
+from mien.workflows.figures import examples_figure, risk_coverage_figure
+from mien.workflows.pages import percent
+
+SHEETS = ("sheet", "pairs", "mean", "filters", "activations", "faithfulness")
+"""What `mien explain` draws."""
+MOST_CURVES = 5
+PARTS = {"val": "validation (PublicTest)", "test": "test (PrivateTest)", "train": "training"}
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A title, level 1 to 3."""
+
+    text: str
+    level: int = 2
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph; or, with a ``title``, text of fixed width that opens under it."""
+
+    text: str
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Plain text; the first cell of a row names it."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """A confusion matrix, in counts and in percent of the rows."""
+
+    counts: NDArray[np.int64]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG file."""
+
+    title: str
+    path: Path
+
+
+Block = Heading | Text | Table | Matrix | Picture
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a run answered: ids of the rows (N,), true labels (N,), probabilities (N, C)."""
+
+    rows: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    probs: NDArray[np.float64]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run folder, as far as it is filled.
+
+    Attributes:
+        name: Of the folder; numbered where two are called alike.
+        folder: Where it is.
+        told: The JSON files by name, such as ``recipe`` or ``scores-val``; absent ones are missing.
+        predictions: By split.
+        scores: Of ``predictions``.
+    """
+
+    name: str
+    folder: Path
+    told: Mapping[str, Any]
+    predictions: Mapping[str, Predictions]
+    scores: Mapping[str, Scores] = field(default_factory=dict)
+
+    def clean(self, split: str) -> dict[str, Any] | None:
+        """Scores without faces that have a near copy in training, where a command measured them."""
+        found = self.told.get(f"scores-{split}", {}).get("clean")
+        return found or (self.told.get("result", {}).get("clean") if split == "test" else None)
+
+
+def read_run(folder: Path, name: str = "") -> Run:
+    """What lies in a run folder.
+
+    Raises:
+        MienError: it is no run folder.
+        DataError: a file in it is damaged.
+    """
+    if not (folder / "recipe.json").is_file():
+        raise MienError(
+            f"{folder} is no run folder: it has no recipe.json; make one: mien train RECIPE --to {folder}"
+        )
+    names = ("recipe", "environment", "history", "result", *(f"scores-{split}" for split in SPLITS))
+    told = {one: _json(folder / f"{one}.json") for one in names if (folder / f"{one}.json").is_file()}
+    files = {split: folder / f"predictions-{split}.csv" for split in PARTS}
+    predictions = {split: read_predictions(file) for split, file in files.items() if file.is_file()}
+    scores = {split: score(p.probs, p.labels, p.names) for split, p in predictions.items()}
+    return Run(name or folder.resolve().name, folder, told, predictions, scores)
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as e:
+        raise DataError(f"{path} is damaged: {e}") from e
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read what ``write_predictions`` wrote.
+
+    Raises:
+        DataError: it is something else, or damaged.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = csv.reader(file)
+        head = next(lines, [])
+        if head[:3] != ["row", "label", "predicted"] or not all(name.startswith("p_") for name in head[3:]):
+            raise DataError(f"{path} has no header 'row,label,predicted,p_...'; evaluate the run again")
+        names = tuple(name.removeprefix("p_") for name in head[3:])
+        try:
+            cells = [
+                (int(row), names.index(label), [float(p) for p in probs]) for row, label, _, *probs in lines
+            ]
+            rows, labels, probs = zip(*cells, strict=True)
+            found = Predictions(np.array(rows), np.array(labels), np.array(probs, np.float64), names)
+        except ValueError as e:
+            raise DataError(f"{path}, line {lines.line_num}: {e}; evaluate the run again") from e
+    return found
+
+
+def make_report(folders: Sequence[Path], data: Path | None, draw: Path) -> list[Block]:
+    """The page of one run, or of several compared, in its order.
+
+    Args:
+        folders: Run folders.
+        data: Data set file, to show faces that were read right and wrong where no command has drawn them.
+        draw: An empty folder for what is drawn here.
+
+    Raises:
+        MienError: a folder is no run.
+        DataError: a file is damaged, or ``data`` has not the faces of the predictions.
+        MissingExtraError: matplotlib or h5py is not installed.
+    """
+    runs = [read_run(folder, name) for folder, name in zip(folders, _names(folders), strict=True)]
+    title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
+    blocks: list[Block] = [Heading(title, 1)]
+    for split in PARTS:
+        blocks += _comparison([run for run in runs if split in run.predictions], split, draw)
+    for run in runs:
+        blocks += _one(run, data, draw, alone=len(runs) == 1)
+    return blocks
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    names = [folder.resolve().name for folder in folders]
+    return [f"{name} ({i + 1})" if names.count(name) > 1 else name for i, name in enumerate(names)]
+
+
+def _comparison(runs: Sequence[Run], split: str, draw: Path) -> Iterator[Block]:
+    """Scores on a split side by side, McNemar's test of each pair, and the risk-coverage curves."""
+    if not runs:
+        return
+    yield Heading(f"Scores on {PARTS[split]}")
+    yield Table(
+        ("", "faces", "accuracy (95 %)", "clean", "balanced (95 %)", "macro F1 (95 %)", "ECE", "NLL"),
+        tuple(_score_row(run, split) for run in runs),
+    )
+    if not any(run.clean(split) for run in runs):
+        yield Text("No clean score: mien data audit DATA, then mien evaluate RUN DATA --to RUN makes it.")
+    if len(runs) > 1:
+        head = ("", "shared faces", "only first right", "only second right", "McNemar's p")
+        yield Table(head, tuple(_pair_row(one, other, split) for one, other in combinations(runs, 2)))
+    labels = runs[0].scores[split].label_names
+    if len(runs) > 1 and all(run.scores[split].label_names == labels for run in runs):
+        yield Heading("Recall of each emotion", 3)
+        recalls = [[one.recall for one in run.scores[split].per_class] for run in runs]
+        rows = ((name, *(percent(r[i]) for r in recalls)) for i, name in enumerate(labels))
+        yield Table(("", *(run.name for run in runs)), tuple(rows))
+    yield Heading("Accuracy when the least sure answers are withheld", 3)
+    curves = {run.name: _curve(run.predictions[split]) for run in runs[:MOST_CURVES]}
+    yield Picture(f"risk and coverage, {split}", risk_coverage_figure(curves, draw / f"coverage-{split}.png"))
+
+
+def _curve(found: Predictions) -> Any:
+    return risk_coverage(found.probs, found.labels)
+
+
+def _score_row(run: Run, split: str) -> tuple[str, ...]:
+    scores, clean = run.scores[split], run.clean(split)
+    return (
+        run.name,
+        f"{scores.n:,}",
+        percent(scores.accuracy, scores.accuracy_interval),
+        percent(clean["accuracy"]) if clean else "–",
+        percent(scores.balanced_accuracy, scores.balanced_accuracy_interval),
+        percent(scores.macro_f1, scores.macro_f1_interval),
+        f"{scores.ece:.3f}",
+        f"{scores.nll:.3f}",
+    )
+
+
+def _pair_row(one: Run, other: Run, split: str) -> tuple[str, ...]:
+    """McNemar's test on the faces that both have, by their rows; faces with different labels do not count."""
+    first, second = one.predictions[split], other.predictions[split]
+    pair = f"{one.name} – {other.name}"
+    if first.names != second.names:
+        return (pair, "other labels", "", "", "")
+    _, here, there = np.intersect1d(first.rows, second.rows, return_indices=True)
+    same = first.labels[here] == second.labels[there]
+    here, there = here[same], there[same]
+    found = mcnemar(first.labels[here], first.probs[here].argmax(1), second.probs[there].argmax(1))
+    figures = (len(here), found.only_first, found.only_second)
+    return (pair, *(f"{n:,}" for n in figures), f"{found.p_value:.2g}")
+
+
+def _one(run: Run, data: Path | None, draw: Path, *, alone: bool) -> Iterator[Block]:
+    """Everything about one run."""
+    if not alone:
+        yield Heading(run.name)
+    yield Table(("", ""), tuple(_facts(run)))
+    recipe = run.told["recipe"].get("recipe", {})
+    yield Text(json.dumps(recipe, indent=1, ensure_ascii=False), title="the whole recipe")
+    if (run.folder / "curves.png").is_file():
+        yield Picture("learning curves", run.folder / "curves.png")
+    for split in run.predictions:
+        yield from _split(run, split, data, draw)
+    for path in _sheets(run.folder):
+        yield Picture(f"mien explain: {path.stem}", path)
+    for what, command in _missing(run, data):
+        yield Text(f"No {what}; this makes it: {command}")
+
+
+def _facts(run: Run) -> Iterator[tuple[str, str]]:
+    recipe, machine = run.told["recipe"].get("recipe", {}), run.told.get("environment", {})
+    store, seconds = str(recipe.get("data", {}).get("store", "")), _seconds(run)
+    epochs = [row.get("epoch") for row in run.told.get("history", {}).get("history", [])]
+    facts = {
+        "recipe": recipe.get("summary"),
+        "network": recipe.get("net", {}).get("name"),
+        "epochs": f"{epochs[-1]:g} of {recipe.get('run', {}).get('epochs')}" if epochs else None,
+        "data set": Path(store).name,
+        "content hash of the data": run.told["recipe"].get("data"),
+        "machine": machine.get("gpu") or machine.get("machine"),
+        "threads": machine.get("threads"),
+        "training time": f"{seconds:,.0f} s" if seconds else None,
+        "begun": machine.get("started"),
+        "mien, torch": ", ".join(str(machine[key]) for key in ("mien", "torch") if key in machine),
+        "commit": machine.get("commit"),
+    }
+    return ((what, str(value)) for what, value in facts.items() if value)
+
+
+def _seconds(run: Run) -> float | None:
+    found = run.told.get("history", {}).get("seconds") or run.told.get("result", {}).get("seconds")
+    return None if found is None else float(found)
+
+
+def _split(run: Run, split: str, data: Path | None, draw: Path) -> Iterator[Block]:
+    scores = run.scores[split]
+    yield Heading(f"{run.name} on {PARTS[split]}", 3)
+    yield Matrix(np.array(scores.confusion), scores.label_names)
+    if scores.never_predicted:
+        yield Text(f"Never predicted: {', '.join(scores.never_predicted)}.")
+    yield Table(
+        ("", "faces", "precision", "recall", "F1"),
+        tuple(
+            (one.label, f"{one.support:,}", percent(one.precision), percent(one.recall), percent(one.f1))
+            for one in scores.per_class
+        ),
+    )
+    for what in ("calibration", "examples"):
+        if (path := run.folder / f"{what}-{split}.png").is_file():
+            yield Picture(f"{what}, {split}", path)
+    if data and not (run.folder / f"examples-{split}.png").is_file():
+        drawn = _examples(run.predictions[split], data, draw / f"examples-{run.name}-{split}.png")
+        yield Picture(f"examples, {split}", drawn)
+
+
+def _examples(found: Predictions, data: Path, path: Path) -> Path:
+    faces = read_store(data)
+    order = np.argsort(faces.rows)
+    at = order[np.searchsorted(faces.rows, found.rows, sorter=order).clip(max=len(faces) - 1)]
+    if not (np.array_equal(faces.rows[at], found.rows) and np.array_equal(faces.labels[at], found.labels)):
+        raise DataError(f"{data} has not the faces of the predictions; give the data set that was scored")
+    return examples_figure(faces.images[at], found.labels, found.probs, found.names, path)
+
+
+def _sheets(folder: Path) -> list[Path]:
+    found = (path for path in sorted(folder.rglob("*.png")) if path.stem in SHEETS)
+    return sorted(found, key=lambda path: SHEETS.index(path.stem))
+
+
+def _missing(run: Run, data: Path | None) -> Iterator[tuple[str, str]]:
+    """What the page lacks, and the command that makes it."""
+    folder, store = run.folder, data or "DATA"
+    evaluate = f"mien evaluate {folder} {store} --split val --to {folder}"
+    if "history" not in run.told:
+        yield "history", "mien train, by this version"
+    if not run.predictions:
+        yield "predictions", evaluate
+    elif not list(folder.glob("calibration-*.png")):
+        yield "calibration diagram", evaluate
+    if run.predictions and not data and not list(folder.glob("examples-*.png")):
+        yield "right and wrong faces", f"mien report {folder} --data DATA"
+    if not _sheets(folder):
+        yield "maps", f"mien explain {folder} {store} --to {folder / 'explain'}"

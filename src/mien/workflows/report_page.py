@@ -1,0 +1,146 @@
+"""The blocks of a report as one HTML file, or as Markdown with its pictures in a folder beside it."""
+
+import base64
+import io
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from html import escape
+from pathlib import Path
+
+from PIL import Image
+
+from mien.errors import MienError
+from mien.workflows.pages import MATRIX_STYLE, check_place, matrix, page, table, write_text
+from mien.workflows.report import Block, Heading, Matrix, Picture, Table, Text, make_report
+
+MAX_BYTES = 5_000_000
+WIDTHS = (1600, 1000, 640)
+"""Pictures wider than the first are shrunk to it; to the next where the page would be too large."""
+
+STYLE = (
+    MATRIX_STYLE
+    + """
+.picture { width: auto; margin: 1rem 0; text-align: left; font-size: .9rem; }
+.picture img { width: auto; height: auto; max-width: 100%; image-rendering: auto; background: #fff; }
+pre { overflow-x: auto; font-size: .8rem; } summary { cursor: pointer; color: var(--soft); }
+p { overflow-wrap: anywhere; }
+"""
+)
+
+
+def as_html(blocks: Sequence[Block], to: Path) -> None:
+    """Write one file under 5 MB that loads nothing.
+
+    Raises:
+        MienError: it would be larger, or cannot be written.
+    """
+    title = next(block.text for block in blocks if isinstance(block, Heading))
+    for width in WIDTHS:
+        text = page(title, (_html(block, width) for block in blocks), STYLE)
+        if len(text.encode()) <= MAX_BYTES:
+            write_text(to, text)
+            return
+    raise MienError(f"{to.name} would have more than {MAX_BYTES:,} bytes; name fewer runs, or write .md")
+
+
+def _html(block: Block, width: int) -> str:
+    match block:
+        case Heading(text, level):
+            return f"<h{level}>{escape(text)}</h{level}>"
+        case Text(text, ""):
+            return f"<p>{escape(text)}</p>"
+        case Text(text, title):
+            return f"<details><summary>{escape(title)}</summary><pre>{escape(text)}</pre></details>"
+        case Table(head, rows):
+            return table(head, rows)
+        case Matrix(counts, names):
+            both = (matrix("faces", counts, names), matrix("percent of the row", counts, names, shares=True))
+            return f"<div class='wall scroll'>{''.join(both)}</div><p>Rows are the true labels.</p>"
+        case Picture(title, path):
+            source = f"<img alt='{escape(title)}' src='{_embedded(path, width)}'>"
+            return f"<figure class='picture'>{source}<figcaption>{escape(title)}</figcaption></figure>"
+
+
+def _embedded(path: Path, width: int) -> str:
+    """The picture as an address: the file as it is, or as WebP where that is smaller or it is too wide."""
+    try:
+        with Image.open(path) as image:
+            small = image.convert("RGB")
+            is_wide = small.width > width
+            if is_wide:
+                small = small.resize(
+                    (width, round(small.height * width / small.width)), Image.Resampling.LANCZOS
+                )
+    except (OSError, ValueError, Image.DecompressionBombError) as e:
+        raise MienError(f"{path} is no picture: {e}") from e
+    buffer = io.BytesIO()
+    small.save(buffer, "WEBP", quality=85)
+    kind, content = "webp", buffer.getvalue()
+    if not is_wide and path.stat().st_size < len(content):
+        kind, content = "png", path.read_bytes()
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def as_markdown(blocks: Sequence[Block], to: Path) -> None:
+    """Write the text, and copies of the pictures into the folder of its name.
+
+    Raises:
+        MienError: it cannot be written.
+    """
+    folder, parts = to.with_suffix(""), []
+    for i, block in enumerate(blocks):
+        if isinstance(block, Picture):
+            folder.mkdir(exist_ok=True)
+            name = f"{i:03}-{block.path.name}".replace(" ", "-")
+            shutil.copyfile(block.path, folder / name)
+            parts.append(f"![{block.title}]({folder.name}/{name})")
+        else:
+            parts.append(_markdown(block))
+    write_text(to, "\n\n".join(parts) + "\n")
+
+
+def _markdown(block: Heading | Text | Table | Matrix) -> str:
+    match block:
+        case Heading(text, level):
+            return f"{'#' * level} {text}"
+        case Text(text, ""):
+            return text
+        case Text(text, title):
+            return f"<details><summary>{title}</summary>\n\n```json\n{text}\n```\n\n</details>"
+        case Table(head, rows):
+            return _lines(head, rows)
+        case Matrix(counts, names):
+            share = counts / counts.sum(axis=1, keepdims=True).clip(1)
+            lines = (
+                (
+                    name,
+                    *(
+                        f"{n:,} ({100 * part:.0f} %)" if n else "·"
+                        for n, part in zip(row, parts, strict=True)
+                    ),
+                )
+                for name, row, parts in zip(names, counts.tolist(), share.tolist(), strict=True)
+            )
+            return _lines(("true \\ read as", *names), tuple(lines))
+
+
+def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+
+
+WRITERS: dict[str, Callable[[Sequence[Block], Path], None]] = {".html": as_html, ".md": as_markdown}
+
+
+def write_report(folders: Sequence[Path], to: Path, data: Path | None = None) -> None:
+    """Make a report of run folders and write it: ``.html`` in one file, ``.md`` with its pictures beside it.
+
+    Raises:
+        MienError: as ``make_report``; or the suffix is neither, or the page cannot be written.
+    """
+    if to.suffix not in WRITERS:
+        raise MienError(f"a report is written as .html or .md, got {to.name}")
+    check_place(to)
+    with tempfile.TemporaryDirectory() as draw:
+        WRITERS[to.suffix](make_report(folders, data, Path(draw)), to)

@@ -1,0 +1,252 @@
+import base64
+import io
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+pytest.importorskip("h5py", reason="needs mien[train]")
+pytest.importorskip("matplotlib", reason="needs mien[train]")
+
+from PIL import Image
+
+from mien.core.emotions import FER2013
+from mien.core.scores import score
+from mien.data.records import FaceSet
+from mien.data.store import write_store
+from mien.errors import DataError, MienError
+from mien.workflows import report_page
+from mien.workflows.evaluate import write_json, write_predictions
+from mien.workflows.figures import curves_figure
+from mien.workflows.report import (
+    Heading,
+    Matrix,
+    Picture,
+    Table,
+    Text,
+    make_report,
+    read_predictions,
+    read_run,
+)
+from mien.workflows.report_page import write_report
+
+
+@pytest.fixture(scope="module")
+def faces():
+    rng = np.random.default_rng(0)
+    return FaceSet(
+        images=rng.integers(0, 256, (60, 48, 48), np.uint8),
+        labels=rng.integers(0, 7, 60),
+        split=np.full(60, 1, np.uint8),
+        rows=np.arange(60) + 100,
+        label_names=FER2013,
+        name="made-up",
+    )
+
+
+def answers(faces, seed, skill=0.7):
+    rng = np.random.default_rng(seed)
+    probs = rng.dirichlet(np.ones(7), len(faces))
+    probs[rng.random(len(faces)) < skill] = 0.02
+    probs[np.arange(len(faces)), faces.labels] += 0.3
+    return probs / probs.sum(1, keepdims=True)
+
+
+HISTORY = [{"epoch": 1.0 * i, "train_loss": 1.0 / i, "val_accuracy": 0.2 * i} for i in (1, 2, 3)]
+
+
+@pytest.fixture(scope="module")
+def curves(tmp_path_factory):
+    return curves_figure(HISTORY, tmp_path_factory.mktemp("curves") / "curves.png")
+
+
+@pytest.fixture
+def make_run(tmp_path, faces, curves):
+    """``make_run("a", seed=1)`` leaves what `mien train` leaves, but the weights."""
+
+    def make(name, seed=0, part=slice(None)):
+        folder = tmp_path / name
+        folder.mkdir()
+        recipe = {
+            "summary": "a <small> net",
+            "data": {"store": "faces.h5"},
+            "run": {"epochs": 3},
+            "net": {"name": "n"},
+        }
+        write_json(folder / "recipe.json", {"recipe": recipe, "data": "c0ffee"})
+        write_json(
+            folder / "environment.json", {"mien": "0.1.0", "machine": "two cores", "threads": 2, "gpu": None}
+        )
+        write_json(folder / "history.json", {"seconds": 1234.5, "history": HISTORY})
+        shutil.copy(curves, folder)
+        some = faces.take(np.arange(60)[part])
+        write_predictions(folder / "predictions-val.csv", some, answers(faces, seed)[part])
+        return folder
+
+    return make
+
+
+def of(blocks, kind):
+    return [block for block in blocks if isinstance(block, kind)]
+
+
+def said(blocks):
+    return " ".join(block.text for block in of(blocks, Text))
+
+
+def test_scores_are_those_of_the_predictions(make_run, faces, tmp_path):
+    run = read_run(make_run("a", seed=3))
+    expected = score(answers(faces, 3), faces.labels, FER2013)
+    assert run.scores["val"].confusion == expected.confusion
+    assert run.scores["val"].accuracy == expected.accuracy
+    assert run.scores["val"].nll == pytest.approx(expected.nll, abs=1e-4)
+
+
+def test_a_page_of_one_run_tells_what_it_is(make_run, tmp_path):
+    blocks = make_report([make_run("a")], None, tmp_path)
+    assert of(blocks, Heading)[0] == Heading("a", 1)
+    facts = dict(next(t.rows for t in of(blocks, Table) if t.head == ("", "")))
+    assert facts["content hash of the data"] == "c0ffee"
+    assert (facts["machine"], facts["threads"], facts["training time"]) == ("two cores", "2", "1,234 s")
+    assert facts["epochs"] == "3 of 3"
+    assert "gpu" not in facts
+    assert [block.title for block in of(blocks, Picture)] == ["risk and coverage, val", "learning curves"]
+    assert len(of(blocks, Matrix)) == 1
+
+
+def test_what_is_missing_is_named_with_its_command(make_run, tmp_path):
+    folder = make_run("a")
+    text = said(make_report([folder], None, tmp_path))
+    assert (
+        f"No calibration diagram; this makes it: mien evaluate {folder} DATA --split val --to {folder}"
+        in text
+    )
+    assert f"No maps; this makes it: mien explain {folder} DATA --to {folder}/explain" in text
+    assert f"No right and wrong faces; this makes it: mien report {folder} --data DATA" in text
+    (folder / "explain").mkdir()
+    for name in ("calibration-val.png", "examples-val.png", "explain/sheet.png"):
+        Image.new("RGB", (40, 30)).save(folder / name)
+    blocks = make_report([folder], None, tmp_path)
+    assert "this makes it" not in said(blocks)
+    shown = ["calibration, val", "examples, val", "mien explain: sheet"]
+    assert [block.title for block in of(blocks, Picture)][-3:] == shown
+
+
+def test_an_unfinished_run_is_shown_as_far_as_it_is(make_run, tmp_path):
+    folder = make_run("a")
+    for name in ("history.json", "predictions-val.csv", "curves.png", "environment.json"):
+        (folder / name).unlink()
+    assert "No predictions; this makes it: mien evaluate" in said(make_report([folder], None, tmp_path))
+
+
+def test_runs_are_compared_on_the_faces_that_both_answered(make_run, faces, tmp_path):
+    folders = [make_run("a", seed=1), make_run("b", seed=2, part=slice(50, 9, -1))]  # fewer, and turned round
+    blocks = make_report(folders, None, tmp_path)
+    (pair,) = next(t.rows for t in of(blocks, Table) if t.head[-1] == "McNemar's p")
+    right = [answers(faces, seed).argmax(1)[10:51] == faces.labels[10:51] for seed in (1, 2)]
+    alone = [int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())]
+    assert pair[:4] == ("a – b", "41", *map(str, alone))
+    assert 0 < float(pair[4]) <= 1
+    heads = [t.head for t in of(blocks, Table)]
+    assert ("", "a", "b") in heads
+
+
+def test_the_clean_score_stands_beside_the_standard_one(make_run, tmp_path):
+    folder = make_run("a")
+    assert "No clean score: mien data audit DATA" in said(make_report([folder], None, tmp_path))
+    write_json(folder / "scores-val.json", {"clean": {"accuracy": 0.4321}})
+    blocks = make_report([folder], None, tmp_path)
+    row = next(t.rows[0] for t in of(blocks, Table) if "clean" in t.head)
+    assert row[3] == "43.2 %"
+    assert "No clean score" not in said(blocks)
+
+
+def test_with_the_data_set_faces_are_shown_and_must_be_the_scored_ones(make_run, faces, tmp_path):
+    folder = make_run("a")
+    write_store(faces, tmp_path / "faces.h5")
+    blocks = make_report([folder], tmp_path / "faces.h5", tmp_path)
+    assert "examples, val" in [block.title for block in of(blocks, Picture)]
+    write_store(faces.take(np.arange(30)), tmp_path / "half.h5")
+    with pytest.raises(DataError, match=r"half\.h5 has not the faces of the predictions"):
+        make_report([folder], tmp_path / "half.h5", tmp_path)
+
+
+def test_the_html_is_one_file_that_loads_nothing(make_run, tmp_path):
+    write_report([make_run("a", 1), make_run("b", 2)], tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "a &lt;small&gt; net" in text
+    around = re.sub(r"data:image/(png|webp);base64,[\w+/=]+", "", text)
+    assert not re.search(r"//|url\(|@import|<script|<link|<iframe", around)
+    codes = re.findall(r"data:image/(?:png|webp);base64,([\w+/=]+)", text)
+    assert len(codes) == 3  # risk and coverage of both, and each one's curves
+    assert all(Image.open(io.BytesIO(base64.b64decode(code))).width > 400 for code in codes)
+
+
+def test_pictures_are_shrunk_until_the_page_is_small_enough(make_run, tmp_path, monkeypatch):
+    folder = make_run("a")
+    (folder / "explain").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (200, 1700, 3), np.uint8)
+    Image.fromarray(noise).save(folder / "explain" / "sheet.png")
+
+    def widest(limit):
+        monkeypatch.setattr(report_page, "MAX_BYTES", limit)
+        write_report([folder], tmp_path / "page.html")
+        text = (tmp_path / "page.html").read_text(encoding="utf-8")
+        assert len(text) <= limit
+        codes = re.findall(r"data:image/\w+;base64,([\w+/=]+)", text)
+        return max(Image.open(io.BytesIO(base64.b64decode(code))).width for code in codes)
+
+    assert widest(5_000_000) == 1600
+    assert widest(220_000) == 1000
+    with pytest.raises(MienError, match=r"page\.html would have more than 1,000 bytes; name fewer runs"):
+        widest(1000)
+
+
+def test_the_markdown_has_its_pictures_beside_it(make_run, tmp_path):
+    write_report([make_run("a")], tmp_path / "page.md")
+    text = (tmp_path / "page.md").read_text(encoding="utf-8")
+    names = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
+    assert len(names) == 2
+    assert all((tmp_path / name).is_file() for name in names)
+    assert "| true \\ read as | angry |" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("angry,angry\n", "has no header 'row,label,predicted,p_...'"),
+        ("row,label,predicted,p_a,p_b\n1,a,a,0.9,x\n", "line 2: could not convert"),
+        ("row,label,predicted,p_a,p_b\n1,a,a,0.9,0.1\n2,c,a,1,0\n", "line 3: .*not in tuple"),
+        ("row,label,predicted,p_a,p_b\n1,a,a,0.9\n2,a,a,1,0\n", "evaluate the run again"),
+        ("row,label,predicted,p_a,p_b\n", "evaluate the run again"),
+    ],
+    ids=["header", "number", "label", "short", "empty"],
+)
+def test_damaged_predictions_are_named_by_their_line(tmp_path, text, says):
+    (tmp_path / "predictions-val.csv").write_text(text)
+    with pytest.raises(DataError, match=says):
+        read_predictions(tmp_path / "predictions-val.csv")
+
+
+def test_what_cannot_be_done_is_said_before_the_work(make_run, tmp_path):
+    folder = make_run("a")
+    with pytest.raises(MienError, match=r"a report is written as \.html or \.md, got a\.pdf"):
+        write_report([folder], tmp_path / "a.pdf")
+    with pytest.raises(DataError, match=r"no folder .*none to write a\.html in"):
+        write_report([folder], tmp_path / "none" / "a.html")
+    with pytest.raises(MienError, match=r"is no run folder: it has no recipe\.json"):
+        write_report([tmp_path], tmp_path / "a.html")
+    (folder / "recipe.json").write_text("{")
+    with pytest.raises(DataError, match=r"recipe\.json is damaged: Expecting"):
+        write_report([folder], tmp_path / "a.html")
+
+
+def test_runs_of_the_same_name_are_told_apart(make_run, tmp_path):
+    first = make_run("a")
+    second = tmp_path / "other" / "a"
+    shutil.copytree(first, second)
+    blocks = make_report([first, second], None, tmp_path)
+    assert {"a (1)", "a (2)"} <= {block.text for block in of(blocks, Heading)}
+    assert json.loads((second / "recipe.json").read_text())["data"] == "c0ffee"
