@@ -83,14 +83,14 @@ def test_the_token_opens_the_service(serve, face_png):
 
 def test_the_token_opens_a_socket_as_header_or_as_subprotocol(serve):
     client = serve(token=TOKEN)
-    for protocols in (["mien.v1"], ["mien.v1", "bearer.wrong-token"], None):
+    for protocols in (["mien-v1"], ["mien-v1", "bearer.wrong-token"], None):
         with (
             pytest.raises(WebSocketDenialResponse) as refused,
             client.websocket_connect(LIVE, subprotocols=protocols),
         ):
             pass
         assert refused.value.status_code == 401
-    with client.websocket_connect(LIVE, subprotocols=["mien.v1", f"bearer.{TOKEN}"]) as socket:
-        assert socket.accepted_subprotocol == "mien.v1"
+    with client.websocket_connect(LIVE, subprotocols=["mien-v1", f"bearer.{TOKEN}"]) as socket:
+        assert socket.accepted_subprotocol == "mien-v1"
     with client.websocket_connect(LIVE, headers={"Authorization": f"Bearer {TOKEN}"}) as socket:
         assert socket.accepted_subprotocol is None

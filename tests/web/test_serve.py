@@ -155,3 +155,15 @@ def test_without_the_extra_the_pip_line_is_told(mien_serve, monkeypatch):
         2,
         'mien: mien serve needs fastapi; run: pip install "mien[web]"\n',
     )
+
+
+def test_the_service_starts_where_the_c_library_has_no_such_setting(monkeypatch, tiny_home):
+    import ctypes
+
+    from mien.web.app import served
+    from mien.web.settings import VARIABLE
+
+    monkeypatch.setenv("MIEN_HOME", str(tiny_home))
+    monkeypatch.setenv(VARIABLE, '{"model": "tiny"}')
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    assert served().title == "mien"

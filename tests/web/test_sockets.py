@@ -122,7 +122,7 @@ def test_a_client_that_leaves_in_the_middle_of_a_video_leaves_no_file(listen, fo
 def test_a_live_socket_outlasts_the_patience_for_requests(listen, face_png):
     connect = pytest.importorskip("websockets.sync.client").connect
     host, port = listen(patience_s=3)
-    with connect(f"ws://{host}:{port}/v1/live", subprotocols=["mien.v1"]) as live:
+    with connect(f"ws://{host}:{port}/v1/live", subprotocols=["mien-v1"]) as live:
         for _ in range(5):
             time.sleep(0.8)  # a picture each while, for longer than the patience
             live.send(face_png)

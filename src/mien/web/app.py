@@ -1,6 +1,7 @@
 """The application, and what lives as long as it does."""
 
 import asyncio
+import ctypes
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -21,6 +22,8 @@ from mien.web.security import Guard
 from mien.web.settings import Settings, settings_from_environment
 
 PURGE_S = 5.0
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+LARGE_BYTES = 2**20
 DESCRIPTION = """
 Reads the emotions on the faces of pictures, videos and cameras. The numbers say which **expression people
 would see**, with calibrated probabilities; not what a person feels. Not for judging people at work or in
@@ -28,7 +31,7 @@ education.
 
 `WS /v1/live` takes JPEG files as binary messages and answers the newest with one JSON object: `frame` (its
 number, from 0), `dropped`, `time_s`, `width`, `height` and `faces` (rows as those of a video), or `error`.
-Where a token is asked for, offer the sub-protocols `mien.v1` and `bearer.TOKEN`.
+Where a token is asked for, offer the sub-protocols `mien-v1` and `bearer.TOKEN`.
 
 Every error has the shape `{"error": {"code": ..., "message": ...}}`.
 """
@@ -81,7 +84,21 @@ def served() -> FastAPI:
     Raises:
         MienError: the settings have mistakes, or the model cannot be found.
     """
-    return make_app(settings_from_environment())
+    app = make_app(settings_from_environment())
+    _give_memory_back()
+    return app
+
+
+def _give_memory_back() -> None:
+    """Make the C library return large blocks to the system at once, where it is glibc.
+
+    Pictures are such blocks. Left alone, glibc raises its threshold with the first of them and keeps the next
+    in the arena of each thread: twice the memory under load, growing for minutes (benchmarks/serve.py).
+    """
+    with suppress(OSError, AttributeError, TypeError):
+        libc = ctypes.CDLL(None)
+        for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
+            libc.mallopt(option, LARGE_BYTES)
 
 
 async def _purge(jobs: Jobs) -> None:

@@ -20,7 +20,7 @@ from mien.web.settings import Settings
 OPEN = re.compile(r"/(static/[\w.-]+|healthz|openapi\.json)?")
 """What is served without a token: nothing of it tells of pictures."""
 
-SUBPROTOCOL = "mien.v1"
+SUBPROTOCOL = "mien-v1"
 TOKEN_PREFIX = "bearer."
 """A browser cannot put a header on a WebSocket: it offers ``bearer.TOKEN`` as a second sub-protocol."""
 

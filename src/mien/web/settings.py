@@ -96,6 +96,8 @@ def read_settings(kind: type[AnySettings]) -> AnySettings:
         return kind.model_validate(json.loads(os.environ.get(VARIABLE, "{}")))
     except ValidationError as error:
         mistakes = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise MienError(f"the service cannot be run so: {'; '.join(mistakes).lower().replace('value error, ', '')}") from None
+        raise MienError(
+            f"the service cannot be run so: {'; '.join(mistakes).lower().replace('value error, ', '')}"
+        ) from None
     except ValueError as error:
         raise MienError(f"{VARIABLE} must hold settings as JSON, got something else") from error

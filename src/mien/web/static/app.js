@@ -318,7 +318,7 @@ async function useCamera() {
   const { card, canvas } = stage(video, "Camera");
   const timeline = new Timeline(card);
   const size = await known(video);
-  const protocols = ["mien.v1", ...(token ? [`bearer.${token}`] : [])];
+  const protocols = ["mien-v1", ...(token ? [`bearer.${token}`] : [])];
   const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/v1/live`, protocols);
   const end = () => {
     socket.close();

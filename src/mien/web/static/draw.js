@@ -122,7 +122,7 @@ export function drawTimeline(canvas, points, labels, span, now) {
     const { time, probs } = points[i];
     const next = points[i + 1]?.time ?? Math.min(time + .1, span[1]);
     if (next < span[0]) continue;
-    const x = place(time), wide = place(Math.min(next, time + .5)) - x;
+    const x = place(time), wide = place(Math.min(next, time + 1)) - x;
     let y = height;
     labels.forEach((label, j) => {
       const high = probs[j] * height;
