@@ -34,7 +34,7 @@ def evaluate(
     data: Annotated[Path, typer.Argument(help="A data set file of `mien data import`.", show_default=False)],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     views: Annotated[
-        int | None, typer.Option(help="Views of a face to average: 1, 2, 5, 10, 12 or 18.", show_default="the card's")
+        int | None, typer.Option(help="Views to average: 1, 2, 5, 10, 12 or 18.", show_default="the card's")
     ] = None,
     to: Annotated[
         Path | None, typer.Option(help="Folder for predictions, figures and scores.", show_default=False)

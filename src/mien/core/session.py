@@ -19,6 +19,7 @@ def open_session(model: Path | bytes, threads: int = 1) -> ort.InferenceSession:
     Raises:
         ModelError: the file is missing or not a network that ONNX Runtime can run.
     """
+    ort.disable_telemetry_events()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

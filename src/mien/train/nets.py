@@ -49,8 +49,8 @@ class SpaceToDepthResNet(nn.Module):
         channels: Input channels, 1 for gray.
         widths: Channels of each stage; every stage after the first halves the map.
         blocks: Residual blocks of each stage; the first runs on the largest map and costs most.
-        dropout: Probability of dropping a feature before the heads; or a list with, before that, for each stage
-            the probability of dropping a whole map at its end.
+        dropout: Probability of dropping a feature before the heads; or a list with, before that, for each
+            stage the probability of dropping a whole map at its end.
     """
 
     def __init__(
