@@ -37,6 +37,7 @@ figcaption b { display: block; font-weight: 600; color: var(--ink); }
 
 MATRIX_STYLE = """
 .scroll { overflow-x: auto; } .scroll td, .scroll th { white-space: nowrap; }
+.scroll .words td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 h3 { margin: 1.25rem 0 .25rem; font-size: 1rem; }
 .matrix { font-size: .8rem; margin: .25rem 1.5rem 1rem 0; }
 .matrix caption { text-align: left; font-weight: 600; }
@@ -59,16 +60,14 @@ def page(title: str, body: Iterable[str], style: str = "") -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of plain text; the first cell of each row names it."""
+    """A table of plain text; the first cell of each row names it. Without headings, its cells are words."""
     headings = "".join(f"<th scope='col'>{escape(text)}</th>" for text in head)
+    kind, top = ("", f"<thead><tr>{headings}</tr></thead>") if any(head) else (" class='words'", "")
     lines = []
     for first, *rest in rows:
         cells = "".join(f"<td>{escape(text)}</td>" for text in rest)
         lines.append(f"<tr><th scope='row'>{escape(first)}</th>{cells}</tr>")
-    return (
-        f"<div class='scroll'><table><thead><tr>{headings}</tr></thead><tbody>{''.join(lines)}</tbody>"
-        "</table></div>"
-    )
+    return f"<div class='scroll'><table{kind}>{top}<tbody>{''.join(lines)}</tbody></table></div>"
 
 
 def matrix(title: str, counts: Counts, names: Sequence[str], *, shares: bool = False) -> str:

@@ -169,8 +169,7 @@ def make_report(folders: Sequence[Path], data: Path | None, draw: Path) -> list[
         MissingExtraError: matplotlib or h5py is not installed.
     """
     runs = [read_run(folder, name) for folder, name in zip(folders, _names(folders), strict=True)]
-    title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
-    blocks: list[Block] = [Heading(title, 1)]
+    blocks: list[Block] = [Heading(", ".join(run.name for run in runs), 1)]
     for split in PARTS:
         blocks += _comparison([run for run in runs if split in run.predictions], split, draw)
     for run in runs:
