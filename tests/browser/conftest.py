@@ -1,5 +1,6 @@
 """A service with the shipped model, and Debian's Chromium on it, with a camera that shows a clip."""
 
+import io
 import os
 import shutil
 import socket
@@ -164,6 +165,7 @@ def keep(page: Page, look: str):
 
     def save(name: str) -> None:
         if folder := os.environ.get("MIEN_GALLERY"):
-            page.screenshot(path=Path(folder) / f"page-{name}-{look}.png", full_page=True)
+            picture = Image.open(io.BytesIO(page.screenshot(full_page=True)))
+            picture.quantize(256).save(Path(folder) / f"page-{name}-{look}.png", optimize=True)
 
     return save
