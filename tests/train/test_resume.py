@@ -16,6 +16,7 @@ from mien.data.records import FaceSet
 from mien.errors import MienError, RecipeError
 from mien.train.checkpoints import load_tensors
 from mien.train.loop import Trainer
+from mien.train.optim import AveragedWeights
 from mien.train.recipe import Recipe, check_recipe
 from mien.workflows.train import make_trainer, train
 
@@ -64,6 +65,30 @@ def test_kill_9_and_the_same_command_end_with_the_weights_of_an_uninterrupted_ru
     assert same(weights(killed), weights(whole))
     histories = [json.loads((f / "history.json").read_text())["history"] for f in (killed, whole)]
     assert histories[0] == histories[1]
+
+
+@pytest.mark.train
+def test_ctrl_c_in_a_step_is_heard_at_its_end(
+    whole: Path, recipe_table: dict[str, Any], stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe_table["data"]["store"] = str(stored)
+    update = AveragedWeights.update
+
+    def interrupted(average: AveragedWeights, net: torch.nn.Module, step: int) -> None:
+        if step == 5:
+            signal.raise_signal(signal.SIGINT)
+        update(average, net, step)
+
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
+    try:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(AveragedWeights, "update", interrupted)
+            train(check_recipe(recipe_table), tmp_path / "stopped")
+    finally:
+        signal.signal(signal.SIGINT, heard)
+    assert load_tensors(tmp_path / "stopped" / "checkpoint.safetensors")[1]["step"] == 6
+    train(check_recipe(recipe_table), tmp_path / "stopped")
+    assert same(weights(tmp_path / "stopped"), weights(whole))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
