@@ -137,6 +137,7 @@ def test_examples_come_first_and_their_label_is_told(page, start, quiz_file, kee
     said = f"✗ You said {FER2013[wrong]}; the data set says {FER2013[second]}."
     expect(page.locator("#told")).to_have_text(said)
     page.keyboard.press("3")  # it is too late to answer again
+    expect(page.locator("#told")).to_have_text(said)
     keep("quiz-example")
     page.keyboard.press("Enter")
     sees(page, 1)
@@ -150,6 +151,9 @@ def test_examples_come_first_and_their_label_is_told(page, start, quiz_file, kee
     last = page.get_by_role("button", name="neutral").bounding_box()
     assert last["y"] + last["height"] <= page.viewport_size["height"]
     assert last["height"] >= 44
+    page.goto("about:blank")
+    page.goto(address)
+    expect(page.locator("#person")).to_have_value("Ada")
 
 
 @one_look

@@ -145,7 +145,7 @@ def test_training_is_compared_over_the_faces(quiz):
 
 def test_a_model_may_order_its_labels_otherwise_but_not_have_others(quiz):
     faces = quiz.faces()
-    order = tuple(reversed(FER2013))
+    order = (*FER2013[1:], FER2013[0])
 
     def answers(names):
         says = np.tile([float(name == "happy") for name in names], (len(faces), 1))

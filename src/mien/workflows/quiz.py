@@ -39,7 +39,7 @@ CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE faces (part TEXT, place INTEGER, source_row INTEGER NOT NULL, label INTEGER NOT NULL,
   pixels BLOB NOT NULL, votes BLOB, PRIMARY KEY (part, place));
 CREATE TABLE people (name TEXT PRIMARY KEY COLLATE NOCASE, training INTEGER NOT NULL, began TEXT NOT NULL);
-CREATE TABLE answers (person TEXT NOT NULL COLLATE NOCASE REFERENCES people, part TEXT NOT NULL,
+CREATE TABLE answers (person TEXT NOT NULL REFERENCES people, part TEXT NOT NULL,
   place INTEGER NOT NULL, label INTEGER NOT NULL, ms INTEGER NOT NULL, at TEXT NOT NULL,
   PRIMARY KEY (person, part, place));
 """
@@ -285,11 +285,10 @@ class Quiz:
         """
         with self._change():
             step = self._step(name)
-            if step.part == ASKED:
-                self._db.execute(
-                    "DELETE FROM answers WHERE person = ? AND part = ? AND place = ?",
-                    (step.person, ASKED, step.place - 1),
-                )
+            self._db.execute(
+                "DELETE FROM answers WHERE person = ? AND part = ? AND place = ?",
+                (step.person, ASKED, step.place - 1),
+            )
             return self._step(name)
 
     def people(self) -> tuple[Person, ...]:
