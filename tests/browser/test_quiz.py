@@ -52,7 +52,8 @@ def start(quiz_file):
     """``start("--names")`` serves the quiz from a process of its own: (process, address)."""
     processes = []
 
-    def serve(*arguments):
+    def serve(*arguments, port="0"):
+        arguments = ("--port", port, *arguments)
         command = [sys.executable, "-W", "error", "-m", "mien", "quiz", "--to", str(quiz_file), *arguments]
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2] / "src")}
         process = subprocess.Popen(
@@ -99,7 +100,7 @@ def test_a_quiz_by_keyboard_is_killed_resumed_finished_and_reported(page, start,
     page.keyboard.press("1")
     expect(page.get_by_role("alert")).to_have_text("The server cannot be reached: nothing is lost; try again")
     assert answers_of(quiz_file) == {"person 1": [3, 0, 6, 6, -1, -1]}
-    _, address = start("--port", address.rpartition(":")[2])
+    _, address = start(port=address.rpartition(":")[2])
     page.keyboard.press("5")  # the same tab goes on
     sees(page, 6)
     page.goto("about:blank")
