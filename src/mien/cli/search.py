@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from mien.workflows.search import SearchProgress, SearchState, Trial
     from mien.workflows.search_report import Importances
 
-app = typer.Typer(help="Search the keys of a recipe, and see what was found.", no_args_is_help=True)
+EXAMPLES = """\b
+Examples:
+  mien search run cs231n --data fer2013.h5
+  mien search show searches/cs231n --to trials.png
+"""
+app = typer.Typer(
+    help="Search the keys of a recipe, and see what was found.", epilog=EXAMPLES, no_args_is_help=True
+)
 
 RUN_EXAMPLES = """\b
 Examples:
