@@ -57,13 +57,13 @@ def _served(settings: Settings) -> Iterator[str]:
     thread.join()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def address(temporary: Path) -> Iterator[str]:
     """Of a service with the shipped model."""
     yield from _served(Settings(folder=temporary))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def locked_address(temporary: Path) -> Iterator[str]:
     """Of a service that asks for `TOKEN`."""
     yield from _served(Settings(folder=temporary, token=TOKEN))
