@@ -113,7 +113,7 @@ def _write(path: Path, codec: str, pixels: str, frames: Iterator[np.ndarray], ra
             container.mux(packet)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while Playwright is open, its event loop runs in this thread
 def chromium(camera_clip: Path) -> Iterator[Browser]:
     """Chromium without a screen."""
     path = shutil.which("chromium")
