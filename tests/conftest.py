@@ -21,6 +21,16 @@ def mien_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def clips() -> ModuleType:
+    """The module beside this one that makes video clips; the test is skipped where PyAV is absent."""
+    pytest.importorskip("av", reason="needs PyAV")
+    spec = importlib.util.spec_from_file_location("clips", HERE / "clips.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def _mutations() -> ModuleType:
     spec = importlib.util.spec_from_file_location("mutations", HERE / "core" / "mutations.py")
     module = importlib.util.module_from_spec(spec)

@@ -1,6 +1,5 @@
 """The command ``mien watch`` as a person meets it."""
 
-import importlib.util
 import json
 import signal
 import time
@@ -20,11 +19,8 @@ from mien.workflows.watch import Watched
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory) -> Path:
+def clip(clips, tmp_path_factory) -> Path:
     """Half a second of one person at 10 frames a second."""
-    spec = importlib.util.spec_from_file_location("clips", Path(__file__).parents[1] / "clips.py")
-    clips = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(clips)
     path = tmp_path_factory.mktemp("clips") / "clip.mp4"
     clips.write_clip(path, clips.still(0.5, fps=10))
     return path

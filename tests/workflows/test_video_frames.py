@@ -1,6 +1,5 @@
 """Frames with their true times: clips whose times, turns and cuts are known because the test made them."""
 
-import importlib.util
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -12,14 +11,6 @@ av = pytest.importorskip("av", reason="needs PyAV")
 
 from mien.errors import MienError, VideoError
 from mien.workflows.video_frames import Pick, Video, parse_every, square_size, upright
-
-
-@pytest.fixture(scope="module")
-def clips() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("clips", Path(__file__).parents[1] / "clips.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def ramp(times: list[float], size_wh: tuple[int, int] = (64, 48)) -> list:

@@ -1,11 +1,9 @@
 """A watched video from file to files: rows, ids, resuming, the annotated copy, the timeline, the summary."""
 
 import csv
-import importlib.util
 import json
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -21,14 +19,6 @@ from mien.workflows.watch_job import WatchJob, watch
 from mien.workflows.watch_live import Newest
 from mien.workflows.watch_plot import draw, plot
 from mien.workflows.watch_rows import read_rows
-
-
-@pytest.fixture(scope="module")
-def clips() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("clips", Path(__file__).parents[1] / "clips.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")

@@ -215,15 +215,9 @@ class HeadTrainer(Trainer):
         self.cache = FeatureCache(self.net, self.mean_std, self.device, folder, self.report)
         self.batches = FeatureBatches(self.train, self.recipe, self.mean_std, self.cache)
 
-    def logits(self, images: NDArray[np.uint8], weights: dict[str, torch.Tensor] | None = None) -> Features:
-        """Logits (N, C) of faces (N, H, W) by the weights to release, from stored features."""
-        training = {name: t.clone() for name, t in self.net.state_dict().items()}
-        self.net.load_state_dict(weights or self.weights())
-        features = self.cache.features(resized(images, scored_size(self.recipe)))
-        try:
-            return predict(self.net, features[..., None, None], self.device)
-        finally:
-            self.net.load_state_dict(training)
+    def inputs(self, images: NDArray[np.uint8]) -> Features:
+        """The stored features (N, F, 1, 1) of faces (N, H, W)."""
+        return self.cache.features(resized(images, scored_size(self.recipe)))[..., None, None]
 
 
 def _rows(cache: FeatureCache, images: NDArray[np.uint8]) -> torch.Tensor:

@@ -142,13 +142,17 @@ class Trainer:
         """Logits (N, C) of faces (N, H, W) by the weights to release, as inference would see them."""
         training = {name: t.clone() for name, t in self.net.state_dict().items()}
         self.net.load_state_dict(weights or self.weights())
-        faces = to_input(resized(images, scored_size(self.recipe)), *self.mean_std)
+        faces = self.inputs(images)
         try:
             part = predict(self.net, faces[self.workers.own(len(faces))], self.device)
             rows = self.workers.whole(torch.from_numpy(part).to(self.device), len(faces))
             return np.asarray(rows.cpu().numpy(), np.float32)
         finally:
             self.net.load_state_dict(training)
+
+    def inputs(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What the network takes for faces (N, H, W)."""
+        return to_input(resized(images, scored_size(self.recipe)), *self.mean_std)
 
     def look(self, val: FaceSet) -> dict[str, float]:
         """Score the validation rows, add a line to the history, and start new totals."""

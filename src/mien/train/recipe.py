@@ -163,6 +163,27 @@ def recipe_folder() -> Path:
     return Path(__file__).parents[1] / "recipes"
 
 
+def read_toml(name_or_path: str, folder: Path, what: str) -> tuple[Path, dict[str, Any]]:
+    """The path and the table of a ``.toml`` file, or of a shipped one in ``folder`` by name.
+
+    Raises:
+        RecipeError: the file is missing or not TOML.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        path = folder / f"{name_or_path}.toml"
+    if not path.is_file():
+        known = sorted(p.stem for p in folder.glob("*.toml"))
+        raise RecipeError(
+            f"no {what} '{name_or_path}'{nearest(name_or_path, known)} "
+            f"(shipped: {', '.join(known)}; or give a .toml path)"
+        )
+    try:
+        return path, tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise RecipeError(f"{path}: not valid TOML: {e}") from e
+
+
 def read_recipe(name_or_path: str, overrides: Sequence[str] = (), *, files: bool = False) -> Recipe:
     """Read a shipped recipe by name, or any by path, and apply ``a.b=value`` overrides.
 
@@ -174,19 +195,7 @@ def read_recipe(name_or_path: str, overrides: Sequence[str] = (), *, files: bool
     Raises:
         RecipeError: the file is missing or not TOML, or it has mistakes; the text lists every one.
     """
-    path = Path(name_or_path)
-    if path.suffix != ".toml":
-        path = recipe_folder() / f"{name_or_path}.toml"
-    if not path.is_file():
-        known = sorted(p.stem for p in recipe_folder().glob("*.toml"))
-        raise RecipeError(
-            f"no recipe '{name_or_path}'{nearest(name_or_path, known)} "
-            f"(shipped: {', '.join(known)}; or give a .toml path)"
-        )
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise RecipeError(f"{path}: not valid TOML: {e}") from e
+    path, table = read_toml(name_or_path, recipe_folder(), "recipe")
     for override in overrides:
         _apply(table, override)
     return check_recipe(table, str(path), files=files)

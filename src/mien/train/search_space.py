@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from mien.errors import RecipeError
 from mien.names import nearest
-from mien.train.recipe import Recipe, Settings, read_recipe, recipe_folder
+from mien.train.recipe import Recipe, Settings, read_recipe, read_toml, recipe_folder
 
 Label = bool | int | float | str
 
@@ -117,19 +116,7 @@ def read_search(name_or_path: str, data: Path | None = None) -> Plan:
     Raises:
         RecipeError: the file is missing or not TOML, or it has mistakes; the text lists every one.
     """
-    path = Path(name_or_path)
-    if path.suffix != ".toml":
-        path = search_folder() / f"{name_or_path}.toml"
-    if not path.is_file():
-        known = sorted(p.stem for p in search_folder().glob("*.toml"))
-        raise RecipeError(
-            f"no search '{name_or_path}'{nearest(name_or_path, known)} "
-            f"(shipped: {', '.join(known)}; or give a .toml path)"
-        )
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise RecipeError(f"{path}: not valid TOML: {e}") from e
+    path, table = read_toml(name_or_path, search_folder(), "search")
     if str(table.get("recipe")).endswith(".toml"):
         table["recipe"] = str((path.parent / table["recipe"]).resolve())
     search = _check(table, str(path))
