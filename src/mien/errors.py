@@ -1,5 +1,8 @@
 """Every deliberate error of mien. The text says what was expected, what came, and what to do."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class MienError(Exception):
     """Root of all errors that mien raises on purpose; the command line prints its text on one line."""
@@ -34,3 +37,12 @@ class MissingExtraError(MienError):
 
     def __init__(self, what: str, package: str, extra: str) -> None:
         super().__init__(f'{what} needs {package}; run: pip install "mien[{extra}]"')
+
+
+@contextmanager
+def needs_extra(what: str, extra: str = "train") -> Iterator[None]:
+    """Around imports: a module that is absent becomes the `MissingExtraError` of ``what``."""
+    try:
+        yield
+    except ModuleNotFoundError as e:
+        raise MissingExtraError(what, str(e.name), extra) from e

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.terminal import waiting
-from mien.errors import MissingExtraError
+from mien.errors import needs_extra
 
 if TYPE_CHECKING:
     from mien.core.scores import Scores
@@ -45,11 +45,9 @@ def ensemble(
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Score several models together, by soft, weighted and hard votes."""
-    try:
+    with needs_extra("ensembles"):
         from mien.workflows.ensemble import ensemble as run_ensemble
         from mien.workflows.evaluate import EvaluateSettings
-    except ModuleNotFoundError as e:
-        raise MissingExtraError("ensembles", str(e.name), "train") from e
     with waiting(f"scoring {len(models)} models on the {split} rows of {data.name}"):
         result = run_ensemble(models, data, EvaluateSettings(split, views, to, devices, allow_leak))
     if as_json:

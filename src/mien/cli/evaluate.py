@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.terminal import waiting
-from mien.errors import MissingExtraError
+from mien.errors import needs_extra
 
 if TYPE_CHECKING:
     from mien.core.scores import Scores
@@ -46,11 +46,9 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Score a model on pooled predictions, with intervals, also without near copies of training faces."""
-    try:
+    with needs_extra("evaluating"):
         from mien.workflows.evaluate import EvaluateSettings
         from mien.workflows.evaluate import evaluate as run_evaluation
-    except ModuleNotFoundError as e:
-        raise MissingExtraError("evaluating", str(e.name), "train") from e
     with waiting(f"scoring the {split} rows of {data.name}"):
         result = run_evaluation(model, data, EvaluateSettings(split, views, to, devices, allow_leak))
     if as_json:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.errors import MissingExtraError, RecipeError
+from mien.errors import RecipeError, needs_extra
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,10 +53,8 @@ def features(
     devices: Annotated[str, typer.Option(help="cpu, cuda, or cuda:1.")] = "cpu",
 ) -> None:
     """Compute the features of a frozen network once, and score a linear SVM on them."""
-    try:
+    with needs_extra("features"):
         from mien.workflows.features import Backbone
-    except ModuleNotFoundError as e:
-        raise MissingExtraError("features", str(e.name), "train") from e
     if to and not svm:
         raise RecipeError("--to is the folder of the SVM's run; give --svm too")
     chosen = Backbone(backbone, size, pool, init_from, pretrained)

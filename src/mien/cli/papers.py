@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.errors import MienError, MissingExtraError
+from mien.errors import MienError, needs_extra
 
 if TYPE_CHECKING:
     from mien.workflows.train import TrainProgress
@@ -130,10 +130,8 @@ def run(
     val_only: Annotated[bool, typer.Option("--val-only", help="Leave PrivateTest closed.")] = False,
 ) -> None:
     """Train rows, score them on PublicTest and PrivateTest, draw their figures."""
-    try:
+    with needs_extra("running the papers"):
         from mien.workflows.papers_run import PaperSettings, run_row
-    except ModuleNotFoundError as e:
-        raise MissingExtraError("running the papers", str(e.name), "train") from e
     from mien.workflows.papers import chosen
 
     settings = PaperSettings(data, to, tuple(overrides or ()), devices, as_is, not val_only)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from mien.cli.terminal import waiting
-from mien.errors import MissingExtraError
+from mien.errors import needs_extra
 
 EXAMPLES = """\b
 Examples:
@@ -37,11 +37,9 @@ def release(
     summary: Annotated[str, typer.Option(help="One line for the card.", show_default=False)] = "",
 ) -> None:
     """Export a run to ONNX, check it against torch, calibrate and score it, and write its card."""
-    try:
+    with needs_extra("releasing"):
         from mien.workflows.release import read_card_text
         from mien.workflows.release import release as run_release
-    except ModuleNotFoundError as e:
-        raise MissingExtraError("releasing", str(e.name), "train") from e
     text = read_card_text(card, summary or f"trained in {run.name}")
     with waiting("exporting, comparing with torch, calibrating, scoring: some minutes"):
         made = run_release(run, name, data, text, views=views, to=to)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli.terminal import printable
-from mien.errors import MissingExtraError
+from mien.errors import needs_extra
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -55,10 +55,8 @@ def run(
     devices: Annotated[str, typer.Option(help="cpu, cuda, or cuda:1.")] = "cpu",
 ) -> None:
     """Train trials until all are done, choosing by accuracy on PublicTest."""
-    try:
+    with needs_extra("searching"):
         from mien.workflows.search import run_search
-    except ModuleNotFoundError as e:
-        raise MissingExtraError("searching", str(e.name), "train") from e
     folder = to or Path("searches") / Path(search).stem
     with _progress() as progress:
         bar = progress.add_task("starting", total=None, done="", best="", rate="", left="")
@@ -93,11 +91,9 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print every trial as JSON.")] = False,
 ) -> None:
     """Show the best trials, which keys mattered, and the best one's command."""
-    try:
+    with needs_extra("searching"):
         from mien.workflows.search import read_search_folder
         from mien.workflows.search_report import command, importances, parallel_figure
-    except ModuleNotFoundError as e:
-        raise MissingExtraError("searching", str(e.name), "train") from e
     state = read_search_folder(folder)
     found = importances(state)
     line = command(state, state.best, folder) if state.best else None

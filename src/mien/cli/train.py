@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.errors import MissingExtraError
+from mien.errors import needs_extra
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -50,12 +50,10 @@ def train(
     ] = 1,
 ) -> None:
     """Train a network by a recipe, and keep everything of the run in one folder."""
-    try:
+    with needs_extra("training"):
         from mien.train.parallel import start
         from mien.train.recipe import read_recipe
         from mien.workflows.train import train as run_training
-    except ModuleNotFoundError as e:
-        raise MissingExtraError("training", str(e.name), "train") from e
     changes = [*(overrides or []), *([f"data.store='{data}'"] if data else [])]
     settings = read_recipe(recipe, changes, files=True)
     folder = to or Path("runs") / Path(recipe).stem

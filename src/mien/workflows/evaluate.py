@@ -20,7 +20,7 @@ from mien.core.views import N_VIEWS
 from mien.data.leaks import LEARNED, Leak, find_leak, learned, read_learned, refuse_leak
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_store
-from mien.errors import DataError, MissingExtraError, ModelError
+from mien.errors import DataError, ModelError, needs_extra
 from mien.workflows.figures import calibration_figure, confusion_figure
 
 Score = Callable[[NDArray[np.uint8], int], NDArray[np.float32]]
@@ -159,11 +159,9 @@ def open_scorer(model: str, views: int | None, device: str) -> Scorer:
             classifier.temperature,
             learned_data=str(classifier.card.training.get("data", {}).get("content_hash", "")),
         )
-    try:
+    with needs_extra("evaluating a run"):
         from mien.train.devices import pick_device
         from mien.train.trained import load_trained
-    except ModuleNotFoundError as e:
-        raise MissingExtraError("evaluating a run", str(e.name), "train") from e
     trained = load_trained(folder, pick_device(device))
     if views is not None and views not in N_VIEWS:
         raise ModelError(f"views must be one of {', '.join(map(str, N_VIEWS))}, got {views}")

@@ -16,7 +16,7 @@ from mien.core.occlusion import Occluder, Predict, occlusion
 from mien.core.preprocess import face_crop, resized, to_input
 from mien.core.session import open_session, run
 from mien.core.store import find_model
-from mien.errors import DataError, ImageError, MienError, MissingExtraError, ModelError
+from mien.errors import DataError, ImageError, MienError, ModelError, needs_extra
 from mien.names import look_up
 
 METHODS = {
@@ -151,12 +151,10 @@ def open_subject(model: str, device: str = "cpu", *, half: bool = False) -> Subj
 
 
 def _open_run(folder: Path, device: str, half: bool) -> Subject:
-    try:
+    with needs_extra("explaining a run"):
         from mien.train.attribution import predictor
         from mien.train.devices import pick_device
         from mien.train.trained import load_trained
-    except ModuleNotFoundError as e:
-        raise MissingExtraError("explaining a run", str(e.name), "train") from e
     t = load_trained(folder, pick_device(device))
     predict = predictor(t.net, half=half)
     return Subject(folder.name, t.labels, t.input_size, 1.0, t.mean, t.std, 1.0, predict, t.net, half)
