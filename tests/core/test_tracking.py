@@ -65,6 +65,27 @@ def test_a_face_that_comes_back_within_patience_keeps_its_number(gap_s: float, n
     assert numbers(tracker, 9 / FPS + gap_s, [(box(104), 0)]) == [number]
 
 
+@pytest.mark.parametrize("score", [0.9, 0.99])
+def test_half_a_face_that_comes_from_behind_another_waits_until_it_is_known(score: float) -> None:
+    tracker = Tracker()
+    numbers(tracker, 0.0, [(box(100), 0), (box(220), 1)])
+    for n in range(1, 20):
+        numbers(tracker, n / FPS, [(box(100 + 6 * n), 0)])
+    assert numbers(tracker, 0.80, [(box(220), 0), (box(150), 2)], score) == [1, 0]
+    assert numbers(tracker, 0.84, [(box(226), 0), (box(150), 2)], score) == [1, 0]
+    assert numbers(tracker, 0.88, [(box(232), 0), (box(150), 1)], score) == [1, 2]
+
+
+def test_a_stranger_who_stays_where_another_is_hidden_gets_a_number_in_the_end() -> None:
+    tracker, told = Tracker(), []
+    numbers(tracker, 0.0, [(box(100), 0), (box(220), 1)])
+    for n in range(1, 20):
+        numbers(tracker, n / FPS, [(box(100 + 6 * n), 0)])
+    for n in range(20, 40):
+        told.append(numbers(tracker, n / FPS, [(box(220), 0), (box(150), 2)])[1])
+    assert told == [0] * 13 + [3] * 7
+
+
 def test_another_face_at_the_same_place_after_a_gap_gets_a_new_number() -> None:
     tracker = Tracker()
     numbers(tracker, 0.0, [(box(100), 0)])

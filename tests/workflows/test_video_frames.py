@@ -1,5 +1,6 @@
 """Frames with their true times: clips whose times, turns and cuts are known because the test made them."""
 
+import gc
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -183,3 +184,17 @@ def test_a_bad_video_is_told_in_one_line(name, says, tmp_path, clips) -> None:
 def test_what_is_no_file_is_told_in_one_line(source) -> None:
     with pytest.raises(VideoError, match="cannot be opened as a video"):
         Video(source)
+
+
+def test_pictures_that_were_read_do_not_wait_for_the_garbage_collector(tmp_path, clips) -> None:
+    path = tmp_path / "clip.mp4"
+    clips.write_clip(path, clips.still(2))
+    gc.collect()
+    gc.disable()
+    try:
+        with Video(path) as video:
+            for _ in video.frames():
+                left = sum(isinstance(one, av.VideoFrame) for one in gc.get_objects())
+                assert left <= 4
+    finally:
+        gc.enable()

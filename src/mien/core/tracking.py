@@ -22,6 +22,7 @@ Look = NDArray[np.float32]
 
 LOOK_SIDE = 12
 NEVER = 1e6  # the cost of a pair that must not be
+DOUBT = 10.0  # what a pair with a face without a number costs more, so that known faces come first
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class TrackerSettings:
         min_overlap: Least overlap (IoU) with the expected place, both boxes grown.
         growth: By how many times its side a box grows in each second out of sight, up to ``coast_s``.
         min_likeness: Least correlation with the face seen last, after a gap of more than ``short_gap_s``.
-        short_gap_s: Seconds up to which place alone may decide, however much a face changes its look.
+        short_gap_s: Seconds up to which place alone may decide, however much a face changes its look. For as
+            long a stranger waits for a number where a face may come back from behind another one.
         speed_s: Time constant of the speed's average, seconds.
         coast_s: Seconds that a hidden face moves on at its speed; then it waits where it is.
         look_s: Time constant of the look's average, seconds.
@@ -59,6 +61,7 @@ class Track:
         number: From 1, in the order of appearance.
         box: x1, y1, x2, y2 where it was seen last, pixels.
         speed: Of the centre, pixels a second.
+        since_s: When it was seen first, seconds.
         seen_s: When it was seen last, seconds.
         look: Its average look.
         last_look: Its look when it was seen last.
@@ -67,6 +70,7 @@ class Track:
 
     number: int
     box: tuple[float, float, float, float]
+    since_s: float
     seen_s: float
     look: Look
     last_look: Look
@@ -114,36 +118,59 @@ class Tracker:
         patience = self.settings.patience_s
         self.tracks = [t for t in self.tracks if time_s - t.seen_s <= (patience if t.number else 0.2)]
         pairs = dict(assign(self._costs(time_s, boxes, looks)))
+        tracks = [self.tracks[pairs[i]] if i in pairs else None for i in range(len(boxes))]
+        covered = self._covered(time_s, tracks)
         found: list[Track | None] = []
-        for i, (box, score, look) in enumerate(zip(boxes, scores, looks, strict=True)):
-            if i in pairs:
-                track = self.tracks[pairs[i]]
-                self._move(track, time_s, box, look)
+        for track, box, score, look in zip(tracks, boxes, scores, looks, strict=True):
+            is_sure = track is not None or score >= self.settings.sure_score
+            if track is None:
+                track = Track(0, (box.x1, box.y1, box.x2, box.y2), time_s, time_s, look, look)
+                self.tracks.append(track)
             else:
-                track = Track(0, (box.x1, box.y1, box.x2, box.y2), time_s, look, look)
-            if not track.number and (i in pairs or score >= self.settings.sure_score):
+                self._move(track, time_s, box, look)
+            waits = time_s - track.since_s < self.settings.short_gap_s and any(
+                self._shared(one, time_s, box) >= self.settings.min_overlap for one in covered
+            )
+            if not track.number and is_sure and not waits:
                 self.n_numbers += 1
                 track.number = self.n_numbers
-            if i not in pairs:
-                self.tracks.append(track)
             found.append(track if track.number else None)
         return found
 
     def _costs(self, time_s: float, boxes: Sequence[Box], looks: Sequence[Look]) -> NDArray[np.float64]:
-        """Cost (faces, tracks) of each pair: 0 for the same look at the expected place, up to 3."""
+        """Cost (faces, tracks) of each pair: 0 for the same look at the expected place, up to 3 or 13."""
         costs = np.full((len(boxes), len(self.tracks)), NEVER)
         settings = self.settings
         for j, track in enumerate(self.tracks):
-            gap = max(time_s - track.seen_s, 0.0)
-            times = 1 + settings.growth * min(gap, settings.coast_s)
-            place = _grown(track.expected(time_s, settings.coast_s), times)
             for i, (box, look) in enumerate(zip(boxes, looks, strict=True)):
-                shared = float(overlap(place, _grown((box.x1, box.y1, box.x2, box.y2), times))[0, 0])
+                shared = self._shared(track, time_s, box)
                 like = float(look @ track.look)
-                strange = gap > settings.short_gap_s and like < settings.min_likeness
+                strange = time_s - track.seen_s > settings.short_gap_s and like < settings.min_likeness
                 if shared >= settings.min_overlap and not strange:
-                    costs[i, j] = (1 - shared) + (1 - like)
+                    costs[i, j] = (1 - shared) + (1 - like) + (0.0 if track.number else DOUBT)
         return costs
+
+    def _covered(self, time_s: float, seen: Sequence[Track | None]) -> list[Track]:
+        """Faces out of sight, where one that was seen at ``time_s`` may be in front of them."""
+        fronts = [track for track in seen if track is not None and track.number]
+        return [
+            track
+            for track in self.tracks
+            if track.number
+            and not any(track is front for front in fronts)
+            and any(
+                self._shared(track, time_s, Box(*front.expected(time_s, self.settings.coast_s)))
+                >= self.settings.min_overlap
+                for front in fronts
+            )
+        ]
+
+    def _shared(self, track: Track, time_s: float, box: Box) -> float:
+        """Overlap (IoU) of a box with the place where a face should be, both grown with the time since."""
+        gap = min(max(time_s - track.seen_s, 0.0), self.settings.coast_s)
+        times = 1 + self.settings.growth * gap
+        place = _grown(track.expected(time_s, self.settings.coast_s), times)
+        return float(overlap(place, _grown((box.x1, box.y1, box.x2, box.y2), times))[0, 0])
 
     def _move(self, track: Track, time_s: float, box: Box, look: Look) -> None:
         settings, gap = self.settings, time_s - track.seen_s
@@ -167,6 +194,7 @@ class Tracker:
             {
                 "number": t.number,
                 "box": t.box,
+                "since_s": t.since_s,
                 "seen_s": t.seen_s,
                 "speed": t.speed,
                 "look": t.look.tolist(),
@@ -184,6 +212,7 @@ class Tracker:
             Track(
                 t["number"],
                 tuple(t["box"]),
+                t["since_s"],
                 t["seen_s"],
                 np.array(t["look"], np.float32),
                 np.array(t["last_look"], np.float32),

@@ -137,6 +137,8 @@ class Video:
         except ImportError as error:
             raise MissingExtraError("mien watch", "PyAV", "video") from error
         self._error: type[Exception] = av.FFmpegError
+        self._turn_deg: int | None = None  # of the picture whose display matrix was read last
+        self._display: NDArray[np.int32] | None = None
         self.name = f"camera {self.source}" if self.is_camera else repr(self.source)
         try:
             self.container = self._open()
@@ -278,8 +280,20 @@ class Video:
             )
         width, height = square_size(picture.width, picture.height, self.stream.sample_aspect_ratio)
         rgb = np.asarray(self.reformatter.reformat(picture, width, height, "rgb24").to_ndarray(), np.uint8)
-        matrix = picture.side_data.get("DISPLAYMATRIX")
-        return rgb if matrix is None else upright(rgb, np.frombuffer(memoryview(matrix)[:36], np.int32))
+        matrix = self._matrix(picture)
+        return rgb if matrix is None else upright(rgb, matrix)
+
+    def _matrix(self, picture: Any) -> NDArray[np.int32] | None:
+        """The display matrix in force, if any.
+
+        It is read again only when its turn changes: a picture whose side data was asked for refers to itself,
+        and waits in memory for the garbage collector, which may let hundreds of pictures gather.
+        """
+        if self._turn_deg != picture.rotation:
+            self._turn_deg = picture.rotation
+            data = picture.side_data.get("DISPLAYMATRIX")
+            self._display = None if data is None else np.frombuffer(memoryview(data)[:36], np.int32).copy()
+        return self._display
 
     def _refuse_damage(self, damage: "_Damage", last_s: float | None) -> None:
         """Raise if the end came too early, or something on the way could not be decoded."""
