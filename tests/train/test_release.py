@@ -19,7 +19,10 @@ from mien.data.records import FaceSet
 from mien.data.store import write_store
 from mien.errors import DataError, MienError, ModelError
 from mien.train.recipe import check_recipe
-from mien.workflows.evaluate import EvaluateSettings, evaluate
+from mien.workflows.evaluate import EvaluateSettings, count_look, evaluate
+from mien.workflows.explain import explain
+from mien.workflows.explain_job import Job
+from mien.workflows.explain_model import MapSettings
 from mien.workflows.release import CardText, read_card_text, release
 from mien.workflows.train import train
 
@@ -88,6 +91,11 @@ def test_the_onnx_file_scores_as_the_run_does(made: dict[str, Any], run: Path, h
 def test_each_look_at_the_test_rows_of_a_run_is_counted(made: dict[str, Any], run: Path) -> None:
     assert evaluate(str(run), made["store"], EvaluateSettings("val")).look is None
     assert [evaluate(str(run), made["store"]).look for _ in range(2)] == [1, 2]
+    job = Job(str(run), made["store"], run.parent / "maps.npz", maps=MapSettings(("gradient",)), n=2)
+    explain(replace(job, split="val"))
+    assert count_look(run) == 3
+    explain(replace(job, split="test"))
+    assert count_look(run) == 5
 
 
 def test_the_clean_score_leaves_out_the_near_copies(made: dict[str, Any], run: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from mien.core.preprocess import resized
 from mien.errors import DataError, MienError
-from mien.workflows.evaluate import write_json
+from mien.workflows.evaluate import count_look, write_json
 from mien.workflows.explain_faithfulness import SINGLE_RANKINGS, Faithfulness, measure, random_beaten
 from mien.workflows.explain_job import Job, Work, caption, scale
 from mien.workflows.explain_model import (
@@ -56,6 +56,8 @@ def explain(job: Job, report: Report = silent) -> Explained:
     job.maps.chosen(subject)
     if is_store(job.source):
         faces = faces_of_store(subject, job.source, job.split)
+        if job.split == "test" and subject.net is not None:
+            count_look(Path(job.model))
     elif {"pairs", "mean", "faithfulness"} & set(job.kinds):
         raise DataError(f"{job.source} is no data set; pairs, means and faithfulness need one (.h5)")
     else:

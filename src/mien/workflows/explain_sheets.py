@@ -87,6 +87,7 @@ def draw_sheet(sheet: Sheet, path: Path) -> Path:
     n_rows, n_columns = len(sheet.rows), len(sheet.columns)
     width = max(CELL * n_columns + 1.1, 5.5)
     figure = _new_figure(width, (CELL + 0.35) * n_rows + 0.8)
+    figure.get_layout_engine().set(h_pad=0.08)
     axes = figure.subplots(n_rows, n_columns, squeeze=False)
     for ax in axes.ravel():
         ax.set_axis_off()
