@@ -41,6 +41,7 @@ def test_gray_is_the_luma_of_pillow():
     orange = np.full((90, 90, 3), (250, 120, 10), np.uint8)
     luma = round(0.299 * 250 + 0.587 * 120 + 0.114 * 10)
     assert (face_crop(orange, face_at(FER2013_POINTS * 1.5)) == luma).all()
+    assert (face_crop(orange, face_at(FER2013_POINTS * 1.5), channels=3) == (250, 120, 10)).all()
 
 
 def test_a_face_at_the_border_has_no_black_edge():

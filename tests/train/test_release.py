@@ -235,3 +235,37 @@ def test_training_refuses_a_split_that_repeats_its_faces(made: dict[str, Any], t
     with pytest.raises(DataError, match=r"leaky.h5 test: 100 of 100 faces are faces that"):
         train(check_recipe(table), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_network_that_sees_enlarged_faces_in_colour_is_released_and_reads(
+    tmp_path: Path, home: Path, made: dict[str, Any], astronaut: Any
+) -> None:
+    """Noise in red, green or blue: a hue an emotion."""
+    gray: FaceSet = made["faces"]
+    noise = np.random.default_rng(0).integers(60, 120, gray.images.shape, np.uint8)
+    images = np.repeat(noise[..., None], 3, axis=3)
+    for image, label in zip(images, gray.labels, strict=True):
+        image[..., label] += 60
+    write_store(replace(gray, images=images), tmp_path / "colour.h5")
+    table = made["table"] | {"data": {"store": str(tmp_path / "colour.h5")}}
+    options = {"backbone": "resnet10t", "size": 32}
+    table |= {"net": {"name": "transferred", "options": options}, "augment": {}, "loss": {}}
+    table |= {"optim": {"name": "adam", "lr": 0.005, "schedule": "constant"}}
+    table["run"] = {"epochs": 2, "batch_size": 16, "sizes": [[0.0, 24]], "threads": 1}
+    run = train(check_recipe(table), tmp_path / "run")
+    released = release(run, "colour", tmp_path / "colour.h5", CardText("hues"))
+    assert released.same_labels == 1
+    assert (released.card.channels, released.card.input_size) == (3, 24)
+    scores = evaluate("colour", tmp_path / "colour.h5").scores
+    assert scores.accuracy == released.card.scores["test"]["accuracy"]
+    assert scores.accuracy > 0.9
+    model = mien.load("colour")
+    (reading,) = mien.Analyzer(model).read(astronaut)
+    crop = model.crop(astronaut, reading.face)
+    assert crop.shape == (24, 24, 3)
+    assert model.probs(crop[None])[0] == pytest.approx(reading.probs, abs=1e-6)
+    red = images[gray.labels == 0][0]
+    named = model.classify(red)
+    assert max(named, key=named.get) == "angry"
+    with pytest.raises(ModelError, match=r"crops must be uint8 \(N, 24, 24, 3\)"):
+        model.probs(red[None, ..., 0])

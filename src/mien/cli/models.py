@@ -110,6 +110,7 @@ def _align(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]
 def card_lines(card: "ModelCard", weights: Path) -> list[str]:
     """The whole card for a terminal of 80 columns."""
     temperatures = ", ".join(f"{value:.3g} at {views}" for views, value in card.temperatures.items())
+    kind = f"{'gray' if card.channels == 1 else 'RGB'} {card.input_size} x {card.input_size}"
     texts = {
         "Intended use": card.intended_use,
         "Not for": card.unfit_use,
@@ -117,7 +118,7 @@ def card_lines(card: "ModelCard", weights: Path) -> list[str]:
         "Data": card.data,
         "Licence": card.licence,
         "Emotions": ", ".join(card.labels),
-        "Input": f"gray {card.input_size} x {card.input_size}, mean {card.mean:g}, std {card.std:g}",
+        "Input": f"{kind}, mean {card.mean:g}, std {card.std:g}",
         "Views": f"{card.views} (temperature {temperatures})",
         "Weights": f"{weights} ({_size(weights)})",
         "SHA-256": card.sha256,

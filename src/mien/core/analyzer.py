@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from mien.core.classifier import Classifier
 from mien.core.detection import DETECTORS, Detector
 from mien.core.images import DEFAULT_LIMITS, ImageLimits, ImageSource, open_image
-from mien.core.preprocess import face_crop
 from mien.core.results import Face, Reading
 from mien.core.store import DEFAULT_MODEL, find_model
 from mien.names import look_up
@@ -86,9 +85,8 @@ class Analyzer:
 
     def _read_opened(self, pictures: list[Picture]) -> list[tuple[Reading, ...]]:
         found = [self._faces(picture) for picture in pictures]
-        card = self.classifier.card
         crops = [
-            face_crop(picture, face, card.input_size, card.crop_scale)
+            self.classifier.crop(picture, face)
             for picture, faces in zip(pictures, found, strict=True)
             for face in faces
         ]

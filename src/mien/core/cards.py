@@ -20,11 +20,12 @@ class ModelCard:
         name: What `mien.load` calls the model.
         summary: One line for people.
         labels: Emotions in the order of the network's outputs.
-        input_size: Side of the gray input in pixels.
-        mean: Subtracted from gray values in 0-1.
+        input_size: Side of the input in pixels.
+        mean: Subtracted from its values in 0-1.
         std: Then divided by.
         crop_scale: Size of the face in the crop against FER2013's; above 1 the crop is tighter. See
             `mien.core.preprocess.face_crop`.
+        channels: 1 for gray faces, 3 for RGB.
         views: Views of a face that are averaged unless the caller chooses; see `mien.core.views`.
         temperatures: For each number of views (as a string) what logits are divided by before the softmax.
         sha256: Of the ``.onnx`` file.
@@ -52,6 +53,7 @@ class ModelCard:
     unfit_use: str
     limits: str
     crop_scale: float = 1.0
+    channels: int = 1
     views: int = 1
     temperatures: dict[str, float] = field(default_factory=lambda: {"1": 1.0})
     uncertain_below: float = 0.3
@@ -116,6 +118,8 @@ def _mistakes(table: object) -> list[str]:
         mistakes.append("labels must be different names")
     if not 8 <= table["input_size"] <= 1024:
         mistakes.append(f"input_size must lie in 8..1024, got {table['input_size']}")
+    if table.get("channels", 1) not in (1, 3):
+        mistakes.append(f"channels must be 1 or 3, got {table['channels']}")
     if not 0 <= table.get("uncertain_below", 0) <= 1:
         mistakes.append(f"uncertain_below must lie in 0..1, got {table['uncertain_below']}")
     if table["std"] <= 0:

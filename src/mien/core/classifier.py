@@ -9,7 +9,8 @@ from PIL import Image
 from mien.core.calibration import softmax
 from mien.core.cards import ModelCard
 from mien.core.images import ImageSource, open_image
-from mien.core.preprocess import to_input
+from mien.core.preprocess import face_crop, to_input
+from mien.core.results import Face
 from mien.core.session import open_session, run
 from mien.core.store import DEFAULT_MODEL, find_model
 from mien.core.views import average_logits
@@ -47,18 +48,32 @@ class Classifier:
         return self.card.labels
 
     def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Uncalibrated scores (N, C), averaged over the views, of gray crops (N, S, S)."""
+        """Uncalibrated scores (N, C), averaged over the views.
+
+        Args:
+            crops: uint8, gray (N, S, S), or RGB (N, S, S, 3), as the card says.
+
+        Raises:
+            ModelError: the crops have another shape or type.
+        """
         size = self.card.input_size
-        if crops.ndim != 3 or crops.shape[1:] != (size, size) or crops.dtype != np.uint8:
-            raise ModelError(f"crops must be uint8 (N, {size}, {size}), got {crops.dtype} {crops.shape}")
+        wanted = (size, size) if self.card.channels == 1 else (size, size, 3)
+        if crops.shape[1:] != wanted or crops.dtype != np.uint8:
+            shape = ", ".join(map(str, wanted))
+            raise ModelError(f"crops must be uint8 (N, {shape}), got {crops.dtype} {crops.shape}")
         if not len(crops):
             return np.zeros((0, len(self.labels)), np.float32)
         faces = to_input(crops, self.card.mean, self.card.std)
         return average_logits(lambda x: run(self._session, x), faces, self.views)
 
     def probs(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Calibrated probabilities (N, C) of gray crops (N, S, S)."""
+        """Calibrated probabilities (N, C); see `logits`."""
         return softmax(self.logits(crops), self.temperature)
+
+    def crop(self, picture: NDArray[np.uint8], face: Face) -> NDArray[np.uint8]:
+        """A face of an RGB picture (H, W, 3) as the network takes it; see `face_crop`."""
+        card = self.card
+        return face_crop(picture, face, card.input_size, card.crop_scale, card.channels)
 
     def classify(self, face: ImageSource) -> dict[str, float]:
         """Probabilities by emotion for one picture that is a face already, such as a row of FER2013.
@@ -67,8 +82,8 @@ class Classifier:
             ImageError: the picture cannot be read.
         """
         size = self.card.input_size
-        gray = Image.fromarray(open_image(face)).convert("L")
-        crop = np.asarray(gray.resize((size, size), Image.Resampling.BILINEAR))
+        picture = Image.fromarray(open_image(face)).convert("L" if self.card.channels == 1 else "RGB")
+        crop = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
         return dict(zip(self.labels, self.probs(crop[None])[0].tolist(), strict=True))
 
 
@@ -81,7 +96,7 @@ def load(
 
 def _check_network(inputs: list, outputs: list, card: ModelCard) -> None:  # type: ignore[type-arg]
     """The network must take and give what the card says."""
-    wanted = [1, card.input_size, card.input_size], len(card.labels)
+    wanted = [card.channels, card.input_size, card.input_size], len(card.labels)
     got = inputs[0].shape[1:], outputs[0].shape[-1]
     if len(inputs) != 1 or got != wanted:
         raise ModelError(

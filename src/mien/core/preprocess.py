@@ -29,9 +29,9 @@ def crop_matrix(face: Face, size: int, scale: float = 1.0) -> NDArray[np.float64
 
 
 def face_crop(
-    image: NDArray[np.uint8], face: Face, size: int = FER2013_SIZE, scale: float = 1.0
+    image: NDArray[np.uint8], face: Face, size: int = FER2013_SIZE, scale: float = 1.0, channels: int = 1
 ) -> NDArray[np.uint8]:
-    """Cut a face out upright, gray, and framed as FER2013 frames its faces.
+    """Cut a face out upright and framed as FER2013 frames its faces, gray or in colour.
 
     The five landmarks are brought by rotation, uniform scale and shift as near as possible to their mean
     places in FER2013; without landmarks, the box's centre and area are brought to the mean box's there.
@@ -41,15 +41,21 @@ def face_crop(
         face: A face in it.
         size: Side of the crop in pixels.
         scale: Size of the face against FER2013's; above 1 the crop is tighter.
+        channels: 1 for gray, 3 for RGB.
 
     Returns:
-        uint8 (size, size), ITU-R 601 luma; beyond the picture its edge repeats.
+        uint8 (size, size), ITU-R 601 luma, or RGB (size, size, 3); beyond the picture its edge repeats.
 
     Raises:
         MienError: the landmarks lie in one place.
     """
     colour = warp(image, crop_matrix(face, size, scale), (size, size))
-    return np.array(Image.fromarray(colour).convert("L"))
+    return colour if channels == 3 else luma(colour)
+
+
+def luma(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A gray picture (H, W) as it is, or an RGB one (H, W, 3) as ITU-R 601 luma (H, W)."""
+    return picture if picture.ndim == 2 else np.array(Image.fromarray(picture).convert("L"))
 
 
 def resized(crops: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -121,6 +121,11 @@ class FaceSet:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def channels(self) -> int:
+        """1 for gray faces, 3 for RGB."""
+        return 3 if self.images.ndim == 4 else 1
+
     def columns(self) -> dict[str, NDArray[Any]]:
         """Every array that this data set has, by the name of its field."""
         found = {field: getattr(self, field) for field in (*COLUMNS, *OPTIONAL)}

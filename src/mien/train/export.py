@@ -16,8 +16,8 @@ from mien.core.files import whole_file
 from mien.errors import MissingExtraError, ModelError
 
 
-def export_onnx(net: nn.Module, input_size: int, path: Path) -> None:
-    """Write a network from ``faces``, float32 (N, 1, S, S), to ``logits``, (N, C).
+def export_onnx(net: nn.Module, input_size: int, path: Path, channels: int = 1) -> None:
+    """Write a network from ``faces``, float32 (N, ``channels``, S, S), to ``logits``, (N, C).
 
     Weights of 1,024 numbers and more are stored in half precision and widened when the file is opened.
 
@@ -31,7 +31,7 @@ def export_onnx(net: nn.Module, input_size: int, path: Path) -> None:
     except ImportError as e:
         raise MissingExtraError("export", "onnx and onnxscript", "train") from e
     folded = fold_batch_norm(net).eval()
-    example = torch.zeros(2, 1, input_size, input_size)
+    example = torch.zeros(2, channels, input_size, input_size)
     level = logging.getLogger("torch.onnx").level
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:

@@ -28,9 +28,10 @@ class TrainedNet:
     input_size: int
     data: dict[str, str]
     device: torch.device
+    channels: int = 1
 
     def logits(self, crops: NDArray[np.uint8], views: int = 1) -> NDArray[np.float32]:
-        """Logits (N, C), averaged over the views, of crops (N, S, S) of any side."""
+        """Logits (N, C), averaged over the views, of crops (N, S, S), or (N, S, S, 3), of any side."""
         faces = to_input(resized(crops, self.input_size), self.mean, self.std)
         return average_logits(lambda x: predict(self.net, x, self.device), faces, views)
 
@@ -54,7 +55,8 @@ def load_trained(run: Path, device: torch.device) -> TrainedNet:
         raise ModelError(f"{path} does not fit network '{note['net']['name']}': {e}") from e
     net.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     mean, std = note["mean_std"]
-    return TrainedNet(net, tuple(note["labels"]), mean, std, note["input_size"], note["data"], device)
+    labels, channels = tuple(note["labels"]), note.get("channels", 1)
+    return TrainedNet(net, labels, mean, std, note["input_size"], note["data"], device, channels)
 
 
 def parameter_count(net: nn.Module) -> int:

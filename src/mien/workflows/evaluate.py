@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mien.core.calibration import fit_temperature, softmax
 from mien.core.classifier import Classifier
 from mien.core.files import whole_file
+from mien.core.preprocess import resized
 from mien.core.scores import Scores, score
 from mien.core.views import N_VIEWS
 from mien.data.leaks import LEARNED, Leak, find_leak, learned, read_learned, refuse_leak
@@ -24,7 +25,7 @@ from mien.errors import DataError, ModelError, needs_extra
 from mien.workflows.figures import calibration_figure, confusion_figure
 
 Score = Callable[[NDArray[np.uint8], int], NDArray[np.float32]]
-"""From gray crops (N, S, S) and a number of views to logits (N, C)."""
+"""From crops (N, S, S) or (N, S, S, 3) and a number of views to logits (N, C)."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def open_scorer(model: str, views: int | None, device: str) -> Scorer:
         return Scorer(
             classifier.card.name,
             classifier.labels,
-            lambda crops, _: classifier.logits(crops),
+            lambda crops, _: classifier.logits(resized(crops, classifier.card.input_size)),
             classifier.views,
             classifier.temperature,
             learned_data=str(classifier.card.training.get("data", {}).get("content_hash", "")),

@@ -13,7 +13,7 @@ from mien.core.calibration import softmax
 from mien.core.detection import Mtcnn
 from mien.core.images import open_image
 from mien.core.occlusion import Occluder, Predict, occlusion
-from mien.core.preprocess import face_crop, resized, to_input
+from mien.core.preprocess import face_crop, luma, resized, to_input
 from mien.core.session import open_session, run
 from mien.core.store import find_model
 from mien.errors import DataError, ImageError, MienError, ModelError, needs_extra
@@ -59,6 +59,7 @@ class Subject:
     std: float
     temperature: float
     predict: Predict
+    channels: int = 1
     net: Any = None
     half: bool = False
 
@@ -147,6 +148,7 @@ def open_subject(model: str, device: str = "cpu", *, half: bool = False) -> Subj
         card.std,
         card.temperatures.get("1", 1.0),
         lambda faces: run(session, faces),
+        card.channels,
     )
 
 
@@ -157,7 +159,8 @@ def _open_run(folder: Path, device: str, half: bool) -> Subject:
         from mien.train.trained import load_trained
     t = load_trained(folder, pick_device(device))
     predict = predictor(t.net, half=half)
-    return Subject(folder.name, t.labels, t.input_size, 1.0, t.mean, t.std, 1.0, predict, t.net, half)
+    size, channels = t.input_size, t.channels
+    return Subject(folder.name, t.labels, size, 1.0, t.mean, t.std, 1.0, predict, channels, t.net, half)
 
 
 def shuffled_subject(subject: Subject, seed: int = 0) -> Subject:
@@ -225,12 +228,13 @@ def faces_of_picture(subject: Subject, path: Path, *, is_face: bool = False) -> 
     picture = open_image(path)
     size = subject.input_size
     if is_face:
-        gray = Image.fromarray(picture).convert("L").resize((size, size), Image.Resampling.BILINEAR)
-        return Shown(np.asarray(gray)[None], (path.name,))
+        face = Image.fromarray(picture if subject.channels == 3 else luma(picture))
+        crop = np.asarray(face.resize((size, size), Image.Resampling.BILINEAR))
+        return Shown(crop[None], (path.name,))
     found = Mtcnn().find(picture)
     if not found:
         raise ImageError(f"{path} shows no face that is found; add --face if the picture is a cropped face")
-    crops = np.stack([face_crop(picture, face, size, subject.crop_scale) for face in found])
+    crops = np.stack([face_crop(picture, face, size, subject.crop_scale, subject.channels) for face in found])
     return Shown(crops, tuple(f"face {i}" for i in range(1, len(found) + 1)))
 
 

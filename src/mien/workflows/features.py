@@ -194,6 +194,7 @@ def write_svm_run(frozen: FrozenFeatures, fits: Sequence[SvmFit], folder: Path, 
         "labels": list(train.label_names),
         "mean_std": list(frozen.mean_std),
         "input_size": train.images.shape[1],
+        "channels": train.channels,
         "data": {"name": train.name, "content_hash": frozen.data_hash},
     }
     save_tensors(folder / "weights.safetensors", frozen.net.state_dict(), note)

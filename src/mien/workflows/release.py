@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mien.core.calibration import fit_temperature, softmax
 from mien.core.cards import ModelCard
-from mien.core.preprocess import to_input
+from mien.core.preprocess import resized, to_input
 from mien.core.scores import score
 from mien.core.session import open_session, run
 from mien.core.store import sha256, user_models
@@ -120,7 +120,7 @@ def release(
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".release-", dir=target) as temporary:
         onnx = Path(temporary) / f"{name}.onnx"
-        export_onnx(trained.net, trained.input_size, onnx)
+        export_onnx(trained.net, trained.input_size, onnx, trained.channels)
         same, difference = compare(onnx, trained, faces)
         if same < MIN_SAME_LABELS:
             raise ModelError(f"the ONNX file agrees with torch on only {same:.2%} of the rows; not released")
@@ -146,7 +146,8 @@ def compare(onnx: Path, trained: TrainedNet, faces: FaceSet) -> tuple[float, flo
 def logits_of(onnx: Path, trained: TrainedNet, images: NDArray[np.uint8], views: int) -> NDArray[np.float32]:
     """Logits by the ONNX file alone."""
     session = open_session(onnx, threads=0)
-    return average_logits(lambda x: run(session, x), to_input(images, trained.mean, trained.std), views)
+    faces = to_input(resized(images, trained.input_size), trained.mean, trained.std)
+    return average_logits(lambda x: run(session, x), faces, views)
 
 
 def _card(
@@ -170,6 +171,7 @@ def _card(
         input_size=trained.input_size,
         mean=trained.mean,
         std=trained.std,
+        channels=trained.channels,
         sha256=sha256(onnx),
         licence=text.licence,
         data=text.data or faces.name,

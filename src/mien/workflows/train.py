@@ -219,6 +219,7 @@ def _finish(trainer: Trainer, val: FaceSet, folder: Path) -> None:
         "labels": list(trainer.train.label_names),
         "mean_std": list(trainer.mean_std),
         "input_size": scored_size(trainer.recipe),
+        "channels": trainer.train.channels,
         "data": {
             "name": trainer.train.name,
             "content_hash": json.loads((folder / "recipe.json").read_text())["data"],

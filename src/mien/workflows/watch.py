@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mien.core.classifier import Classifier
 from mien.core.detection import Mtcnn, MtcnnSettings
 from mien.core.geometry import overlap
-from mien.core.preprocess import face_crop
+from mien.core.preprocess import luma
 from mien.core.quality import quality_of
 from mien.core.results import Box, Face, Landmarks, Reading
 from mien.core.smoothing import Smoother, SmoothingSettings
@@ -158,9 +158,8 @@ class Watcher:
     def _look(self, frame: Frame, keep_pixels: bool) -> tuple[_Seen, list[_Face]]:
         """Find the faces of a frame and say whose they are."""
         faces = [f for f in self._find(frame) if f.score >= self.settings.min_score]
-        card = self.classifier.card
-        crops = [face_crop(frame.pixels, face, card.input_size, card.crop_scale) for face in faces]
-        looks = [look_of(crop) for crop in crops]
+        crops = [self.classifier.crop(frame.pixels, face) for face in faces]
+        looks = [look_of(luma(crop)) for crop in crops]
         tracks = self.tracker.step(frame.time_s, [f.box for f in faces], [f.score for f in faces], looks)
         self._last_s, self.last_index = frame.time_s, frame.index
         known = [
@@ -189,15 +188,14 @@ class Watcher:
         """Name the emotions of the batch, and give the rows that are ready."""
         batch, self._batch = self._batch, []
         faces = [face for _, found in batch for face in found]
-        size = self.classifier.card.input_size
-        crops = np.stack([face.crop for face in faces]) if faces else np.empty((0, size, size), np.uint8)
-        probs = iter(self.classifier.probs(crops).tolist())
+        crops = [face.crop for face in faces]
+        probs = iter(self.classifier.probs(np.stack(crops)).tolist() if crops else [])
         for seen, found in batch:
             for one in found:
                 reading = Reading(one.face, self.labels, tuple(next(probs)))
                 seen.tracks.append(one.track)
                 seen.readings.append(reading)
-                seen.qualities.append(quality_of(one.face, one.crop))
+                seen.qualities.append(quality_of(one.face, luma(one.crop)))
                 self.smoother.add(one.track, seen.time_s, reading.probs, anew=one.changed)
             self._seen.append(seen)
         ready = []
