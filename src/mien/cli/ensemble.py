@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.options import AllowLeak, AsJson, Device, ScoresFolder, Views
 from mien.cli.terminal import waiting
 from mien.errors import needs_extra
 
@@ -32,17 +33,11 @@ def ensemble(
     ],
     data: Annotated[Path, typer.Option(help="A data set file of `mien data import`.")] = Path("fer2013.h5"),
     split: Annotated[str, typer.Option(help="val or test.")] = "test",
-    views: Annotated[
-        int | None, typer.Option(help="Views of a face to average.", show_default="each model's")
-    ] = None,
-    to: Annotated[
-        Path | None, typer.Option(help="Folder for predictions, figure and scores.", show_default=False)
-    ] = None,
-    devices: Annotated[str, typer.Option(help="Where runs' networks run: cpu or cuda.")] = "cpu",
-    allow_leak: Annotated[
-        bool, typer.Option("--allow-leak", help="Score even faces that a model learned from.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    views: Views = None,
+    to: ScoresFolder = None,
+    devices: Device = "cpu",
+    allow_leak: AllowLeak = False,
+    as_json: AsJson = False,
 ) -> None:
     """Score several models together, by soft, weighted and hard votes."""
     with needs_extra("ensembles"):

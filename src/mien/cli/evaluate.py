@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.options import AllowLeak, AsJson, Device, ScoresFolder, Subject, Views
 from mien.cli.terminal import waiting
 from mien.errors import needs_extra
 
@@ -28,22 +29,14 @@ app = typer.Typer()
 
 @app.command(epilog=EXAMPLES)
 def evaluate(
-    model: Annotated[
-        str, typer.Argument(help="A model's name, an .onnx file, or a run folder.", show_default=False)
-    ],
+    model: Subject,
     data: Annotated[Path, typer.Argument(help="A data set file of `mien data import`.", show_default=False)],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
-    views: Annotated[
-        int | None, typer.Option(help="Views to average: 1, 2, 5, 10, 12 or 18.", show_default="the card's")
-    ] = None,
-    to: Annotated[
-        Path | None, typer.Option(help="Folder for predictions, figures and scores.", show_default=False)
-    ] = None,
-    devices: Annotated[str, typer.Option(help="Where a run's network runs: cpu or cuda.")] = "cpu",
-    allow_leak: Annotated[
-        bool, typer.Option("--allow-leak", help="Score even faces that the model learned from, and say so.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    views: Views = None,
+    to: ScoresFolder = None,
+    devices: Device = "cpu",
+    allow_leak: AllowLeak = False,
+    as_json: AsJson = False,
 ) -> None:
     """Score a model on pooled predictions, with intervals, also without near copies of training faces."""
     with needs_extra("evaluating"):

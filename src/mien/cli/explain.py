@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.options import Device, Subject
 from mien.cli.terminal import printable
 
 if TYPE_CHECKING:
@@ -32,9 +33,7 @@ app = typer.Typer()
 
 @app.command(epilog=EXAMPLES)
 def explain(
-    model: Annotated[
-        str, typer.Argument(help="A model's name, an .onnx file, or a run folder.", show_default=False)
-    ],
+    model: Subject,
     source: Annotated[Path, typer.Argument(help="A picture, or a data set file (.h5).", show_default=False)],
     to: Annotated[Path, typer.Option(help="A .png or .npz file, or a folder.")] = Path("explain.png"),
     method: Annotated[
@@ -70,7 +69,7 @@ def explain(
     faithfulness: Annotated[
         bool, typer.Option("--faithfulness", help="Measure the methods against random maps.")
     ] = False,
-    devices: Annotated[str, typer.Option(help="Where a run's network runs: cpu or cuda.")] = "cpu",
+    devices: Device = "cpu",
     half: Annotated[
         bool, typer.Option("--half", help="Answer in bfloat16; faster where the processor has AMX.")
     ] = False,

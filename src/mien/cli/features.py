@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.options import Device
 from mien.errors import RecipeError, needs_extra
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def features(
     to: Annotated[
         Path | None, typer.Option(help="Run folder of the SVM; by default runs/BACKBONE-svm.")
     ] = None,
-    devices: Annotated[str, typer.Option(help="cpu, cuda, or cuda:1.")] = "cpu",
+    devices: Device = "cpu",
 ) -> None:
     """Compute the features of a frozen network once, and score a linear SVM on them."""
     with needs_extra("features"):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mien.cli.options import Device
 from mien.errors import MienError, needs_extra
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def run(
             "--set", help="key=value, such as run.epochs=5; the result says so.", show_default=False
         ),
     ] = None,
-    devices: Annotated[str, typer.Option(help="cpu, cuda, or cuda:1.")] = "cpu",
+    devices: Device = "cpu",
     as_is: Annotated[bool, typer.Option("--as-is", help="Train nothing; score what is there.")] = False,
     val_only: Annotated[bool, typer.Option("--val-only", help="Leave PrivateTest closed.")] = False,
 ) -> None:

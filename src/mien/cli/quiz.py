@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.options import AsJson, Device
 from mien.cli.terminal import printable, waiting
 
 if TYPE_CHECKING:
@@ -89,8 +90,8 @@ def report(
         str, typer.Option(help="A model's name, .onnx file or run folder.", show_default=False)
     ] = "",
     to: Annotated[Path | None, typer.Option(help="An HTML page to write.", show_default=False)] = None,
-    devices: Annotated[str, typer.Option(help="Where a run's network runs: cpu or cuda.")] = "cpu",
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    devices: Device = "cpu",
+    as_json: AsJson = False,
 ) -> None:
     """Score the people, and a model on the same faces.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.options import MinFace, MinScore, Shipped
 from mien.cli.terminal import bar, printable
 from mien.errors import MienError
 
@@ -73,15 +74,9 @@ def read(
         Path | None,
         typer.Option(metavar="DIR", help="Write pictures with faces marked; overwrites nothing."),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A model's name (see `mien models`) or .onnx file.")
-    ] = None,
-    min_score: Annotated[
-        float, typer.Option(metavar="0-1", help="Leave out faces that the detector is less sure of.")
-    ] = 0.0,
-    min_face: Annotated[
-        float, typer.Option(metavar="PIXELS", help="Side of the smallest face to look for.")
-    ] = 40,
+    model: Shipped = None,
+    min_score: MinScore = 0.0,
+    min_face: MinFace = 40,
     rotated: Annotated[
         bool, typer.Option("--rotated", help="Also find faces lying on a side; takes 4 times as long.")
     ] = False,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mien.cli.options import Data, Device
 from mien.cli.terminal import printable
 from mien.errors import needs_extra
 
@@ -49,10 +50,8 @@ def run(
     to: Annotated[
         Path | None, typer.Option(help="Search folder; by default searches/SEARCH.", show_default=False)
     ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Data set file; overrides the recipe's.", show_default=False)
-    ] = None,
-    devices: Annotated[str, typer.Option(help="cpu, cuda, or cuda:1.")] = "cpu",
+    data: Data = None,
+    devices: Device = "cpu",
 ) -> None:
     """Train trials until all are done, choosing by accuracy on PublicTest."""
     with needs_extra("searching"):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.options import Data
 from mien.errors import needs_extra
 
 if TYPE_CHECKING:
@@ -33,9 +34,7 @@ def train(
     to: Annotated[
         Path | None, typer.Option(help="Run folder; by default runs/RECIPE.", show_default=False)
     ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Data set file; overrides the recipe's.", show_default=False)
-    ] = None,
+    data: Data = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="key=value, such as run.epochs=5.", show_default=False)
     ] = None,

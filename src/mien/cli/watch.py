@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
+from mien.cli.options import MinFace, MinScore, Shipped
 from mien.cli.terminal import bar
 from mien.errors import MienError
 
@@ -67,18 +68,12 @@ def watch(
     start: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Begin at 90, 1:30...")] = None,
     end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="End before this time.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped run ended.")] = False,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A model's name (see `mien models`) or .onnx file.")
-    ] = None,
+    model: Shipped = None,
     views: Annotated[
         int, typer.Option(metavar="1|2|10", help="Views of a face to average; more is slower.")
     ] = 2,
-    min_face: Annotated[
-        float, typer.Option(metavar="PIXELS", help="Side of the smallest face to look for.")
-    ] = 40,
-    min_score: Annotated[
-        float, typer.Option(metavar="0-1", help="Leave out faces that the detector is less sure of.")
-    ] = 0.0,
+    min_face: MinFace = 40,
+    min_score: MinScore = 0.0,
     smooth: Annotated[
         float, typer.Option(metavar="SECONDS", help="Time constant of smoothing; 0 turns it off.")
     ] = 0.3,

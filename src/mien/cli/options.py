@@ -1,0 +1,38 @@
+"""Options that several commands share, each said once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+# --- which model reads which faces -----------------------------------------------------------------------
+
+Subject = Annotated[
+    str, typer.Argument(help="A model's name, an .onnx file, or a run folder.", show_default=False)
+]
+Shipped = Annotated[
+    str | None, typer.Option(metavar="NAME", help="A model's name (see `mien models`) or .onnx file.")
+]
+MinScore = Annotated[
+    float, typer.Option(metavar="0-1", help="Leave out faces that the detector is less sure of.")
+]
+MinFace = Annotated[float, typer.Option(metavar="PIXELS", help="Side of the smallest face to look for.")]
+
+# --- scoring on a data set -------------------------------------------------------------------------------
+
+Views = Annotated[
+    int | None,
+    typer.Option(help="Views of a face to average: 1, 2, 5, 10, 12 or 18.", show_default="the model's"),
+]
+ScoresFolder = Annotated[
+    Path | None, typer.Option(help="Folder for predictions, figures and scores.", show_default=False)
+]
+AllowLeak = Annotated[
+    bool, typer.Option("--allow-leak", help="Score even faces that a model learned from, and say so.")
+]
+
+# --- work on a data set ----------------------------------------------------------------------------------
+
+Data = Annotated[Path | None, typer.Option(help="Data set file; overrides the recipe's.", show_default=False)]
+Device = Annotated[str, typer.Option(help="Where networks run: cpu, cuda, or cuda:1.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
