@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.terminal import printable
+from mien.cli.terminal import printable, progress_bar
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -216,8 +216,7 @@ def _bars(*steps: str) -> Iterator[Callable[[str, int, int], None]]:
     """What to call with (step, done, total); a bar a step on stderr, with rate and time left."""
     from time import monotonic
 
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     rate = TextColumn("{task.fields[rate]}")
     columns = (
@@ -227,9 +226,8 @@ def _bars(*steps: str) -> Iterator[Callable[[str, int, int], None]]:
         rate,
         TimeRemainingColumn(),
     )
-    console = Console(stderr=True)
     began: dict[str, tuple[float, int]] = {}
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with progress_bar(*columns) as progress:
         tasks = {step: progress.add_task(step, visible=False, rate="") for step in steps}
 
         def report(step: str, done: int, total: int) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.options import Device, Subject
-from mien.cli.terminal import printable
+from mien.cli.terminal import printable, progress_bar
 
 if TYPE_CHECKING:
     from mien.workflows.explain_faithfulness import Faithfulness
@@ -108,12 +108,10 @@ def explain(
 @contextmanager
 def _progress() -> Iterator["Report"]:
     """A bar on stderr with what is being done, faces, and time left; only where a person looks."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with progress_bar(*columns) as progress:
         task = progress.add_task("opening", total=None)
         doing = ""
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.options import Device
+from mien.cli.terminal import progress_bar, waiting
 from mien.errors import RecipeError, needs_extra
 
 if TYPE_CHECKING:
@@ -69,8 +70,7 @@ def features(
 def _compute(
     chosen: "Backbone", data: Path, folder: Path | None, mirrored: bool, devices: str
 ) -> "FrozenFeatures":
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     from mien.workflows.features import compute_features
 
@@ -81,7 +81,7 @@ def _compute(
         TextColumn("faces"),
         TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with progress_bar(*columns) as progress:
         bars = {}
 
         def say(name: str, done: int, n: int) -> None:
@@ -93,7 +93,6 @@ def _compute(
 
 
 def _svm(frozen: "FrozenFeatures", folder: Path, data: Path, devices: str) -> None:
-    from mien.cli.terminal import waiting
     from mien.workflows.evaluate import EvaluateSettings, evaluate
     from mien.workflows.features import fit_svm, write_svm_run
 

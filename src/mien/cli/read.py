@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.options import MinFace, MinScore, Shipped
-from mien.cli.terminal import bar, printable
+from mien.cli.terminal import bar, printable, progress_bar
 from mien.errors import MienError
 
 if TYPE_CHECKING:
@@ -235,14 +235,12 @@ def _progress(sources: Callable[[], Iterator["Source"]], *, hidden: bool) -> Ite
         return
     from time import monotonic
 
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     rate = TextColumn("{task.fields[rate]:.1f} pictures/s")
     columns = (BarColumn(), MofNCompleteColumn(), rate, TextColumn("left"), TimeRemainingColumn())
     start, n_done = monotonic(), 0
-    # Standard output must stay what it is: it may be a file while stderr is the terminal.
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
+    with progress_bar(*columns) as progress:
         task = progress.add_task("reading", total=total, rate=0.0)
 
         def step() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli.options import Data, Device
-from mien.cli.terminal import printable
+from mien.cli.terminal import printable, progress_bar
 from mien.errors import needs_extra
 
 if TYPE_CHECKING:
@@ -182,8 +182,7 @@ def _clock(seconds: float) -> str:
 
 def _progress() -> "Progress":
     """One bar on stderr for the whole search: trial, best so far, rate, time left."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.progress import BarColumn, TextColumn
 
     columns = (
         TextColumn("{task.description}"),
@@ -193,5 +192,4 @@ def _progress() -> "Progress":
         TextColumn("{task.fields[rate]}"),
         TextColumn("{task.fields[left]}"),
     )
-    console = Console(stderr=True)
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    return progress_bar(*columns)

@@ -3,6 +3,10 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -38,14 +42,30 @@ def _shows_blocks() -> bool:
     return True
 
 
+def progress_bar(*columns: "ProgressColumn", quiet: bool = False) -> "Progress":
+    """A bar on stderr that goes when its work is done; none where no person looks, or if ``quiet``.
+
+    What is printed meanwhile appears above it; where standard output is a file, it goes there.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True, quiet=quiet)
+    return Progress(
+        *columns,
+        console=console,
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),
+        disable=not console.is_terminal,
+    )
+
+
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """Say on stderr what is being done, with the time it takes so far; only where a person looks."""
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with progress_bar(*columns) as progress:
         progress.add_task(printable(what), total=None)
         yield

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.options import Data
+from mien.cli.terminal import progress_bar
 from mien.errors import needs_extra
 
 if TYPE_CHECKING:
@@ -87,8 +88,7 @@ def _line(looked: dict[str, float]) -> str:
 
 def _progress(quiet: bool) -> "Progress":
     """One bar on stderr with step, rate, loss and time left."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     columns = (
         TextColumn("{task.description}"),
@@ -97,4 +97,4 @@ def _progress(quiet: bool) -> "Progress":
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(compact=True),
     )
-    return Progress(*columns, console=Console(stderr=True, quiet=quiet), transient=True)
+    return progress_bar(*columns, quiet=quiet)

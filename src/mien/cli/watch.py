@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from mien.cli.options import MinFace, MinScore, Shipped
-from mien.cli.terminal import bar
+from mien.cli.terminal import bar, progress_bar
 from mien.errors import MienError
 
 if TYPE_CHECKING:
@@ -267,8 +267,7 @@ def _progress(pick: "Pick", *, hidden: bool) -> Iterator[Show]:
     if hidden or not sys.stderr.isatty():
         yield _Bar(pick, None)
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
     texts = (
         TextColumn("{task.fields[at]}"),
@@ -276,7 +275,7 @@ def _progress(pick: "Pick", *, hidden: bool) -> Iterator[Show]:
         TextColumn("left"),
     )
     columns = (BarColumn(), *texts, TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
+    with progress_bar(*columns) as progress:
         yield _Bar(pick, progress)
 
 
