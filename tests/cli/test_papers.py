@@ -65,6 +65,13 @@ def test_the_leak_is_read_from_the_run_folders(mien, tmp_path):
     assert max(map(len, lines)) <= 80
 
 
+def test_a_leak_is_not_read_from_a_file(mien, tmp_path):
+    (tmp_path / "notes.txt").write_text("48 %")
+    shown = mien("papers", "leak", "--runs", "notes.txt")
+    assert (shown.exit_code, shown.stdout) == (2, "")
+    assert "notes.txt is a file; --runs takes the folder" in shown.stderr
+
+
 def test_a_table_of_nothing_says_what_to_run(mien):
     shown = mien("papers", "table")
     assert shown.exit_code == 2

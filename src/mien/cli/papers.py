@@ -177,6 +177,8 @@ def leak(runs: Runs = Path("runs")) -> None:
     """
     from mien.workflows.papers import leaky_rows, read_result
 
+    if runs.is_file():
+        raise MienError(f"{runs} is a file; --runs takes the folder of `mien papers run`")
     typer.echo(f"{'row':<29}{'printed':>8}{'theirs':>9}{'ours, as they scored':>21}{'ours':>9}")
     for row in leaky_rows():
         result = read_result(runs / row.name) or {}

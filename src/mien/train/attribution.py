@@ -130,7 +130,7 @@ def integrated(net: nn.Module, faces: Tensor, classes: Tensor, settings: Setting
 def gradcam(net: nn.Module, faces: Tensor, classes: Tensor, settings: Settings) -> Tensor:
     """Source: Selvaraju et al., "Grad-CAM", ICCV 2017, section 3."""
     name = settings.layer or last_map(net, faces[:1])
-    layer = look_up(dict(net.named_modules()), name, "layer", ModelError)
+    layer = look_up({n: m for n, m in net.named_modules() if n}, name, "layer", ModelError)
     maps = _captum().LayerGradCam(net, layer).attribute(faces, target=classes, relu_attributions=True)
     if maps.ndim != 4:
         raise ModelError(
