@@ -21,46 +21,43 @@ def mien_data() -> Path:
     return folder
 
 
+def load(path: Path) -> ModuleType:
+    """The module of a file that lies outside the package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def module_at() -> Callable[[str], ModuleType]:
+    """``module_at("tools/model_page.py")``: the module of a file of the project, by its place there."""
+    return lambda place: load(HERE.parent / place)
+
+
 @pytest.fixture(scope="session")
 def clips() -> ModuleType:
     """The module beside this one that makes video clips; the test is skipped where PyAV is absent."""
     pytest.importorskip("av", reason="needs PyAV")
-    spec = importlib.util.spec_from_file_location("clips", HERE / "clips.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _mutations() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("mutations", HERE / "core" / "mutations.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(HERE / "clips.py")
 
 
 @pytest.fixture(scope="session")
 def picture_files() -> dict[str, bytes]:
     """One small sound picture a file format and kind, by name."""
-    return _mutations().picture_files()
+    return load(HERE / "core" / "mutations.py").picture_files()
 
 
 @pytest.fixture(scope="session")
 def mutants() -> Callable[..., Iterator[tuple[str, bytes]]]:
     """``mutants(n=2000, seed=0)`` yields (what was done, bytes of a damaged picture)."""
-    return _mutations().mutants
-
-
-def _fixtures_model() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fixtures_model", HERE / "fixtures_model.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(HERE / "core" / "mutations.py").mutants
 
 
 @pytest.fixture(scope="session")
 def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ``MIEN_HOME`` that holds the model ``tiny``; see fixtures_model.py."""
-    module, home = _fixtures_model(), tmp_path_factory.mktemp("home")
+    module, home = load(HERE / "fixtures_model.py"), tmp_path_factory.mktemp("home")
     clean = {**module.SCORES, "n": 3301, "accuracy": 0.7301}
     scores = {"test": module.SCORES, "test_clean": clean, "val_accuracy_by_views": {"1": 0.7212, "2": 0.7301}}
     module.write_tiny_model(home / "models", scores=scores)
@@ -70,7 +67,7 @@ def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_probs() -> dict[str, float]:
     """What the model ``tiny`` answers every face, in the order of its labels."""
-    module = _fixtures_model()
+    module = load(HERE / "fixtures_model.py")
     return dict(zip(module.FER2013, module.PROBS, strict=True))
 
 

@@ -1,7 +1,6 @@
 """The face detector: on photos whose faces are known, on pictures without any, and stage by stage."""
 
 import hashlib
-import importlib.util
 import json
 from pathlib import Path
 
@@ -256,10 +255,8 @@ def test_nothing_is_loaded_before_the_first_picture(monkeypatch):
 
 
 @pytest.mark.weights
-def test_the_annotated_face_of_nearly_every_photo_is_found(detector, mien_data):
-    spec = importlib.util.spec_from_file_location("bench", ROOT / "benchmarks" / "detection.py")
-    bench = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(bench)
+def test_the_annotated_face_of_nearly_every_photo_is_found(detector, mien_data, module_at):
+    bench = module_at("benchmarks/detection.py")
     found, errors = [], []
     for image, annotated in bench.read_photos(mien_data / "photos"):
         hits = [face for face in detector.find(image) if bench.is_found(face, annotated)]

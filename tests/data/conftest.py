@@ -1,8 +1,8 @@
 """Small made-up face sets, and the real one where it is at hand."""
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,12 +33,9 @@ def make_faces() -> Callable[..., FaceSet]:
 
 
 @pytest.fixture(scope="session")
-def real_rows(mien_data: Path) -> tuple[list[dict[str, str]], np.ndarray]:
+def real_rows(mien_data: Path, module_at: Any) -> tuple[list[dict[str, str]], np.ndarray]:
     """Label rows (as dicts) and pictures (35887, 48, 48) of FER2013, unpacked without the code under test."""
-    spec = importlib.util.spec_from_file_location("expand", mien_data / "fer2013" / "expand.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.load()
+    return module_at(mien_data / "fer2013" / "expand.py").load()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """No number about the shipped model is copied by hand."""
 
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,10 +16,8 @@ pytestmark = [
 ]
 
 
-def test_the_page_of_the_model_is_what_its_card_gives() -> None:
-    spec = spec_from_file_location("model_page", ROOT / "tools" / "model_page.py")
-    tool = module_from_spec(spec)
-    spec.loader.exec_module(tool)
+def test_the_page_of_the_model_is_what_its_card_gives(module_at: Any) -> None:
+    tool = module_at("tools/model_page.py")
     weights, card = find_model(DEFAULT_MODEL)
     page = (ROOT / "docs" / "models" / f"{DEFAULT_MODEL}.md").read_text(encoding="utf-8")
     assert page == tool.page(card, weights.stat().st_size), "run tools/model_page.py again"

@@ -13,10 +13,9 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -87,7 +86,7 @@ def _call(command: list[str], folder: Path) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, module_at: Any) -> Path:
     """A folder with the photographs that the examples name."""
     skimage = pytest.importorskip("skimage", reason="the examples read a photograph of scikit-image")
     matplotlib = find_spec("matplotlib")
@@ -99,17 +98,9 @@ def folder(tmp_path: Path) -> Path:
             shutil.copy(source, tmp_path / name)
             shutil.copy(source, tmp_path / "photos" / name)
     if find_spec("av"):
-        clips = load("clips")
+        clips = module_at("tests/clips.py")
         clips.write_clip(tmp_path / "talk.mp4", clips.crossing(1.0))
     return tmp_path
-
-
-def load(name: str) -> ModuleType:
-    """A module beside the folders of the tests."""
-    spec = spec_from_file_location(name, Path(__file__).parents[1] / f"{name}.py")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize(

@@ -169,15 +169,11 @@ def test_a_mirrored_face_is_the_face_seen_from_the_other_side() -> None:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def made(module_at: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A data set and a short run of mien's own network on it; made once, read only."""
-    from importlib.util import module_from_spec, spec_from_file_location
-
     from mien.data.store import write_store
 
-    spec = spec_from_file_location("made_faces", Path(__file__).with_name("conftest.py"))
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = module_at("tests/train/conftest.py")
     folder = tmp_path_factory.mktemp("made")
     write_store(module.make_faces(400), folder / "faces.h5")
     table = module.small_table(folder / "faces.h5")

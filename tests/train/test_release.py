@@ -31,13 +31,9 @@ COMMANDS = CliRunner()
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def made(module_at: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A data set file and a finished run on it; made once, read only."""
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    spec = spec_from_file_location("made_faces", Path(__file__).with_name("conftest.py"))
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = module_at("tests/train/conftest.py")
     folder = tmp_path_factory.mktemp("made")
     faces = module.make_faces(400)
     write_store(faces, folder / "faces.h5")
