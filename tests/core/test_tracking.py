@@ -12,6 +12,7 @@ from mien.core.tracking import NEVER, Tracker, TrackerSettings, assign, look_of
 FPS = 25
 RNG = np.random.default_rng(7)
 LOOKS = [look_of(RNG.integers(0, 256, (48, 48), np.uint8)) for _ in range(3)]
+LOOKS.append((LOOKS[1] + LOOKS[2]) / np.float32(np.linalg.norm(LOOKS[1] + LOOKS[2])))  # like two of them
 
 
 def box(x: float, y: float = 100.0, side: float = 80.0) -> Box:
@@ -74,6 +75,22 @@ def test_half_a_face_that_comes_from_behind_another_waits_until_it_is_known(scor
     assert numbers(tracker, 0.80, [(box(220), 0), (box(150), 2)], score) == [1, 0]
     assert numbers(tracker, 0.84, [(box(226), 0), (box(150), 2)], score) == [1, 0]
     assert numbers(tracker, 0.88, [(box(232), 0), (box(150), 1)], score) == [1, 2]
+
+
+def test_a_known_face_comes_before_a_doubtful_one_at_the_very_place() -> None:
+    tracker = Tracker()
+    numbers(tracker, 0.0, [(box(100), 0), (box(220), 1)])
+    for n in range(1, 20):
+        numbers(tracker, n / FPS, [(box(100 + 6 * n), 0)])
+    assert numbers(tracker, 0.80, [(box(220), 0), (box(150), 2)]) == [1, 0]
+    assert numbers(tracker, 0.84, [(box(226), 0), (box(150), 3)]) == [1, 2]
+
+
+def test_a_doubtful_face_beside_a_known_one_gets_its_number_at_the_second_sight() -> None:
+    tracker = Tracker()
+    numbers(tracker, 0.0, [(box(100), 0)])
+    told = [numbers(tracker, n / FPS, [(box(100), 0), (box(150), 1)], 0.9) for n in range(1, 4)]
+    assert told == [[1, 0], [1, 2], [1, 2]]
 
 
 def test_a_stranger_who_stays_where_another_is_hidden_gets_a_number_in_the_end() -> None:

@@ -1,5 +1,7 @@
 """Votes, by hand and against a search over all weights."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,14 @@ def test_every_vote_gives_probabilities(kind: str) -> None:
     np.testing.assert_allclose(voted.sum(1), 1)
 
 
-def test_weights_that_weigh_nothing_are_refused() -> None:
-    with pytest.raises(MienError, match=r"weights must be 3 non-negative numbers, got \[1.0, -1.0, 0.0\]"):
-        soft_vote(MEMBERS, np.array([1.0, -1.0, 0.0]))
+def test_only_the_weighted_vote_hears_the_weights() -> None:
+    last = np.array([0.0, 0.0, 1.0])
+    np.testing.assert_allclose(VOTES["weighted"](MEMBERS, last), MEMBERS[2])
+    np.testing.assert_allclose(VOTES["soft"](MEMBERS, last), soft_vote(MEMBERS))
+    np.testing.assert_allclose(VOTES["hard"](MEMBERS, last), hard_vote(MEMBERS))
+
+
+@pytest.mark.parametrize("weights", [[1.0, -1.0, 0.0], [2.0, -1.0, 0.0], [0.0, 0.0, 0.0], [1.0, 1.0]])
+def test_weights_that_weigh_nothing_are_refused(weights: list[float]) -> None:
+    with pytest.raises(MienError, match=re.escape(f"weights must be 3 non-negative numbers, got {weights}")):
+        soft_vote(MEMBERS, np.array(weights))

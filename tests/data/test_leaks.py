@@ -59,8 +59,14 @@ def test_another_part_of_the_same_file_is_a_leak() -> None:
     files[-2:] = files[:2]
     files[5] = files[15] = 0  # unknown files are not one file
     leak = leak_between_parts(replace(make(20), file_sha256=files))
-    assert (leak.pixels, leak.files) == (0, 2)
+    assert (leak.pixels, leak.files, bool(leak)) == (0, 2, True)
     assert "2 come from the same file" in str(leak)
+
+
+def test_the_same_bytes_in_another_shape_are_another_picture() -> None:
+    faces = make(20)
+    wide = replace(faces, images=faces.images.reshape(20, 4, 9))
+    assert find_leak(wide, learned(faces), faces).pixels == 0
 
 
 def test_copies_of_a_publishers_split_are_counted_but_not_refused() -> None:

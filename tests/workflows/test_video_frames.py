@@ -3,7 +3,7 @@
 import gc
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -184,6 +184,19 @@ def test_a_bad_video_is_told_in_one_line(name, says, tmp_path, clips) -> None:
 def test_what_is_no_file_is_told_in_one_line(source) -> None:
     with pytest.raises(VideoError, match="cannot be opened as a video"):
         Video(source)
+
+
+def test_a_display_matrix_that_changes_on_the_way_is_read_again() -> None:
+    def picture(turn_deg: int) -> SimpleNamespace:
+        matrix = {0: None, 90: [0, -65536, 0, 65536, 0, 0, 0, 0, 1 << 30]}[turn_deg]
+        data = {} if matrix is None else {"DISPLAYMATRIX": np.array(matrix, np.int32)}
+        return SimpleNamespace(rotation=turn_deg, side_data=data)
+
+    video = SimpleNamespace(_turn_deg=None, _display=None)
+    assert Video._matrix(video, picture(0)) is None
+    assert Video._matrix(video, picture(90)).tolist()[:2] == [0, -65536]
+    assert Video._matrix(video, picture(90)).tolist()[:2] == [0, -65536]
+    assert Video._matrix(video, picture(0)) is None
 
 
 def test_pictures_that_were_read_do_not_wait_for_the_garbage_collector(tmp_path, clips) -> None:
