@@ -105,10 +105,10 @@ def _mistakes(table: object) -> list[str]:
     for name, spec in known.items():
         required = spec.default is MISSING and spec.default_factory is MISSING
         if name in table:
-            kinds = KINDS[str(spec.type)]
+            kinds, what = KINDS[str(spec.type)]
             value = table[name]
             if not isinstance(value, kinds) or isinstance(value, bool):
-                mistakes.append(f"{name} must be {spec.type}, got {json.dumps(value)[:40]}")
+                mistakes.append(f"{name} must be {what}, got {json.dumps(value)[:40]}")
         elif required:
             mistakes.append(f"{name} is missing")
     if mistakes:
@@ -129,12 +129,12 @@ def _mistakes(table: object) -> list[str]:
     return mistakes
 
 
-KINDS: dict[str, tuple[type, ...]] = {
-    str(str): (str,),
-    str(int): (int,),
-    str(float): (int, float),
-    str(tuple[str, ...]): (list,),
-    str(dict[str, float]): (dict,),
-    str(dict[str, Any]): (dict,),
+KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    str(str): ((str,), "text"),
+    str(int): ((int,), "a whole number"),
+    str(float): ((int, float), "a number"),
+    str(tuple[str, ...]): ((list,), "a list"),
+    str(dict[str, float]): ((dict,), "an object"),
+    str(dict[str, Any]): ((dict,), "an object"),
 }
-"""JSON types that a field may have, by its declared type."""
+"""JSON types that a field may have, by its declared type, and what people call them."""

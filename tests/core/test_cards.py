@@ -1,0 +1,84 @@
+"""Model cards: what is written is read, and a damaged card says all that is wrong with it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mien.core.cards import ModelCard, read_card
+from mien.errors import ModelError
+
+CARD = {
+    "name": "tiny",
+    "summary": "Answers every face alike.",
+    "labels": ["angry", "happy"],
+    "input_size": 48,
+    "mean": 0.5,
+    "std": 0.25,
+    "sha256": "00",
+    "licence": "CC0-1.0",
+    "data": "none",
+    "intended_use": "Tests.",
+    "unfit_use": "Anything else.",
+    "limits": "Sees nothing.",
+}
+
+
+def written(table: Any, folder: Path) -> Path:
+    path = folder / "card.json"
+    path.write_text(json.dumps(table), encoding="utf-8")
+    return path
+
+
+def test_a_card_is_read_as_it_was_written(tmp_path: Path) -> None:
+    card = ModelCard(**{**CARD, "labels": ("angry", "happy")}, channels=3, temperatures={"1": 1.25, "2": 1.5})
+    card.write(tmp_path / "card.json")
+    assert read_card(tmp_path / "card.json") == card
+    assert [path.name for path in tmp_path.iterdir()] == ["card.json"]
+
+
+def test_a_short_card_has_the_defaults(tmp_path: Path) -> None:
+    card = read_card(written(CARD, tmp_path))
+    assert (card.channels, card.views, card.crop_scale, card.temperature(1)) == (1, 1, 1.0, 1.0)
+    with pytest.raises(ModelError, match="model 'tiny' is calibrated for 1 views of a face, not for 10"):
+        card.temperature(10)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"labels": ["happy", "happy"]}, "labels must be different names"),
+        ({"labels": []}, "labels must be different names"),
+        ({"labels": [1, 2]}, "labels must be different names"),
+        ({"input_size": 7}, r"input_size must lie in 8..1024, got 7"),
+        ({"input_size": 2048}, r"input_size must lie in 8..1024, got 2048"),
+        ({"input_size": "48"}, r'input_size must be a whole number, got "48"'),
+        ({"mean": True}, "mean must be a number, got true"),
+        ({"std": 0}, "std must be positive, got 0"),
+        ({"channels": 2}, "channels must be 1 or 3, got 2"),
+        ({"uncertain_below": 1.5}, r"uncertain_below must lie in 0..1, got 1.5"),
+        ({"format": 2}, "it has format 2, this mien reads up to 1; upgrade mien"),
+        ({"lables": ["happy"]}, "unknown field 'lables'; did you mean 'labels'"),
+    ],
+)
+def test_a_field_that_cannot_be_is_named(change: dict[str, Any], text: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=text):
+        read_card(written(CARD | change, tmp_path))
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    table = {k: v for k, v in CARD.items() if k not in ("sha256", "licence")} | {"std": -1, "input_size": 1}
+    with pytest.raises(ModelError, match="sha256 is missing; licence is missing"):
+        read_card(written(table, tmp_path))
+    with pytest.raises(
+        ModelError, match=r"input_size must lie in 8..1024, got 1; std must be positive, got -1"
+    ):
+        read_card(written(CARD | {"std": -1, "input_size": 1}, tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1]"], ids=["empty", "cut", "binary", "list"])
+def test_a_file_that_is_no_card_is_one_clear_error(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "card.json").write_bytes(content)
+    with pytest.raises(ModelError, match=r"card.json is not a (readable model card|model card of mien)"):
+        read_card(tmp_path / "card.json")
