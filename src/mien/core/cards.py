@@ -122,8 +122,12 @@ def _mistakes(table: object) -> list[str]:
         mistakes.append(f"channels must be 1 or 3, got {table['channels']}")
     if not 0 <= table.get("uncertain_below", 0) <= 1:
         mistakes.append(f"uncertain_below must lie in 0..1, got {table['uncertain_below']}")
-    if table["std"] <= 0:
-        mistakes.append(f"std must be positive, got {table['std']}")
+    for name in ("std", "crop_scale"):
+        if table.get(name, 1) <= 0:
+            mistakes.append(f"{name} must be positive, got {table[name]}")
+    temperatures = table.get("temperatures", {"1": 1.0})
+    if not temperatures or not all(isinstance(t, int | float) and t > 0 for t in temperatures.values()):
+        mistakes.append(f"temperatures must be positive numbers, got {json.dumps(temperatures)[:40]}")
     if table.get("format", FORMAT) > FORMAT:
         mistakes.append(f"it has format {table['format']}, this mien reads up to {FORMAT}; upgrade mien")
     return mistakes
