@@ -240,7 +240,7 @@ def _progress(sources: Callable[[], Iterator["Source"]], *, hidden: bool) -> Ite
     rate = TextColumn("{task.fields[rate]:.1f} pictures/s")
     columns = (BarColumn(), MofNCompleteColumn(), rate, TextColumn("left"), TimeRemainingColumn())
     start, n_done = monotonic(), 0
-    with progress_bar(*columns) as progress:
+    with progress_bar(*columns, rows=True) as progress:
         task = progress.add_task("reading", total=total, rate=0.0)
 
         def step() -> None:

@@ -42,10 +42,11 @@ def _shows_blocks() -> bool:
     return True
 
 
-def progress_bar(*columns: "ProgressColumn", quiet: bool = False) -> "Progress":
+def progress_bar(*columns: "ProgressColumn", quiet: bool = False, rows: bool = False) -> "Progress":
     """A bar on stderr that goes when its work is done; none where no person looks, or if ``quiet``.
 
-    What is printed meanwhile appears above it; where standard output is a file, it goes there.
+    What is printed meanwhile appears above it, broken to the terminal's width. With ``rows``, or where
+    standard output is a file, it stays as it is.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -55,7 +56,7 @@ def progress_bar(*columns: "ProgressColumn", quiet: bool = False) -> "Progress":
         *columns,
         console=console,
         transient=True,
-        redirect_stdout=sys.stdout.isatty(),
+        redirect_stdout=sys.stdout.isatty() and not rows,
         disable=not console.is_terminal,
     )
 

@@ -275,7 +275,7 @@ def _progress(pick: "Pick", *, hidden: bool) -> Iterator[Show]:
         TextColumn("left"),
     )
     columns = (BarColumn(), *texts, TimeRemainingColumn())
-    with progress_bar(*columns) as progress:
+    with progress_bar(*columns, rows=True) as progress:
         yield _Bar(pick, progress)
 
 
