@@ -36,6 +36,28 @@ def module_at() -> Callable[[str], ModuleType]:
 
 
 @pytest.fixture(scope="session")
+def noise_faces() -> Callable[..., Any]:
+    """``noise_faces(n, shape=(48, 48))``: noise, labels of FER2013; half to train, half to test."""
+    import numpy as np
+
+    from mien.core.emotions import FER2013
+    from mien.data.records import FaceSet
+
+    def make(n: int, shape: tuple[int, int] = (48, 48)) -> FaceSet:
+        rng = np.random.default_rng(0)
+        return FaceSet(
+            images=rng.integers(1, 256, (n, *shape), np.uint8),
+            labels=rng.integers(0, 7, n),
+            split=np.repeat([0, 2], n // 2).astype(np.uint8),
+            rows=np.arange(n),
+            label_names=FER2013,
+            name="made-up",
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def clips() -> ModuleType:
     """The module beside this one that makes video clips; the test is skipped where PyAV is absent."""
     pytest.importorskip("av", reason="needs PyAV")

@@ -6,24 +6,14 @@ import pytest
 
 pytest.importorskip("h5py", reason="needs mien[train]")
 
-from mien.core.emotions import FER2013
-from mien.data.records import FaceSet
 from mien.data.store import write_store
 from mien.workflows.evaluate import write_json, write_predictions
 from mien.workflows.quiz import ASKED, Draw, open_quiz
 
 
 @pytest.fixture
-def faces():
-    rng = np.random.default_rng(0)
-    return FaceSet(
-        images=rng.integers(1, 256, (20, 48, 48), np.uint8),
-        labels=rng.integers(0, 7, 20),
-        split=np.repeat([0, 2], 10).astype(np.uint8),
-        rows=np.arange(20),
-        label_names=FER2013,
-        name="made-up",
-    )
+def faces(noise_faces):
+    return noise_faces(20)
 
 
 @pytest.fixture

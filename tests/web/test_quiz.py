@@ -1,4 +1,5 @@
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,18 +23,9 @@ ADDRESS = "http://127.0.0.1:8000"
 
 
 @pytest.fixture
-def quiz_file(tmp_path: Path) -> Path:
+def quiz_file(tmp_path: Path, noise_faces: Callable[..., FaceSet]) -> Path:
     """Three faces of 48 x 40 pixels, and two examples."""
-    rng = np.random.default_rng(0)
-    faces = FaceSet(
-        images=rng.integers(1, 256, (12, 48, 40), np.uint8),
-        labels=rng.integers(0, 7, 12),
-        split=np.repeat([0, 2], 6).astype(np.uint8),
-        rows=np.arange(12),
-        label_names=FER2013,
-        name="made-up",
-    )
-    write_store(faces, tmp_path / "faces.h5")
+    write_store(noise_faces(12, (48, 40)), tmp_path / "faces.h5")
     open_quiz(tmp_path / "quiz.db", tmp_path / "faces.h5", Draw(n=3, training=2)).close()
     return tmp_path / "quiz.db"
 
