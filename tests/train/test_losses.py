@@ -10,6 +10,7 @@ from mien.train.losses import (
     balanced_weights,
     distillation_loss,
     emotion_loss,
+    soften,
     valence_arousal_loss,
     votes_loss,
 )
@@ -63,9 +64,10 @@ def test_soft_votes_are_zero_at_the_votes_and_torchs_divergence_elsewhere() -> N
 def test_distillation_is_zero_at_the_teacher_and_blind_to_a_shift(temperature: float) -> None:
     settings = DistilSettings(temperature=temperature)
     teacher = torch.flip(LOGITS, [0])
-    assert float(distillation_loss(teacher + 5, teacher, settings)) == pytest.approx(0, abs=1e-6)
-    here = distillation_loss(LOGITS, teacher, settings)
-    shifted = distillation_loss(LOGITS + torch.tensor([[7.0], [-3.0], [0.0], [100.0]]), teacher, settings)
+    softened = soften(teacher, settings)
+    assert float(distillation_loss(teacher + 5, softened, settings)) == pytest.approx(0, abs=1e-6)
+    here = distillation_loss(LOGITS, softened, settings)
+    shifted = distillation_loss(LOGITS + torch.tensor([[7.0], [-3.0], [0.0], [100.0]]), softened, settings)
     assert torch.allclose(here, shifted, atol=1e-4)
     q, p = (F.softmax(x / temperature, 1).double() for x in (teacher, LOGITS))
     assert float(here) == pytest.approx(float(temperature**2 * (q * (q / p).log()).sum(1).mean()), rel=1e-5)

@@ -1,5 +1,6 @@
 """What each training face should be read as, and the loss of a batch against it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,13 @@ from mien.data.records import FaceSet
 from mien.errors import RecipeError
 from mien.names import look_up
 from mien.train.batches import Batch
-from mien.train.losses import balanced_weights, distillation_loss, emotion_loss, valence_arousal_loss
+from mien.train.losses import (
+    balanced_weights,
+    distillation_loss,
+    emotion_loss,
+    soften,
+    valence_arousal_loss,
+)
 from mien.train.recipe import Recipe
 
 
@@ -22,6 +29,14 @@ class Goals:
     Attributes:
         targets: Shares of the emotions (N, C): one-hot labels, or the raters' shares with ``soft-votes``.
         votes: Shares of the raters' answers (N, V) where an auxiliary head learns them.
+
+    Args:
+        faces: The training faces.
+        recipe: Loss and distillation.
+        device: Where the targets lie.
+        teacher_logits: What teachers say of each face, (N, C).
+        ask: In place of these: from the faces of a batch, as the network sees them, to the teachers'
+            probabilities at the temperature, (N, C).
 
     Raises:
         RecipeError: the loss needs votes, or valence and arousal, and the data set has none.
@@ -33,11 +48,12 @@ class Goals:
         recipe: Recipe,
         device: torch.device,
         teacher_logits: NDArray[np.float32] | None = None,
+        ask: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         def put(array: NDArray[Any]) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(device)
 
-        self.recipe = recipe
+        self.recipe, self.ask = recipe, ask
         n_classes = len(faces.label_names)
         soft = recipe.loss.name == "soft-votes"
         self.targets = put(vote_targets(faces) if soft else np.eye(n_classes)[faces.labels])
@@ -47,7 +63,7 @@ class Goals:
         self.votes = None
         if recipe.loss.votes_weight and faces.votes is not None:
             self.votes = put(shares(faces.votes))
-        self.teacher = None if teacher_logits is None else put(teacher_logits)
+        self.taught = None if teacher_logits is None else soften(put(teacher_logits), recipe.distil)
         self.places = None
         if recipe.loss.name == "valence-arousal":
             if faces.valence_arousal is None:
@@ -61,10 +77,14 @@ class Goals:
         if self.places is not None:
             return valence_arousal_loss(logits, self.places, self.wanted[batch.rows])
         hard = emotion_loss(logits, batch.mix(self.targets), self.recipe.loss, self.class_weights)
-        if self.teacher is None:
-            return hard
         distil = self.recipe.distil
-        soft = distillation_loss(logits, self.teacher[batch.rows], distil)
+        if self.ask:
+            softened = self.ask(batch.faces)
+        elif self.taught is not None:
+            softened = batch.mix(self.taught)
+        else:
+            return hard
+        soft = distillation_loss(logits, softened, distil)
         return distil.alpha * hard + (1 - distil.alpha) * soft
 
 

@@ -1,6 +1,7 @@
 """One training run as an object that makes steps; its state can be saved and restored after any of them."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +43,7 @@ class Trainer:
         mean_std: What pixels in 0-1 are normalised by.
         device: Where to train.
         teacher_logits: What the teachers say of each training face, (N, C), where the recipe distils.
+        ask: In place of these: teachers that see each batch as the network does; see `Goals`.
         workers: The processes that train together; all hold the same weights after each step.
     """
 
@@ -50,6 +52,7 @@ class Trainer:
     mean_std: tuple[float, float]
     device: torch.device
     teacher_logits: NDArray[np.float32] | None = None
+    ask: Callable[[Tensor], Tensor] | None = None
     workers: Workers = ALONE
     step_count: int = 0
     seconds: float = 0.0
@@ -71,7 +74,7 @@ class Trainer:
         if self.batches.batch_size < self.workers.count:
             few = f"a batch has {self.batches.batch_size} faces"
             raise MienError(f"{few}, too few for {self.workers.count} processes; raise run.batch_size")
-        self.goals = Goals(self.train, self.recipe, self.device, self.teacher_logits)
+        self.goals = Goals(self.train, self.recipe, self.device, self.teacher_logits, self.ask)
         self.optimizer = make_optimizer(self.net, self.recipe.optim)
         self.average = AveragedWeights(self.net, run.ema) if run.ema else None
 
@@ -95,7 +98,7 @@ class Trainer:
         accuracies = [line["val_accuracy"] for line in self.history if "val_accuracy" in line]
         at = Position(self.step_count, self.batches.steps, self.batches.per_epoch, accuracies)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(at, self.recipe.optim)
+            group["lr"] = learning_rate(at, self.recipe.optim) * group.get("rate", 1.0)
         self.net.train()
         with self._autocast():
             logits, loss = self._forward(batch)

@@ -71,17 +71,26 @@ def votes_loss(logits: Tensor, votes: Tensor) -> Tensor:
     return per_row.sum() / voted.sum().clamp(min=1)
 
 
-def distillation_loss(logits: Tensor, teacher_logits: Tensor, settings: DistilSettings) -> Tensor:
+def distillation_loss(logits: Tensor, softened: Tensor, settings: DistilSettings) -> Tensor:
     """T^2 times the mean KL divergence of the student's softened probabilities from the teacher's.
 
     Chang et al. 2016 print ``sum y (log y - f)`` with raw scores f, which is unbounded below and changes when
     a constant is added to all scores; f must be the log-softmax, as here.
 
+    Args:
+        logits: The student's, (N, C).
+        softened: The teacher's probabilities at the temperature, (N, C); see `soften`.
+        settings: The temperature T.
+
     Source: Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, section 2.
     """
     t = settings.temperature
-    student, teacher = F.log_softmax(logits / t, dim=1), F.log_softmax(teacher_logits / t, dim=1)
-    return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * t**2
+    return F.kl_div(F.log_softmax(logits / t, dim=1), softened, reduction="batchmean") * t**2
+
+
+def soften(logits: Tensor, settings: DistilSettings) -> Tensor:
+    """Probabilities (N, C) of logits at the temperature."""
+    return F.softmax(logits / settings.temperature, dim=1)
 
 
 def valence_arousal_loss(logits: Tensor, coordinates: Tensor, wanted: Tensor) -> Tensor:

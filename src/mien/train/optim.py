@@ -8,11 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mien.train.muon import Muon, muon_groups
 from mien.train.recipe import OptimSettings
 
 
 def make_optimizer(net: nn.Module, settings: OptimSettings) -> torch.optim.Optimizer:
     """An optimiser whose weight decay touches weights of two or more dimensions, not biases and scales."""
+    if settings.name == "muon":
+        groups = muon_groups(net, settings.sgd_lr / settings.lr, settings.weight_decay)
+        return Muon(groups, settings.lr, settings.momentum)
     learning = [p for p in net.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in learning if p.ndim > 1], "weight_decay": settings.weight_decay},

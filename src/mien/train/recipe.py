@@ -87,9 +87,17 @@ class LossSettings(Settings):
 
 
 class DistilSettings(Settings):
-    """Learn from the probabilities of finished runs beside the labels."""
+    """Learn from the probabilities of finished runs, or from a file of them, beside the labels."""
 
     teachers: list[str] = Field([], description="run folders whose probabilities are averaged; none is off")
+    targets: str = Field(
+        "", description="file of `mien soft-targets` (.safetensors), or the name of a shipped one"
+    )
+    view: Literal["original", "same"] = Field(
+        "original",
+        description="what teachers look at: the face as it is, once; or at each step the same changed and "
+        "mixed face as the network",
+    )
     alpha: Fraction = Field(0.8, description="weight of the labels; the rest is the teachers'")
     temperature: float = Field(1.0, gt=0, description="softens teacher and student alike")
 
@@ -97,10 +105,13 @@ class DistilSettings(Settings):
 class OptimSettings(Settings):
     """How it is minimised; see `mien.train.optim`."""
 
-    name: Literal["sgd", "adam", "adamw", "adamax", "rmsprop", "adagrad"] = Field(
-        "sgd", description="the optimiser, as in torch"
+    name: Literal["sgd", "muon", "adam", "adamw", "adamax", "rmsprop", "adagrad"] = Field(
+        "sgd",
+        description="the optimiser, as in torch; muon makes the steps of all convolutions but the first "
+        "orthogonal",
     )
     lr: float = Field(0.1, gt=0, description="peak learning rate")
+    sgd_lr: float = Field(0.1, gt=0, description="muon: peak rate of what it leaves to SGD")
     momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov's with sgd; of rmsprop too")
     weight_decay: float = Field(0.0, ge=0, description="L2, on convolution and linear weights only")
     warmup: Fraction = Field(0.0, description="part of the run in which the rate rises from zero")
@@ -161,6 +172,24 @@ class Recipe(Settings):
 def recipe_folder() -> Path:
     """Where the shipped recipes lie."""
     return Path(__file__).parents[1] / "recipes"
+
+
+def targets_path(name_or_path: str) -> Path:
+    """The file of soft targets of a shipped name, or of a path.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    path, folder = Path(name_or_path), recipe_folder() / "soft-targets"
+    if path.suffix != ".safetensors":
+        path = folder / f"{name_or_path}.safetensors"
+    if not path.is_file():
+        known = sorted(p.stem for p in folder.glob("*.safetensors"))
+        raise RecipeError(
+            f"no soft targets '{name_or_path}'{nearest(name_or_path, known)} "
+            f"(shipped: {', '.join(known) or 'none'}; or give a .safetensors file of `mien soft-targets`)"
+        )
+    return path
 
 
 def read_toml(name_or_path: str, folder: Path, what: str) -> tuple[Path, dict[str, Any]]:
@@ -225,6 +254,11 @@ def check_recipe(table: dict[str, Any], where: str = "recipe", *, files: bool = 
         mistakes += [
             f"distil.teachers: no run at {t}" for t in recipe.distil.teachers if not Path(t).is_dir()
         ]
+    if files and recipe and recipe.distil.targets:
+        try:
+            targets_path(recipe.distil.targets)
+        except RecipeError as e:
+            mistakes.append(f"distil.targets: {e}")
     if mistakes or recipe is None:
         raise RecipeError(f"{where} has {len(mistakes)} mistake(s): " + "; ".join(mistakes))
     return recipe
@@ -246,12 +280,18 @@ def _contradictions(recipe: Recipe, side: int | None) -> list[str]:
     loss, regression = recipe.loss, recipe.loss.name == "valence-arousal"
     sizes = {size for _, size in recipe.run.sizes}
     found = {
-        "augment.mixup: a teacher has not seen mixed faces; leave out distil.teachers or mixup": bool(
-            recipe.augment.mixup and recipe.distil.teachers
+        'augment.mixup: a teacher has not seen mixed faces; set distil.view="same", or leave out mixup': bool(
+            recipe.augment.mixup and recipe.distil.teachers and recipe.distil.view == "original"
+        ),
+        "distil.targets: give distil.teachers or distil.targets, not both": bool(
+            recipe.distil.targets and recipe.distil.teachers
+        ),
+        'distil.view: "same" needs distil.teachers, for a file has seen the original faces alone': (
+            recipe.distil.view == "same" and not recipe.distil.teachers
         ),
         "augment.mixup: valence and arousal are not mixed": bool(recipe.augment.mixup and regression),
-        "distil.teachers: valence and arousal cannot be taught by emotions": bool(
-            recipe.distil.teachers and regression
+        "distil: valence and arousal cannot be taught by emotions": bool(
+            (recipe.distil.teachers or recipe.distil.targets) and regression
         ),
         "loss.label_smoothing: valence and arousal have no labels to smooth": bool(
             loss.label_smoothing and regression

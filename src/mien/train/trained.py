@@ -1,12 +1,14 @@
 """A finished run's network, ready to score faces as the shipped runtime would."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mien.core.preprocess import resized, to_input
 from mien.core.views import average_logits
@@ -57,6 +59,26 @@ def load_trained(run: Path, device: torch.device) -> TrainedNet:
     mean, std = note["mean_std"]
     labels, channels = tuple(note["labels"]), note.get("channels", 1)
     return TrainedNet(net, labels, mean, std, note["input_size"], note["data"], device, channels)
+
+
+def teachers_of_batches(
+    teachers: list[TrainedNet], mean_std: tuple[float, float], temperature: float
+) -> Callable[[Tensor], Tensor]:
+    """From normalised faces (N, channels, S, S) to the teachers' mean softened probabilities (N, C)."""
+    mean, std = mean_std
+
+    @torch.no_grad()
+    def ask(faces: Tensor) -> Tensor:
+        pixels = faces * std + mean
+        probs = []
+        for teacher in teachers:
+            side = (teacher.input_size, teacher.input_size)
+            seen = pixels if pixels.shape[2:] == side else F.interpolate(pixels, side, mode="bilinear")
+            logits = teacher.net((seen - teacher.mean) / teacher.std).float()
+            probs.append(F.softmax(logits / temperature, dim=1))
+        return torch.stack(probs).mean(0)
+
+    return ask
 
 
 def parameter_count(net: nn.Module) -> int:

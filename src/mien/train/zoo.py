@@ -10,6 +10,7 @@ from torch import nn
 from mien.errors import RecipeError
 from mien.names import look_up, nearest
 from mien.train import nets
+from mien.train.face_resnet import FaceResNet
 from mien.train.papers import auc, chmura, cs230, cs231n, maastricht
 from mien.train.papers.face_net import FaceNet
 from mien.train.recipe import NetSettings
@@ -17,6 +18,8 @@ from mien.train.transfer import TRANSFERRED, Transfer, Transferred
 
 NETS: dict[str, Callable[..., nn.Module] | Transfer] = {
     "s2d-resnet": nets.SpaceToDepthResNet,
+    "s2d-vgg": nets.SpaceToDepthVgg,
+    "dlib-face-resnet": FaceResNet,
     "cs230-base": cs230.Base,
     "cs230-resnet": cs230.ResNet,
     "cs230-densenet": cs230.DenseNet,

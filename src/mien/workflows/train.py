@@ -29,8 +29,9 @@ from mien.train.devices import environment, pick_device
 from mien.train.features import HeadTrainer, learns_from_features
 from mien.train.loop import Trainer, scored_size
 from mien.train.parallel import ALONE, Workers
-from mien.train.recipe import Recipe, check_recipe
-from mien.train.trained import TrainedNet, load_trained
+from mien.train.recipe import Recipe, check_recipe, targets_path
+from mien.train.soft_targets import read_soft_targets
+from mien.train.trained import TrainedNet, load_trained, teachers_of_batches
 from mien.workflows.evaluate import write_json, write_predictions
 from mien.workflows.figures import curves_figure
 
@@ -105,16 +106,20 @@ def _begin(folder: Path, trainer: Trainer, faces: FaceSet, allow_leak: bool) -> 
 def make_trainer(recipe: Recipe, faces: FaceSet, device: str, workers: Workers = ALONE) -> Trainer:
     """A trainer on the training rows of ``faces``; of the head alone where all else is frozen."""
     rows = training_rows(faces, recipe.data)
-    teachers = [load_trained(Path(run), pick_device(device)) for run in recipe.distil.teachers]
+    scale = input_scale(rows, recipe.data.input)
+    distil, logits, ask = recipe.distil, None, None
+    if distil.teachers:
+        teachers = [load_trained(Path(run), pick_device(device)) for run in distil.teachers]
+        check_teachers(teachers, rows)
+        if distil.view == "same":
+            ask = teachers_of_batches(teachers, scale, distil.temperature)
+        else:
+            logits = teacher_logits(teachers, rows)
+    elif distil.targets:
+        path = targets_path(distil.targets)
+        logits = read_soft_targets(path).logits(rows, faces.content_hash())
     make = HeadTrainer if learns_from_features(recipe) else Trainer
-    return make(
-        recipe,
-        rows,
-        input_scale(rows, recipe.data.input),
-        pick_device(device),
-        teacher_logits(teachers, rows) if teachers else None,
-        workers,
-    )
+    return make(recipe, rows, scale, pick_device(device), logits, ask, workers)
 
 
 def input_scale(faces: FaceSet, kind: str) -> tuple[float, float]:
@@ -128,15 +133,15 @@ def input_scale(faces: FaceSet, kind: str) -> tuple[float, float]:
     return round(mean, 6), round(max(std, 1e-3), 6)
 
 
-def teacher_logits(teachers: list[TrainedNet], faces: FaceSet) -> NDArray[np.float32]:
-    """Logarithm of the teachers' mean probability (N, C) for each face and its mirror image.
-
-    Raises:
-        RecipeError: a teacher names other emotions.
-    """
+def check_teachers(teachers: list[TrainedNet], faces: FaceSet) -> None:
+    """Raise a RecipeError where a teacher names other emotions than the faces have."""
     for teacher in teachers:
         if teacher.labels != faces.label_names:
             raise RecipeError(f"distil.teachers: a teacher names {', '.join(teacher.labels)}")
+
+
+def teacher_logits(teachers: list[TrainedNet], faces: FaceSet) -> NDArray[np.float32]:
+    """Logarithm of the teachers' mean probability (N, C) for each face and its mirror image."""
     probs = [softmax(teacher.logits(faces.images, 2)) for teacher in teachers]
     return np.asarray(np.log(np.mean(probs, axis=0).clip(1e-12)), np.float32)
 
