@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mien.train.corruptions import corrupt
 from mien.train.recipe import AugmentSettings
 
 
@@ -32,7 +33,8 @@ def augment(
     else:
         resampled = torch.where(flip.view(-1, 1, 1, 1), faces.flip(3), faces) if flip.any() else faces
     lit = colour_jitter(change_light(resampled, settings, rng), settings.jitter, rng)
-    return erase(lit, settings.erase, rng) if settings.erase else lit
+    spoilt = corrupt(lit, settings, rng)
+    return erase(spoilt, settings.erase, rng) if settings.erase else spoilt
 
 
 def affine(flip: Tensor, settings: AugmentSettings, rng: torch.Generator) -> Tensor:

@@ -24,6 +24,10 @@ CALM = {
     "contrast": 0.0,
     "jitter": (0.0, 0.0, 0.0, 0.0),
     "erase": 0.0,
+    "low_resolution": 0.0,
+    "noise": 0.0,
+    "mask": 0.0,
+    "hide": 0.0,
     "shift": 0.04,
 }
 """What the last part of a run changes: Khaireddin & Chen 2021 fine-tune on nearly clean faces."""

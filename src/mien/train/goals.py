@@ -17,6 +17,7 @@ from mien.train.losses import (
     balanced_weights,
     distillation_loss,
     emotion_loss,
+    log_prior,
     soften,
     valence_arousal_loss,
 )
@@ -60,6 +61,8 @@ class Goals:
         self.class_weights = None
         if recipe.loss.class_weights == "balanced":
             self.class_weights = balanced_weights(torch.from_numpy(faces.labels), n_classes).to(device)
+        tau = recipe.loss.logit_adjustment
+        self.shift = tau * log_prior(torch.from_numpy(faces.labels), n_classes).to(device) if tau else None
         self.votes = None
         if recipe.loss.votes_weight and faces.votes is not None:
             self.votes = put(shares(faces.votes))
@@ -76,6 +79,8 @@ class Goals:
         """The mean loss of a batch's logits (N, C)."""
         if self.places is not None:
             return valence_arousal_loss(logits, self.places, self.wanted[batch.rows])
+        if self.shift is not None:
+            logits = logits + self.shift
         hard = emotion_loss(logits, batch.mix(self.targets), self.recipe.loss, self.class_weights)
         distil = self.recipe.distil
         if self.ask:

@@ -106,6 +106,15 @@ def valence_arousal_loss(logits: Tensor, coordinates: Tensor, wanted: Tensor) ->
     return (error.square().sum(1) * known).sum() / known.sum().clamp(min=1)
 
 
+def log_prior(labels: Tensor, n_classes: int) -> Tensor:
+    """Logarithm of each emotion's share of the faces (C,), as if each had at least one.
+
+    Source: Menon et al., "Long-tail learning via logit adjustment", ICLR 2021, equation 10.
+    """
+    counts = torch.bincount(labels, minlength=n_classes).clamp(min=1).float()
+    return (counts / counts.sum()).log()
+
+
 def balanced_weights(labels: Tensor, n_classes: int) -> Tensor:
     """n / (C * n_c) for each class (C,); a class without faces gets 0."""
     counts = torch.bincount(labels, minlength=n_classes).float()

@@ -64,6 +64,10 @@ class AugmentSettings(Settings):
     )
     erase: Fraction = Field(0.0, description="probability of erasing one rectangle")
     erase_from: Fraction = Field(0.0, description="part of the run after which erasing starts")
+    low_resolution: Fraction = Field(0.0, description="probability of shrinking and enlarging again")
+    noise: Fraction = Field(0.0, description="probability of Gaussian noise")
+    mask: Fraction = Field(0.0, description="probability of a plain background outside an ellipse")
+    hide: Fraction = Field(0.0, description="probability of hiding 25-50 % of the face from one side")
     calm_from: Fraction = Field(1.0, description="part of the run after which only flip and shift remain")
     mixup: float = Field(0.0, ge=0, description="alpha of the Beta distribution that mixes pairs of faces")
 
@@ -83,6 +87,12 @@ class LossSettings(Settings):
         "none", description="balanced weighs a face by n / (C * faces of its emotion)"
     )
     focal_gamma: float = Field(2.0, ge=0, description="how much an easy face counts less")
+    logit_adjustment: float = Field(
+        0.0,
+        ge=0,
+        description="tau: the loss sees logits + tau * log(share of the emotion), which leaves the logits "
+        "themselves balanced; 1 is balanced softmax",
+    )
     votes_weight: float = Field(0.0, ge=0, description="weight of the auxiliary FER+ vote loss")
 
 
