@@ -1,18 +1,18 @@
 """``mien watch``: a video in; rows, a timeline, a summary, an annotated video out."""
 
 import re
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mien.cli.options import MinFace, MinScore, Shipped
 from mien.cli.terminal import bar, progress_bar
+from mien.cli.watch_screen import Show, screen, stop_on_ctrl_c
 from mien.errors import MienError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def watch(
     prints = as_csv or as_json
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_ctrl_c())
-        show = stack.enter_context(_screen(stop) if live and not prints else _progress(pick, hidden=prints))
+        show = stack.enter_context(screen(stop) if live and not prints else _progress(pick, hidden=prints))
         printer = _printer(settings.model, as_csv) if prints else None
 
         def take(watched: "Watched") -> None:
@@ -160,55 +160,6 @@ def parse_time(text: str | None) -> float | None:
         raise MienError(f"a time is given as 90, 1:30 or 1:02:03.5, got '{text}'")
     hours, minutes, seconds = (float(part or 0) for part in match.groups())
     return 3600 * hours + 60 * minutes + seconds
-
-
-class Stop:
-    """True once Ctrl-C was pressed; the run then ends behind the frame at hand."""
-
-    def __init__(self) -> None:
-        self.wanted = False
-
-    def __call__(self) -> bool:
-        return self.wanted
-
-
-@contextmanager
-def stop_on_ctrl_c() -> Iterator[Stop]:
-    """A `Stop` that the first Ctrl-C sets; the second one interrupts."""
-    stop = Stop()
-
-    def heed(number: int, frame: Any) -> None:
-        if stop.wanted:
-            raise KeyboardInterrupt
-        stop.wanted = True
-
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:  # someone else listens, or the shell asked not to
-        yield stop
-        return
-    signal.signal(signal.SIGINT, heed)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-class Show(Protocol):
-    """What a person sees while the video is watched."""
-
-    wants_pixels: bool
-
-    def begin(self, info: "VideoInfo") -> object: ...
-
-    def take(self, watched: "Watched") -> object: ...
-
-
-@contextmanager
-def _screen(stop: Stop) -> Iterator[Show]:
-    from mien.cli.watch_screen import screen
-
-    with screen(stop) as show:
-        yield show
 
 
 def _printer(model: str, as_csv: bool) -> Callable[["Watched"], object]:
