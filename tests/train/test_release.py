@@ -18,7 +18,7 @@ from mien.core.store import find_model
 from mien.data.records import FaceSet
 from mien.data.store import write_store
 from mien.errors import DataError, MienError, ModelError
-from mien.train.recipe import check_recipe
+from mien.train.recipe_reading import check_recipe
 from mien.workflows.evaluate import EvaluateSettings, count_look, evaluate
 from mien.workflows.explain import explain
 from mien.workflows.explain_job import Job

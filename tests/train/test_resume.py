@@ -17,7 +17,8 @@ from mien.errors import MienError, RecipeError
 from mien.train.checkpoints import load_tensors
 from mien.train.loop import Trainer
 from mien.train.optim import AveragedWeights
-from mien.train.recipe import Recipe, check_recipe
+from mien.train.recipe import Recipe
+from mien.train.recipe_reading import check_recipe
 from mien.workflows.train import make_trainer, train
 
 CPU = torch.device("cpu")

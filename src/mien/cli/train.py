@@ -52,7 +52,7 @@ def train(
     """Train a network by a recipe, and keep everything of the run in one folder."""
     with needs_extra("training"):
         from mien.train.parallel import start
-        from mien.train.recipe import read_recipe
+        from mien.train.recipe_reading import read_recipe
         from mien.workflows.train import train as run_training
     changes = [*(overrides or []), *([f"data.store='{data}'"] if data else [])]
     settings = read_recipe(recipe, changes, files=True)

@@ -16,8 +16,9 @@ from mien.core.preprocess import resized, to_input
 from mien.data.records import FaceSet
 from mien.errors import ModelError, RecipeError
 from mien.train.batches import Batch, TrainingBatches, step_seed
+from mien.train.inference import predict
 from mien.train.initialise import load_initial
-from mien.train.loop import Trainer, predict, scored_size
+from mien.train.loop import Trainer, scored_size
 from mien.train.recipe import AugmentSettings, NetSettings, Recipe
 from mien.train.transfer import TRANSFERRED, Transferred
 from mien.train.zoo import build

@@ -162,7 +162,7 @@ def open_scorer(model: str, views: int | None, device: str) -> Scorer:
         )
     with needs_extra("evaluating a run"):
         from mien.train.devices import pick_device
-        from mien.train.trained import load_trained
+        from mien.train.trained_net import load_trained
     trained = load_trained(folder, pick_device(device))
     if views is not None and views not in N_VIEWS:
         raise ModelError(f"views must be one of {', '.join(map(str, N_VIEWS))}, got {views}")

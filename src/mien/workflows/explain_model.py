@@ -156,7 +156,7 @@ def _open_run(folder: Path, device: str, half: bool) -> Subject:
     with needs_extra("explaining a run"):
         from mien.train.attribution import predictor
         from mien.train.devices import pick_device
-        from mien.train.trained import load_trained
+        from mien.train.trained_net import load_trained
     t = load_trained(folder, pick_device(device))
     predict = predictor(t.net, half=half)
     size, channels = t.input_size, t.channels

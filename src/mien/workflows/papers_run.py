@@ -22,8 +22,9 @@ from mien.errors import DataError, RecipeError
 from mien.train.checkpoints import load_tensors
 from mien.train.devices import commit, pick_device
 from mien.train.loop import scored_size
-from mien.train.recipe import Recipe, check_recipe, read_recipe
-from mien.train.trained import TrainedNet, load_trained, parameter_count
+from mien.train.recipe import Recipe
+from mien.train.recipe_reading import check_recipe, read_recipe
+from mien.train.trained_net import TrainedNet, load_trained, parameter_count
 from mien.workflows.evaluate import checked_rows, count_look, write_json, write_predictions
 from mien.workflows.figures import confusion_figure, curves_figure, examples_figure
 from mien.workflows.papers import Row, read_result

@@ -24,7 +24,7 @@ from mien.errors import DataError, ModelError
 from mien.names import nearest
 from mien.train.devices import pick_device
 from mien.train.export import export_onnx
-from mien.train.trained import TrainedNet, load_trained, parameter_count
+from mien.train.trained_net import TrainedNet, load_trained, parameter_count
 from mien.workflows.evaluate import checked_rows
 
 MIN_SAME_LABELS = 0.998

@@ -29,8 +29,9 @@ from mien.train.devices import environment, pick_device
 from mien.train.features import HeadTrainer, learns_from_features
 from mien.train.loop import Trainer, scored_size
 from mien.train.parallel import ALONE, Workers
-from mien.train.recipe import Recipe, check_recipe
-from mien.train.trained import TrainedNet, load_trained
+from mien.train.recipe import Recipe
+from mien.train.recipe_reading import check_recipe
+from mien.train.trained_net import TrainedNet, load_trained
 from mien.workflows.evaluate import write_json, write_predictions
 from mien.workflows.figures import curves_figure
 
