@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 TRAIN = """
 import json, sys
 from pathlib import Path
-from mien.train.recipe import check_recipe
+from mien.train.recipe_reading import check_recipe
 from mien.workflows.train import train
 train(check_recipe(json.loads(sys.argv[1])), Path(sys.argv[2]))
 """

@@ -99,7 +99,7 @@ def report(
 
     The page shows faces of the data set and the names that people gave: it stays on this machine.
     """
-    from mien.workflows.pages import check_place, write_text
+    from mien.workflows.html_pages import check_place, write_text
     from mien.workflows.quiz_page import quiz_page
     from mien.workflows.quiz_report import quiz_report
 

@@ -246,7 +246,7 @@ def faces_of_store(subject: Subject, path: Path, split: str) -> Shown:
         MissingExtraError: h5py is not installed.
     """
     from mien.data.store import read_store
-    from mien.workflows.evaluate import checked_rows
+    from mien.workflows.scorer import checked_rows
 
     faces = checked_rows(read_store(path), split, subject.labels)
     return Shown(faces.images, tuple(f"row {row}" for row in faces.rows), faces.labels)

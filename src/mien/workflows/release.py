@@ -25,7 +25,7 @@ from mien.names import nearest
 from mien.train.devices import pick_device
 from mien.train.export import export_onnx
 from mien.train.trained_net import TrainedNet, load_trained, parameter_count
-from mien.workflows.evaluate import checked_rows
+from mien.workflows.scorer import checked_rows
 
 MIN_SAME_LABELS = 0.998
 """Part of the validation and test rows on which the ONNX file must name the same emotion as torch."""

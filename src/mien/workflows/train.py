@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.calibration import softmax
+from mien.core.files import write_json
 from mien.data.leaks import LEARNED, find_leak, learned, refuse_leak, write_learned
 from mien.data.records import FaceSet
 from mien.data.store import read_store
@@ -32,8 +33,8 @@ from mien.train.parallel import ALONE, Workers
 from mien.train.recipe import Recipe
 from mien.train.recipe_reading import check_recipe
 from mien.train.trained_net import TrainedNet, load_trained
-from mien.workflows.evaluate import write_json, write_predictions
 from mien.workflows.figures import curves_figure
+from mien.workflows.run_folder import write_predictions
 
 
 @dataclass(frozen=True)

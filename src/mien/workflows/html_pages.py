@@ -94,12 +94,6 @@ def _shade(share: float) -> str:
     return "#" + bytes(np.round(low + share * (high - low)).astype(np.uint8)).hex()
 
 
-def percent(value: float, interval: tuple[float, float] | None = None) -> str:
-    """A share as percent, with its interval."""
-    text = f"{100 * value:.1f} %"
-    return text if interval is None else f"{text} ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})"
-
-
 def data_uri(image: NDArray[np.uint8]) -> str:
     """A picture as PNG inside an address."""
     buffer = io.BytesIO()
