@@ -13,7 +13,7 @@ pytest.importorskip("onnxscript", reason="needs the train extra")
 
 import mien
 from mien.cli.main import app
-from mien.core.store import find_model
+from mien.core.model_store import find_model
 from mien.data.records import FaceSet
 from mien.data.store import write_store
 from mien.errors import DataError, MienError, ModelError

@@ -98,7 +98,7 @@ def read(
     outputs = Outputs(as_json, as_csv, parquet, annotate)
     from itertools import islice
 
-    from mien.core.store import DEFAULT_MODEL
+    from mien.core.model_store import DEFAULT_MODEL
     from mien.workflows.read import ReadSettings, build_analyzer, find_pictures, read_pictures
 
     def sources() -> Iterator["Source"]:

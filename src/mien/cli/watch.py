@@ -132,8 +132,8 @@ def watch(
 def _settings(
     model: str | None, views: int, min_face: float, min_score: float, smooth_s: float, live: bool
 ) -> "WatchSettings":
+    from mien.core.model_store import DEFAULT_MODEL
     from mien.core.smoothing import SmoothingSettings
-    from mien.core.store import DEFAULT_MODEL
     from mien.workflows.watch import WatchSettings
 
     smoothing = SmoothingSettings(time_s=smooth_s, ahead_s=0.0 if live else 2 * smooth_s)
@@ -164,7 +164,7 @@ def parse_time(text: str | None) -> float | None:
 
 def _printer(model: str, as_csv: bool) -> Callable[["Watched"], object]:
     """Prints rows on standard output."""
-    from mien.core.store import find_model
+    from mien.core.model_store import find_model
     from mien.core.timeline import columns
     from mien.workflows.watch_rows import csv_line, json_line
 

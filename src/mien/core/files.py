@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @contextmanager
-def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside ``path``, renamed to it at the end; removed if anything goes wrong.
 
     The temporary name keeps the suffix, because writers choose their format by it.
@@ -24,5 +24,5 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def write_json(path: Path, value: object) -> None:
     """Readable JSON, whole or not at all."""
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

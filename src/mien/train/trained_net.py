@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mien.core.preprocess import resized, to_input
-from mien.core.views import average_logits
+from mien.core.tta import average_logits
 from mien.train.inference import predict
 from mien.train.zoo import load_net
 

@@ -59,7 +59,7 @@ class EvaluateSettings:
 
     Attributes:
         split: ``train``, ``val`` or ``test``.
-        views: Views of each face to average (see `mien.core.views`); by default the card's, or 1 for a run.
+        views: Views of each face to average (see `mien.core.tta`); by default the card's, or 1 for a run.
         to: Folder for predictions, figures and the scores as JSON; nothing is written without it.
         device: Where a run's network is evaluated.
         allow_leak: Score even faces that the model learned from; the result says so.

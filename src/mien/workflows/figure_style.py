@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mien.core.files import whole_file
+from mien.core.files import atomic_write
 from mien.core.metrics import Interval
 from mien.errors import MienError, MissingExtraError
 
@@ -56,7 +56,7 @@ def save(figure: Any, path: str | os.PathLike[str]) -> Path:
     """Write the PNG under a temporary name, then rename it: a reader never sees half a file."""
     target = Path(path)
     try:
-        with whole_file(target) as temporary:
+        with atomic_write(target) as temporary:
             figure.savefig(temporary, format="png", dpi=DPI)
     except OSError as e:
         raise MienError(f"cannot write figure {target}: {e.strerror or e}; check the folder") from e

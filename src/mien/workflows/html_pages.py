@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.core.files import whole_file
+from mien.core.files import atomic_write
 from mien.core.metrics import Counts
 from mien.errors import DataError
 
@@ -118,7 +118,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         DataError: it cannot be written.
     """
     try:
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     except OSError as e:
         raise DataError(f"{path} cannot be written: {e.strerror}") from e

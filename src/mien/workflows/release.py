@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from mien.core.calibration import fit_temperature, softmax
 from mien.core.cards import ModelCard
+from mien.core.model_store import sha256, user_models
 from mien.core.preprocess import resized, to_input
 from mien.core.scores import score
 from mien.core.session import open_session, run
-from mien.core.store import sha256, user_models
-from mien.core.views import average_logits
+from mien.core.tta import average_logits
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_store
 from mien.errors import DataError, ModelError

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.files import whole_file
+from mien.core.files import atomic_write
 from mien.data.records import FaceSet
 
 
@@ -26,7 +26,7 @@ def count_look(run: Path) -> int:
 def write_predictions(path: Path, faces: FaceSet, probs: NDArray[np.floating[Any]]) -> None:
     """One CSV line a face: source row, true label, predicted label, probability of each label."""
     names = faces.label_names
-    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["row", "label", "predicted", *(f"p_{name}" for name in names)])
         for row, label, p in zip(faces.rows, faces.labels, probs, strict=True):

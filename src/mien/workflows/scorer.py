@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mien.core.calibration import fit_temperature
 from mien.core.classifier import Classifier
 from mien.core.preprocess import resized
-from mien.core.views import N_VIEWS
+from mien.core.tta import N_VIEWS
 from mien.data.leaks import LEARNED, Leak, find_leak, learned, read_learned
 from mien.data.records import FaceSet
 from mien.errors import DataError, ModelError, needs_extra
