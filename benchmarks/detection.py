@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.core.detection import Mtcnn, MtcnnSettings
+from mien.core.mtcnn import Mtcnn, MtcnnSettings
 from mien.core.results import Face
 
 LEAST_RECALL = 0.97

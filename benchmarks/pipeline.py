@@ -29,7 +29,8 @@ from mien.data.records import FaceSet
 from mien.data.store import read_store
 from mien.train.batches import TrainingBatches, training_rows
 from mien.train.loop import Trainer
-from mien.train.recipe import Recipe, read_recipe
+from mien.train.recipe import Recipe
+from mien.train.recipe_reading import read_recipe
 
 LEAST_SPEEDUP, LARGEST_SHARE = 5.0, 0.10
 CHANGES = ["run.threads=1", "run.sizes=[[0.0,48]]", "augment.erase_from=0.0", "loss.votes_weight=0.0"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.core.cards import ModelCard
-from mien.core.store import find_model
+from mien.core.model_store import find_model
 
 
 def percent(value: float, interval: list[float] | None = None) -> str:

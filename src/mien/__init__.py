@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from mien.core.classifier import Classifier, load
     from mien.core.draw import annotate
     from mien.core.images import ImageLimits, open_image
+    from mien.core.model_store import list_models
     from mien.core.results import Box, Face, Landmarks, Reading
-    from mien.core.store import list_models
     from mien.errors import MienError
 
 __version__ = "0.1.0"
@@ -30,7 +30,7 @@ _HOMES = {
     "ModelCard": "mien.core.cards",
     "Reading": "mien.core.results",
     "annotate": "mien.core.draw",
-    "list_models": "mien.core.store",
+    "list_models": "mien.core.model_store",
     "load": "mien.core.classifier",
     "open_image": "mien.core.images",
     "read": "mien.core.analyzer",

@@ -10,9 +10,10 @@ pytest.importorskip("playwright", reason="needs playwright")
 from PIL import Image
 
 from mien.core.emotions import FER2013
+from mien.core.files import write_json
 from mien.data.records import FaceSet
-from mien.workflows.evaluate import write_json, write_predictions
 from mien.workflows.report_page import write_report
+from mien.workflows.run_folder import write_predictions
 
 pytestmark = pytest.mark.browser
 

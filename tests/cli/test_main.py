@@ -131,16 +131,16 @@ def test_verbose_shows_where_an_error_arose(mien) -> None:
     ("flags", "shown"), [([], ["careful"]), (["-v"], ["careful", "detail"])], ids=["", "-v"]
 )
 def test_the_log_goes_to_stderr_once(flags, shown, mien, monkeypatch) -> None:
-    import mien.core.store as store
+    import mien.core.model_store as store
 
     def log_and_list() -> dict[str, Path]:
-        logging.getLogger("mien.core.store").warning("careful")
-        logging.getLogger("mien.core.store").debug("detail")
+        logging.getLogger("mien.core.model_store").warning("careful")
+        logging.getLogger("mien.core.model_store").debug("detail")
         return {}
 
     monkeypatch.setattr(store, "list_models", log_and_list)
     mien("models")
-    lines = [line for line in mien(*flags, "models").stderr.splitlines() if "mien.core.store" in line]
+    lines = [line for line in mien(*flags, "models").stderr.splitlines() if "mien.core.model_store" in line]
     assert [line.rpartition(": ")[2] for line in lines] == shown
 
 

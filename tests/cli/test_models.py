@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-import mien.core.store as store
+import mien.core.model_store as store
 
 
 def test_the_list_shows_scores_size_and_licence(mien) -> None:

@@ -6,9 +6,10 @@ import pytest
 
 pytest.importorskip("h5py", reason="needs mien[train]")
 
+from mien.core.files import write_json
 from mien.data.store import write_store
-from mien.workflows.evaluate import write_json, write_predictions
 from mien.workflows.quiz import ASKED, Draw, open_quiz
+from mien.workflows.run_folder import write_predictions
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.core.store import DEFAULT_MODEL, SHIPPED
+from mien.core.model_store import DEFAULT_MODEL, SHIPPED
 
 BROKEN = "mien: 'photos/more/broken.png' is truncated or damaged"
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.core.detection import Mtcnn
 from mien.core.geometry import transform
+from mien.core.mtcnn import Mtcnn
 from mien.core.preprocess import FER2013_POINTS, crop_matrix, face_crop, to_input
 from mien.core.results import Box, Face, Landmarks
 

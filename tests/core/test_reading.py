@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mien.core.cards import read_card
-from mien.core.store import SHIPPED
+from mien.core.model_store import SHIPPED
 
 pytestmark = [
     pytest.mark.weights,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mien.core.store import DEFAULT_MODEL, SHIPPED, find_model
+from mien.core.model_store import DEFAULT_MODEL, SHIPPED, find_model
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [

@@ -11,7 +11,8 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 from mien.data.records import FaceSet
 from mien.data.store import write_store
 from mien.train.loop import Trainer
-from mien.train.recipe import Recipe, read_recipe, recipe_folder
+from mien.train.recipe import Recipe
+from mien.train.recipe_reading import read_recipe, recipe_folder
 from mien.workflows.train import make_trainer, train
 
 pytestmark = pytest.mark.train

@@ -9,7 +9,8 @@ import pytest
 pytest.importorskip("torch", reason="needs the train extra")
 
 from mien.data.records import FaceSet
-from mien.train.recipe import Recipe, check_recipe
+from mien.train.recipe import Recipe
+from mien.train.recipe_reading import check_recipe
 
 NAMES = ("angry", "happy", "neutral")
 

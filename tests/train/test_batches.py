@@ -9,7 +9,8 @@ import torch
 from mien.data.records import FaceSet
 from mien.errors import DataError
 from mien.train.batches import TrainingBatches, step_seed, training_rows
-from mien.train.recipe import Recipe, check_recipe
+from mien.train.recipe import Recipe
+from mien.train.recipe_reading import check_recipe
 
 CPU = torch.device("cpu")
 

@@ -21,9 +21,11 @@ from mien.data.records import FaceSet
 from mien.errors import DataError, ModelError
 from mien.train.features import PART, FeatureCache, HeadTrainer, learns_from_features, mirrored
 from mien.train.loop import Trainer
-from mien.train.recipe import Recipe, check_recipe
-from mien.train.trained import load_trained
+from mien.train.recipe import Recipe
+from mien.train.recipe_reading import check_recipe
+from mien.train.trained_net import load_trained
 from mien.train.transfer import Transfer, Transferred
+from mien.train.zoo import make_transferred
 from mien.workflows.evaluate import EvaluateSettings, evaluate
 from mien.workflows.features import Backbone, compute_features, fit_svm, write_svm_run
 from mien.workflows.train import train
@@ -37,7 +39,7 @@ SCALE = (0.5, 0.25)
 @pytest.fixture(scope="module")
 def net() -> Transferred:
     torch.manual_seed(0)
-    return Transferred(3, FROZEN).eval()
+    return make_transferred(3, FROZEN).eval()
 
 
 def test_stored_features_are_those_of_the_network_and_are_made_once(net, faces, tmp_path: Path) -> None:
@@ -53,7 +55,7 @@ def test_stored_features_are_those_of_the_network_and_are_made_once(net, faces, 
 
 
 def test_what_a_stopped_process_left_is_used_and_damage_is_made_again(net, tmp_path: Path) -> None:
-    net_like = Transferred(3, replace(FROZEN, size=32))
+    net_like = make_transferred(3, replace(FROZEN, size=32))
     net_like.backbone, net_like.n_features = torch.nn.AdaptiveAvgPool2d(4), 3  # at no cost
     images = np.random.default_rng(0).integers(0, 256, (2 * PART + 5, 8, 8), dtype=np.uint8)
     said: list[int] = []
@@ -76,7 +78,7 @@ def test_whatever_decides_the_features_decides_their_name(what: str, net, faces,
         return FeatureCache(net, scale, CPU, tmp_path).key(images)
 
     settings = {"size": {"size": 48}, "pool": {"pool": "flatten"}}.get(what, {})
-    other = Transferred(3, replace(FROZEN, **settings))
+    other = make_transferred(3, replace(FROZEN, **settings))
     if not settings:
         other.load_state_dict(net.state_dict())
     else:
@@ -95,7 +97,7 @@ def test_whatever_decides_the_features_decides_their_name(what: str, net, faces,
 
 
 def test_the_head_is_no_part_of_the_name(net, faces, tmp_path: Path) -> None:
-    other = Transferred(5, replace(FROZEN, head=[8]))
+    other = make_transferred(5, replace(FROZEN, head=[8]))
     other.backbone.load_state_dict(net.backbone.state_dict())
     keys = [FeatureCache(n, SCALE, CPU, tmp_path).key(faces.images) for n in (net, other)]
     assert keys[0] == keys[1]
@@ -103,7 +105,7 @@ def test_the_head_is_no_part_of_the_name(net, faces, tmp_path: Path) -> None:
 
 def test_a_network_that_may_change_has_no_stored_features(tmp_path: Path) -> None:
     with torch.device("meta"):
-        net = Transferred(3, replace(FROZEN, freeze=5))
+        net = make_transferred(3, replace(FROZEN, freeze=5))
     with pytest.raises(
         ModelError, match=re.escape("set net.options.freeze='all' and net.options.batch_norm")
     ):

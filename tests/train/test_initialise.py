@@ -18,7 +18,8 @@ from mien.errors import ModelError
 from mien.train.checkpoints import save_tensors
 from mien.train.initialise import canonical, load_initial
 from mien.train.nets import SpaceToDepthResNet
-from mien.train.transfer import Transfer, Transferred
+from mien.train.transfer import Transfer
+from mien.train.zoo import make_transferred
 
 
 class Block(nn.Module):
@@ -122,7 +123,7 @@ def test_the_thirteen_convolutions_of_vgg_face_are_found_in_their_order() -> Non
 )
 def test_a_whole_file_of_torchvision_sets_every_tensor_of_its_backbone(make, settings) -> None:
     with torch.device("meta"):
-        file, net = make().state_dict(), Transferred(7, settings)
+        file, net = make().state_dict(), make_transferred(7, settings)
     found = {canonical(name): t.shape for name, t in file.items()}
     backbone = {n: t.shape for n, t in net.state_dict().items() if n.startswith("backbone.")}
     assert {canonical(n): shape for n, shape in backbone.items()}.items() <= found.items()

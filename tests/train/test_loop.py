@@ -9,7 +9,7 @@ import torch
 from mien.data.records import FaceSet
 from mien.errors import MienError
 from mien.train.loop import Trainer, best_look, scored_size
-from mien.train.recipe import check_recipe
+from mien.train.recipe_reading import check_recipe
 
 pytestmark = pytest.mark.train
 CPU = torch.device("cpu")

@@ -22,7 +22,7 @@ from mien.train import parallel
 from mien.train.checkpoints import load_tensors
 from mien.train.loop import Trainer
 from mien.train.parallel import ALONE, Workers, named, start
-from mien.train.recipe import check_recipe
+from mien.train.recipe_reading import check_recipe
 from mien.workflows.train import make_trainer, train
 
 PLAIN = {"name": "cs231n-final-as-printed", "options": {"size": 16}}

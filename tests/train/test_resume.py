@@ -17,14 +17,15 @@ from mien.errors import MienError, RecipeError
 from mien.train.checkpoints import load_tensors
 from mien.train.loop import Trainer
 from mien.train.optim import AveragedWeights
-from mien.train.recipe import Recipe, check_recipe
+from mien.train.recipe import Recipe
+from mien.train.recipe_reading import check_recipe
 from mien.workflows.train import make_trainer, train
 
 CPU = torch.device("cpu")
 TRAIN = """
 import json, sys
 from pathlib import Path
-from mien.train.recipe import check_recipe
+from mien.train.recipe_reading import check_recipe
 from mien.workflows.train import train
 train(check_recipe(json.loads(sys.argv[1])), Path(sys.argv[2]))
 """

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mien.errors import RecipeError
-from mien.train.recipe import check_recipe, read_recipe
+from mien.train.recipe_reading import check_recipe, read_recipe
 from mien.train.search_space import Axis, overrides, read_search, search_folder
 
 BASE = """

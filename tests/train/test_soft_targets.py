@@ -10,7 +10,7 @@ import torch
 from mien.data.records import FaceSet
 from mien.errors import ModelError, RecipeError
 from mien.train.checkpoints import save_tensors
-from mien.train.recipe import check_recipe, targets_path
+from mien.train.recipe_reading import check_recipe, targets_path
 from mien.train.soft_targets import SoftTargets, read_soft_targets, write_soft_targets
 from mien.workflows.train import make_trainer
 
@@ -69,7 +69,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, path: Path) -> None
 
 
 def test_a_name_that_is_not_shipped_is_told_with_the_command_that_makes_one() -> None:
-    with pytest.raises(RecipeError, match=r"no soft targets 'nowhere'.*`mien soft-targets`"):
+    with pytest.raises(RecipeError, match=r"no soft targets 'nowhere'.*`mien targets`"):
         targets_path("nowhere")
 
 

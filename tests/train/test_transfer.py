@@ -11,11 +11,10 @@ from torch import nn
 pytest.importorskip("torchvision", reason="needs the train extra")
 pytest.importorskip("timm", reason="needs the train extra")
 
-from mien.errors import MienError, MissingExtraError, ModelError, RecipeError
-from mien.train import transfer
+from mien.errors import MienError, ModelError, RecipeError
 from mien.train.recipe import NetSettings
-from mien.train.transfer import BACKBONES, TRANSFERRED, Transfer, Transferred, weighted_layers
-from mien.train.zoo import build
+from mien.train.transfer import TRANSFERRED, Transfer, Transferred, weighted_layers
+from mien.train.zoo import build, make_transferred
 
 SMALL = Transfer(backbone="resnet10t", size=32)  # 5 M numbers, the smallest with batch normalisation
 
@@ -62,31 +61,21 @@ def layer_names(net: Transferred, trained: bool) -> list[str]:
 
 def test_the_papers_se_resnet_is_frozen_up_to_the_first_convolution_of_its_stage_4_block_5() -> None:
     with torch.device("meta"):
-        net = Transferred(7, TRANSFERRED["senet50-khanzada"])
+        net = make_transferred(7, TRANSFERRED["senet50-khanzada"])
     assert layer_names(net, trained=False)[-1] == "layer3.4.conv1"
     assert "layer3.3.bn3" in layer_names(net, trained=True)
-
-
-def test_the_classic_resnet50_strides_in_its_first_convolutions_and_pools_without_padding() -> None:
-    with torch.device("meta"):
-        net = BACKBONES["resnet50-caffe"](Transfer())
-        x = net.maxpool(torch.zeros(1, 64, 99, 99))
-        assert x.shape[-1] == 49  # as Keras' unpadded pooling of 99, from faces of 197 px
-        block = net.layer3[0]
-        assert block.conv1(torch.zeros(1, 512, 25, 25)).shape[-1] == 13
-        assert block.conv2(torch.zeros(1, 256, 13, 13)).shape[-1] == 13
 
 
 @pytest.fixture(scope="module")
 def small() -> Transferred:
     torch.manual_seed(0)
-    return Transferred(3, SMALL)
+    return make_transferred(3, SMALL)
 
 
 @pytest.mark.parametrize(("freeze", "n_fixed"), [("none", 0), (0, 0), (1, 1), (5, 5), ("all", 28)], ids=str)
 def test_freezing_counts_layers_from_the_input(freeze: str | int, n_fixed: int) -> None:
     with torch.device("meta"):
-        net = Transferred(3, replace(SMALL, freeze=freeze))
+        net = make_transferred(3, replace(SMALL, freeze=freeze))
     layers = weighted_layers(net.backbone)
     fixed = [all(not p.requires_grad for p in m.parameters(recurse=False)) for m in layers]
     assert fixed == [True] * n_fixed + [False] * (len(layers) - n_fixed)
@@ -97,7 +86,7 @@ def test_freezing_counts_layers_from_the_input(freeze: str | int, n_fixed: int) 
 @pytest.mark.parametrize("policy", ["frozen", "train"])
 def test_batch_normalisation_of_the_frozen_part_follows_its_policy(policy: str) -> None:
     torch.manual_seed(0)
-    net = Transferred(3, replace(SMALL, freeze=6, batch_norm=policy)).train()
+    net = make_transferred(3, replace(SMALL, freeze=6, batch_norm=policy)).train()
     before = {name: t.clone() for name, t in net.state_dict().items()}
     net(torch.rand(4, 1, 32, 32)).sum().backward()
     torch.optim.SGD([p for p in net.parameters() if p.requires_grad], 0.1).step()
@@ -113,7 +102,7 @@ def test_batch_normalisation_of_the_frozen_part_follows_its_policy(policy: str) 
 
 
 def test_a_frozen_backbone_gives_the_same_features_while_its_head_trains() -> None:
-    net = Transferred(3, replace(SMALL, freeze="all"))
+    net = make_transferred(3, replace(SMALL, freeze="all"))
     net.backbone.act1 = nn.Dropout(0.5)
     faces = torch.rand(4, 1, 32, 32)
     expected = net.eval().features(faces)
@@ -125,7 +114,7 @@ def test_a_frozen_backbone_gives_the_same_features_while_its_head_trains() -> No
 
 def test_a_gray_first_kernel_does_what_copies_of_the_face_do(small: Transferred) -> None:
     torch.manual_seed(0)
-    gray = Transferred(3, replace(SMALL, channels=1)).eval()
+    gray = make_transferred(3, replace(SMALL, channels=1)).eval()
     faces = torch.rand(2, 1, 32, 32)
     assert next(gray.backbone.parameters()).shape[1] == 1
     torch.testing.assert_close(gray(faces), small.eval()(faces), rtol=1e-4, atol=1e-5)
@@ -156,7 +145,7 @@ def test_faces_are_resized_and_smoothed_only_where_they_shrink(small: Transferre
 
 def test_the_head_has_the_widths_dropouts_and_activations_of_its_lists() -> None:
     with torch.device("meta"):
-        head = Transferred(7, TRANSFERRED["chmura-vgg16"]).head
+        head = make_transferred(7, TRANSFERRED["chmura-vgg16"]).head
     text = [
         f"{m.in_features}-{m.out_features}" if isinstance(m, nn.Linear) else type(m).__name__ for m in head
     ]
@@ -165,8 +154,8 @@ def test_the_head_has_the_widths_dropouts_and_activations_of_its_lists() -> None
 
 def test_timm_gives_any_network_its_own_pooling_or_none() -> None:
     with torch.device("meta"):
-        pooled = Transferred(7, Transfer(backbone="vit_tiny_patch16_224", size=224))
-        flat = Transferred(7, replace(SMALL, pool="flatten", size=64))
+        pooled = make_transferred(7, Transfer(backbone="vit_tiny_patch16_224", size=224))
+        flat = make_transferred(7, replace(SMALL, pool="flatten", size=64))
     assert (pooled.n_features, flat.n_features) == (192, 512 * 2 * 2)
 
 
@@ -196,34 +185,9 @@ def test_what_cannot_be_built_is_refused(options: dict[str, object], text: str) 
 
 def test_colour_faces_are_refused_by_a_gray_network(small: Transferred) -> None:
     with torch.device("meta"):
-        gray = Transferred(7, Transfer(channels=1, size=48))
+        gray = make_transferred(7, Transfer(channels=1, size=48))
         with pytest.raises(ModelError, match=re.escape("faces of 1 channel(s), got (2, 3, 48, 48)")):
             gray(torch.zeros(2, 3, 48, 48))
-
-
-def test_a_download_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(**_: object) -> None:
-        raise OSError("name or service not known")
-
-    monkeypatch.setattr("torchvision.models.vgg16", offline)
-    settings = NetSettings(name="transferred", options={"pretrained": True})
-    text = "weights of 'vgg16' cannot be had (name or service not known); set net.init_from to a local"
-    with pytest.raises(ModelError, match=re.escape(text)):
-        build(settings, 7)
-
-
-def test_a_network_with_weights_of_its_own_downloads_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "_weights", lambda s: pytest.fail("asked") if s.pretrained else None)
-    with torch.device("meta"):
-        build(NetSettings(name="transferred", options={"pretrained": True}), 7, fresh=False)
-
-
-@pytest.mark.parametrize(("backbone", "package"), [("vgg16", "torchvision"), ("resnet18", "timm")])
-def test_a_missing_package_is_named(backbone: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("torchvision.models", "timm"):
-        monkeypatch.setitem(__import__("sys").modules, module, None)
-    with pytest.raises(MissingExtraError, match=rf'needs {package}; run: pip install "mien\[train\]"'):
-        Transferred(7, Transfer(backbone=backbone))
 
 
 def test_votes_have_no_head_here() -> None:

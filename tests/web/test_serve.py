@@ -17,6 +17,7 @@ httpx = pytest.importorskip("httpx", reason="needs httpx")
 from typer.testing import CliRunner
 
 from mien.cli import serve as command
+from mien.cli import server
 from mien.cli.main import app
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
@@ -31,8 +32,8 @@ runpy.run_module("mien", run_name="__main__", alter_sys=True)
 def mien_serve(monkeypatch, tiny_home):
     """``mien_serve("--port", "0")`` does all but serve, and returns what was said and the exit code."""
     monkeypatch.setenv("MIEN_HOME", str(tiny_home))
-    monkeypatch.setenv(command.SETTINGS, "")
-    monkeypatch.setattr(command, "_run", lambda config, listener: None)
+    monkeypatch.setenv(server.SETTINGS, "")
+    monkeypatch.setattr(server, "run", lambda config, listener: None)
 
     def run(*arguments: str):
         return CliRunner().invoke(app, ["serve", "--model", "tiny", *arguments], prog_name="mien")

@@ -10,8 +10,8 @@ from PIL import Image
 pytest.importorskip("h5py", reason="needs the train extra")
 pytest.importorskip("matplotlib", reason="needs the train extra")
 
-from mien.core.detection import Mtcnn
 from mien.core.emotions import FER2013
+from mien.core.mtcnn import Mtcnn
 from mien.core.preprocess import FER2013_POINTS, face_crop
 from mien.data.records import FaceSet
 from mien.data.store import write_store

@@ -67,7 +67,7 @@ def draw(request):
 def drawn(monkeypatch):
     """The figures in place of their files."""
     kept = []
-    monkeypatch.setattr(figures, "_save", lambda figure, path: kept.append(figure))
+    monkeypatch.setattr(figures, "save", lambda figure, path: kept.append(figure))
     return kept
 
 

@@ -13,7 +13,6 @@ from PIL import Image
 
 from mien.core.results import Box, Face, Reading
 from mien.errors import MienError, MissingExtraError
-from mien.workflows.outputs import AnnotatedFolder, columns, parquet_file, to_object, to_rows
 from mien.workflows.read import (
     PictureResult,
     ReadSettings,
@@ -24,6 +23,7 @@ from mien.workflows.read import (
     natural_key,
     read_pictures,
 )
+from mien.workflows.read_outputs import AnnotatedFolder, columns, parquet_file, to_object, to_rows
 
 LABELS = ("happy", "sad")
 

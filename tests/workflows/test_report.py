@@ -13,12 +13,12 @@ pytest.importorskip("matplotlib", reason="needs mien[train]")
 from PIL import Image
 
 from mien.core.emotions import FER2013
+from mien.core.files import write_json
 from mien.core.scores import score
 from mien.data.records import FaceSet
 from mien.data.store import write_store
 from mien.errors import DataError, MienError
 from mien.workflows import report_page
-from mien.workflows.evaluate import write_json, write_predictions
 from mien.workflows.figures import curves_figure
 from mien.workflows.report import (
     Heading,
@@ -31,6 +31,7 @@ from mien.workflows.report import (
     read_run,
 )
 from mien.workflows.report_page import write_report
+from mien.workflows.run_folder import write_predictions
 
 
 @pytest.fixture(scope="module")

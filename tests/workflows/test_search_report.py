@@ -12,7 +12,7 @@ from PIL import Image
 pytest.importorskip("optuna", reason="needs the train extra")
 
 from mien.errors import MienError
-from mien.train.recipe import read_recipe
+from mien.train.recipe_reading import read_recipe
 from mien.train.search_space import Search, read_search
 from mien.workflows import search_report
 from mien.workflows.search import SearchState, Trial

@@ -32,6 +32,7 @@ COMMANDS: dict[str, Entry] = {
     "models": Entry("mien.cli.models", "List the models, their measured scores and their terms."),
     "data": Entry("mien.cli.data", "Import a data set into one file, and audit it."),
     "train": Entry("mien.cli.train", "Train a network from a recipe."),
+    "targets": Entry("mien.cli.soft_targets", "Ask out-of-fold teachers about every training face."),
     "search": Entry("mien.cli.search", "Search the keys of a recipe, in several processes at once."),
     "features": Entry("mien.cli.features", "What a frozen network sees, and a linear SVM on it."),
     "evaluate": Entry("mien.cli.evaluate", "Score a model on a data set, with intervals."),

@@ -41,7 +41,7 @@ def models(
     ECE is the calibration error. Without NAME all models are listed, a user's own included.
     """
     from mien.core.cards import read_card
-    from mien.core.store import find_model, list_models, user_models
+    from mien.core.model_store import find_model, list_models, user_models
 
     if name is not None:
         weights, card = find_model(name)

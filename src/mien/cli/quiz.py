@@ -57,7 +57,7 @@ def quiz(
     """Ask people on a page which expression they see; their answers are saved one by one."""
     if ctx.invoked_subcommand is not None:
         return
-    from mien.cli.serve import _address, _config, _is_address, _is_local, _listen, _run
+    from mien.cli import server
     from mien.workflows.quiz import ASKED, Draw, open_quiz
 
     with waiting(f"drawing {n} faces"):
@@ -68,19 +68,19 @@ def quiz(
         "training": training,
         "names": names,
         "token": token or None,
-        "hosts": [] if _is_address(host) else [host],
+        "hosts": [] if server.is_address(host) else [host],
     }
-    config = _config(told, APP)
-    with _listen(host, port) as listener:
-        address = _address(host, listener.getsockname()[1])
+    config = server.config(told, APP)
+    with server.listen(host, port) as listener:
+        address = server.address(host, listener.getsockname()[1])
         typer.echo(
             f"{held.totals[ASKED]} {held.split} faces of {printable(held.name)}, in {printable(str(to))}"
         )
         where = f"{address}{f'/#token={token}' if token else ''}"
         typer.echo(f"the quiz is at {where}   (Ctrl-C ends it; then: mien quiz report {printable(str(to))})")
-        if not token and not _is_local(host):
+        if not token and not server.is_local(host):
             typer.echo("mien: everyone who reaches this machine may answer; set MIEN_TOKEN", err=True)
-        _run(config, listener)
+        server.run(config, listener)
 
 
 @app.command("report")
@@ -99,7 +99,7 @@ def report(
 
     The page shows faces of the data set and the names that people gave: it stays on this machine.
     """
-    from mien.workflows.pages import check_place, write_text
+    from mien.workflows.html_pages import check_place, write_text
     from mien.workflows.quiz_page import quiz_page
     from mien.workflows.quiz_report import quiz_report
 

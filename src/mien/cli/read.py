@@ -98,7 +98,7 @@ def read(
     outputs = Outputs(as_json, as_csv, parquet, annotate)
     from itertools import islice
 
-    from mien.core.store import DEFAULT_MODEL
+    from mien.core.model_store import DEFAULT_MODEL
     from mien.workflows.read import ReadSettings, build_analyzer, find_pictures, read_pictures
 
     def sources() -> Iterator["Source"]:
@@ -131,7 +131,7 @@ def _refuse_nothing(sources: Iterator["Source"]) -> None:
 
 
 def _takers(outputs: Outputs, labels: Sequence[str], stack: ExitStack) -> Iterator[Taker]:
-    from mien.workflows.outputs import AnnotatedFolder, columns, parquet_file, to_object, to_rows
+    from mien.workflows.read_outputs import AnnotatedFolder, columns, parquet_file, to_object, to_rows
 
     if outputs.annotate:
         yield AnnotatedFolder(outputs.annotate).write
@@ -152,7 +152,7 @@ def _takers(outputs: Outputs, labels: Sequence[str], stack: ExitStack) -> Iterat
 def _csv_taker(labels: Sequence[str]) -> Taker:
     import csv
 
-    from mien.workflows.outputs import columns, to_rows
+    from mien.workflows.read_outputs import columns, to_rows
 
     clean = printable if sys.stdout.isatty() else str
     writer = csv.writer(sys.stdout, lineterminator="\n")

@@ -1,16 +1,10 @@
 """``mien serve``: the page and the service, on this machine unless told otherwise."""
 
-import os
-import socket
-from ipaddress import ip_address
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from mien.errors import MienError, MissingExtraError
-
-if TYPE_CHECKING:
-    import uvicorn
+from mien.cli import server
 
 app = typer.Typer(add_completion=False)
 
@@ -23,12 +17,6 @@ Examples:
 
 The page is at the address it prints; the service is described at /openapi.json.
 """
-APP, PROTOCOL = "mien.web.app:served", "mien.web.sockets:TimedProtocol"
-"""What uvicorn loads: the command line hands the web its settings, and never imports it."""
-
-SETTINGS = "MIEN_SERVE"
-LAST_WORDS_S = 3
-"""Seconds that open requests have after Ctrl-C."""
 
 
 @app.command(epilog=EXAMPLES)
@@ -74,7 +62,7 @@ def serve(
     told = {
         "model": model,
         "token": token or None,
-        "hosts": [*(allow_host or []), *([] if _is_address(host) else [host])],
+        "hosts": [*(allow_host or []), *([] if server.is_address(host) else [host])],
         "max_bytes": max_bytes,
         "max_pixels": max_pixels,
         "max_images": max_images,
@@ -88,76 +76,13 @@ def serve(
         "patience_s": patience,
         "keep_s": keep,
     }
-    config = _config({name: value for name, value in told.items() if value is not None})
-    with _listen(host, port) as listener:
-        address = _address(host, listener.getsockname()[1])
+    config = server.config({name: value for name, value in told.items() if value is not None})
+    with server.listen(host, port) as listener:
+        address = server.address(host, listener.getsockname()[1])
         typer.echo(f"mien serves at {address}{f'/#token={token}' if token else ''}   (Ctrl-C ends it)")
-        if not token and not _is_local(host):
+        if not token and not server.is_local(host):
             typer.echo(
                 "mien: everyone who reaches this machine may use it; set MIEN_TOKEN to ask for a token",
                 err=True,
             )
-        _run(config, listener)
-
-
-def _config(told: dict[str, Any], application: str = APP) -> "uvicorn.Config":
-    """uvicorn with the application loaded, so that mistakes show before it listens."""
-    import json
-
-    os.environ[SETTINGS] = json.dumps(told)
-    try:
-        import fastapi  # noqa: F401
-        import prometheus_client  # noqa: F401
-        import python_multipart  # noqa: F401
-        import uvicorn
-        import websockets  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("mien serve", str(error.name), "web") from error
-    config = uvicorn.Config(
-        application,
-        factory=True,
-        http=PROTOCOL,
-        ws="websockets-sansio",
-        ws_per_message_deflate=False,  # JPEG does not shrink, and what inflates is a risk
-        lifespan="on",
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=LAST_WORDS_S,
-    )
-    config.load()
-    return config
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise MienError(f"cannot listen on {host}, port {port}: {reason}; choose another --port") from error
-
-
-def _run(config: "uvicorn.Config", listener: socket.socket) -> None:
-    import uvicorn
-
-    uvicorn.Server(config).run(sockets=[listener])
-
-
-def _address(host: str, port: int) -> str:
-    """What a browser on this machine calls it."""
-    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{name}:{port}"
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_local(host: str) -> bool:
-    return host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)
+        server.run(config, listener)

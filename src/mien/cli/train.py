@@ -1,18 +1,13 @@
 """``mien train``: from a recipe to a run folder."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from mien.cli.options import Data
-from mien.cli.terminal import progress_bar
+from mien.cli.training_bar import training_bar
 from mien.errors import needs_extra
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
-
-    from mien.workflows.train import TrainProgress
 
 EXAMPLES = """\b
 Examples:
@@ -52,49 +47,13 @@ def train(
     """Train a network by a recipe, and keep everything of the run in one folder."""
     with needs_extra("training"):
         from mien.train.parallel import start
-        from mien.train.recipe import read_recipe
+        from mien.train.recipe_reading import read_recipe
         from mien.workflows.train import train as run_training
     changes = [*(overrides or []), *([f"data.store='{data}'"] if data else [])]
     settings = read_recipe(recipe, changes, files=True)
     folder = to or Path("runs") / Path(recipe).stem
-    with start(devices, nodes) as workers, _progress(quiet=not workers.leads) as progress:
-        bar = progress.add_task("starting", total=None, rate="", score="")
-
-        def report(at: "TrainProgress") -> None:
-            progress.update(
-                bar,
-                description=f"epoch {at.epoch:.1f}",
-                completed=at.step,
-                total=at.steps,
-                rate=f"{at.images_per_s:,.0f} faces/s  loss {at.loss:.2f}",
-            )
-            if at.looked:
-                line = _line(at.looked)
-                progress.update(bar, score=line.split("  ")[-1])
-                progress.console.print(line, highlight=False)
-
+    with start(devices, nodes) as workers, training_bar(quiet=not workers.leads) as report:
         device = workers.device
         run_training(settings, folder, device=device, allow_leak=allow_leak, workers=workers, report=report)
     if workers.leads:
         typer.echo(f"wrote {folder}; next: mien evaluate {folder} {settings.data.store} --split val")
-
-
-def _line(looked: dict[str, float]) -> str:
-    text = (
-        f"epoch {looked['epoch']:5.1f}  loss {looked['train_loss']:.3f}  train {looked['train_accuracy']:.1%}"
-    )
-    return f"{text}  PublicTest {looked['val_accuracy']:.1%}" if "val_accuracy" in looked else text
-
-
-def _progress(quiet: bool) -> "Progress":
-    """One bar on stderr with step, rate, loss and time left."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=14),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(compact=True),
-    )
-    return progress_bar(*columns, quiet=quiet)

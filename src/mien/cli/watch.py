@@ -1,18 +1,18 @@
 """``mien watch``: a video in; rows, a timeline, a summary, an annotated video out."""
 
 import re
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mien.cli.options import MinFace, MinScore, Shipped
 from mien.cli.terminal import bar, progress_bar
+from mien.cli.watch_screen import Show, screen, stop_on_ctrl_c
 from mien.errors import MienError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def watch(
     prints = as_csv or as_json
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_ctrl_c())
-        show = stack.enter_context(_screen(stop) if live and not prints else _progress(pick, hidden=prints))
+        show = stack.enter_context(screen(stop) if live and not prints else _progress(pick, hidden=prints))
         printer = _printer(settings.model, as_csv) if prints else None
 
         def take(watched: "Watched") -> None:
@@ -132,8 +132,8 @@ def watch(
 def _settings(
     model: str | None, views: int, min_face: float, min_score: float, smooth_s: float, live: bool
 ) -> "WatchSettings":
+    from mien.core.model_store import DEFAULT_MODEL
     from mien.core.smoothing import SmoothingSettings
-    from mien.core.store import DEFAULT_MODEL
     from mien.workflows.watch import WatchSettings
 
     smoothing = SmoothingSettings(time_s=smooth_s, ahead_s=0.0 if live else 2 * smooth_s)
@@ -162,58 +162,9 @@ def parse_time(text: str | None) -> float | None:
     return 3600 * hours + 60 * minutes + seconds
 
 
-class Stop:
-    """True once Ctrl-C was pressed; the run then ends behind the frame at hand."""
-
-    def __init__(self) -> None:
-        self.wanted = False
-
-    def __call__(self) -> bool:
-        return self.wanted
-
-
-@contextmanager
-def stop_on_ctrl_c() -> Iterator[Stop]:
-    """A `Stop` that the first Ctrl-C sets; the second one interrupts."""
-    stop = Stop()
-
-    def heed(number: int, frame: Any) -> None:
-        if stop.wanted:
-            raise KeyboardInterrupt
-        stop.wanted = True
-
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:  # someone else listens, or the shell asked not to
-        yield stop
-        return
-    signal.signal(signal.SIGINT, heed)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-class Show(Protocol):
-    """What a person sees while the video is watched."""
-
-    wants_pixels: bool
-
-    def begin(self, info: "VideoInfo") -> object: ...
-
-    def take(self, watched: "Watched") -> object: ...
-
-
-@contextmanager
-def _screen(stop: Stop) -> Iterator[Show]:
-    from mien.cli.watch_screen import screen
-
-    with screen(stop) as show:
-        yield show
-
-
 def _printer(model: str, as_csv: bool) -> Callable[["Watched"], object]:
     """Prints rows on standard output."""
-    from mien.core.store import find_model
+    from mien.core.model_store import find_model
     from mien.core.timeline import columns
     from mien.workflows.watch_rows import csv_line, json_line
 

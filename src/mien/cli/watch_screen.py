@@ -2,17 +2,17 @@
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mien.cli.terminal import bar
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from mien.cli.watch import Show, Stop
     from mien.core.timeline import Person
     from mien.workflows.video_frames import VideoInfo
     from mien.workflows.watch import Watched
@@ -22,8 +22,49 @@ OTHER_SCREEN, FIRST_SCREEN = "\x1b[?1049h", "\x1b[?1049l"
 BARS = 3
 
 
+class Stop:
+    """True once Ctrl-C was pressed; the run then ends behind the frame at hand."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+
+    def __call__(self) -> bool:
+        return self.wanted
+
+
 @contextmanager
-def screen(stop: "Stop") -> Iterator["Show"]:
+def stop_on_ctrl_c() -> Iterator[Stop]:
+    """A `Stop` that the first Ctrl-C sets; the second one interrupts."""
+    stop = Stop()
+
+    def heed(number: int, frame: Any) -> None:
+        if stop.wanted:
+            raise KeyboardInterrupt
+        stop.wanted = True
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # someone else listens, or the shell asked not to
+        yield stop
+        return
+    signal.signal(signal.SIGINT, heed)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class Show(Protocol):
+    """What a person sees while the video is watched."""
+
+    wants_pixels: bool
+
+    def begin(self, info: "VideoInfo") -> object: ...
+
+    def take(self, watched: "Watched") -> object: ...
+
+
+@contextmanager
+def screen(stop: Stop) -> Iterator[Show]:
     """What shows live pictures: a window, the terminal, or, where there is neither, a line a second."""
     window = _Window.open(stop)
     if window:
@@ -131,7 +172,7 @@ class _Window:
 
     wants_pixels = True
 
-    def __init__(self, root: Any, stop: "Stop") -> None:
+    def __init__(self, root: Any, stop: Stop) -> None:
         import tkinter
 
         self.root, self.stop = root, stop
@@ -143,7 +184,7 @@ class _Window:
         self.label.pack()
 
     @classmethod
-    def open(cls, stop: "Stop") -> "_Window | None":
+    def open(cls, stop: Stop) -> "_Window | None":
         """A window, or ``None`` where there is no screen or no Tk."""
         if sys.platform.startswith("linux") and not (
             os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")

@@ -5,7 +5,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from mien.core.files import whole_file
+from mien.core.files import atomic_write
 from mien.errors import ModelError
 from mien.names import nearest
 
@@ -26,7 +26,7 @@ class ModelCard:
         crop_scale: Size of the face in the crop against FER2013's; above 1 the crop is tighter. See
             `mien.core.preprocess.face_crop`.
         channels: 1 for gray faces, 3 for RGB.
-        views: Views of a face that are averaged unless the caller chooses; see `mien.core.views`.
+        views: Views of a face that are averaged unless the caller chooses; see `mien.core.tta`.
         temperatures: For each number of views (as a string) what logits are divided by before the softmax.
         sha256: Of the ``.onnx`` file.
         licence: Terms of the weights.
@@ -77,7 +77,7 @@ class ModelCard:
 
     def write(self, path: Path) -> None:
         """Write the card as JSON, whole or not at all."""
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
 

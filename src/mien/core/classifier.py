@@ -9,11 +9,11 @@ from PIL import Image
 from mien.core.calibration import softmax
 from mien.core.cards import ModelCard
 from mien.core.images import ImageSource, open_image
+from mien.core.model_store import DEFAULT_MODEL, find_model
 from mien.core.preprocess import face_crop, to_input
 from mien.core.results import Face
 from mien.core.session import open_session, run
-from mien.core.store import DEFAULT_MODEL, find_model
-from mien.core.views import average_logits
+from mien.core.tta import average_logits
 from mien.errors import ModelError
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from mien import __version__
-from mien.core.files import whole_file
+from mien.core.files import atomic_write
 from mien.data.entries import Entry, Listing, Problem
 from mien.data.pictures import Picture, PictureLoader, PictureSettings
 from mien.data.records import SPLITS, FaceSet, LabelMap
@@ -245,7 +245,7 @@ class _Intake:
         entries = [entry for entry, _ in part]
         self._meet(entries)
         path = self.folder / f"{start + len(part):012}.h5"
-        with whole_file(path.with_suffix(".json")) as temporary:
+        with atomic_write(path.with_suffix(".json")) as temporary:
             temporary.write_text(json.dumps({"entries": _digest(entries), "skipped": skipped}))
         write_store(self._face_set(kept), path)
 
@@ -312,5 +312,5 @@ def _notes(part: Path) -> dict[str, Any]:
 def _write_skipped(skipped: list[list[Any]], path: Path) -> None:
     path.unlink(missing_ok=True)  # of an earlier import
     if skipped:
-        with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([["row", "path", "reason", "detail"], *skipped])

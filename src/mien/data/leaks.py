@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.files import whole_file
+from mien.core.files import atomic_write
 from mien.data.records import FaceSet
 from mien.errors import DataError
 
@@ -49,7 +49,7 @@ LEARNED = "learned-faces.npz"
 
 def write_learned(known: Learned, path: Path) -> None:
     """Keep the marks, 8 bytes a face; no picture can be made of them."""
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         np.savez(temporary, pixels=known.pixels, files=known.files)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import __version__
-from mien.core.files import whole_file
+from mien.core.files import atomic_write
 from mien.data.duplicates import NearDuplicates
 from mien.data.records import COLUMNS, OPTIONAL, SPLITS, ContentHash, FaceSet, LabelMap, count_faces
 from mien.errors import DataError, MissingExtraError
@@ -94,7 +94,7 @@ def write_parts(
     h5py = require_h5py()
     path = Path(path)
     try:
-        with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+        with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
             start = 0
             for part in parts:
                 if not start:

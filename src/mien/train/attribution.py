@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from mien.errors import MissingExtraError, ModelError
 from mien.names import look_up
-from mien.train.loop import predict
+from mien.train.inference import predict
 
 Faces = NDArray[np.float32]
 Maps = NDArray[np.float32]

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from mien.core.files import whole_file
+from mien.core.files import atomic_write
 from mien.errors import MissingExtraError, ModelError
 
 
@@ -58,7 +58,7 @@ def export_onnx(net: nn.Module, input_size: int, path: Path, channels: int = 1) 
         onnx.checker.check_model(model, full_check=True)
     except onnx.checker.ValidationError as e:
         raise ModelError(f"exported network is not valid ONNX: {e}") from e
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
 
 

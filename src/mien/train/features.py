@@ -11,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from mien.core.files import whole_file
+from mien.core.files import atomic_write
 from mien.core.preprocess import resized, to_input
 from mien.data.records import FaceSet
 from mien.errors import ModelError, RecipeError
 from mien.train.batches import Batch, TrainingBatches, step_seed
+from mien.train.inference import predict
 from mien.train.initialise import load_initial
-from mien.train.loop import Trainer, predict, scored_size
+from mien.train.loop import Trainer, scored_size
 from mien.train.recipe import AugmentSettings, NetSettings, Recipe
 from mien.train.transfer import TRANSFERRED, Transferred
 from mien.train.zoo import build
@@ -123,7 +124,7 @@ class FeatureCache:
             if part is None:
                 part = self._make(to_input(faces, *self.mean_std))
                 folder.mkdir(parents=True, exist_ok=True)
-                with whole_file(path) as temporary:
+                with atomic_write(path) as temporary:
                     np.save(temporary, part)
                 self.report(start + len(faces), len(images))
             parts.append(part)

@@ -15,12 +15,13 @@ from mien.data.records import FaceSet
 from mien.errors import MienError
 from mien.train import checkpoints
 from mien.train.batches import Batch, TrainingBatches, step_seed
-from mien.train.goals import Goals
+from mien.train.inference import predict
 from mien.train.initialise import load_initial
 from mien.train.losses import votes_loss
 from mien.train.optim import AveragedWeights, Position, learning_rate, make_optimizer
 from mien.train.parallel import ALONE, Workers
 from mien.train.recipe import Recipe
+from mien.train.targets import Goals
 from mien.train.zoo import build
 
 
@@ -220,19 +221,3 @@ def best_look(history: list[dict[str, float]], watch: str) -> int:
 def scored_size(recipe: Recipe) -> int:
     """Side in pixels of the faces that a finished run's network is given."""
     return max(recipe.run.sizes)[1]
-
-
-PIXELS = 256 * 48 * 48
-"""Of the faces that go through a network together where nothing is learned: it bounds the memory."""
-
-
-@torch.no_grad()
-def predict(net: nn.Module, faces: NDArray[np.float32], device: torch.device) -> NDArray[np.float32]:
-    """Logits (N, C), in fp32, of normalised faces (N, 1, S, S)."""
-    net.eval()
-    parts = []
-    size = int(np.clip(PIXELS // max(faces[:1].size, 1), 8, 256))
-    for start in range(0, max(len(faces), 1), size):
-        batch = torch.from_numpy(faces[start : start + size]).to(device)
-        parts.append(net(batch.contiguous(memory_format=torch.channels_last)).float().cpu().numpy())
-    return np.concatenate(parts)

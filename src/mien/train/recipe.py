@@ -1,14 +1,8 @@
-"""A training recipe: TOML into checked settings, every mistake reported at once."""
+"""The tables of a training recipe, and what each of their settings may be."""
 
-import tomllib
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from mien.errors import RecipeError
-from mien.names import nearest
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -101,7 +95,7 @@ class DistilSettings(Settings):
 
     teachers: list[str] = Field([], description="run folders whose probabilities are averaged; none is off")
     targets: str = Field(
-        "", description="file of `mien soft-targets` (.safetensors), or the name of a shipped one"
+        "", description="file of `mien targets` (.safetensors), or the name of a shipped one"
     )
     view: Literal["original", "same"] = Field(
         "original",
@@ -177,172 +171,3 @@ class Recipe(Settings):
     distil: DistilSettings = DistilSettings()  # type: ignore[call-arg]
     optim: OptimSettings = OptimSettings()  # type: ignore[call-arg]
     run: RunSettings
-
-
-def recipe_folder() -> Path:
-    """Where the shipped recipes lie."""
-    return Path(__file__).parents[1] / "recipes"
-
-
-def targets_path(name_or_path: str) -> Path:
-    """The file of soft targets of a shipped name, or of a path.
-
-    Raises:
-        RecipeError: there is none.
-    """
-    path, folder = Path(name_or_path), recipe_folder() / "soft-targets"
-    if path.suffix != ".safetensors":
-        path = folder / f"{name_or_path}.safetensors"
-    if not path.is_file():
-        known = sorted(p.stem for p in folder.glob("*.safetensors"))
-        raise RecipeError(
-            f"no soft targets '{name_or_path}'{nearest(name_or_path, known)} "
-            f"(shipped: {', '.join(known) or 'none'}; or give a .safetensors file of `mien soft-targets`)"
-        )
-    return path
-
-
-def read_toml(name_or_path: str, folder: Path, what: str) -> tuple[Path, dict[str, Any]]:
-    """The path and the table of a ``.toml`` file, or of a shipped one in ``folder`` by name.
-
-    Raises:
-        RecipeError: the file is missing or not TOML.
-    """
-    path = Path(name_or_path)
-    if path.suffix != ".toml":
-        path = folder / f"{name_or_path}.toml"
-    if not path.is_file():
-        known = sorted(p.stem for p in folder.glob("*.toml"))
-        raise RecipeError(
-            f"no {what} '{name_or_path}'{nearest(name_or_path, known)} "
-            f"(shipped: {', '.join(known)}; or give a .toml path)"
-        )
-    try:
-        return path, tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise RecipeError(f"{path}: not valid TOML: {e}") from e
-
-
-def read_recipe(name_or_path: str, overrides: Sequence[str] = (), *, files: bool = False) -> Recipe:
-    """Read a shipped recipe by name, or any by path, and apply ``a.b=value`` overrides.
-
-    Args:
-        name_or_path: Such as ``fer2013-s2d-cpu`` or ``my.toml``.
-        overrides: Such as ``run.epochs=5``.
-        files: Count as mistakes also the files that the recipe names and that are not there.
-
-    Raises:
-        RecipeError: the file is missing or not TOML, or it has mistakes; the text lists every one.
-    """
-    path, table = read_toml(name_or_path, recipe_folder(), "recipe")
-    for override in overrides:
-        _apply(table, override)
-    return check_recipe(table, str(path), files=files)
-
-
-def check_recipe(table: dict[str, Any], where: str = "recipe", *, files: bool = False) -> Recipe:
-    """Turn a table into a `Recipe`; see `read_recipe`.
-
-    Raises:
-        RecipeError: with every mistake in one text.
-    """
-    recipe, mistakes = None, []
-    try:
-        recipe = Recipe.model_validate(table)
-    except ValidationError as e:
-        mistakes = [_mistake(error["loc"], error["msg"], error["type"]) for error in e.errors()]
-    data, net = _sound(DataSettings, table, "data"), _sound(NetSettings, table, "net")
-    if net:
-        from mien.train.zoo import fixed_size, net_mistakes  # at use, as it reads recipes itself
-
-        unknown = net_mistakes(net)
-        mistakes += unknown
-        mistakes += _contradictions(recipe, fixed_size(net)) if recipe and not unknown else []
-    if files and data and not Path(data.store).is_file():
-        mistakes.append(f"data.store: no data set at {data.store}; make it with `mien data import`")
-    if files and recipe:
-        mistakes += [
-            f"distil.teachers: no run at {t}" for t in recipe.distil.teachers if not Path(t).is_dir()
-        ]
-    if files and recipe and recipe.distil.targets:
-        try:
-            targets_path(recipe.distil.targets)
-        except RecipeError as e:
-            mistakes.append(f"distil.targets: {e}")
-    if mistakes or recipe is None:
-        raise RecipeError(f"{where} has {len(mistakes)} mistake(s): " + "; ".join(mistakes))
-    return recipe
-
-
-S = TypeVar("S", bound=Settings)
-
-
-def _sound(model: type[S], table: dict[str, Any], key: str) -> S | None:
-    """One table of a recipe by itself, or None where it has mistakes."""
-    try:
-        return model.model_validate(table.get(key, {}))
-    except ValidationError:
-        return None
-
-
-def _contradictions(recipe: Recipe, side: int | None) -> list[str]:
-    """What each table allows by itself, but not together with another; ``side`` is the network's only one."""
-    loss, regression = recipe.loss, recipe.loss.name == "valence-arousal"
-    sizes = {size for _, size in recipe.run.sizes}
-    found = {
-        'augment.mixup: a teacher has not seen mixed faces; set distil.view="same", or leave out mixup': bool(
-            recipe.augment.mixup and recipe.distil.teachers and recipe.distil.view == "original"
-        ),
-        "distil.targets: give distil.teachers or distil.targets, not both": bool(
-            recipe.distil.targets and recipe.distil.teachers
-        ),
-        'distil.view: "same" needs distil.teachers, for a file has seen the original faces alone': (
-            recipe.distil.view == "same" and not recipe.distil.teachers
-        ),
-        "augment.mixup: valence and arousal are not mixed": bool(recipe.augment.mixup and regression),
-        "distil: valence and arousal cannot be taught by emotions": bool(
-            (recipe.distil.teachers or recipe.distil.targets) and regression
-        ),
-        "loss.label_smoothing: valence and arousal have no labels to smooth": bool(
-            loss.label_smoothing and regression
-        ),
-        "loss.class_weights: with data.sampling=balanced, rare emotions would count twice": (
-            loss.class_weights == "balanced" and recipe.data.sampling == "balanced"
-        ),
-        f"run.sizes: '{recipe.net.name}' is built for {side} px alone; set net.options.size": (
-            side is not None and sizes != {side}
-        ),
-        "run.sizes: the first must start at 0.0": min(recipe.run.sizes)[0] > 0,
-    }
-    return [text for text, holds in found.items() if holds]
-
-
-def _apply(table: dict[str, Any], override: str) -> None:
-    key, sign, text = override.partition("=")
-    *parents, leaf = key.strip().split(".")
-    if not sign or not leaf:
-        raise RecipeError(f"--set needs key=value such as run.epochs=5, got '{override}'")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    for parent in parents:
-        table = table.setdefault(parent, {})
-        if not isinstance(table, dict):
-            raise RecipeError(f"--set {override}: '{parent}' is a value, not a table")
-    table[leaf] = value
-
-
-def _mistake(loc: tuple[int | str, ...], message: str, kind: str) -> str:
-    where = ".".join(map(str, loc))
-    if kind != "extra_forbidden":
-        return f"{where}: {message[0].lower()}{message[1:]}"
-    model: type[BaseModel] = Recipe
-    for part in loc[:-1]:
-        field = model.model_fields.get(str(part))
-        inner = field.annotation if field else None
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            model = inner
-        elif inner is not None and get_args(inner):
-            break
-    return f"{where}: unknown key{nearest(str(loc[-1]), model.model_fields)}"

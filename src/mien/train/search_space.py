@@ -12,7 +12,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from mien.errors import RecipeError
 from mien.names import nearest
-from mien.train.recipe import Recipe, Settings, read_recipe, read_toml, recipe_folder
+from mien.train.recipe import Recipe, Settings
+from mien.train.recipe_reading import read_recipe, read_toml, recipe_folder
 
 Label = bool | int | float | str
 

@@ -49,7 +49,7 @@ class SoftTargets:
             raise RecipeError(
                 "distil.targets: the file is for another data set "
                 f"({self.content_hash[:12]}, this one is {content_hash[:12]}); import the data as it was "
-                "then, or make a file with `mien soft-targets`"
+                "then, or make a file with `mien targets`"
             )
         if self.labels != faces.label_names:
             raise RecipeError(f"distil.targets: the file names {', '.join(self.labels)}")

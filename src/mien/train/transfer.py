@@ -4,10 +4,8 @@ The backbones are torchvision's and timm's, or the network of a finished run of 
 for every other network, by the recipe's mean and deviation: the papers fed 0-1 or 0-255 without ImageNet's.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,8 +14,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mien.errors import MissingExtraError, ModelError, RecipeError
-from mien.names import nearest
+from mien.errors import ModelError, RecipeError
 from mien.train.papers.face_net import start_as_keras
 
 RUN = "run:"
@@ -128,16 +125,22 @@ TRANSFERRED = {
 class Transferred(nn.Module):
     """A backbone, its features in one row, and a head of linear layers.
 
+    `mien.train.zoo.make_transferred` builds one.
+
+    Args:
+        n_classes: Number of emotions.
+        settings: What the recipe says.
+        backbone: The network without its last layer.
+        size: Side in pixels of the faces that it takes.
+
     Raises:
-        RecipeError: there is no such backbone, or it has fewer layers than shall be frozen.
-        ModelError: the weights cannot be had.
-        MissingExtraError: torchvision or timm is not installed.
+        RecipeError: the backbone has fewer layers than shall be frozen, or takes no faces of that size.
     """
 
-    def __init__(self, n_classes: int, settings: Transfer) -> None:
+    def __init__(self, n_classes: int, settings: Transfer, backbone: nn.Module, size: int) -> None:
         super().__init__()
         self.settings = settings
-        self.backbone, self.size = _make_backbone(settings)
+        self.backbone, self.size = backbone, size
         self.n_features = self._count_features()
         self.head = _make_head(self.n_features, n_classes, settings)
         layers = weighted_layers(self.backbone)
@@ -232,121 +235,3 @@ def _make_head(inputs: int, n_classes: int, settings: Transfer) -> nn.Sequential
     if settings.head:
         start_as_keras(head)
     return head
-
-
-def _make_backbone(settings: Transfer) -> tuple[nn.Module, int]:
-    """A network without its last layer, and the side of its faces."""
-    if settings.backbone.startswith(RUN):
-        net, size = _run_backbone(Path(settings.backbone.removeprefix(RUN)))
-        return net, settings.size or size
-    make = BACKBONES.get(settings.backbone, _timm)
-    try:
-        backbone = make(settings)
-    except (OSError, RuntimeError) as e:
-        if not settings.pretrained:
-            raise
-        raise ModelError(
-            f"ImageNet weights of '{settings.backbone}' cannot be had ({(str(e).splitlines() or [''])[0]}); "
-            "set net.init_from to a local checkpoint, or net.options.pretrained=false"
-        ) from e
-    if settings.channels == 1:
-        sum_first_kernel(backbone)
-    return backbone, settings.size or 224
-
-
-def _vgg16(settings: Transfer) -> nn.Module:
-    features: nn.Module = _torchvision().vgg16(weights=_weights(settings)).features
-    return features
-
-
-def _resnet50(settings: Transfer) -> nn.Module:
-    return _headless(_torchvision().resnet50(weights=_weights(settings)), settings)
-
-
-def _resnet50_caffe(settings: Transfer) -> nn.Module:
-    """The strides and the pooling of He et al. 2015 in Caffe, which the VGGFace2 weights are for."""
-    if settings.pretrained:
-        raise RecipeError(
-            "'resnet50-caffe' has no ImageNet weights to download: set net.init_from to a VGGFace2 "
-            'checkpoint, or net.options.backbone="resnet50"'
-        )
-    net = _torchvision().resnet50()
-    net.maxpool = nn.MaxPool2d(3, stride=2, ceil_mode=True)
-    for stage in (net.layer2, net.layer3, net.layer4):
-        stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
-    return _headless(net, settings)
-
-
-def _googlenet(settings: Transfer) -> nn.Module:
-    """Without auxiliary heads; keeps torchvision's change of normalisation where it has three channels."""
-    net = _torchvision().googlenet(weights=_weights(settings), aux_logits=False, init_weights=False)
-    net.transform_input = settings.channels == 3
-    net.dropout = nn.Identity()
-    return _headless(net, settings)
-
-
-def _headless(net: Any, settings: Transfer) -> nn.Module:
-    net.fc = nn.Identity()
-    if settings.pool == "flatten":
-        net.avgpool = nn.Identity()
-    return net  # type: ignore[no-any-return]
-
-
-def _timm(settings: Transfer) -> nn.Module:
-    try:
-        import timm
-    except ImportError as e:
-        raise MissingExtraError(f"network '{settings.backbone}'", "timm", "train") from e
-    if not timm.is_model(settings.backbone):
-        known = [*BACKBONES, *timm.list_models()]
-        raise RecipeError(
-            f"no backbone named '{settings.backbone}'{nearest(settings.backbone, known)} "
-            f"(known: {', '.join(BACKBONES)}, every name of timm, and {RUN}FOLDER)"
-        )
-    pooled: dict[str, Any] = {} if settings.pool == "avg" else {"global_pool": ""}
-    net: nn.Module = timm.create_model(
-        settings.backbone, pretrained=settings.pretrained, num_classes=0, **pooled
-    )
-    return net
-
-
-BACKBONES: dict[str, Callable[[Transfer], nn.Module]] = {
-    "vgg16": _vgg16,
-    "resnet50": _resnet50,
-    "resnet50-caffe": _resnet50_caffe,
-    "googlenet": _googlenet,
-}
-
-
-def _torchvision() -> Any:
-    try:
-        return import_module("torchvision.models")
-    except ImportError as e:
-        raise MissingExtraError("a network of torchvision", "torchvision", "train") from e
-
-
-def _weights(settings: Transfer) -> str | None:
-    return "IMAGENET1K_V1" if settings.pretrained else None
-
-
-def _run_backbone(folder: Path) -> tuple[nn.Module, int]:
-    """The network of a run without its heads; it takes faces as the run did."""
-    from mien.train.trained import load_trained  # which builds networks, this one among them
-
-    trained = load_trained(folder, torch.device("cpu"))
-    net: Any = trained.net
-    if not isinstance(getattr(net, "head", None), nn.Module):
-        raise ModelError(f"the network of {folder} has no head to take off; choose another run")
-    net.head = nn.Identity()
-    if hasattr(net, "votes_head"):
-        net.votes_head = None
-    return net, trained.input_size
-
-
-def sum_first_kernel(net: nn.Module) -> None:
-    """Make a network for colour take gray: as if the gray face were copied to each of its input channels."""
-    conv = next((m for m in net.modules() if isinstance(m, nn.Conv2d)), None)
-    if conv is None or conv.in_channels != 3:
-        raise RecipeError("the backbone starts with no kernel for colour; set net.options.channels=3")
-    conv.weight = nn.Parameter(conv.weight.detach().sum(1, keepdim=True))
-    conv.in_channels = 1

@@ -3,18 +3,22 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
-from mien.errors import RecipeError
+from mien.errors import ModelError, RecipeError
 from mien.names import look_up, nearest
 from mien.train import nets
+from mien.train.backbones import BACKBONES, from_timm, sum_first_kernel
+from mien.train.checkpoints import load_tensors
 from mien.train.face_resnet import FaceResNet
 from mien.train.papers import auc, chmura, cs230, cs231n, maastricht
 from mien.train.papers.face_net import FaceNet
 from mien.train.recipe import NetSettings
-from mien.train.transfer import TRANSFERRED, Transfer, Transferred
+from mien.train.transfer import RUN, TRANSFERRED, Transfer, Transferred
 
 NETS: dict[str, Callable[..., nn.Module] | Transfer] = {
     "s2d-resnet": nets.SpaceToDepthResNet,
@@ -63,7 +67,7 @@ def build(settings: NetSettings, n_classes: int, n_votes: int = 0, *, fresh: boo
     try:
         if isinstance(make, Transfer):
             transfer = replace(make, **options)
-            return Transferred(n_classes, transfer if fresh else replace(transfer, pretrained=False))
+            return make_transferred(n_classes, transfer if fresh else replace(transfer, pretrained=False))
         return make(n_classes, **options)
     except TypeError as e:
         raise RecipeError(f"net.options of '{settings.name}': {e}") from e
@@ -92,3 +96,67 @@ def fixed_size(settings: NetSettings) -> int | None:
     default = inspect.signature(make).parameters["size"].default
     size = settings.options.get("size", default)
     return size if isinstance(size, int) else None
+
+
+def make_transferred(n_classes: int, settings: Transfer) -> Transferred:
+    """A backbone under a head of our own.
+
+    Raises:
+        RecipeError: there is no such backbone, or it does not go with the settings.
+        ModelError: the weights cannot be had.
+        MissingExtraError: torchvision or timm is not installed.
+    """
+    return Transferred(n_classes, settings, *_make_backbone(settings))
+
+
+def _make_backbone(settings: Transfer) -> tuple[nn.Module, int]:
+    """A network without its last layer, and the side of its faces."""
+    if settings.backbone.startswith(RUN):
+        net, size = _run_backbone(Path(settings.backbone.removeprefix(RUN)))
+        return net, settings.size or size
+    make = BACKBONES.get(settings.backbone, from_timm)
+    try:
+        backbone = make(settings)
+    except (OSError, RuntimeError) as e:
+        if not settings.pretrained:
+            raise
+        raise ModelError(
+            f"ImageNet weights of '{settings.backbone}' cannot be had ({(str(e).splitlines() or [''])[0]}); "
+            "set net.init_from to a local checkpoint, or net.options.pretrained=false"
+        ) from e
+    if settings.channels == 1:
+        sum_first_kernel(backbone)
+    return backbone, settings.size or 224
+
+
+def _run_backbone(folder: Path) -> tuple[nn.Module, int]:
+    """The network of a run without its heads; it takes faces as the run did."""
+    net: Any
+    net, note = load_net(folder)
+    net.to(memory_format=torch.channels_last)
+    if not isinstance(getattr(net, "head", None), nn.Module):
+        raise ModelError(f"the network of {folder} has no head to take off; choose another run")
+    net.head = nn.Identity()
+    if hasattr(net, "votes_head"):
+        net.votes_head = None
+    return net, note["input_size"]
+
+
+def load_net(run: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The network of a run folder, in evaluation mode, and the note that lies with its weights.
+
+    Raises:
+        ModelError: the run is not finished, its weights are damaged, or do not fit their network.
+    """
+    path = run / "weights.safetensors"
+    if not path.is_file():
+        begun = (run / "recipe.json").is_file()
+        what = "an unfinished run; give its `mien train` command again" if begun else "no run of `mien train`"
+        raise ModelError(f"{run} holds {what}")
+    tensors, note = load_tensors(path)
+    net = build(NetSettings.model_validate(note["net"]), len(note["labels"]), note["n_votes"], fresh=False)
+    try:
+        net.load_state_dict(tensors)
+    except RuntimeError as e:
+        raise ModelError(f"{path} does not fit network '{note['net']['name']}': {e}") from e
+    return net.eval(), note

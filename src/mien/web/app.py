@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
 
 from mien import __version__
-from mien.core.store import find_model
+from mien.core.model_store import find_model
 from mien.web.errors import add_handlers
 from mien.web.folders import own_folder
 from mien.web.jobs import Jobs

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.types import Message
 
-from mien.core.detection import Mtcnn
+from mien.core.mtcnn import Mtcnn
 from mien.core.results import Box, Face
 from mien.web.errors import RefusedError
 

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.core.analyzer import Analyzer
-from mien.core.detection import Mtcnn, MtcnnSettings
 from mien.core.draw import annotate
 from mien.core.images import ImageLimits, open_image
+from mien.core.model_store import find_model
+from mien.core.mtcnn import Mtcnn, MtcnnSettings
 from mien.core.results import Reading
 from mien.core.smoothing import SmoothingSettings
-from mien.core.store import find_model
 from mien.core.timeline import TimelineRow
 from mien.errors import MienError
 from mien.web import schemas

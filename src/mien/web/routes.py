@@ -16,7 +16,7 @@ from starlette.responses import FileResponse, StreamingResponse
 
 from mien import __version__
 from mien.core.cards import read_card
-from mien.core.store import find_model, list_models
+from mien.core.model_store import find_model, list_models
 from mien.errors import ModelError
 from mien.web import schemas
 from mien.web.errors import STATUSES, RefusedError, answer

@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from mien.core.store import DEFAULT_MODEL
+from mien.core.model_store import DEFAULT_MODEL
 from mien.errors import MienError
 
 VARIABLE = "MIEN_SERVE"

@@ -10,8 +10,8 @@ from mien.data.audit import Audit, audit
 from mien.data.duplicates import SAME_PICTURE, find_near_duplicates
 from mien.data.records import SPLITS
 from mien.data.store import read_info, read_near_duplicates, read_store, write_store
-from mien.workflows.pages import check_place, data_uri, write_text
-from mien.workflows.pages import page as whole_page
+from mien.workflows.html_pages import check_place, data_uri, write_text
+from mien.workflows.html_pages import page as whole_page
 
 _SHOWN = 48  # pictures or pairs a section: enough to judge, and the page stays near a megabyte
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.calibration import softmax
+from mien.core.files import write_json
 from mien.core.metrics import McNemar, mcnemar
 from mien.core.scores import Scores, score
 from mien.core.voting import VOTES, fit_weights
@@ -15,18 +16,10 @@ from mien.data.leaks import refuse_leak
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_store
 from mien.errors import DataError
-from mien.workflows.evaluate import (
-    EvaluateSettings,
-    Scorer,
-    checked_rows,
-    count_look,
-    fitted_temperature,
-    leak_of,
-    open_scorer,
-    write_json,
-    write_predictions,
-)
+from mien.workflows.evaluate import EvaluateSettings
 from mien.workflows.figures import confusion_figure
+from mien.workflows.run_folder import count_look, write_predictions
+from mien.workflows.scorer import Scorer, checked_rows, fitted_temperature, leak_of, open_scorer
 
 
 @dataclass(frozen=True)

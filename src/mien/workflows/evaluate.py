@@ -1,10 +1,5 @@
 """Score a model on one split of a data set: pooled over all rows, with intervals, standard and clean."""
 
-import csv
-import json
-import os
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,20 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.calibration import fit_temperature, softmax
-from mien.core.classifier import Classifier
-from mien.core.files import whole_file
-from mien.core.preprocess import resized
+from mien.core.calibration import softmax
+from mien.core.files import write_json
 from mien.core.scores import Scores, score
-from mien.core.views import N_VIEWS
-from mien.data.leaks import LEARNED, Leak, find_leak, learned, read_learned, refuse_leak
+from mien.data.leaks import Leak, refuse_leak
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_store
-from mien.errors import DataError, ModelError, needs_extra
 from mien.workflows.figures import calibration_figure, confusion_figure
-
-Score = Callable[[NDArray[np.uint8], int], NDArray[np.float32]]
-"""From crops (N, S, S) or (N, S, S, 3) and a number of views to logits (N, C)."""
+from mien.workflows.run_folder import count_look, write_predictions
+from mien.workflows.scorer import checked_rows, fitted_temperature, leak_of, open_scorer
 
 
 @dataclass(frozen=True)
@@ -64,26 +54,12 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Scorer:
-    """A model of either half behind one function. ``temperature`` is ``None`` until it has been fitted."""
-
-    name: str
-    labels: tuple[str, ...]
-    logits: Score
-    views: int
-    temperature: float | None
-    run: Path | None = None
-    learned_data: str = ""
-    """Content hash of the data set whose training part it learned from; empty where unknown."""
-
-
-@dataclass(frozen=True)
 class EvaluateSettings:
     """How to score.
 
     Attributes:
         split: ``train``, ``val`` or ``test``.
-        views: Views of each face to average (see `mien.core.views`); by default the card's, or 1 for a run.
+        views: Views of each face to average (see `mien.core.tta`); by default the card's, or 1 for a run.
         to: Folder for predictions, figures and the scores as JSON; nothing is written without it.
         device: Where a run's network is evaluated.
         allow_leak: Score even faces that the model learned from; the result says so.
@@ -142,81 +118,6 @@ def evaluate(model: str, data: Path, settings: EvaluateSettings | None = None) -
     return result
 
 
-def open_scorer(model: str, views: int | None, device: str) -> Scorer:
-    """The model of a name, ``.onnx`` path or run folder.
-
-    Raises:
-        ModelError: there is no such model.
-        MissingExtraError: it is a run folder and torch is not installed.
-    """
-    folder = Path(model)
-    if not folder.is_dir():
-        classifier = Classifier(model, views=views, threads=0)
-        return Scorer(
-            classifier.card.name,
-            classifier.labels,
-            lambda crops, _: classifier.logits(resized(crops, classifier.card.input_size)),
-            classifier.views,
-            classifier.temperature,
-            learned_data=str(classifier.card.training.get("data", {}).get("content_hash", "")),
-        )
-    with needs_extra("evaluating a run"):
-        from mien.train.devices import pick_device
-        from mien.train.trained import load_trained
-    trained = load_trained(folder, pick_device(device))
-    if views is not None and views not in N_VIEWS:
-        raise ModelError(f"views must be one of {', '.join(map(str, N_VIEWS))}, got {views}")
-    known = trained.data.get("content_hash", "")
-    return Scorer(folder.name, trained.labels, trained.logits, views or 1, None, folder, known)
-
-
-def leak_of(scorer: Scorer, faces: FaceSet, chosen: FaceSet) -> Leak | None:
-    """How many of the chosen faces of a data set the model has learned from, where that is known."""
-    training = faces.select("train")
-    marks = scorer.run / LEARNED if scorer.run else None
-    if marks and marks.is_file():
-        return find_leak(chosen, read_learned(marks), training)
-    if scorer.learned_data == faces.content_hash():
-        return find_leak(chosen, learned(training), training)
-    return None
-
-
-def checked_rows(faces: FaceSet, split: str, labels: tuple[str, ...]) -> FaceSet:
-    """The rows of a split, whose labels must be the model's.
-
-    Raises:
-        DataError: the split is empty, or the labels differ.
-    """
-    if faces.label_names != labels:
-        raise DataError(
-            f"labels of '{faces.name}' ({', '.join(faces.label_names)}) "
-            f"are not the model's ({', '.join(labels)})"
-        )
-    chosen = faces.select(split)
-    if not len(chosen):
-        raise DataError(f"data set '{faces.name}' has no {split} rows")
-    return chosen
-
-
-def fitted_temperature(scorer: Scorer, faces: FaceSet, split: str, logits: NDArray[np.float32]) -> float:
-    """The temperature by the validation rows; ``logits`` are those of ``split``."""
-    val = faces.select("val")
-    if not len(val):
-        return 1.0
-    held_out = logits if split == "val" else scorer.logits(val.images, scorer.views)
-    return fit_temperature(held_out, val.labels)
-
-
-def count_look(run: Path) -> int:
-    """Log that the test rows of a run were opened; return how often they have been."""
-    log = run / "test-looks.log"
-    with log.open("a", encoding="utf-8") as file:
-        file.write(time.strftime("%Y-%m-%d %H:%M:%S %z") + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return len(log.read_text(encoding="utf-8").splitlines())
-
-
 def _write(result: Evaluation, faces: FaceSet, probs: NDArray[np.floating[Any]], to: Path) -> None:
     to.mkdir(parents=True, exist_ok=True)
     write_json(to / f"scores-{result.split}.json", result.to_dict())
@@ -225,19 +126,3 @@ def _write(result: Evaluation, faces: FaceSet, probs: NDArray[np.floating[Any]],
     calibration_figure(
         result.uncalibrated, result.scores, result.temperature, to / f"calibration-{result.split}.png"
     )
-
-
-def write_predictions(path: Path, faces: FaceSet, probs: NDArray[np.floating[Any]]) -> None:
-    """One CSV line a face: source row, true label, predicted label, probability of each label."""
-    names = faces.label_names
-    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["row", "label", "predicted", *(f"p_{name}" for name in names)])
-        for row, label, p in zip(faces.rows, faces.labels, probs, strict=True):
-            writer.writerow([row, names[label], names[int(p.argmax())], *(f"{x:.6f}" for x in p)])
-
-
-def write_json(path: Path, value: object) -> None:
-    """Readable JSON, whole or not at all."""
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from mien.core.files import write_json
 from mien.core.preprocess import resized
 from mien.errors import DataError, MienError
-from mien.workflows.evaluate import count_look, write_json
 from mien.workflows.explain_faithfulness import SINGLE_RANKINGS, Faithfulness, measure, random_beaten
 from mien.workflows.explain_job import Job, Work, caption, scale
 from mien.workflows.explain_model import (
@@ -32,6 +32,7 @@ from mien.workflows.explain_sheets import (
     filters_figure,
 )
 from mien.workflows.explain_split import mean_sheet, pairs_sheet
+from mien.workflows.run_folder import count_look
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.files import whole_file
+from mien.core.files import atomic_write
 from mien.errors import MienError
 from mien.workflows.explain_model import METHODS, Classes, MapSettings, Report, Shown, Subject
 from mien.workflows.explain_sheets import top_of_scale
@@ -88,7 +88,7 @@ class Work:
         """Write the arrays and the picture beside them, or the arrays alone where ``to`` is an ``.npz``."""
         file = self.job.file(kind)
         beside = file.with_suffix(".npz")
-        with whole_file(beside) as temporary:
+        with atomic_write(beside) as temporary:
             np.savez_compressed(temporary, label_names=np.array(self.subject.labels), **arrays)
         if file == beside:
             return [beside]

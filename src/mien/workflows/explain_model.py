@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.core.calibration import softmax
-from mien.core.detection import Mtcnn
 from mien.core.images import open_image
+from mien.core.model_store import find_model
+from mien.core.mtcnn import Mtcnn
 from mien.core.occlusion import Occluder, Predict, occlusion
 from mien.core.preprocess import face_crop, luma, resized, to_input
 from mien.core.session import open_session, run
-from mien.core.store import find_model
 from mien.errors import DataError, ImageError, MienError, ModelError, needs_extra
 from mien.names import look_up
 
@@ -47,7 +47,7 @@ class Subject:
     """A model to explain. ``net`` is the network where the model is a run, else ``None``; ``half`` says
     that it answers in bfloat16.
 
-    A face is asked about as it is, in one view: the shifted and mirrored views of `mien.core.views` have no
+    A face is asked about as it is, in one view: the shifted and mirrored views of `mien.core.tta` have no
     pixels of their own.
     """
 
@@ -156,7 +156,7 @@ def _open_run(folder: Path, device: str, half: bool) -> Subject:
     with needs_extra("explaining a run"):
         from mien.train.attribution import predictor
         from mien.train.devices import pick_device
-        from mien.train.trained import load_trained
+        from mien.train.trained_net import load_trained
     t = load_trained(folder, pick_device(device))
     predict = predictor(t.net, half=half)
     size, channels = t.input_size, t.channels
@@ -246,7 +246,7 @@ def faces_of_store(subject: Subject, path: Path, split: str) -> Shown:
         MissingExtraError: h5py is not installed.
     """
     from mien.data.store import read_store
-    from mien.workflows.evaluate import checked_rows
+    from mien.workflows.scorer import checked_rows
 
     faces = checked_rows(read_store(path), split, subject.labels)
     return Shown(faces.images, tuple(f"row {row}" for row in faces.rows), faces.labels)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mien.errors import MienError
 from mien.workflows.explain_faithfulness import CELLS, STEPS, Faithfulness
 from mien.workflows.explain_model import METHODS
-from mien.workflows.figures import (
+from mien.workflows.figure_style import (
     BLUE,
     GREEN,
     INK,
@@ -27,11 +27,11 @@ from mien.workflows.figures import (
     PURPLE,
     SMALL,
     VERMILION,
-    _dress,
-    _legend,
-    _new_figure,
-    _percent,
-    _save,
+    dress,
+    legend,
+    new_figure,
+    percent,
+    save,
 )
 
 COLOURS = "cividis"
@@ -86,7 +86,7 @@ def draw_sheet(sheet: Sheet, path: Path) -> Path:
     """
     n_rows, n_columns = len(sheet.rows), len(sheet.columns)
     width = max(CELL * n_columns + 1.1, 5.5)
-    figure = _new_figure(width, (CELL + 0.35) * n_rows + 0.8)
+    figure = new_figure(width, (CELL + 0.35) * n_rows + 0.8)
     figure.get_layout_engine().set(h_pad=0.08)
     axes = figure.subplots(n_rows, n_columns, squeeze=False)
     for ax in axes.ravel():
@@ -100,7 +100,7 @@ def draw_sheet(sheet: Sheet, path: Path) -> Path:
         _draw_scale(figure, axes)
     lines = textwrap.wrap(sheet.title, int(width * 13))
     figure.suptitle("\n".join(lines), fontsize=NORMAL, color=INK)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _draw_tile(ax: Any, tile: Tile) -> None:
@@ -164,7 +164,7 @@ def activations_figure(values: NDArray[np.float32], face: NDArray[np.uint8], tit
 def _grid(tiles: Sequence[NDArray[Any]], title: str, path: Path, limits: tuple[float, float]) -> Path:
     n_columns = min(16, max(4, math.ceil(math.sqrt(2 * len(tiles)))))
     n_rows = math.ceil(len(tiles) / n_columns)
-    figure = _new_figure(max(0.62 * n_columns, 5.5), 0.62 * n_rows + 0.8)
+    figure = new_figure(max(0.62 * n_columns, 5.5), 0.62 * n_rows + 0.8)
     axes = figure.subplots(n_rows, n_columns, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.04})
     figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01)
     for ax in axes.ravel():
@@ -172,25 +172,25 @@ def _grid(tiles: Sequence[NDArray[Any]], title: str, path: Path, limits: tuple[f
     for ax, tile in zip(axes.ravel(), tiles, strict=False):
         ax.imshow(tile, cmap="gray", vmin=limits[0], vmax=limits[1], interpolation="nearest")
     figure.suptitle(title, fontsize=NORMAL, color=INK, wrap=True)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def faithfulness_figure(found: Faithfulness, model: str, path: Path) -> Path:
     """Deletion and insertion curves against random rankings; gains with their intervals and verdicts."""
-    figure = _new_figure(11.5, 4.6)
+    figure = new_figure(11.5, 4.6)
     deletion, insertion, right = figure.subplots(1, 3, width_ratios=[1, 1, 1.25])
     share = np.linspace(0, 100, STEPS + 1)
     for ax, kind, x in (
         (deletion, "deletion", "percent taken away"),
         (insertion, "insertion", "percent shown"),
     ):
-        _dress(ax, kind, x, "mean probability of the class" if ax is deletion else "")
+        dress(ax, kind, x, "mean probability of the class" if ax is deletion else "")
         for name, curve in found.curves[kind].items():
             hue, dash = (MUTED, "--") if name == "random" else (HUES[name], "-")
             ax.plot(share, curve, dash, color=hue, linewidth=1.8, label=name)
         ax.set_ylim(0, 1)
-    _legend(deletion)
-    _dress(right, "better than random by (area, 95 %)", "", "")
+    legend(deletion)
+    dress(right, "better than random by (area, 95 %)", "", "")
     for i, score in enumerate(found.scores):
         for kind, marker, up in (("deletion", "o", 0.17), ("insertion", "s", 0.02)):
             low, high = getattr(score, f"{kind}_interval")
@@ -217,9 +217,9 @@ def faithfulness_figure(found: Faithfulness, model: str, path: Path) -> Path:
     right.set_ylim(0.5, len(found.scores) + 0.5)
     figure.suptitle(
         f"{model}, {found.n:,} faces in {CELLS} x {CELLS} cells · random: deletion "
-        f"{_percent(found.random_deletion)}, insertion "
-        f"{_percent(found.random_insertion)} · circles deletion, squares insertion",
+        f"{percent(found.random_deletion)}, insertion "
+        f"{percent(found.random_insertion)} · circles deletion, squares insertion",
         fontsize=NORMAL,
         color=INK,
     )
-    return _save(figure, path)
+    return save(figure, path)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.detection import Mtcnn
 from mien.core.geometry import similarity, warp
 from mien.core.metrics import confusion_matrix
+from mien.core.mtcnn import Mtcnn
 from mien.core.preprocess import FER2013_POINTS, FER2013_SIZE, resized
 from mien.errors import DataError
 from mien.workflows.explain_job import Work, caption, scale

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.core.files import write_json
 from mien.data.records import FaceSet
 from mien.data.store import read_store
 from mien.errors import DataError, MissingExtraError
@@ -18,7 +19,6 @@ from mien.train.devices import environment, pick_device
 from mien.train.features import FeatureCache, Features, feature_folder, frozen_net, mirrored, set_head
 from mien.train.recipe import DataSettings, NetSettings
 from mien.train.transfer import RUN, Transferred
-from mien.workflows.evaluate import write_json
 from mien.workflows.train import input_scale
 
 C_GRID = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)

@@ -1,7 +1,6 @@
 """The figures of a report, as PNG files: confusion, learning curves, calibration, risk and coverage.
 
-Each is drawn on its own ``Figure``, so nothing here reads or changes the state of ``pyplot``. Hues are those
-of Okabe and Ito ("Color Universal Design", 2008), which colour-blind readers can tell apart.
+Each is drawn on its own ``Figure``, so nothing here reads or changes the state of ``pyplot``.
 """
 
 import os
@@ -12,64 +11,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.files import whole_file
-from mien.core.metrics import Interval, Labels, Probs, ReliabilityBin, RiskCoverage, accuracy_interval
+from mien.core.metrics import Labels, Probs, ReliabilityBin, RiskCoverage, accuracy_interval
 from mien.core.scores import COVERAGES, Scores
-from mien.errors import MienError, MissingExtraError
-
-INK, MUTED, GRID = "#222222", "#666666", "#dddddd"
-BLUE, ORANGE, GREEN, VERMILION, PURPLE = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7"
-HUES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE)
-SMALL, NORMAL = 9, 10  # points
-DPI = 150
-
-
-def _new_figure(width: float, height: float) -> Any:
-    """An empty figure of a size in inches.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.layout_engine import ConstrainedLayoutEngine
-    except ImportError as e:
-        raise MissingExtraError("drawing figures", "matplotlib", "train") from e
-    spacing = ConstrainedLayoutEngine(
-        w_pad=0.1, h_pad=0.08
-    )  # inches; tick labels of neighbours must not touch
-    return Figure(figsize=(width, height), layout=spacing, facecolor="white")
-
-
-def _dress(ax: Any, title: str, x: str, y: str) -> None:
-    ax.set_title(title, fontsize=NORMAL, color=INK, loc="left")
-    ax.set_xlabel(x, fontsize=NORMAL, color=INK)
-    ax.set_ylabel(y, fontsize=NORMAL, color=INK)
-    ax.tick_params(labelsize=SMALL, colors=INK, length=3, color=MUTED)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.spines[["left", "bottom"]].set_color(MUTED)
-    ax.grid(True, color=GRID, linewidth=0.6)
-    ax.set_axisbelow(True)
-
-
-def _legend(ax: Any, **place: Any) -> None:
-    ax.legend(fontsize=SMALL, frameon=False, labelcolor=INK, **place)
-
-
-def _save(figure: Any, path: str | os.PathLike[str]) -> Path:
-    """Write the PNG under a temporary name, then rename it: a reader never sees half a file."""
-    target = Path(path)
-    try:
-        with whole_file(target) as temporary:
-            figure.savefig(temporary, format="png", dpi=DPI)
-    except OSError as e:
-        raise MienError(f"cannot write figure {target}: {e.strerror or e}; check the folder") from e
-    return target
-
-
-def _percent(value: float, interval: Interval | None = None) -> str:
-    text = f"{100 * value:.1f} %"
-    return text if interval is None else f"{text} ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})"
+from mien.errors import MienError
+from mien.workflows.figure_style import (
+    BLUE,
+    GREEN,
+    HUES,
+    INK,
+    MUTED,
+    NORMAL,
+    SMALL,
+    VERMILION,
+    dress,
+    legend,
+    new_figure,
+    percent,
+    save,
+)
 
 
 def _cells(ax: Any, shade: Any, texts: Sequence[Sequence[str]], names: Sequence[str]) -> None:
@@ -97,10 +56,10 @@ def confusion_figure(scores: Scores, path: str | os.PathLike[str]) -> Path:
     counts = np.array(scores.confusion)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 2.2 + 0.55 * len(counts)
-    figure = _new_figure(2 * side, side + 0.5)
+    figure = new_figure(2 * side, side + 0.5)
     left, right = figure.subplots(1, 2)
-    _dress(left, "pictures", "read as", "true class")
-    _dress(right, "percent of the true class", "read as", "")
+    dress(left, "pictures", "read as", "true class")
+    dress(right, "percent of the true class", "read as", "")
     _cells(
         left,
         np.sqrt(counts / counts.max()),
@@ -110,14 +69,14 @@ def confusion_figure(scores: Scores, path: str | os.PathLike[str]) -> Path:
     _cells(right, share, [[f"{100 * v:.0f}" if v else "·" for v in r] for r in share], scores.label_names)
     never = f" · never read: {', '.join(scores.never_predicted)}" if scores.never_predicted else ""
     figure.suptitle(
-        f"{scores.n:,} pictures · accuracy {_percent(scores.accuracy, scores.accuracy_interval)}"
-        f" · balanced {_percent(scores.balanced_accuracy, scores.balanced_accuracy_interval)}"
-        f" · macro F1 {_percent(scores.macro_f1, scores.macro_f1_interval)}{never}",
+        f"{scores.n:,} pictures · accuracy {percent(scores.accuracy, scores.accuracy_interval)}"
+        f" · balanced {percent(scores.balanced_accuracy, scores.balanced_accuracy_interval)}"
+        f" · macro F1 {percent(scores.macro_f1, scores.macro_f1_interval)}{never}",
         fontsize=NORMAL,
         color=INK,
         wrap=True,
     )
-    return _save(figure, path)
+    return save(figure, path)
 
 
 TRAINING, VALIDATION = ("training", BLUE, "--"), ("validation", VERMILION, "-")
@@ -146,12 +105,12 @@ def curves_figure(history: Sequence[Mapping[str, float]], path: str | os.PathLik
     panels = [panel for panel in PANELS if drawn & panel[3].keys()]
     if not panels or any("epoch" not in row for row in history):
         raise MienError("history must hold epochs with a loss, an accuracy or lr; train for an epoch first")
-    figure = _new_figure(max(4.0 * len(panels), 5.6), 3.8)
+    figure = new_figure(max(4.0 * len(panels), 5.6), 3.8)
     marker = "o" if len(history) <= 40 else ""
     for ax, (title, height, scale, lines) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
     ):
-        _dress(ax, title, "epoch", height)
+        dress(ax, title, "epoch", height)
         for key in [key for key in lines if key in drawn]:
             label, hue, dash = lines[key]
             rows = [row for row in history if row.get(key) is not None]
@@ -164,8 +123,8 @@ def curves_figure(history: Sequence[Mapping[str, float]], path: str | os.PathLik
                     f"{title}: best {y[best]:.2f} % at epoch {x[best]:g}", fontsize=NORMAL, loc="left"
                 )
         if "lr" not in lines:
-            _legend(ax)
-    return _save(figure, path)
+            legend(ax)
+    return save(figure, path)
 
 
 def _reliability(top: Any, below: Any, bins: Sequence[ReliabilityBin], hue: str) -> None:
@@ -205,18 +164,18 @@ def calibration_figure(
         MissingExtraError: matplotlib is not installed.
         MienError: the file cannot be written.
     """
-    figure = _new_figure(9, 5.6)
+    figure = new_figure(9, 5.6)
     axes = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=[3, 1])
     pairs = (("before", 1.0, before, VERMILION), ("after", temperature, after, BLUE))
     for column, (name, t, scores, hue) in enumerate(pairs):
         top, below = axes[:, column]
-        title = f"{name} (T = {t:.3g}): ECE {_percent(scores.ece)} · NLL {scores.nll:.3f}"
-        _dress(top, title, "", "" if column else "accuracy")
-        _dress(below, "", "confidence", "" if column else "pictures")
+        title = f"{name} (T = {t:.3g}): ECE {percent(scores.ece)} · NLL {scores.nll:.3f}"
+        dress(top, title, "", "" if column else "accuracy")
+        dress(below, "", "confidence", "" if column else "pictures")
         _reliability(top, below, scores.reliability, hue)
         top.set(xlim=(0, 1), ylim=(0, 1))
-        _legend(top, loc="upper left")
-    return _save(figure, path)
+        legend(top, loc="upper left")
+    return save(figure, path)
 
 
 def risk_coverage_figure(curves: Mapping[str, RiskCoverage], path: str | os.PathLike[str]) -> Path:
@@ -232,9 +191,9 @@ def risk_coverage_figure(curves: Mapping[str, RiskCoverage], path: str | os.Path
     """
     if not 1 <= len(curves) <= len(HUES):
         raise MienError(f"risk-coverage figure needs 1 to {len(HUES)} curves, got {len(curves)}")
-    figure = _new_figure(6.4, 4.4)
+    figure = new_figure(6.4, 4.4)
     ax = figure.subplots()
-    _dress(
+    dress(
         ax,
         "accuracy when the least sure answers are withheld",
         "pictures answered (percent)",
@@ -252,8 +211,8 @@ def risk_coverage_figure(curves: Mapping[str, RiskCoverage], path: str | os.Path
                 ax.text(100 * coverage + 1, height, f"{height:.1f}", va="bottom", fontsize=SMALL, color=INK)
     ax.set_xlim(0, 109)
     if len(curves) > 1:
-        _legend(ax)
-    return _save(figure, path)
+        legend(ax)
+    return save(figure, path)
 
 
 EXAMPLES = (3, 5)
@@ -283,7 +242,7 @@ def examples_figure(
         MienError: the file cannot be written.
     """
     rows, columns = EXAMPLES
-    figure = _new_figure(2 * columns * 1.3, rows * 1.6 + 0.6)
+    figure = new_figure(2 * columns * 1.3, rows * 1.6 + 0.6)
     rng, guess = np.random.default_rng(0), probs.argmax(axis=1)
     sides = (("read right", guess == labels, GREEN), ("read wrong", guess != labels, VERMILION))
     for side, (title, mask, hue) in zip(figure.subfigures(1, 2), sides, strict=True):
@@ -298,4 +257,4 @@ def examples_figure(
             answer = f"{label_names[guess[i]]} {100 * probs[i].max():.0f} %"
             text = answer if guess[i] == labels[i] else f"is {label_names[labels[i]]}\nread {answer}"
             ax.set_title(text, fontsize=SMALL, color=INK, pad=2)
-    return _save(figure, path)
+    return save(figure, path)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mien.core.files import whole_file
+from mien.core.files import atomic_write
 from mien.errors import MienError
 from mien.workflows.papers import Row, papers, read_result, rows
 
@@ -204,7 +204,7 @@ def _shrink(picture: Path, target: Path) -> None:
     """Keep a picture in few colours, for the repository; one that stays large is left out."""
     from PIL import Image
 
-    with Image.open(picture) as image, whole_file(target) as temporary:
+    with Image.open(picture) as image, atomic_write(target) as temporary:
         image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(temporary, optimize=True)
     if target.stat().st_size > MAX_PICTURE_BYTES:
         target.unlink()
@@ -212,5 +212,5 @@ def _shrink(picture: Path, target: Path) -> None:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

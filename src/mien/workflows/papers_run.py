@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.calibration import fit_temperature, softmax
+from mien.core.files import write_json
 from mien.core.metrics import accuracy_interval
 from mien.core.scores import score
 from mien.data.records import FaceSet
@@ -22,11 +23,13 @@ from mien.errors import DataError, RecipeError
 from mien.train.checkpoints import load_tensors
 from mien.train.devices import commit, pick_device
 from mien.train.loop import scored_size
-from mien.train.recipe import Recipe, check_recipe, read_recipe
-from mien.train.trained import TrainedNet, load_trained, parameter_count
-from mien.workflows.evaluate import checked_rows, count_look, write_json, write_predictions
+from mien.train.recipe import Recipe
+from mien.train.recipe_reading import check_recipe, read_recipe
+from mien.train.trained_net import TrainedNet, load_trained, parameter_count
 from mien.workflows.figures import confusion_figure, curves_figure, examples_figure
 from mien.workflows.papers import Row, read_result
+from mien.workflows.run_folder import count_look, write_predictions
+from mien.workflows.scorer import checked_rows
 from mien.workflows.train import TrainProgress, make_trainer, train
 
 KEPT = (

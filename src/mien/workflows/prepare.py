@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mien.core.store import sha256
+from mien.core.model_store import sha256
 from mien.data.affectnet import list_affectnet
 from mien.data.duplicates import find_near_duplicates
 from mien.data.entries import Listing

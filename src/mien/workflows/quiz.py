@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.files import whole_file
+from mien.core.files import atomic_write
 from mien.data.audit import blank, not_a_face
 from mien.data.records import SPLITS, FaceSet
 from mien.data.store import read_store
@@ -150,7 +150,7 @@ def make_quiz(data: str | os.PathLike[str], to: str | os.PathLike[str], draw: Dr
     }
     marks = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT};"
     try:
-        with whole_file(to) as temporary, closing(sqlite3.connect(temporary)) as db, db:
+        with atomic_write(to) as temporary, closing(sqlite3.connect(temporary)) as db, db:
             db.executescript(marks + SCHEMA)
             db.executemany("INSERT INTO about VALUES (?, ?)", [(k, json.dumps(v)) for k, v in about.items()])
             for part, chosen in ((ASKED, asked), (TRAINING, learnt)):

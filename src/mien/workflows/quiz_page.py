@@ -6,8 +6,8 @@ from html import escape
 import numpy as np
 
 from mien.core.metrics import accuracy_interval
-from mien.workflows.figures import BLUE, GREEN, ORANGE, VERMILION
-from mien.workflows.pages import MATRIX_STYLE, data_uri, matrix, page, percent, table
+from mien.workflows.figure_style import BLUE, GREEN, ORANGE, VERMILION, percent
+from mien.workflows.html_pages import MATRIX_STYLE, data_uri, matrix, page, table
 from mien.workflows.quiz_report import EKMAN, PUBLISHED, Figures, QuizReport
 
 STYLE = (

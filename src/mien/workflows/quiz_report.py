@@ -22,8 +22,9 @@ from mien.core.metrics import (
 from mien.data.leaks import LEARNED, find_leak, read_learned
 from mien.data.records import FaceSet
 from mien.errors import DataError, MienError
-from mien.workflows.evaluate import Scorer, count_look, open_scorer
 from mien.workflows.quiz import Person, Quiz
+from mien.workflows.run_folder import count_look
+from mien.workflows.scorer import Scorer, open_scorer
 
 EKMAN = {
     "happy": 0.987,

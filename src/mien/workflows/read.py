@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from mien.core.analyzer import Analyzer
 from mien.core.classifier import Classifier
-from mien.core.detection import DETECTORS, Detector, Mtcnn, MtcnnSettings
+from mien.core.detection import DETECTORS, Detector
 from mien.core.images import DEFAULT_LIMITS, ImageLimits, ImageSource, open_image
+from mien.core.model_store import DEFAULT_MODEL
+from mien.core.mtcnn import Mtcnn, MtcnnSettings
 from mien.core.results import Reading
-from mien.core.store import DEFAULT_MODEL
 from mien.errors import ImageError, MienError
 from mien.names import look_up
 

@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 
 from mien.core.calibration import fit_temperature, softmax
 from mien.core.cards import ModelCard
+from mien.core.model_store import sha256, user_models
 from mien.core.preprocess import resized, to_input
 from mien.core.scores import score
 from mien.core.session import open_session, run
-from mien.core.store import sha256, user_models
-from mien.core.views import average_logits
+from mien.core.tta import average_logits
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_store
 from mien.errors import DataError, ModelError
 from mien.names import nearest
 from mien.train.devices import pick_device
 from mien.train.export import export_onnx
-from mien.train.trained import TrainedNet, load_trained, parameter_count
-from mien.workflows.evaluate import checked_rows
+from mien.train.trained_net import TrainedNet, load_trained, parameter_count
+from mien.workflows.scorer import checked_rows
 
 MIN_SAME_LABELS = 0.998
 """Part of the validation and test rows on which the ONNX file must name the same emotion as torch."""

@@ -20,8 +20,8 @@ from mien.core.scores import Scores, score
 from mien.data.records import SPLITS
 from mien.data.store import read_store
 from mien.errors import DataError, MienError
+from mien.workflows.figure_style import percent
 from mien.workflows.figures import examples_figure, risk_coverage_figure
-from mien.workflows.pages import percent
 
 SHEETS = ("sheet", "pairs", "mean", "filters", "activations", "faithfulness")
 """What `mien explain` draws."""

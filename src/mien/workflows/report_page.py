@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from mien.errors import MienError
-from mien.workflows.pages import MATRIX_STYLE, check_place, matrix, page, table, write_text
+from mien.workflows.html_pages import MATRIX_STYLE, check_place, matrix, page, table, write_text
 from mien.workflows.report import Block, Heading, Matrix, Picture, Table, Text, make_report
 
 MAX_BYTES = 5_000_000

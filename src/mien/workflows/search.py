@@ -29,7 +29,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from mien.data.store import read_store
 from mien.errors import DataError, MienError, RecipeError
 from mien.train.devices import pick_device
-from mien.train.recipe import check_recipe
+from mien.train.recipe_reading import check_recipe
 from mien.train.search_space import Axis, Label, Plan, Search, read_search
 from mien.workflows.train import TrainProgress, train
 

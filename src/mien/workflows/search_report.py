@@ -17,7 +17,7 @@ from optuna.trial import create_trial
 
 from mien.errors import MienError
 from mien.train.search_space import Axis, overrides
-from mien.workflows.figures import INK, MUTED, NORMAL, SMALL, VERMILION, _new_figure, _save
+from mien.workflows.figure_style import INK, MUTED, NORMAL, SMALL, VERMILION, new_figure, save
 from mien.workflows.search import SearchState, Trial
 
 MIN_TRIALS = 10
@@ -112,7 +112,7 @@ def parallel_figure(state: SearchState, path: str | os.PathLike[str]) -> Path:
             for trial, a in zip(trials, accuracies, strict=True)
         ]
     )
-    figure = _new_figure(max(1.9 * (len(space) + 1), 5.6), 4.4)
+    figure = new_figure(max(1.9 * (len(space) + 1), 5.6), 4.4)
     ax = figure.subplots()
     _draw_lines(ax, heights)
     ticks = [_ticks(axis) for axis in space.values()]
@@ -128,7 +128,7 @@ def parallel_figure(state: SearchState, path: str | os.PathLike[str]) -> Path:
     ax.set_title(
         f"{len(trials)} trials of {Path(state.search.recipe).stem}: {best}", fontsize=NORMAL, loc="left"
     )
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _draw_lines(ax: Any, heights: Any) -> None:

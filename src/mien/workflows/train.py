@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.calibration import softmax
+from mien.core.files import write_json
 from mien.data.leaks import LEARNED, find_leak, learned, refuse_leak, write_learned
 from mien.data.records import FaceSet
 from mien.data.store import read_store
@@ -29,11 +30,12 @@ from mien.train.devices import environment, pick_device
 from mien.train.features import HeadTrainer, learns_from_features
 from mien.train.loop import Trainer, scored_size
 from mien.train.parallel import ALONE, Workers
-from mien.train.recipe import Recipe, check_recipe, targets_path
+from mien.train.recipe import Recipe
+from mien.train.recipe_reading import check_recipe, targets_path
 from mien.train.soft_targets import read_soft_targets
-from mien.train.trained import TrainedNet, load_trained, teachers_of_batches
-from mien.workflows.evaluate import write_json, write_predictions
+from mien.train.trained_net import TrainedNet, load_trained, teachers_of_batches
 from mien.workflows.figures import curves_figure
+from mien.workflows.run_folder import write_predictions
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.classifier import Classifier
-from mien.core.detection import Mtcnn, MtcnnSettings
 from mien.core.geometry import overlap
+from mien.core.model_store import DEFAULT_MODEL
+from mien.core.mtcnn import Mtcnn, MtcnnSettings
 from mien.core.preprocess import luma
 from mien.core.quality import quality_of
 from mien.core.results import Box, Face, Landmarks, Reading
 from mien.core.smoothing import Smoother, SmoothingSettings
-from mien.core.store import DEFAULT_MODEL
 from mien.core.timeline import Person, Quality, TimelineRow
 from mien.core.tracking import Tracker, TrackerSettings, look_of
 from mien.errors import MienError

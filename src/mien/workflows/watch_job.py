@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mien.core.files import whole_file
+from mien.core.files import atomic_write
 from mien.core.timeline import TimelineRow
 from mien.errors import DataError, MienError, VideoError
 from mien.workflows.video_frames import Frame, Pick, Video, VideoInfo
@@ -223,7 +223,7 @@ class _Run:
             return
         offsets = {str(file.path): file.flush() for file in self.files}
         state = {"job": self._identity(), "offsets": offsets, "watcher": self.watcher.to_dict()}
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(json.dumps(state), encoding="utf-8")
 
     def end(self, *, whole: bool) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mien.core.draw import COLOURS, INK, OTHER_COLOUR
-from mien.core.files import whole_file
+from mien.core.files import atomic_write
 from mien.errors import MienError
 from mien.workflows.watch_summary import PersonSummary, Summary
 
@@ -33,7 +33,7 @@ def plot(summary: Summary, path: Path) -> None:
         MienError: see `check_plot`.
     """
     check_plot(path)
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         draw(summary).save(temporary)
 
 

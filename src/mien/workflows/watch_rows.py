@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mien.core.files import whole_file
+from mien.core.files import atomic_write
 from mien.core.timeline import TEXT, WHOLE, Cell, TimelineRow, columns
 from mien.errors import DataError, MienError, MissingExtraError
 
@@ -130,7 +130,7 @@ def to_parquet(lines: Path, path: Path, names: Sequence[str]) -> None:
 
     kinds = {name: pa.string() for name in TEXT} | {name: pa.int64() for name in WHOLE}
     schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in names])
-    with whole_file(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+    with atomic_write(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         group: list[dict[str, Any]] = []
         for row in read_rows(lines):
             group.append(row)

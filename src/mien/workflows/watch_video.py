@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.core.draw import annotate
-from mien.core.files import whole_file
+from mien.core.files import atomic_write
 from mien.core.results import Reading
 from mien.core.timeline import Person, TimelineRow
 from mien.errors import MienError
@@ -51,7 +51,7 @@ class AnnotatedVideo:
     def __enter__(self) -> "AnnotatedVideo":
         import av
 
-        self._whole = whole_file(self.path)
+        self._whole = atomic_write(self.path)
         self._temporary = self._whole.__enter__()
         self._container = av.open(str(self._temporary), "w")
         sounds = self.video.container.streams.audio[:1]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.core.views import N_VIEWS, average_logits, crops, shift
+from mien.core.tta import N_VIEWS, average_logits, crops, shift
 from mien.errors import MienError
 
 

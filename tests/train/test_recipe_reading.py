@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mien.errors import RecipeError
-from mien.train.recipe import check_recipe, read_recipe, recipe_folder
+from mien.train.recipe_reading import check_recipe, read_recipe, recipe_folder
 from mien.train.zoo import build
 
 SHIPPED = sorted(path.stem for path in recipe_folder().glob("*.toml"))

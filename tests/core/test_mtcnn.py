@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.core import detection
-from mien.core.detection import DETECTORS, Mtcnn, MtcnnSettings, proposals, square, turn_back, windows
+from mien.core import mtcnn
+from mien.core.detection import DETECTORS
 from mien.core.geometry import overlap
+from mien.core.mtcnn import Mtcnn, MtcnnSettings, proposals, square, turn_back, windows
 from mien.errors import ImageError, MienError, ModelError
 
 ROOT = Path(__file__).resolve().parents[2]
-WEIGHTS = Path(detection.__file__).parent / "weights"
+WEIGHTS = Path(mtcnn.__file__).parent / "weights"
 
 # From chin to hairline and ear to ear, read off the pictures.
 ASTRONAUT_BOX = [176, 60, 270, 176]
@@ -240,16 +241,16 @@ def test_damaged_weights_are_refused(monkeypatch, tmp_path):
     with (tmp_path / "weights" / "mtcnn-rnet.onnx").open("r+b") as file:
         file.seek(5000)
         file.write(b"\x00\x01\x02\x03")
-    monkeypatch.setattr(detection, "WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(mtcnn, "WEIGHTS", tmp_path / "weights")
     with pytest.raises(ModelError, match=r"mtcnn-rnet.onnx is not the file its card describes"):
-        detection._session.__wrapped__("rnet", 1)
+        mtcnn._session.__wrapped__("rnet", 1)
 
 
 def test_nothing_is_loaded_before_the_first_picture(monkeypatch):
     def refuse(net, threads):
         raise AssertionError("loaded early")
 
-    monkeypatch.setattr(detection, "_session", refuse)
+    monkeypatch.setattr(mtcnn, "_session", refuse)
     for make in DETECTORS.values():
         make()
 

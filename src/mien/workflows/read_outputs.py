@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from mien.core.draw import annotate
-from mien.core.files import whole_file
+from mien.core.files import atomic_write
 from mien.core.results import Reading
 from mien.errors import MienError, MissingExtraError
 from mien.workflows.read import JPEG_SUFFIXES, STDIN, PictureResult
@@ -104,7 +104,7 @@ def parquet_file(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
         raise MissingExtraError("--parquet", "pyarrow", "parquet") from error
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         rows = ParquetRows(temporary, names)
         try:
             yield rows
@@ -140,7 +140,7 @@ class AnnotatedFolder:
             stem = "standard-input"
         path = self._free(stem, ".jpg" if suffix.lower() in JPEG_SUFFIXES else ".png")
         picture = Image.fromarray(annotate(result.pixels, result.readings))
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             if path.suffix == ".jpg":
                 picture.save(temporary, quality=JPEG_QUALITY, subsampling=0)
             else:

@@ -1,7 +1,6 @@
 """The one path: train, evaluate, release, load; on generated faces, through the command line."""
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,45 +13,17 @@ pytest.importorskip("onnxscript", reason="needs the train extra")
 
 import mien
 from mien.cli.main import app
-from mien.core.store import find_model
+from mien.core.model_store import find_model
 from mien.data.records import FaceSet
 from mien.data.store import write_store
 from mien.errors import DataError, MienError, ModelError
-from mien.train.recipe import check_recipe
-from mien.workflows.evaluate import EvaluateSettings, count_look, evaluate
-from mien.workflows.explain import explain
-from mien.workflows.explain_job import Job
-from mien.workflows.explain_model import MapSettings
+from mien.train.recipe_reading import check_recipe
+from mien.workflows.evaluate import EvaluateSettings, evaluate
 from mien.workflows.release import CardText, read_card_text, release
 from mien.workflows.train import train
 
 pytestmark = pytest.mark.train
 COMMANDS = CliRunner()
-
-
-@pytest.fixture(scope="module")
-def made(module_at: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A data set file and a finished run on it; made once, read only."""
-    module = module_at("tests/train/conftest.py")
-    folder = tmp_path_factory.mktemp("made")
-    faces = module.make_faces(400)
-    write_store(faces, folder / "faces.h5")
-    table = module.small_table(folder / "faces.h5")
-    table["run"] |= {"epochs": 6, "checkpoint_every_s": 60}
-    run = train(check_recipe(table), folder / "bars")
-    return {"faces": faces, "store": folder / "faces.h5", "run": run, "table": table}
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("MIEN_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def run(made: dict[str, Any], tmp_path: Path) -> Path:
-    """A copy of the run, because looks at the test rows are logged in it."""
-    return Path(shutil.copytree(made["run"], tmp_path / "bars"))
 
 
 def test_a_run_is_released_under_a_name_and_the_light_half_reads_with_it(
@@ -82,38 +53,6 @@ def test_the_onnx_file_scores_as_the_run_does(made: dict[str, Any], run: Path, h
     assert by_onnx.views == 10
     assert by_onnx.scores.confusion == by_torch.scores.confusion
     assert by_onnx.temperature == pytest.approx(by_torch.temperature, rel=0.02)
-
-
-def test_each_look_at_the_test_rows_of_a_run_is_counted(made: dict[str, Any], run: Path) -> None:
-    assert evaluate(str(run), made["store"], EvaluateSettings("val")).look is None
-    assert [evaluate(str(run), made["store"]).look for _ in range(2)] == [1, 2]
-    job = Job(str(run), made["store"], run.parent / "maps.npz", maps=MapSettings(("gradient",)), n=2)
-    explain(replace(job, split="val"))
-    assert count_look(run) == 3
-    explain(replace(job, split="test"))
-    assert count_look(run) == 5
-
-
-def test_the_clean_score_leaves_out_the_near_copies(made: dict[str, Any], run: Path, tmp_path: Path) -> None:
-    from mien.data.duplicates import find_near_duplicates
-
-    faces: FaceSet = made["faces"]
-    copied = faces.images.copy()
-    copied[-5:] = copied[:5]
-    twins = replace(faces, images=copied, labels=np.r_[faces.labels[:-5], faces.labels[:5]])
-    near = find_near_duplicates(twins)
-    write_store(twins, tmp_path / "twins.h5", near=near)
-    result = evaluate(str(run), tmp_path / "twins.h5", EvaluateSettings(allow_leak=True))
-    assert result.clean is not None
-    assert result.scores.n - result.clean.n >= 5
-
-
-def test_predictions_figures_and_scores_are_written(made: dict[str, Any], run: Path, tmp_path: Path) -> None:
-    evaluate(str(run), made["store"], EvaluateSettings("val", to=tmp_path / "out"))
-    names = {p.name for p in (tmp_path / "out").iterdir()}
-    assert names == {"scores-val.json", "predictions-val.csv", "confusion-val.png", "calibration-val.png"}
-    lines = (tmp_path / "out" / "predictions-val.csv").read_text().splitlines()
-    assert [int(line.split(",")[0]) for line in lines[1:]] == made["faces"].select("val").rows.tolist()
 
 
 def test_the_commands_lead_from_recipe_to_reading(made: dict[str, Any], tmp_path: Path, home: Path) -> None:
@@ -171,12 +110,6 @@ def test_an_export_that_disagrees_with_torch_is_not_released(
     assert not list(home.rglob("bars*"))
 
 
-def test_labels_of_another_order_are_refused(made: dict[str, Any], run: Path, tmp_path: Path) -> None:
-    write_store(replace(made["faces"], label_names=("happy", "angry", "neutral")), tmp_path / "o.h5")
-    with pytest.raises(DataError, match=r"labels of 'bars' \(happy, angry, neutral\) are not the model's"):
-        evaluate(str(run), tmp_path / "o.h5")
-
-
 def test_weights_that_changed_after_the_release_are_refused(
     made: dict[str, Any], run: Path, home: Path
 ) -> None:
@@ -193,44 +126,6 @@ def test_card_text_comes_from_toml_and_its_mistakes_are_named(tmp_path: Path) ->
     (tmp_path / "bad.toml").write_text('license = "CC0"\n')
     with pytest.raises(MienError, match=r"'license' must be one of .*; did you mean 'licence'?"):
         read_card_text(tmp_path / "bad.toml", "")
-
-
-def test_an_ensemble_of_a_run_and_its_release_votes_as_they_do(
-    made: dict[str, Any], run: Path, home: Path, tmp_path: Path
-) -> None:
-    release(run, "bars", made["store"], CardText("three bars"), views=1)
-    arguments = ["ensemble", str(run), "bars", "--data", str(made["store"]), "--views", "1"]
-    done = COMMANDS.invoke(app, [*arguments, "--to", str(tmp_path / "votes"), "--json"])
-    assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout)
-    alone = [member["scores"]["accuracy"] for member in found["members"]]
-    assert found["votes"]["soft"]["accuracy"] == alone[0] == alone[1]
-    assert sum(member["weight"] for member in found["members"]) == pytest.approx(1)
-    assert found["against_best"]["p_value"] == 1
-    assert (tmp_path / "votes" / "predictions-test-hard.csv").is_file()
-    twice = COMMANDS.invoke(app, ["ensemble", "bars", "bars", "--data", str(made["store"])])
-    assert isinstance(twice.exception, DataError) or "two or more different models" in twice.output
-
-
-def test_rows_that_the_run_learned_from_are_refused_and_marked(made: dict[str, Any], run: Path) -> None:
-    arguments = ["evaluate", str(run), str(made["store"]), "--split", "train"]
-    refused = COMMANDS.invoke(app, arguments)
-    assert refused.exit_code == 2
-    assert "200 of 200 faces are faces that the network learned from" in refused.stderr
-    allowed = COMMANDS.invoke(app, [*arguments, "--allow-leak"])
-    assert allowed.exit_code == 0
-    assert "LEAK: 200 of 200 faces" in allowed.stdout
-
-
-def test_training_refuses_a_split_that_repeats_its_faces(made: dict[str, Any], tmp_path: Path) -> None:
-    faces = made["faces"]
-    images = faces.images.copy()
-    images[faces.split == 2] = images[:100]
-    write_store(replace(faces, images=images), tmp_path / "leaky.h5")
-    table = made["table"] | {"data": {"store": str(tmp_path / "leaky.h5")}}
-    with pytest.raises(DataError, match=r"leaky.h5 test: 100 of 100 faces are faces that"):
-        train(check_recipe(table), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
 
 
 def test_a_network_that_sees_enlarged_faces_in_colour_is_released_and_reads(

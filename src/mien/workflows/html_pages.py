@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.core.files import whole_file
+from mien.core.files import atomic_write
 from mien.core.metrics import Counts
 from mien.errors import DataError
 
@@ -94,12 +94,6 @@ def _shade(share: float) -> str:
     return "#" + bytes(np.round(low + share * (high - low)).astype(np.uint8)).hex()
 
 
-def percent(value: float, interval: tuple[float, float] | None = None) -> str:
-    """A share as percent, with its interval."""
-    text = f"{100 * value:.1f} %"
-    return text if interval is None else f"{text} ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})"
-
-
 def data_uri(image: NDArray[np.uint8]) -> str:
     """A picture as PNG inside an address."""
     buffer = io.BytesIO()
@@ -124,7 +118,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         DataError: it cannot be written.
     """
     try:
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     except OSError as e:
         raise DataError(f"{path} cannot be written: {e.strerror}") from e

@@ -11,12 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien.core.preprocess import resized, to_input
-from mien.core.views import average_logits
-from mien.errors import ModelError
-from mien.train.checkpoints import load_tensors
-from mien.train.loop import predict
-from mien.train.recipe import NetSettings
-from mien.train.zoo import build
+from mien.core.tta import average_logits
+from mien.train.inference import predict
+from mien.train.zoo import load_net
 
 
 @dataclass(frozen=True)
@@ -44,18 +41,8 @@ def load_trained(run: Path, device: torch.device) -> TrainedNet:
     Raises:
         ModelError: the run is not finished, its weights are damaged, or do not fit their network.
     """
-    path = run / "weights.safetensors"
-    if not path.is_file():
-        begun = (run / "recipe.json").is_file()
-        what = "an unfinished run; give its `mien train` command again" if begun else "no run of `mien train`"
-        raise ModelError(f"{run} holds {what}")
-    tensors, note = load_tensors(path)
-    net = build(NetSettings.model_validate(note["net"]), len(note["labels"]), note["n_votes"], fresh=False)
-    try:
-        net.load_state_dict(tensors)
-    except RuntimeError as e:
-        raise ModelError(f"{path} does not fit network '{note['net']['name']}': {e}") from e
-    net.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net, note = load_net(run)
+    net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     mean, std = note["mean_std"]
     labels, channels = tuple(note["labels"]), note.get("channels", 1)
     return TrainedNet(net, labels, mean, std, note["input_size"], note["data"], device, channels)

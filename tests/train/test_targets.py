@@ -10,8 +10,9 @@ from torch.nn import functional as F
 from mien.data.records import FaceSet
 from mien.errors import RecipeError
 from mien.train.batches import Batch
-from mien.train.goals import Goals, vote_targets
-from mien.train.recipe import Recipe, check_recipe
+from mien.train.recipe import Recipe
+from mien.train.recipe_reading import check_recipe
+from mien.train.targets import Goals, vote_targets
 
 CPU = torch.device("cpu")
 ROWS = torch.tensor([3, 0, 7, 9])

@@ -1,0 +1,89 @@
+"""The web server of the commands that serve: its address, its settings, and uvicorn."""
+
+import os
+import socket
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+from mien.errors import MienError, MissingExtraError
+
+if TYPE_CHECKING:
+    import uvicorn
+
+APP, PROTOCOL = "mien.web.app:served", "mien.web.sockets:TimedProtocol"
+"""What uvicorn loads: the command line hands the web its settings, and never imports it."""
+
+SETTINGS = "MIEN_SERVE"
+LAST_WORDS_S = 3
+"""Seconds that open requests have after Ctrl-C."""
+
+
+def config(told: dict[str, Any], application: str = APP) -> "uvicorn.Config":
+    """uvicorn with the application loaded, so that mistakes show before it listens."""
+    import json
+
+    os.environ[SETTINGS] = json.dumps(told)
+    try:
+        import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import python_multipart  # noqa: F401
+        import uvicorn
+        import websockets  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("mien serve", str(error.name), "web") from error
+    loaded = uvicorn.Config(
+        application,
+        factory=True,
+        http=PROTOCOL,
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,  # JPEG does not shrink, and what inflates is a risk
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=LAST_WORDS_S,
+    )
+    loaded.load()
+    return loaded
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there.
+
+    Raises:
+        MienError: it cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise MienError(f"cannot listen on {host}, port {port}: {reason}; choose another --port") from error
+
+
+def run(loaded: "uvicorn.Config", listener: socket.socket) -> None:
+    """Serve until Ctrl-C."""
+    import uvicorn
+
+    uvicorn.Server(loaded).run(sockets=[listener])
+
+
+def address(host: str, port: int) -> str:
+    """What a browser on this machine calls it."""
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{name}:{port}"
+
+
+def is_address(host: str) -> bool:
+    """Whether it is a number and no name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine reaches it."""
+    return host == "localhost" or (is_address(host) and ip_address(host).is_loopback)

@@ -1,0 +1,58 @@
+"""``mien targets``: from recipes to a file that later runs learn from."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mien.cli.options import Device
+from mien.cli.training_bar import training_bar
+from mien.errors import needs_extra
+
+if TYPE_CHECKING:
+    from mien.workflows.soft_targets import FoldProgress
+
+EXAMPLES = """\b
+Examples:
+  mien targets my-teacher.toml --data fer2013.h5 --to targets.safetensors
+  mien train my-student.toml --set distil.targets=targets.safetensors
+
+Every recipe is trained once a fold, on all faces but the fold's, and names these.
+Copies of a face lie in one fold. The same command again goes on where it stopped.
+"""
+
+app = typer.Typer()
+
+
+@app.command("targets", epilog=EXAMPLES)
+def soft_targets(
+    recipes: Annotated[
+        list[str],
+        typer.Argument(help="Teachers: names of recipes, or .toml files.", show_default=False),
+    ],
+    data: Annotated[Path, typer.Option(help="A data set file of `mien data import`.")] = Path("fer2013.h5"),
+    to: Annotated[Path, typer.Option(help="The file to write.")] = Path("soft-targets.safetensors"),
+    runs: Annotated[Path, typer.Option(help="Folder for the runs of the folds.")] = Path("runs"),
+    folds: Annotated[int, typer.Option(min=2, help="Parts of the training faces.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw of the folds.")] = 0,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value, for every recipe.", show_default=False)
+    ] = None,
+    device: Device = "cpu",
+) -> None:
+    """Write what out-of-fold teachers say of each training face, for `distil.targets` of a recipe."""
+    with needs_extra("training"):
+        from mien.train.recipe_reading import read_recipe
+        from mien.workflows.soft_targets import FoldSettings, make_soft_targets
+    changes = [*(overrides or []), f"data.store='{data}'"]
+    read = {Path(recipe).stem: read_recipe(recipe, changes, files=True) for recipe in recipes}
+    with training_bar() as show:
+
+        def report(at: "FoldProgress") -> None:
+            if at.at:
+                show(at.at, f"{at.name} ({at.run} of {at.runs})")
+
+        scores = make_soft_targets(read, data, to, FoldSettings(runs, folds, seed, device), report)
+    for one in scores:
+        typer.echo(f"{one.name:<24} out of fold: accuracy {one.accuracy:.2%}, NLL {one.nll:.3f}")
+    typer.echo(f"wrote {to}; next: mien train RECIPE --set distil.targets={to}")

@@ -1,0 +1,58 @@
+"""What a person sees of a run that trains: a bar, and a line for each look at the validation rows."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from mien.cli.terminal import progress_bar
+
+if TYPE_CHECKING:
+    from mien.workflows.train import TrainProgress
+
+
+class Report(Protocol):
+    """Show where a run is; ``name`` says which of several runs."""
+
+    def __call__(self, at: "TrainProgress", name: str = "") -> None: ...
+
+
+@contextmanager
+def training_bar(quiet: bool = False) -> Iterator[Report]:
+    """One bar on stderr with step, rate, loss and time left; gives the function that moves it."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=14),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(compact=True),
+    )
+    with progress_bar(*columns, quiet=quiet) as progress:
+        bar = progress.add_task("starting", total=None, rate="")
+        shown = ""
+
+        def report(at: "TrainProgress", name: str = "") -> None:
+            nonlocal bar, shown
+            if name != shown:
+                progress.remove_task(bar)
+                bar, shown = progress.add_task("starting", total=None, rate=""), name
+            progress.update(
+                bar,
+                description=f"{name} epoch {at.epoch:.1f}".lstrip(),
+                completed=at.step,
+                total=at.steps,
+                rate=f"{at.images_per_s:,.0f} faces/s  loss {at.loss:.2f}",
+            )
+            if at.looked:
+                progress.console.print(f"{name} {line_of(at.looked)}".lstrip(), highlight=False)
+
+        yield report
+
+
+def line_of(looked: dict[str, float]) -> str:
+    """A look at the validation rows as one line."""
+    text = (
+        f"epoch {looked['epoch']:5.1f}  loss {looked['train_loss']:.3f}  train {looked['train_accuracy']:.1%}"
+    )
+    return f"{text}  PublicTest {looked['val_accuracy']:.1%}" if "val_accuracy" in looked else text

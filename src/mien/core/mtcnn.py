@@ -1,0 +1,286 @@
+"""Find faces and five landmarks in a picture.
+
+The networks are MTCNN's three: PNet scans a pyramid of the picture for 12 x 12 windows that may hold a face,
+RNet looks at those again at 24 x 24, ONet at 48 x 48 and places the landmarks. Each also corrects the box.
+
+Source: Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks",
+IEEE Signal Processing Letters 2016. The weights' origin and licence are in ``weights/mtcnn.json``.
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from mien.core.geometry import Boxes, box_areas, suppress
+from mien.core.results import Box, Face, Landmarks
+from mien.core.session import open_session
+from mien.errors import ImageError, MienError, ModelError
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+WEIGHTS = Path(__file__).parent / "weights"
+WINDOW, STRIDE = 12, 2  # of PNet, in pixels of a pyramid level
+SIDES = {"rnet": 24, "onet": 48}
+BATCH = 128
+UPRIGHT_BONUS = 0.1
+FILL = (127, 127, 127)  # outside the picture: what the networks' normalisation turns to zero
+
+
+@dataclass(frozen=True, slots=True)
+class MtcnnSettings:
+    """How thoroughly to look.
+
+    Args:
+        min_face: Side of the smallest face looked for, in pixels, after ``max_side`` has been applied. Time
+            goes with the inverse square.
+        max_side: A larger picture is first shrunk until its longest side has this many pixels, so that time
+            is bounded; ``None`` never shrinks.
+        thresholds: Least score, 0-1, to pass PNet, RNet and ONet.
+        factor: Size of a pyramid level relative to the one before, between 0 and 1.
+        orientations: 1 looks at the picture as it is; 4 also turns it by 90, 180 and 270 degrees and keeps
+            the turn whose scores sum highest, for four times the time.
+        max_candidates: At most this many windows go from PNet to RNet, best first.
+        threads: Threads of ONNX Runtime.
+    """
+
+    min_face: float = 40
+    max_side: int | None = 1280
+    thresholds: tuple[float, float, float] = (0.6, 0.7, 0.8)
+    factor: float = 0.709
+    orientations: int = 1
+    max_candidates: int = 1000
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.min_face < WINDOW:
+            raise MienError(f"min_face must be at least {WINDOW} pixels, got {self.min_face}")
+        if self.orientations not in (1, 4):
+            raise MienError(f"orientations must be 1 or 4, got {self.orientations}")
+        if not 0 < self.factor < 1:
+            raise MienError(f"factor must lie between 0 and 1, got {self.factor}")
+
+
+class Mtcnn:
+    """The default detector. Loads nothing before the first picture; safe to share between threads."""
+
+    def __init__(self, settings: MtcnnSettings | None = None) -> None:
+        self.settings = settings or MtcnnSettings()
+
+    def find(self, image: Pixels) -> tuple[Face, ...]:
+        """The faces of one picture, largest box first, with landmarks.
+
+        Args:
+            image: uint8 RGB (H, W, 3).
+
+        Raises:
+            ImageError: the array is not such a picture.
+            ModelError: a weight file is damaged.
+        """
+        work = self._opened(image)
+        turns = range(self.settings.orientations)
+        found = [self._cascade(work.rotate(90 * turn, expand=True) if turn else work) for turn in turns]
+        # Upright wins unless clearly beaten: a face that is also seen sideways is placed worse there.
+        turn = max(turns, key=lambda i: float(found[i][1].sum()) + (UPRIGHT_BONUS if i == 0 else 0))
+        boxes, scores, points = found[turn]
+        height, width = image.shape[:2]
+        scale_xy = np.array([width / work.width, height / work.height], np.float32)
+        corners = turn_back(boxes.reshape(-1, 2, 2), turn, work.size)
+        boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1) * np.tile(scale_xy, 2)
+        return _faces(boxes, scores, turn_back(points, turn, work.size) * scale_xy, (width, height))
+
+    def find_many(self, images: Sequence[Pixels]) -> list[tuple[Face, ...]]:
+        """The faces of each picture, in the order of the pictures."""
+        return [self.find(image) for image in images]
+
+    def find_near(self, image: Pixels, boxes: Sequence[Box]) -> tuple[Face, ...]:
+        """The faces at ``boxes`` or close to them, as in the next frame of a video; nothing else.
+
+        Takes a tenth of the time of `find`. A face that moved by more than a third of its side may be missed.
+
+        Raises:
+            ImageError: the array is not an RGB picture.
+        """
+        work = self._opened(image)
+        height, width = image.shape[:2]
+        scale_xy = np.array([width / work.width, height / work.height], np.float32)
+        guesses = np.array([(b.x1, b.y1, b.x2, b.y2) for b in boxes], np.float32).reshape(-1, 4)
+        found, scores, points = self._settle(work, (guesses / np.tile(scale_xy, 2)).astype(np.float32))
+        return _faces(found * np.tile(scale_xy, 2), scores, points * scale_xy, (width, height))
+
+    def landmarks_on_crop(self, crops: Pixels) -> tuple[Floats, Floats]:
+        """Five landmarks of faces that are already cropped, FER2013's for example; nothing is searched for.
+
+        Args:
+            crops: uint8 (N, 48, 48) gray or (N, 48, 48, 3) RGB, one face filling each.
+
+        Returns:
+            Points float32 (N, 5, 2) in pixels of the crop, in the order of ``Landmarks``, and the confidence
+            that the crop shows a face, float32 (N,), 0-1.
+        """
+        if crops.dtype != np.uint8 or crops.shape[1:] not in ((48, 48), (48, 48, 3)):
+            raise ImageError(
+                f"crops must be uint8 (N, 48, 48) or (N, 48, 48, 3), got {crops.dtype} {crops.shape}"
+            )
+        colour = crops if crops.ndim == 4 else np.repeat(crops[..., None], 3, axis=3)
+        points, scores = self._place(colour)
+        return points * 48, scores
+
+    def _opened(self, image: Pixels) -> Image.Image:
+        """The picture, checked and shrunk to the largest size that is searched."""
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+            raise ImageError(
+                f"a picture must be RGB uint8 of shape (H, W, 3), got {image.dtype} {image.shape}"
+            )
+        return _shrink(Image.fromarray(np.ascontiguousarray(image)), self.settings.max_side)
+
+    def _cascade(self, picture: Image.Image) -> tuple[Boxes, Floats, Floats]:
+        """Boxes (N, 4), scores (N,) and points (N, 5, 2) in pixels of ``picture``."""
+        return self._settle(picture, self._proposals(picture)[0])
+
+    def _settle(self, picture: Image.Image, boxes: Boxes) -> tuple[Boxes, Floats, Floats]:
+        """As `_cascade`, from boxes (N, 4) that may hold faces: what RNet and ONet make of them."""
+        boxes, scores = self._refine("rnet", picture, boxes)
+        boxes = boxes[suppress(boxes, scores, 0.7)]
+        boxes, scores = self._refine("onet", picture, boxes)
+        keep = suppress(boxes, scores, 0.7, over="min")
+        boxes, scores = boxes[keep], scores[keep]
+        frames = square(boxes)
+        points, _ = self._place(windows(picture, frames, 48))
+        return boxes, scores, frames[:, None, :2] + points * (frames[:, None, 2:] - frames[:, None, :2])
+
+    def _proposals(self, picture: Image.Image) -> tuple[Boxes, Floats]:
+        settings = self.settings
+        found = []
+        for level in pyramid(picture, settings.min_face, settings.factor):
+            offsets, scores = self._run("pnet", np.asarray(level)[None])
+            scale = np.array([level.width / picture.width, level.height / picture.height], np.float32)
+            boxes, best = proposals(offsets[0], scores[0], settings.thresholds[0], settings.max_candidates)
+            keep = suppress(boxes, best, 0.5)
+            found.append((boxes[keep] / np.tile(scale, 2), best[keep]))
+        if not found:
+            return np.empty((0, 4), np.float32), np.empty(0, np.float32)
+        boxes, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        keep = suppress(boxes, scores, 0.7)[: settings.max_candidates]
+        return boxes[keep], scores[keep]
+
+    def _refine(self, net: str, picture: Image.Image, boxes: Boxes) -> tuple[Boxes, Floats]:
+        """Look at ``boxes`` again with RNet or ONet: the corrected ones that pass, and their scores."""
+        threshold = self.settings.thresholds[1 if net == "rnet" else 2]
+        boxes = square(boxes)
+        offsets, scores, *_ = self._run(net, windows(picture, boxes, SIDES[net]))
+        better = boxes + offsets * np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+        keep = (scores > threshold) & (box_areas(better) >= 1)
+        return better[keep], scores[keep]
+
+    def _place(self, crops: Pixels) -> tuple[Floats, Floats]:
+        """Landmarks (N, 5, 2) as fractions of the crop, and scores (N,).
+
+        Each is the mean of the face's and its mirror image's, which takes a tenth off the landmarks' error.
+        """
+        _, scores, points = self._run("onet", crops)
+        _, mirrored_scores, mirrored = self._run("onet", np.ascontiguousarray(crops[:, :, ::-1]))
+        mirrored = mirrored[:, [1, 0, 2, 4, 3]]
+        mirrored[..., 0] = 1 - mirrored[..., 0]
+        return np.float32(0.5) * (points + mirrored), np.float32(0.5) * (scores + mirrored_scores)
+
+    def _run(self, net: str, images: Pixels) -> list[Floats]:
+        """The network's outputs, in batches of bounded memory."""
+        session = _session(net, self.settings.threads)
+        starts = range(0, max(len(images), 1), BATCH)
+        parts = [session.run(None, {"images": images[start : start + BATCH]}) for start in starts]
+        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+
+def pyramid(picture: Image.Image, min_face: float, factor: float) -> Iterator[Image.Image]:
+    """The picture at ever smaller sizes: a face of ``min_face`` pixels fills PNet's window on the first.
+
+    Each level is made from the one before: several times faster than from the picture, and no face is lost.
+    """
+    scale, level = WINDOW / min_face, picture
+    while True:
+        size_wh = round(picture.width * scale), round(picture.height * scale)
+        if min(size_wh) < WINDOW:
+            return
+        level = level.resize(size_wh, Image.Resampling.BILINEAR)
+        yield level
+        scale *= factor
+
+
+def proposals(offsets: Floats, scores: Floats, threshold: float, most: int) -> tuple[Boxes, Floats]:
+    """PNet's answer (h, w, 4), (h, w) as boxes (N, 4) in pixels of the level and scores (N,), best first."""
+    ys, xs = np.nonzero(scores > threshold)
+    best = np.argsort(-scores[ys, xs], kind="stable")[:most]
+    ys, xs = ys[best], xs[best]
+    corner = np.stack([xs, ys], axis=1).astype(np.float32) * STRIDE
+    boxes = np.concatenate([corner, corner + WINDOW], axis=1) + offsets[ys, xs] * WINDOW
+    return boxes, scores[ys, xs]
+
+
+def square(boxes: Boxes) -> Boxes:
+    """Boxes grown about their centres until width and height are the larger of the two."""
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) / 2
+    return np.concatenate([centre - half, centre + half], axis=1)
+
+
+def windows(picture: Image.Image, boxes: Boxes, side: int) -> Pixels:
+    """What lies under the boxes, resized to uint8 (N, side, side, 3); gray outside the picture."""
+    reach = np.concatenate([-boxes[:, :2], boxes[:, 2:] - np.array(picture.size, np.float32)])
+    border = int(np.ceil(max(reach.max(initial=0), 0)))
+    canvas = ImageOps.expand(picture, border, FILL) if border else picture
+    out = np.empty((len(boxes), side, side, 3), np.uint8)
+    for row, box in zip(out, (boxes + border).tolist(), strict=True):
+        row[:] = np.asarray(canvas.resize((side, side), Image.Resampling.BILINEAR, tuple(box), 2.0))
+    return out
+
+
+def turn_back(points: Floats, turn: int, size_wh: tuple[int, int]) -> Floats:
+    """Points (..., 2) of a picture turned ``turn`` quarters counter-clockwise, as points of the picture."""
+    x, y = points[..., 0], points[..., 1]
+    width, height = size_wh
+    back = {0: (x, y), 1: (width - y, x), 2: (width - x, height - y), 3: (y, height - x)}[turn]
+    return np.stack(back, axis=-1)
+
+
+def _shrink(picture: Image.Image, max_side: int | None) -> Image.Image:
+    longest = max(picture.size)
+    if max_side is None or longest <= max_side:
+        return picture
+    width, height = (max(1, round(v * max_side / longest)) for v in picture.size)
+    return picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+
+
+def _faces(boxes: Boxes, scores: Floats, points: Floats, size_wh: tuple[int, int]) -> tuple[Face, ...]:
+    """Plain values, the boxes cut to the picture, largest first; equal ones in reading order."""
+    boxes = np.clip(boxes, 0, np.tile(np.array(size_wh, np.float32), 2))
+    areas = box_areas(boxes)
+    order = np.lexsort((boxes[:, 0], boxes[:, 1], -areas))
+    return tuple(
+        Face(
+            box=Box(*boxes[i].tolist()),
+            score=float(scores[i]),
+            landmarks=Landmarks(*(tuple(point) for point in points[i].tolist())),
+        )
+        for i in order
+        if areas[i] > 0
+    )
+
+
+@functools.cache
+def _session(net: str, threads: int) -> ort.InferenceSession:
+    """The network's session, opened on first use, after its SHA-256 was compared with the card."""
+    name = f"mtcnn-{net}.onnx"
+    packed = (WEIGHTS / name).read_bytes()
+    expected = json.loads((WEIGHTS / "mtcnn.json").read_text("utf-8"))["sha256"][name]
+    if hashlib.sha256(packed).hexdigest() != expected:
+        raise ModelError(f"{name} is not the file its card describes (sha256 differs); reinstall mien")
+    return open_session(packed, threads)

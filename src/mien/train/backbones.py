@@ -1,0 +1,95 @@
+"""The networks of torchvision and timm without their last layer."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from torch import nn
+
+from mien.errors import MissingExtraError, RecipeError
+from mien.names import nearest
+from mien.train.transfer import RUN, Transfer
+
+
+def _vgg16(settings: Transfer) -> nn.Module:
+    features: nn.Module = _torchvision().vgg16(weights=_weights(settings)).features
+    return features
+
+
+def _resnet50(settings: Transfer) -> nn.Module:
+    return _headless(_torchvision().resnet50(weights=_weights(settings)), settings)
+
+
+def _resnet50_caffe(settings: Transfer) -> nn.Module:
+    """The strides and the pooling of He et al. 2015 in Caffe, which the VGGFace2 weights are for."""
+    if settings.pretrained:
+        raise RecipeError(
+            "'resnet50-caffe' has no ImageNet weights to download: set net.init_from to a VGGFace2 "
+            'checkpoint, or net.options.backbone="resnet50"'
+        )
+    net = _torchvision().resnet50()
+    net.maxpool = nn.MaxPool2d(3, stride=2, ceil_mode=True)
+    for stage in (net.layer2, net.layer3, net.layer4):
+        stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
+    return _headless(net, settings)
+
+
+def _googlenet(settings: Transfer) -> nn.Module:
+    """Without auxiliary heads; keeps torchvision's change of normalisation where it has three channels."""
+    net = _torchvision().googlenet(weights=_weights(settings), aux_logits=False, init_weights=False)
+    net.transform_input = settings.channels == 3
+    net.dropout = nn.Identity()
+    return _headless(net, settings)
+
+
+def _headless(net: Any, settings: Transfer) -> nn.Module:
+    net.fc = nn.Identity()
+    if settings.pool == "flatten":
+        net.avgpool = nn.Identity()
+    return net  # type: ignore[no-any-return]
+
+
+def from_timm(settings: Transfer) -> nn.Module:
+    try:
+        import timm
+    except ImportError as e:
+        raise MissingExtraError(f"network '{settings.backbone}'", "timm", "train") from e
+    if not timm.is_model(settings.backbone):
+        known = [*BACKBONES, *timm.list_models()]
+        raise RecipeError(
+            f"no backbone named '{settings.backbone}'{nearest(settings.backbone, known)} "
+            f"(known: {', '.join(BACKBONES)}, every name of timm, and {RUN}FOLDER)"
+        )
+    pooled: dict[str, Any] = {} if settings.pool == "avg" else {"global_pool": ""}
+    net: nn.Module = timm.create_model(
+        settings.backbone, pretrained=settings.pretrained, num_classes=0, **pooled
+    )
+    return net
+
+
+BACKBONES: dict[str, Callable[[Transfer], nn.Module]] = {
+    "vgg16": _vgg16,
+    "resnet50": _resnet50,
+    "resnet50-caffe": _resnet50_caffe,
+    "googlenet": _googlenet,
+}
+
+
+def _torchvision() -> Any:
+    try:
+        return import_module("torchvision.models")
+    except ImportError as e:
+        raise MissingExtraError("a network of torchvision", "torchvision", "train") from e
+
+
+def _weights(settings: Transfer) -> str | None:
+    return "IMAGENET1K_V1" if settings.pretrained else None
+
+
+def sum_first_kernel(net: nn.Module) -> None:
+    """Make a network for colour take gray: as if the gray face were copied to each of its input channels."""
+    conv = next((m for m in net.modules() if isinstance(m, nn.Conv2d)), None)
+    if conv is None or conv.in_channels != 3:
+        raise RecipeError("the backbone starts with no kernel for colour; set net.options.channels=3")
+    conv.weight = nn.Parameter(conv.weight.detach().sum(1, keepdim=True))
+    conv.in_channels = 1

@@ -1,0 +1,98 @@
+"""A model of either half behind one function, and the rows that it is scored on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.core.calibration import fit_temperature
+from mien.core.classifier import Classifier
+from mien.core.preprocess import resized
+from mien.core.tta import N_VIEWS
+from mien.data.leaks import LEARNED, Leak, find_leak, learned, read_learned
+from mien.data.records import FaceSet
+from mien.errors import DataError, ModelError, needs_extra
+
+Score = Callable[[NDArray[np.uint8], int], NDArray[np.float32]]
+"""From crops (N, S, S) or (N, S, S, 3) and a number of views to logits (N, C)."""
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model of either half behind one function. ``temperature`` is ``None`` until it has been fitted."""
+
+    name: str
+    labels: tuple[str, ...]
+    logits: Score
+    views: int
+    temperature: float | None
+    run: Path | None = None
+    learned_data: str = ""
+    """Content hash of the data set whose training part it learned from; empty where unknown."""
+
+
+def open_scorer(model: str, views: int | None, device: str) -> Scorer:
+    """The model of a name, ``.onnx`` path or run folder.
+
+    Raises:
+        ModelError: there is no such model.
+        MissingExtraError: it is a run folder and torch is not installed.
+    """
+    folder = Path(model)
+    if not folder.is_dir():
+        classifier = Classifier(model, views=views, threads=0)
+        return Scorer(
+            classifier.card.name,
+            classifier.labels,
+            lambda crops, _: classifier.logits(resized(crops, classifier.card.input_size)),
+            classifier.views,
+            classifier.temperature,
+            learned_data=str(classifier.card.training.get("data", {}).get("content_hash", "")),
+        )
+    with needs_extra("evaluating a run"):
+        from mien.train.devices import pick_device
+        from mien.train.trained_net import load_trained
+    trained = load_trained(folder, pick_device(device))
+    if views is not None and views not in N_VIEWS:
+        raise ModelError(f"views must be one of {', '.join(map(str, N_VIEWS))}, got {views}")
+    known = trained.data.get("content_hash", "")
+    return Scorer(folder.name, trained.labels, trained.logits, views or 1, None, folder, known)
+
+
+def leak_of(scorer: Scorer, faces: FaceSet, chosen: FaceSet) -> Leak | None:
+    """How many of the chosen faces of a data set the model has learned from, where that is known."""
+    training = faces.select("train")
+    marks = scorer.run / LEARNED if scorer.run else None
+    if marks and marks.is_file():
+        return find_leak(chosen, read_learned(marks), training)
+    if scorer.learned_data == faces.content_hash():
+        return find_leak(chosen, learned(training), training)
+    return None
+
+
+def checked_rows(faces: FaceSet, split: str, labels: tuple[str, ...]) -> FaceSet:
+    """The rows of a split, whose labels must be the model's.
+
+    Raises:
+        DataError: the split is empty, or the labels differ.
+    """
+    if faces.label_names != labels:
+        raise DataError(
+            f"labels of '{faces.name}' ({', '.join(faces.label_names)}) "
+            f"are not the model's ({', '.join(labels)})"
+        )
+    chosen = faces.select(split)
+    if not len(chosen):
+        raise DataError(f"data set '{faces.name}' has no {split} rows")
+    return chosen
+
+
+def fitted_temperature(scorer: Scorer, faces: FaceSet, split: str, logits: NDArray[np.float32]) -> float:
+    """The temperature by the validation rows; ``logits`` are those of ``split``."""
+    val = faces.select("val")
+    if not len(val):
+        return 1.0
+    held_out = logits if split == "val" else scorer.logits(val.images, scorer.views)
+    return fit_temperature(held_out, val.labels)

@@ -1,0 +1,216 @@
+"""Soft targets of training faces: recipes trained on the other folds name each face, stacked with its votes.
+
+A face's own label never reaches the networks that name it, nor do its copies: a fold holds whole clusters of
+faces that show one picture. The votes of FER+, which say more of a face than its label, are joined to what
+the networks say by a regression that is fitted on the other folds too.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.core.calibration import softmax
+from mien.data.duplicates import same_pictures
+from mien.data.records import FaceSet
+from mien.data.splits import connected
+from mien.data.store import read_store, write_store
+from mien.errors import DataError, MissingExtraError
+from mien.train.devices import pick_device
+from mien.train.recipe import Recipe
+from mien.train.soft_targets import SoftTargets, write_soft_targets
+from mien.train.targets import shares
+from mien.train.trained_net import load_trained
+from mien.workflows.train import TrainProgress, train
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FoldProgress:
+    """Which run of how many is going on, by its name, and where it is."""
+
+    run: int
+    runs: int
+    name: str
+    at: TrainProgress | None = None
+
+
+@dataclass(frozen=True)
+class FoldSettings:
+    """How the training faces are divided, and where the runs go.
+
+    Attributes:
+        runs: Folder for the runs ``NAME-fold-I``, and for each fold's data set file while it is needed.
+        n_folds: Parts of the training faces.
+        seed: Of the draw of the folds.
+        device: Where to train.
+    """
+
+    runs: Path
+    n_folds: int = 4
+    seed: int = 0
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class TeacherScore:
+    """How an out-of-fold teacher names the training faces: accuracy, 0-1; mean negative log likelihood."""
+
+    name: str
+    accuracy: float
+    nll: float
+
+
+def make_soft_targets(
+    recipes: dict[str, Recipe],
+    data: Path,
+    to: Path,
+    settings: FoldSettings,
+    report: Callable[[FoldProgress], None] = lambda _: None,
+) -> list[TeacherScore]:
+    """Train every recipe on all folds but one, each in turn, and write what they say of the one left out.
+
+    Interrupted, the same call goes on: finished runs are not trained again.
+
+    Args:
+        recipes: By name.
+        data: Data set file; its training faces get targets.
+        to: The file to write.
+        settings: Folds and runs.
+        report: Called after every step.
+
+    Returns:
+        The scores of each recipe, of their mean, and with the votes where the data set has them.
+
+    Raises:
+        RecipeError: the folder holds runs of another recipe or of other data.
+        DataError: too few faces for the folds.
+    """
+    faces = read_store(data)
+    train_faces = faces.select("train")
+    fold = draw_folds(train_faces, settings.n_folds, settings.seed)
+    settings.runs.mkdir(parents=True, exist_ok=True)
+    probs = _ask_all(recipes, train_faces, fold, settings, report)
+    scores = [scored(name, said, train_faces.labels) for name, said in probs.items()]
+    mean = np.mean(list(probs.values()), axis=0)
+    if len(probs) > 1:
+        scores.append(scored("mean of the recipes", mean, train_faces.labels))
+    final = mean
+    if train_faces.votes is not None:
+        final = stack(list(probs.values()), shares(train_faces.votes), train_faces.labels, fold)
+        scores.append(scored("with the votes", final, train_faces.labels))
+    told_of = {name: recipe.model_dump(mode="json", exclude={"data"}) for name, recipe in recipes.items()}
+    made = {
+        "recipes": told_of,
+        "folds": settings.n_folds,
+        "seed": settings.seed,
+        "votes": train_faces.votes is not None,
+        "scores": [vars(one) for one in scores],
+    }
+    targets = SoftTargets(train_faces.rows, final, faces.label_names, faces.content_hash(), made)
+    write_soft_targets(targets, to)
+    return scores
+
+
+def _ask_all(
+    recipes: dict[str, Recipe],
+    faces: FaceSet,
+    fold: NDArray[np.int64],
+    settings: FoldSettings,
+    report: Callable[[FoldProgress], None],
+) -> dict[str, Floats]:
+    """What each recipe says (N, C) of the training faces, out of fold."""
+    probs: dict[str, Floats] = {}
+    for number, (name, recipe) in enumerate(recipes.items()):
+        said = np.zeros((len(faces), len(faces.label_names)), np.float32)
+        for i in range(settings.n_folds):
+            run = f"{name}-fold-{i}"
+            place = FoldProgress(number * settings.n_folds + i + 1, len(recipes) * settings.n_folds, run)
+            folder, held_out = settings.runs / run, fold == i
+            train_fold(
+                recipe,
+                faces,
+                held_out,
+                folder,
+                settings.device,
+                lambda at, p=place: report(replace(p, at=at)),
+            )
+            net = load_trained(folder, pick_device(settings.device))
+            said[held_out] = softmax(net.logits(faces.images[held_out], 2))
+        probs[name] = said
+    return probs
+
+
+def draw_folds(faces: FaceSet, n_folds: int, seed: int) -> NDArray[np.int64]:
+    """The fold (N,) of each face; faces that show one picture share theirs.
+
+    Raises:
+        DataError: there are fewer faces than folds.
+    """
+    if len(faces) < n_folds:
+        raise DataError(f"{len(faces)} training faces are too few for {n_folds} folds")
+    codes = connected(len(faces), same_pictures(faces))
+    first, cluster = np.unique(codes, return_index=True, return_inverse=True)[1:]
+    in_order = np.argsort(np.argsort(first))  # clusters are numbered by their first face
+    drawn = np.random.default_rng(seed).integers(0, n_folds, len(first))
+    return np.asarray(drawn[in_order[cluster]], np.int64)
+
+
+def train_fold(
+    recipe: Recipe,
+    faces: FaceSet,
+    held_out: NDArray[np.bool_],
+    folder: Path,
+    device: str,
+    report: Callable[[TrainProgress], None],
+) -> Path:
+    """A finished run that learned from all of ``faces`` but those held out, which validate it."""
+    if (folder / "weights.safetensors").is_file():
+        return folder
+    store = folder.with_suffix(".h5")
+    write_store(replace(faces, split=held_out.astype(np.uint8)), store)
+    changed = recipe.model_copy(update={"data": recipe.data.model_copy(update={"store": str(store)})})
+    train(changed, folder, device=device, report=report)
+    store.unlink()
+    return folder
+
+
+def stack(
+    probs: Sequence[Floats], votes: Floats, labels: NDArray[np.int64], fold: NDArray[np.int64]
+) -> Floats:
+    """Probabilities (N, C) by a regression on what recipes say and the shares of the votes, out of fold.
+
+    Args:
+        probs: Of each recipe, (N, C).
+        votes: Shares of the raters' answers (N, V).
+        labels: (N,).
+        fold: The fold of each face (N,); the regression that names a face never saw its fold's labels.
+    """
+    logistic_regression = _logistic_regression()
+    logs = [np.log(p.clip(1e-4)) for p in probs]
+    inputs = np.concatenate([*logs, votes, np.log(votes + 0.05), np.sqrt(votes)], axis=1)
+    out = np.zeros((len(labels), probs[0].shape[1]), np.float32)
+    for i in np.unique(fold):
+        here = fold == i
+        model = logistic_regression(C=1.0, max_iter=1000).fit(inputs[~here], labels[~here])
+        out[np.ix_(here, model.classes_)] = model.predict_proba(inputs[here])
+    return out
+
+
+def scored(name: str, probs: Floats, labels: NDArray[np.int64]) -> TeacherScore:
+    """Accuracy and mean negative log likelihood of probabilities (N, C)."""
+    own = probs[np.arange(len(labels)), labels]
+    nll = float(-np.log(own.clip(1e-6)).mean())
+    return TeacherScore(name, float((probs.argmax(1) == labels).mean()), nll)
+
+
+def _logistic_regression() -> Any:
+    try:
+        from sklearn.linear_model import LogisticRegression
+    except ImportError as e:
+        raise MissingExtraError("stacking with votes", "scikit-learn", "train") from e
+    return LogisticRegression

@@ -1,0 +1,72 @@
+"""Evaluating a finished run on generated faces: looks, near copies, leaks, and what is written."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("onnxscript", reason="needs the train extra")
+
+from mien.cli.main import app
+from mien.data.records import FaceSet
+from mien.data.store import write_store
+from mien.errors import DataError
+from mien.workflows.evaluate import EvaluateSettings, evaluate
+from mien.workflows.explain import explain
+from mien.workflows.explain_job import Job
+from mien.workflows.explain_model import MapSettings
+from mien.workflows.run_folder import count_look
+
+pytestmark = pytest.mark.train
+COMMANDS = CliRunner()
+
+
+def test_each_look_at_the_test_rows_of_a_run_is_counted(made: dict[str, Any], run: Path) -> None:
+    assert evaluate(str(run), made["store"], EvaluateSettings("val")).look is None
+    assert [evaluate(str(run), made["store"]).look for _ in range(2)] == [1, 2]
+    job = Job(str(run), made["store"], run.parent / "maps.npz", maps=MapSettings(("gradient",)), n=2)
+    explain(replace(job, split="val"))
+    assert count_look(run) == 3
+    explain(replace(job, split="test"))
+    assert count_look(run) == 5
+
+
+def test_the_clean_score_leaves_out_the_near_copies(made: dict[str, Any], run: Path, tmp_path: Path) -> None:
+    from mien.data.duplicates import find_near_duplicates
+
+    faces: FaceSet = made["faces"]
+    copied = faces.images.copy()
+    copied[-5:] = copied[:5]
+    twins = replace(faces, images=copied, labels=np.r_[faces.labels[:-5], faces.labels[:5]])
+    near = find_near_duplicates(twins)
+    write_store(twins, tmp_path / "twins.h5", near=near)
+    result = evaluate(str(run), tmp_path / "twins.h5", EvaluateSettings(allow_leak=True))
+    assert result.clean is not None
+    assert result.scores.n - result.clean.n >= 5
+
+
+def test_predictions_figures_and_scores_are_written(made: dict[str, Any], run: Path, tmp_path: Path) -> None:
+    evaluate(str(run), made["store"], EvaluateSettings("val", to=tmp_path / "out"))
+    names = {p.name for p in (tmp_path / "out").iterdir()}
+    assert names == {"scores-val.json", "predictions-val.csv", "confusion-val.png", "calibration-val.png"}
+    lines = (tmp_path / "out" / "predictions-val.csv").read_text().splitlines()
+    assert [int(line.split(",")[0]) for line in lines[1:]] == made["faces"].select("val").rows.tolist()
+
+
+def test_labels_of_another_order_are_refused(made: dict[str, Any], run: Path, tmp_path: Path) -> None:
+    write_store(replace(made["faces"], label_names=("happy", "angry", "neutral")), tmp_path / "o.h5")
+    with pytest.raises(DataError, match=r"labels of 'bars' \(happy, angry, neutral\) are not the model's"):
+        evaluate(str(run), tmp_path / "o.h5")
+
+
+def test_rows_that_the_run_learned_from_are_refused_and_marked(made: dict[str, Any], run: Path) -> None:
+    arguments = ["evaluate", str(run), str(made["store"]), "--split", "train"]
+    refused = COMMANDS.invoke(app, arguments)
+    assert refused.exit_code == 2
+    assert "200 of 200 faces are faces that the network learned from" in refused.stderr
+    allowed = COMMANDS.invoke(app, [*arguments, "--allow-leak"])
+    assert allowed.exit_code == 0
+    assert "LEAK: 200 of 200 faces" in allowed.stdout
