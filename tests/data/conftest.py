@@ -1,13 +1,14 @@
 """Small made-up face sets, and the real one where it is at hand."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mien.core.emotions import FER2013, FERPLUS_VOTES
+from mien.core.emotions import AFFECTNET8, FER2013, FERPLUS_VOTES
 from mien.data.fer2013 import USAGES
 from mien.data.records import FaceSet
 
@@ -30,6 +31,21 @@ def make_faces() -> Callable[..., FaceSet]:
         )
 
     return make
+
+
+@pytest.fixture
+def affectnet(make_faces: Callable[..., FaceSet]) -> FaceSet:
+    """Eight faces, one a label of AffectNet, of two persons."""
+    return replace(
+        make_faces(8, seed=1),
+        labels=np.arange(8),
+        label_names=AFFECTNET8,
+        name="affectnet",
+        persons=np.array([0, 1, -1, 0, 1, 0, 0, 0], np.int32),
+        person_names=("a", "b"),
+        valence_arousal=np.full((8, 2), 0.5, np.float32),
+        file_sha256=np.full((8, 32), 9, np.uint8),
+    )
 
 
 @pytest.fixture(scope="session")

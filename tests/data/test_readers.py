@@ -9,9 +9,10 @@ from PIL import Image
 
 from mien.core.emotions import AFFECTNET11, CKPLUS, JAFFE, RAFDB
 from mien.data.affectnet import COLUMNS, list_affectnet
+from mien.data.ckplus import list_ckplus
+from mien.data.csv_list import list_paths
 from mien.data.folders import list_folders
-from mien.data.lab import list_ckplus, list_jaffe
-from mien.data.pathlist import list_paths
+from mien.data.jaffe import list_jaffe
 from mien.data.rafdb import list_rafdb
 from mien.errors import DataError
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mien.core.emotions import FERPLUS, RAFDB
 from mien.data.ferplus import COLUMNS
-from mien.data.pictures import PictureSettings
+from mien.data.image_loading import PictureSettings
 from mien.data.store import clean_mask, read_info, read_store
 from mien.errors import DataError, MissingExtraError
 from mien.workflows import prepare

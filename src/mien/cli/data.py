@@ -78,7 +78,7 @@ def import_(
     """
     from rich.console import Console
 
-    from mien.data.pictures import PictureSettings
+    from mien.data.image_loading import PictureSettings
     from mien.data.store import clean_mask
     from mien.workflows.prepare import ImportSettings, import_data
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.emotions import AFFECTNET11
-from mien.data.entries import Entry, Listing, Problem, affect, label_problem
+from mien.data.listing import Entry, Listing, Problem, affect, label_problem
 from mien.errors import DataError
 
 COLUMNS = (

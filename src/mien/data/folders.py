@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from mien.core.emotions import emotion, emotion_or
-from mien.data.entries import SPLIT_NAMES, Entry, Listing
+from mien.data.listing import SPLIT_NAMES, Entry, Listing
 from mien.data.records import SPLITS, FaceSet
 from mien.errors import DataError, MienError
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from mien.core.emotions import RAFDB
-from mien.data.entries import SPLIT_NAMES, Entry, Listing, Problem
+from mien.data.listing import SPLIT_NAMES, Entry, Listing, Problem
 from mien.errors import DataError
 
 LIST = "list_patition_label.txt"

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.duplicates import same_pictures
-from mien.data.joining import join_faces, map_labels
+from mien.data.join import join_faces
+from mien.data.label_maps import map_labels
 from mien.data.records import FaceSet
 from mien.data.splits import by_code, connected, divide
 from mien.data.store import StoreInfo, read_info, read_store, write_store

@@ -8,16 +8,18 @@ from pathlib import Path
 
 from mien.core.model_store import sha256
 from mien.data.affectnet import list_affectnet
+from mien.data.ckplus import list_ckplus
+from mien.data.csv_list import list_paths
 from mien.data.duplicates import find_near_duplicates
-from mien.data.entries import Listing
 from mien.data.fer2013 import read_fer2013
 from mien.data.ferplus import SCHEMES, ferplus_faces, join_ferplus, read_ferplus
 from mien.data.folders import list_folders
-from mien.data.intake import take_in
-from mien.data.joining import label_target, map_labels, resized
-from mien.data.lab import list_ckplus, list_jaffe
-from mien.data.pathlist import list_paths
-from mien.data.pictures import PictureSettings
+from mien.data.image_loading import PictureSettings
+from mien.data.ingest import take_in
+from mien.data.jaffe import list_jaffe
+from mien.data.join import resized
+from mien.data.label_maps import label_target, map_labels
+from mien.data.listing import Listing
 from mien.data.rafdb import list_rafdb
 from mien.data.records import FaceSet
 from mien.data.store import StoreInfo, read_info, read_store, require_h5py, write_store

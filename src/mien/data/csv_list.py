@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from mien.core.emotions import emotion_or
-from mien.data.entries import SPLIT_NAMES, Entry, Listing, Problem, affect
+from mien.data.listing import SPLIT_NAMES, Entry, Listing, Problem, affect
 from mien.errors import DataError
 
 REQUIRED = ("path", "label")

@@ -1,16 +1,13 @@
-"""Expressions posed in a laboratory, told by the names of files and folders: CK+ and JAFFE."""
+"""CK+: expressions posed in a laboratory, told by the names of files and folders."""
 
-import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from mien.core.emotions import CKPLUS, JAFFE
-from mien.data.entries import Entry, Listing, Problem, label_problem
+from mien.core.emotions import CKPLUS
+from mien.data.listing import Entry, Listing, Problem, label_problem
 from mien.errors import DataError
 
-_JAFFE_CODES = ("AN", "DI", "FE", "HA", "NE", "SA", "SU")
-_JAFFE_NAME = re.compile(r"([A-Z]{2})\.([A-Z]{2})\d?\.\d+\.tiff?", re.IGNORECASE)
 _EMOTION_FOLDERS = ("Emotion", "Emotion_labels")
 _CKPLUS_PICTURES = "cohn-kanade-images"
 
@@ -61,30 +58,3 @@ def _ckplus_label(labels: Path, last: Path) -> tuple[int | None, Problem | None]
     if label not in range(len(CKPLUS)):
         return None, label_problem(text, len(CKPLUS))
     return int(label), None
-
-
-def list_jaffe(path: Path) -> Listing:
-    """JAFFE: a folder of ``KA.AN1.39.tiff``; KA is the person, AN the emotion.
-
-    Raises:
-        DataError: no such file is there.
-
-    Source: Lyons et al., "Coding Facial Expressions with Gabor Wavelets", 1998.
-    """
-    found = [
-        (file, match.group(1).upper(), match.group(2).upper())
-        for file in sorted(path.rglob("*.tif*"))
-        if (match := _JAFFE_NAME.fullmatch(file.name))
-    ]
-    if not found:
-        raise DataError(f"{path} is no JAFFE: expected files such as KA.AN1.39.tiff")
-    return Listing("jaffe", JAFFE, lambda: map(_jaffe_entry, found), len(found), persons=True)
-
-
-def _jaffe_entry(found: tuple[Path, str, str]) -> Entry:
-    file, person, emotion = found
-    if emotion not in _JAFFE_CODES:
-        known = ", ".join(_JAFFE_CODES)
-        problem = Problem("label out of range", f"expected {known}, got '{emotion}'")
-        return Entry(file, None, person=person, problem=problem)
-    return Entry(file, _JAFFE_CODES.index(emotion), person=person)

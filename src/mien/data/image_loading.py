@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.core.images import DEFAULT_LIMITS, FORMATS, ImageLimits, open_image
-from mien.data.entries import Entry, Problem
+from mien.data.listing import Entry, Problem
 from mien.errors import ImageError
 
 SMALL = ImageLimits(max_bytes=4 * 2**20, max_pixels=4_000_000)

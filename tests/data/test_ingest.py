@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.data import intake
-from mien.data.entries import Entry, Listing, Problem
-from mien.data.intake import Target, take_in
-from mien.data.pathlist import list_paths
-from mien.data.pictures import PictureSettings
+from mien.data import ingest
+from mien.data.csv_list import list_paths
+from mien.data.image_loading import PictureSettings
+from mien.data.ingest import Target, take_in
+from mien.data.listing import Entry, Listing, Problem
 from mien.data.store import read_info, read_store
 from mien.errors import DataError
 
@@ -43,7 +43,7 @@ def skipped(path):
 @pytest.fixture
 def small_parts(monkeypatch):
     """Parts of 32 entries, so that a few pictures make several."""
-    monkeypatch.setattr(intake, "_PART_ENTRIES", 32)
+    monkeypatch.setattr(ingest, "_PART_ENTRIES", 32)
 
 
 def test_every_picture_that_cannot_be_used_is_counted_and_named_and_stops_nothing(tmp_path):
@@ -182,13 +182,13 @@ def test_labels_without_counterpart_are_left_out_before_the_file_is_opened(tmp_p
 KILLED = """
     import os, signal, sys
     from pathlib import Path
-    from mien.data import intake
-    from mien.data.pathlist import list_paths
-    from mien.data.pictures import PictureSettings
+    from mien.data import ingest
+    from mien.data.csv_list import list_paths
+    from mien.data.image_loading import PictureSettings
 
     folder, where = Path(sys.argv[1]), sys.argv[2]
-    write = getattr(intake, where)
-    intake._PART_ENTRIES = 32
+    write = getattr(ingest, where)
+    ingest._PART_ENTRIES = 32
 
     def killed(*args, **settings):
         if where == "write_parts":
@@ -197,8 +197,8 @@ KILLED = """
             return write(*args, **settings)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    setattr(intake, where, killed)
-    intake.take_in(list_paths(folder / "list.csv"), folder / "a.h5", PictureSettings(8))
+    setattr(ingest, where, killed)
+    ingest.take_in(list_paths(folder / "list.csv"), folder / "a.h5", PictureSettings(8))
 """
 
 
@@ -223,8 +223,8 @@ def test_a_killed_import_goes_on_and_ends_as_if_nothing_had_happened(
     script = [sys.executable, "-c", textwrap.dedent(KILLED), hundred, where]
     assert subprocess.run(script, check=False).returncode == -signal.SIGKILL
     assert not (hundred / "a.h5").exists()
-    written, write_store = [], intake.write_store
-    monkeypatch.setattr(intake, "write_store", lambda *args: (written.append(args), write_store(*args)))
+    written, write_store = [], ingest.write_store
+    monkeypatch.setattr(ingest, "write_store", lambda *args: (written.append(args), write_store(*args)))
     mine = list_paths(hundred / "list.csv")
     take_in(mine, hundred / "a.h5", PictureSettings(8))
     assert len(written) == missing
@@ -239,7 +239,7 @@ def test_a_killed_import_goes_on_and_ends_as_if_nothing_had_happened(
 @pytest.mark.parametrize("change", ["size", "source"])
 def test_parts_of_another_import_are_not_gone_on_with(hundred, change, small_parts, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(intake, "write_parts", None)
+        patch.setattr(ingest, "write_parts", None)
         with pytest.raises(TypeError):
             take_in(list_paths(hundred / "list.csv"), hundred / "a.h5", PictureSettings(8))
     assert (hundred / "a.h5.part").is_dir()
@@ -255,7 +255,7 @@ def test_parts_of_another_import_are_not_gone_on_with(hundred, change, small_par
 def test_pictures_are_written_in_parts_and_never_held_together(tmp_path, monkeypatch, small_parts):
     save(tmp_path / "0.png")
     held, alive = [], []
-    load = intake.PictureLoader.load
+    load = ingest.PictureLoader.load
 
     class Pixels(np.ndarray):
         """Counts those that are alive."""
@@ -271,8 +271,8 @@ def test_pictures_are_written_in_parts_and_never_held_together(tmp_path, monkeyp
         digest = int(entry.path.stem).to_bytes(32, "big")
         return type(picture)(picture.pixels.copy().view(Pixels), digest, None)
 
-    monkeypatch.setattr(intake.PictureLoader, "load", counted)
-    monkeypatch.setattr(intake, "_cores", lambda: 2)
+    monkeypatch.setattr(ingest.PictureLoader, "load", counted)
+    monkeypatch.setattr(ingest, "_cores", lambda: 2)
     entries = [Entry(Path(f"{i}.png"), i % 2) for i in range(640)]
     take_in(listing(entries), tmp_path / "a.h5", PictureSettings(8))
     assert len(read_store(tmp_path / "a.h5")) == 640
@@ -282,7 +282,7 @@ def test_pictures_are_written_in_parts_and_never_held_together(tmp_path, monkeyp
 
 def test_larger_pictures_make_smaller_parts():
     parts = [
-        intake._Intake(listing([]), settings, Target((), ()), Path("x")).per_part
+        ingest._Intake(listing([]), settings, Target((), ()), Path("x")).per_part
         for settings in (
             PictureSettings(48),
             PictureSettings(224, color=True),

@@ -23,8 +23,8 @@ import numpy as np
 
 from mien import __version__
 from mien.core.files import atomic_write
-from mien.data.entries import Entry, Listing, Problem
-from mien.data.pictures import Picture, PictureLoader, PictureSettings
+from mien.data.image_loading import Picture, PictureLoader, PictureSettings
+from mien.data.listing import Entry, Listing, Problem
 from mien.data.records import SPLITS, FaceSet, LabelMap
 from mien.data.store import read_columns, read_store, write_parts, write_store
 from mien.errors import DataError
