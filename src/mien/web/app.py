@@ -12,11 +12,11 @@ from starlette.staticfiles import StaticFiles
 
 from mien import __version__
 from mien.core.model_store import find_model
+from mien.web.engine import Engine
 from mien.web.errors import add_handlers
 from mien.web.folders import own_folder
 from mien.web.jobs import Jobs
 from mien.web.metrics import Meter, Metrics
-from mien.web.reading import Engine
 from mien.web.routes import STATIC, Service, router
 from mien.web.security import Guard
 from mien.web.settings import Settings, settings_from_environment

@@ -14,8 +14,8 @@ from typing import Any
 
 from mien.errors import MienError, VideoError
 from mien.web import schemas
+from mien.web.engine import Engine
 from mien.web.errors import BUG, RefusedError, to_dict
-from mien.web.reading import Engine
 from mien.web.settings import Settings
 from mien.workflows.video_frames import Frame, Pick, Video
 from mien.workflows.watch import Watched

@@ -7,8 +7,8 @@ import anyio
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from mien.errors import MienError
+from mien.web.engine import Engine
 from mien.web.errors import to_dict
-from mien.web.reading import Engine
 from mien.web.security import SUBPROTOCOL
 
 POLICY_VIOLATION = 1008

@@ -19,12 +19,12 @@ from mien.core.cards import read_card
 from mien.core.model_store import find_model, list_models
 from mien.errors import ModelError
 from mien.web import schemas
+from mien.web.engine import FORMATS, Engine
 from mien.web.errors import STATUSES, RefusedError, answer
 from mien.web.jobs import Job, Jobs
 from mien.web.limits import BodyLimits, Gate, limited
 from mien.web.live import talk
 from mien.web.metrics import CONTENT_TYPE, Metrics
-from mien.web.reading import FORMATS, Engine
 from mien.web.settings import Settings
 from mien.workflows.video_frames import Pick, parse_every
 
