@@ -80,7 +80,7 @@ def import_(
 
     from mien.data.image_loading import PictureSettings
     from mien.data.store import clean_mask
-    from mien.workflows.prepare import ImportSettings, import_data
+    from mien.workflows.datasets.import_data import ImportSettings, import_data
 
     settings = ImportSettings(
         ferplus=ferplus,
@@ -136,7 +136,7 @@ def join(
     """
     from rich.console import Console
 
-    from mien.workflows.combine import join_data
+    from mien.workflows.datasets.join_split import join_data
 
     info, dropped = join_data(stores, to, labels)
     console = Console()
@@ -164,7 +164,7 @@ def split(
     """
     from rich.console import Console
 
-    from mien.workflows.combine import SplitSettings, split_data
+    from mien.workflows.datasets.join_split import SplitSettings, split_data
 
     settings = SplitSettings(by, _parts(parts), seed, keep_copies_together)
     with _bars("comparing faces") as report:
@@ -192,7 +192,7 @@ def audit(
 
     from rich.console import Console
 
-    from mien.workflows.audit import audit_data
+    from mien.workflows.datasets.audit import audit_data
 
     with _bars("comparing faces") as report:
         found = audit_data(store, to, partial(report, "comparing faces"))

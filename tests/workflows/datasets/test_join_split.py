@@ -7,7 +7,7 @@ from mien.core.emotions import FER2013
 from mien.data.records import FaceSet
 from mien.data.store import read_store, write_store
 from mien.errors import DataError
-from mien.workflows.combine import SplitSettings, join_data, split_data
+from mien.workflows.datasets.join_split import SplitSettings, join_data, split_data
 
 
 @pytest.fixture

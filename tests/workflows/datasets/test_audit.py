@@ -12,7 +12,7 @@ from mien.core.emotions import FER2013, FERPLUS_VOTES
 from mien.data.records import FaceSet
 from mien.data.store import write_store
 from mien.errors import DataError
-from mien.workflows.audit import audit_data
+from mien.workflows.datasets.audit import audit_data
 
 
 @pytest.fixture

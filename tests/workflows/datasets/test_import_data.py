@@ -13,9 +13,8 @@ from mien.data.ferplus import COLUMNS
 from mien.data.image_loading import PictureSettings
 from mien.data.store import clean_mask, read_info, read_store
 from mien.errors import DataError, MissingExtraError
-from mien.workflows import prepare
-from mien.workflows.audit import audit_data
-from mien.workflows.prepare import LISTINGS, ImportSettings, find_source, import_data
+from mien.workflows.datasets.audit import audit_data
+from mien.workflows.datasets.import_data import LISTINGS, ImportSettings, find_source, import_data
 
 PARTIAL = ImportSettings(partial=True)
 USAGES = ("Training", "PublicTest", "PrivateTest")
@@ -125,7 +124,7 @@ def test_an_older_store_is_replaced(tmp_path, source):
 
 
 def test_what_cannot_be_kept_is_refused_before_the_work(tmp_path, source, monkeypatch):
-    monkeypatch.setattr(prepare, "read_fer2013", None)
+    monkeypatch.setattr("mien.workflows.datasets.import_data.read_fer2013", None)
     with pytest.raises(DataError, match=r"no folder .*none to write a\.h5 in; create it first"):
         import_data("fer2013", source, tmp_path / "none" / "a.h5", PARTIAL)
     monkeypatch.setitem(sys.modules, "h5py", None)

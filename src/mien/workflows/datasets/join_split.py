@@ -14,7 +14,7 @@ from mien.data.records import FaceSet
 from mien.data.splits import by_code, connected, divide
 from mien.data.store import StoreInfo, read_info, read_store, write_store
 from mien.errors import DataError
-from mien.workflows.prepare import check_target
+from mien.workflows.datasets.import_data import check_target
 
 PARTS = (0.8, 0.1, 0.1)
 
