@@ -15,9 +15,9 @@ from mien.data.records import FaceSet
 from mien.data.store import write_store
 from mien.errors import DataError
 from mien.workflows.evaluate import EvaluateSettings, evaluate
-from mien.workflows.explain import explain
-from mien.workflows.explain_job import Job
-from mien.workflows.explain_model import MapSettings
+from mien.workflows.explain.job import Job
+from mien.workflows.explain.run import explain
+from mien.workflows.explain.subject import MapSettings
 from mien.workflows.run_folder import count_look
 
 pytestmark = pytest.mark.train

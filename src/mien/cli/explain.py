@@ -11,8 +11,8 @@ from mien.cli.options import Device, Subject
 from mien.cli.terminal import printable, progress_bar
 
 if TYPE_CHECKING:
-    from mien.workflows.explain_faithfulness import Faithfulness
-    from mien.workflows.explain_model import Report
+    from mien.workflows.explain.faithfulness import Faithfulness
+    from mien.workflows.explain.subject import Report
 
 EXAMPLES = """\b
 Examples:
@@ -76,9 +76,9 @@ def explain(
 ) -> None:
     """Show which parts of a face a network's answer hangs on, and test whether that is true."""
     from mien.core.occlusion import Occluder
-    from mien.workflows.explain import explain as run_explanation
-    from mien.workflows.explain_job import Job
-    from mien.workflows.explain_model import MapSettings
+    from mien.workflows.explain.job import Job
+    from mien.workflows.explain.run import explain as run_explanation
+    from mien.workflows.explain.subject import MapSettings
 
     wanted = {"filters": filters, "activations": bool(activations), "pairs": pairs, "mean": mean}
     kinds = tuple(kind for kind, is_wanted in {**wanted, "faithfulness": faithfulness}.items() if is_wanted)

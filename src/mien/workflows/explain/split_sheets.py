@@ -12,9 +12,9 @@ from mien.core.metrics import confusion_matrix
 from mien.core.mtcnn import Mtcnn
 from mien.core.preprocess import FER2013_POINTS, FER2013_SIZE, resized
 from mien.errors import DataError
-from mien.workflows.explain_job import Work, caption, scale
-from mien.workflows.explain_model import Maps, drawn, make_maps
-from mien.workflows.explain_sheets import Sheet, Tile, draw_sheet, top_of_scale
+from mien.workflows.explain.job import Work, caption, scale
+from mien.workflows.explain.sheets import Sheet, Tile, draw_sheet, top_of_scale
+from mien.workflows.explain.subject import Maps, drawn, make_maps
 
 N_PAIRS = 3
 

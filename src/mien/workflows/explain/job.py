@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from mien.core.files import atomic_write
 from mien.errors import MienError
-from mien.workflows.explain_model import METHODS, Classes, MapSettings, Report, Shown, Subject
-from mien.workflows.explain_sheets import top_of_scale
+from mien.workflows.explain.sheets import top_of_scale
+from mien.workflows.explain.subject import METHODS, Classes, MapSettings, Report, Shown, Subject
 
 N_FACES = {"sheet": 6, "pairs": 3, "mean": 20, "faithfulness": 200}
 """How many faces each kind takes by default: in all; of each direction of a pair; of each class; in all."""

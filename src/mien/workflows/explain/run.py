@@ -10,9 +10,18 @@ import numpy as np
 from mien.core.files import write_json
 from mien.core.preprocess import resized
 from mien.errors import DataError, MienError
-from mien.workflows.explain_faithfulness import SINGLE_RANKINGS, Faithfulness, measure, random_beaten
-from mien.workflows.explain_job import Job, Work, caption, scale
-from mien.workflows.explain_model import (
+from mien.workflows.explain.faithfulness import SINGLE_RANKINGS, Faithfulness, measure, random_beaten
+from mien.workflows.explain.job import Job, Work, caption, scale
+from mien.workflows.explain.sheets import (
+    Sheet,
+    Tile,
+    activations_figure,
+    draw_sheet,
+    faithfulness_figure,
+    filters_figure,
+)
+from mien.workflows.explain.split_sheets import mean_sheet, pairs_sheet
+from mien.workflows.explain.subject import (
     Report,
     Subject,
     drawn,
@@ -23,15 +32,6 @@ from mien.workflows.explain_model import (
     open_subject,
     silent,
 )
-from mien.workflows.explain_sheets import (
-    Sheet,
-    Tile,
-    activations_figure,
-    draw_sheet,
-    faithfulness_figure,
-    filters_figure,
-)
-from mien.workflows.explain_split import mean_sheet, pairs_sheet
 from mien.workflows.run_folder import count_look
 
 

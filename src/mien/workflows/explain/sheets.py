@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
-from mien.workflows.explain_faithfulness import CELLS, STEPS, Faithfulness
-from mien.workflows.explain_model import METHODS
+from mien.workflows.explain.faithfulness import CELLS, STEPS, Faithfulness
+from mien.workflows.explain.subject import METHODS
 from mien.workflows.figure_style import (
     BLUE,
     GREEN,

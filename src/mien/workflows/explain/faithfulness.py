@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mien.core.metrics import Interval
 from mien.errors import MienError
-from mien.workflows.explain_model import (
+from mien.workflows.explain.subject import (
     Classes,
     Faces,
     Maps,

@@ -1,0 +1,139 @@
+"""Explaining, from a model to files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("h5py", reason="needs the train extra")
+pytest.importorskip("matplotlib", reason="needs the train extra")
+
+from mien.core.emotions import FER2013
+from mien.core.mtcnn import Mtcnn
+from mien.core.preprocess import FER2013_POINTS
+from mien.data.records import FaceSet
+from mien.data.store import write_store
+from mien.errors import DataError, ImageError, MienError, ModelError
+from mien.workflows.explain.job import Job
+from mien.workflows.explain.run import explain
+from mien.workflows.explain.subject import MapSettings, drawn, faces_of_store, open_subject
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    faces = FaceSet(
+        images=rng.integers(0, 256, (42, 48, 48), dtype=np.uint8),
+        labels=np.arange(42) % 7,
+        split=np.repeat([0, 1, 2], 14).astype(np.uint8),
+        rows=np.arange(42),
+        label_names=FER2013,
+        name="noise",
+    )
+    write_store(faces, tmp_path / "noise.h5")
+    return tmp_path / "noise.h5"
+
+
+@pytest.fixture
+def tiny(tiny_home: Path) -> str:
+    return str(tiny_home / "models" / "tiny.onnx")
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    Image.new("L", (60, 60), 90).save(tmp_path / "gray.png")
+    return tmp_path / "gray.png"
+
+
+def test_a_model_that_sees_nothing_gets_maps_of_zero_that_are_no_better_than_random(
+    tiny: str, store: Path, tmp_path: Path
+) -> None:
+    subject = open_subject(tiny)
+    done = explain(Job(tiny, store, tmp_path / "out", ("sheet", "faithfulness"), n=3))
+    assert {f.name for f in done.files} == {
+        "sheet.png",
+        "sheet.npz",
+        "faithfulness.json",
+        "faithfulness.png",
+    }
+    with np.load(tmp_path / "out" / "sheet.npz") as arrays:
+        assert arrays["occlusion"].shape == (3, 48, 48)
+        assert not arrays["occlusion"].any()
+        assert arrays["label_names"].tolist() == list(subject.labels)
+        assert arrays["names"][0].startswith("row ")
+    written = json.loads((tmp_path / "out" / "faithfulness.json").read_text(encoding="utf-8"))
+    assert written["n"] == 3
+    assert [s["verdict"] for s in written["scores"]] == ["no better than random"]
+    assert done.faithfulness
+    assert done.faithfulness.scores[0].shuffled is None
+    with Image.open(tmp_path / "out" / "sheet.png") as sheet:
+        assert sheet.width > 600
+
+
+def test_a_picture_that_is_a_face_gives_arrays_alone_where_npz_is_asked_for(
+    tiny: str, picture: Path, tmp_path: Path
+) -> None:
+    done = explain(Job(tiny, picture, tmp_path / "maps.npz", is_face=True, chosen="fear"))
+    assert [f.name for f in done.files] == ["maps.npz"]
+    with np.load(tmp_path / "maps.npz") as arrays:
+        assert arrays["classes"].tolist() == [FER2013.index("fear")]
+
+
+def test_pairs_and_means_are_written_for_a_split(tiny: str, store: Path, tmp_path: Path, monkeypatch) -> None:
+    def place(self: Mtcnn, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.repeat(FER2013_POINTS[None], len(crops), 0), np.ones(len(crops))
+
+    monkeypatch.setattr(Mtcnn, "landmarks_on_crop", place)
+    explain(Job(tiny, store, tmp_path / "out", ("pairs", "mean"), n=1))
+    with np.load(tmp_path / "out" / "pairs.npz") as arrays:
+        assert arrays["confusion"].sum() == 14
+        assert "angry_as_happy_named_maps" in arrays  # it always says happy
+    with np.load(tmp_path / "out" / "mean.npz") as arrays:
+        assert arrays["sad_face"].shape == arrays["sad_occlusion"].shape == (48, 48)
+
+
+def test_faces_are_drawn_by_the_seed(tiny: str, store: Path) -> None:
+    faces = faces_of_store(open_subject(tiny), store, "test")
+    assert drawn(faces, 5, 1).names == drawn(faces, 5, 1).names != drawn(faces, 5, 2).names
+    assert drawn(faces, 99, 1) is faces
+
+
+@pytest.mark.parametrize(
+    ("job", "error", "text"),
+    [
+        ({"maps": MapSettings(("gradcam",))}, MienError, "'gradcam' needs a run folder of `mien train`"),
+        ({"maps": MapSettings(("grad",))}, MienError, "no method of explanation named 'grad'; did you mean"),
+        ({"kinds": ("filters",)}, MienError, "filters need a run folder"),
+        ({"kinds": ("activations",)}, MienError, "activations need a run folder"),
+        ({"kinds": ("pairs",)}, DataError, "is no data set; pairs, means and faithfulness need one"),
+        ({"chosen": "joy"}, ModelError, "no class named 'joy'"),
+        ({"is_face": False}, ImageError, "shows no face that is found; add --face"),
+        ({"source": Path("absent.h5")}, DataError, "absent.h5 is no file"),
+    ],
+    ids=["needs gradients", "method", "filters", "activations", "pairs", "class", "no face", "no file"],
+)
+def test_a_job_that_cannot_be_done_says_why(
+    job: dict, error: type, text: str, tiny, picture, tmp_path
+) -> None:
+    given = {"model": tiny, "source": picture, "to": tmp_path / "out", "is_face": True, **job}
+    with pytest.raises(error, match=text):
+        explain(Job(**given))
+
+
+@pytest.mark.parametrize(
+    ("to", "kinds", "text"),
+    [
+        ("a.png", ("pairs", "mean"), "pairs and mean make several files; let --to name a folder"),
+        ("a.jpg", ("sheet",), "sheets are written as .png"),
+    ],
+)
+def test_a_place_that_does_not_fit_is_refused(to: str, kinds: tuple[str, ...], text: str) -> None:
+    with pytest.raises(MienError, match=text):
+        Job("tiny", Path("x.png"), Path(to), kinds)
+
+
+def test_one_face_is_too_few_to_measure(tiny: str, store: Path, tmp_path: Path) -> None:
+    with pytest.raises(MienError, match="over at least 2 faces, got 1; raise --n"):
+        explain(Job(tiny, store, tmp_path / "out", ("faithfulness",), n=1))
