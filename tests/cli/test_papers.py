@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mien.workflows.papers import papers, rows
+from mien.workflows.papers.claims import papers, rows
 
 
 @pytest.mark.parametrize("command", [["papers"], ["papers", "list"]], ids=["bare", "list"])

@@ -55,7 +55,7 @@ def list_rows() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mien.workflows.papers import papers, rows
+    from mien.workflows.papers.claims import papers, rows
 
     console = Console()
     for key, paper in papers().items():
@@ -82,8 +82,8 @@ def show(row: Annotated[str, typer.Argument(help="A row of `mien papers`.", show
     """
     import textwrap
 
-    from mien.workflows.papers import papers
-    from mien.workflows.papers import row as find
+    from mien.workflows.papers.claims import papers
+    from mien.workflows.papers.claims import row as find
 
     found = find(row)
     paper = papers()[found.paper]
@@ -133,8 +133,8 @@ def run(
 ) -> None:
     """Train rows, score them on PublicTest and PrivateTest, draw their figures."""
     with needs_extra("running the papers"):
-        from mien.workflows.papers_run import PaperSettings, run_row
-    from mien.workflows.papers import chosen
+        from mien.workflows.papers.run import PaperSettings, run_row
+    from mien.workflows.papers.claims import chosen
 
     settings = PaperSettings(data, to, tuple(overrides or ()), devices, as_is, not val_only)
     failed = 0
@@ -163,7 +163,7 @@ def table(
 
     Example: mien papers table --runs runs --to docs/papers.md
     """
-    from mien.workflows.papers_page import write_page
+    from mien.workflows.papers.page import write_page
 
     n, leaks = write_page(runs, to)
     typer.echo(f"wrote {to} with {n} rows run{f', and {leaks}' if leaks else ''}")
@@ -175,7 +175,7 @@ def leak(runs: Runs = Path("runs")) -> None:
 
     Example: mien papers leak
     """
-    from mien.workflows.papers import leaky_rows, read_result
+    from mien.workflows.papers.claims import leaky_rows, read_result
 
     if runs.is_file():
         raise MienError(f"{runs} is a file; --runs takes the folder of `mien papers run`")
@@ -191,7 +191,7 @@ def leak(runs: Runs = Path("runs")) -> None:
 
 
 def _told(name: str, published: str, result: dict[str, Any]) -> str:
-    from mien.workflows.papers_page import epochs
+    from mien.workflows.papers.page import epochs
 
     scores = {"PublicTest": result["val"], "PrivateTest": result["test"], "clean": result["clean"]}
     figures = ", ".join(f"{what} {s['accuracy']:.2%}" for what, s in scores.items() if s)

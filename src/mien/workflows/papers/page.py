@@ -13,7 +13,7 @@ from typing import Any
 
 from mien.core.files import atomic_write
 from mien.errors import MienError
-from mien.workflows.papers import Row, papers, read_result, rows
+from mien.workflows.papers.claims import Row, papers, read_result, rows
 
 Results = Mapping[str, dict[str, Any]]
 """What ``result.json`` holds, by row."""

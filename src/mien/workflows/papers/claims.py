@@ -11,7 +11,7 @@ from typing import Any, Literal
 from mien.errors import MienError
 from mien.names import look_up
 
-ROWS = Path(__file__).parents[1] / "recipes" / "papers" / "rows.toml"
+ROWS = Path(__file__).parents[2] / "recipes" / "papers" / "rows.toml"
 LEAKY = "Training + PrivateTest"
 """How the rows begin that one paper measured on: nearly nine in ten of them were learned from."""
 

@@ -27,7 +27,7 @@ from mien.train.recipe import Recipe
 from mien.train.recipe_reading import check_recipe, read_recipe
 from mien.train.trained_net import TrainedNet, load_trained, parameter_count
 from mien.workflows.figures import confusion_figure, curves_figure, examples_figure
-from mien.workflows.papers import Row, read_result
+from mien.workflows.papers.claims import Row, read_result
 from mien.workflows.run_folder import count_look, write_predictions
 from mien.workflows.scorer import checked_rows
 from mien.workflows.train import TrainProgress, make_trainer, train

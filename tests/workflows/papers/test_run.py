@@ -1,0 +1,128 @@
+"""The run of one of the papers' rows."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.errors import DataError, RecipeError
+from mien.workflows.papers import claims
+
+pytest.importorskip("torch", reason="needs the train extra")
+
+from mien.data.records import FaceSet
+from mien.data.store import write_store
+from mien.train.devices import pick_device
+from mien.train.recipe_reading import read_recipe
+from mien.train.trained_net import load_trained
+from mien.workflows.papers.run import PaperSettings, changes, run_row
+
+NAMES = ("angry", "happy", "neutral")
+SMALL = ("run.epochs=2", "run.batch_size=8", "run.precision=fp32", "run.sizes=[[0.0, 16]]")
+SMALL += ("net.options={size = 16}", "run.checkpoint_every_s=0")
+
+
+def bars(n: int = 96) -> FaceSet:
+    """Noise with a bright bar at the top, in the middle or at the bottom: one bar an emotion."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(n) % 3
+    images = rng.integers(60, 120, (n, 16, 16), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[5 * label : 5 * label + 5] += 60
+    split = np.repeat([0, 1, 2], [n // 2, n // 4, n // 4]).astype(np.uint8)
+    return FaceSet(images, labels.astype(np.int64), split, np.arange(n), NAMES, "bars")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    pytest.importorskip("h5py", reason="needs the train extra")
+    write_store(bars(), tmp_path / "bars.h5")
+    return tmp_path / "bars.h5"
+
+
+def settings(data: Path, **changed: Any) -> PaperSettings:
+    return PaperSettings(**{"data": data, "runs": data.parent / "runs", "overrides": SMALL, **changed})
+
+
+def looks(folder: Path) -> int:
+    path = folder / "test-looks.log"
+    return len(path.read_text().splitlines()) if path.is_file() else 0
+
+
+@pytest.mark.train
+def test_a_run_leaves_scores_figures_one_look_and_the_score_as_the_paper_took_it(data: Path) -> None:
+    row = claims.row("maastricht-cnn1")
+    result = run_row(row, settings(data))
+    folder = data.parent / "runs" / row.name
+    for name in ("curves", "confusion-val", "confusion-test", "examples-test"):
+        with Image.open(folder / f"{name}.png") as picture:
+            assert picture.width > 600, name
+    assert json.loads((folder / "result.json").read_text()) == json.loads(json.dumps(result))
+    assert (result["epochs"], result["epochs_wanted"], result["finished"]) == (2, 40, True)
+    assert "run.epochs=2 (40)" in result["changes"]
+    assert not any("store" in change for change in result["changes"])
+    assert str(data) not in json.dumps(result)
+    assert (result["look"], looks(folder)) == (1, 1)
+    assert result["clean"] is None  # nobody searched this data set for copies
+    predicted = (folder / "predictions-test.csv").read_text().splitlines()[1:]
+    right = sum(line.split(",")[1] == line.split(",")[2] for line in predicted)
+    assert result["test"]["accuracy"] == right / len(predicted)
+    net = load_trained(folder, pick_device("cpu"))
+    together = bars().take(bars().split != 1)
+    right = int((net.logits(together.images).argmax(1) == together.labels).sum())
+    assert (result["leak"]["n"], result["leak"]["accuracy"]) == (72, right / 72)
+    assert result["leak"]["learned_n"] == 48
+    assert run_row(row, settings(data)) == json.loads(json.dumps(result))
+    assert looks(folder) == 1  # the second command only reads
+
+
+class StoppedError(Exception):
+    """The run is interrupted."""
+
+
+@pytest.mark.train
+def test_an_unfinished_run_is_scored_as_far_as_it_is_and_goes_on_afterwards(data: Path) -> None:
+    row, asked = claims.row("cs230-base-64"), settings(data)
+
+    def stop(at: Any) -> None:
+        if at.step == 9:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        run_row(row, asked, stop)
+    result = run_row(row, settings(data, as_is=True, open_test=False))
+    assert (result["finished"], result["epochs"], result["test"]) == (False, 1.5, None)
+    assert result["val"]["n"] == 24
+    assert looks(asked.runs / row.name) == 0  # PrivateTest stayed closed
+    done = run_row(row, asked)
+    assert (done["finished"], done["epochs"], done["leak"]) == (True, 2, None)
+    assert done["test"]["n"] == 24
+
+
+@pytest.mark.train
+def test_a_pupil_whose_teacher_is_not_trained_says_what_to_do_first(data: Path) -> None:
+    asked = settings(data, overrides=())
+    text = f"{asked.runs / 'cs231n-final'} is not trained yet; first: mien papers run cs231n-final"
+    with pytest.raises(RecipeError, match=re.escape(text)):
+        run_row(claims.row("cs231n-distilled"), asked)
+
+
+@pytest.mark.train
+def test_other_data_than_those_learned_from_are_refused(data: Path) -> None:
+    row = claims.row("cs230-base-64")
+    run_row(row, settings(data, open_test=False))
+    write_store(bars(72), data.parent / "other.h5")
+    with pytest.raises(DataError, match="learned from other data; give that file with --data"):
+        run_row(row, settings(data.parent / "other.h5", runs=data.parent / "runs"))
+
+
+def test_changes_of_place_are_no_changes_of_the_recipe() -> None:
+    asked = read_recipe("maastricht-cnn1")
+    moved = read_recipe("maastricht-cnn1", ["data.store=x.h5", "run.threads=7"])
+    other = read_recipe("maastricht-cnn1", ["optim.lr=0.5", "run.epochs=3"])
+    assert changes(asked, moved) == []
+    assert changes(asked, other) == ["optim.lr=0.5 (0.0001)", "run.epochs=3 (40)"]
