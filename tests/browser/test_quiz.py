@@ -19,9 +19,9 @@ from playwright.sync_api import expect
 from mien.core.emotions import FER2013
 from mien.data.records import FaceSet
 from mien.data.store import write_store
-from mien.workflows.quiz import Draw, open_quiz
-from mien.workflows.quiz_page import quiz_page
-from mien.workflows.quiz_report import quiz_report
+from mien.workflows.quiz.page import quiz_page
+from mien.workflows.quiz.quiz_file import Draw, open_quiz
+from mien.workflows.quiz.report import quiz_report
 
 pytestmark = pytest.mark.browser
 

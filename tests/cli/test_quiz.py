@@ -8,7 +8,7 @@ pytest.importorskip("h5py", reason="needs mien[train]")
 
 from mien.core.files import write_json
 from mien.data.store import write_store
-from mien.workflows.quiz import ASKED, Draw, open_quiz
+from mien.workflows.quiz.quiz_file import ASKED, Draw, open_quiz
 from mien.workflows.run_folder import write_predictions
 
 

@@ -17,7 +17,7 @@ from mien.data.store import write_store
 from mien.errors import DataError, MienError
 from mien.web.quiz import QuizSettings, make_app, served
 from mien.web.settings import VARIABLE
-from mien.workflows.quiz import Draw, open_quiz
+from mien.workflows.quiz.quiz_file import Draw, open_quiz
 
 ADDRESS = "http://127.0.0.1:8000"
 

@@ -10,7 +10,7 @@ from mien.cli.options import AsJson, Device
 from mien.cli.terminal import printable, waiting
 
 if TYPE_CHECKING:
-    from mien.workflows.quiz_report import QuizReport
+    from mien.workflows.quiz.report import QuizReport
 
 EXAMPLES = """\b
 Examples:
@@ -58,7 +58,7 @@ def quiz(
     if ctx.invoked_subcommand is not None:
         return
     from mien.cli import server
-    from mien.workflows.quiz import ASKED, Draw, open_quiz
+    from mien.workflows.quiz.quiz_file import ASKED, Draw, open_quiz
 
     with waiting(f"drawing {n} faces"):
         held = open_quiz(to, data, Draw(n, max(training, Draw.training), seed, split))
@@ -100,8 +100,8 @@ def report(
     The page shows faces of the data set and the names that people gave: it stays on this machine.
     """
     from mien.workflows.html_pages import check_place, write_text
-    from mien.workflows.quiz_page import quiz_page
-    from mien.workflows.quiz_report import quiz_report
+    from mien.workflows.quiz.page import quiz_page
+    from mien.workflows.quiz.report import quiz_report
 
     if to:
         check_place(to)

@@ -18,7 +18,7 @@ from mien.web.errors import RefusedError, add_handlers
 from mien.web.routes import STATIC
 from mien.web.security import Guard
 from mien.web.settings import Settings, read_settings
-from mien.workflows.quiz import TRAINING, Quiz, Step
+from mien.workflows.quiz.quiz_file import TRAINING, Quiz, Step
 
 MOST_TIMES = 40
 """How many screen pixels a pixel of a face may become."""

@@ -5,7 +5,7 @@ const $ = (id) => document.getElementById(id);
 
 let token = takeToken();
 let quiz = null;      // what is asked: labels, totals, width and height of a face
-let step = null;      // where this person stands; see Step in workflows/quiz.py
+let step = null;      // where this person stands; see Step in workflows/quiz/quiz_file.py
 let shownAt = null;   // when the face was seen; null while nothing may be answered
 let pictures = {};    // promises of blob addresses by the face's address, the next face among them
 

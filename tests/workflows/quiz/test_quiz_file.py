@@ -14,7 +14,7 @@ from mien.core.metrics import accuracy_interval
 from mien.data.records import FaceSet
 from mien.data.store import write_store
 from mien.errors import DataError, MienError
-from mien.workflows.quiz import ASKED, TRAINING, Draw, Quiz, make_quiz, open_quiz
+from mien.workflows.quiz.quiz_file import ASKED, TRAINING, Draw, Quiz, make_quiz, open_quiz
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,7 @@ def test_a_name_that_cannot_be_shown_is_refused(quiz, name):
 def test_an_answer_that_was_given_survives_kill_9(quiz):
     code = f"""
 import os, signal
-from mien.workflows.quiz import Quiz
+from mien.workflows.quiz.quiz_file import Quiz
 quiz = Quiz({str(quiz.path)!r})
 quiz.begin("Ada")
 quiz.answer("Ada", "asked", 0, 4, 10)

@@ -11,9 +11,9 @@ from mien.core.metrics import accuracy_interval
 from mien.data.records import FaceSet
 from mien.data.store import write_store
 from mien.errors import DataError, MienError
-from mien.workflows.quiz import ASKED, Draw, open_quiz
-from mien.workflows.quiz_page import quiz_page
-from mien.workflows.quiz_report import EKMAN, model_answers, quiz_report
+from mien.workflows.quiz.page import quiz_page
+from mien.workflows.quiz.quiz_file import ASKED, Draw, open_quiz
+from mien.workflows.quiz.report import EKMAN, model_answers, quiz_report
 from mien.workflows.scorer import Scorer
 
 HAPPY, NEUTRAL = FER2013.index("happy"), FER2013.index("neutral")

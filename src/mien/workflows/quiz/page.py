@@ -8,7 +8,7 @@ import numpy as np
 from mien.core.metrics import accuracy_interval
 from mien.workflows.figure_style import BLUE, GREEN, ORANGE, VERMILION, percent
 from mien.workflows.html_pages import MATRIX_STYLE, data_uri, matrix, page, table
-from mien.workflows.quiz_report import EKMAN, PUBLISHED, Figures, QuizReport
+from mien.workflows.quiz.report import EKMAN, PUBLISHED, Figures, QuizReport
 
 STYLE = (
     MATRIX_STYLE

@@ -22,7 +22,7 @@ from mien.core.metrics import (
 from mien.data.leaks import LEARNED, find_leak, read_learned
 from mien.data.records import FaceSet
 from mien.errors import DataError, MienError
-from mien.workflows.quiz import Person, Quiz
+from mien.workflows.quiz.quiz_file import Person, Quiz
 from mien.workflows.run_folder import count_look
 from mien.workflows.scorer import Scorer, open_scorer
 
