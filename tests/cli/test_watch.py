@@ -15,7 +15,7 @@ from mien.cli.watch_screen import half_blocks, person_line, terminal_view
 from mien.core.results import Box, Face, Reading
 from mien.core.timeline import Person, Quality, TimelineRow
 from mien.errors import MienError
-from mien.workflows.watch import Watched
+from mien.workflows.video.watcher import Watched
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_a_mistake_is_one_line_and_exit_2(mien, clip, arguments, says) -> None:
 
 
 def test_a_damaged_video_keeps_its_rows_and_ends_with_exit_2(mien, clip, tmp_path) -> None:
-    from mien.workflows.video_frames import Video
+    from mien.workflows.video.frames import Video
 
     with Video(clip) as video:
         n_frames = sum(1 for _ in video.frames())

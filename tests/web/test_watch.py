@@ -8,8 +8,8 @@ pytest.importorskip("av", reason="needs mien[video]")
 
 from mien.web import jobs as jobs_module
 from mien.web import routes
-from mien.workflows.video_frames import Video
-from mien.workflows.watch import Watcher, WatchSettings
+from mien.workflows.video.frames import Video
+from mien.workflows.video.watcher import Watcher, WatchSettings
 
 NDJSON = {"Accept": "application/x-ndjson"}
 

@@ -18,9 +18,9 @@ from mien.errors import MienError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from mien.workflows.video_frames import Pick, VideoInfo
-    from mien.workflows.watch import Watched, WatchSettings
-    from mien.workflows.watch_summary import Summary
+    from mien.workflows.video.frames import Pick, VideoInfo
+    from mien.workflows.video.summary import Summary
+    from mien.workflows.video.watcher import Watched, WatchSettings
 
 app = typer.Typer(add_completion=False)
 
@@ -88,16 +88,16 @@ def watch(
     """
     if as_csv and as_json:
         raise MienError("--json and --csv both go to standard output; choose one")
-    from mien.workflows.video_frames import Pick, parse_every
-    from mien.workflows.watch_job import WatchJob
-    from mien.workflows.watch_job import watch as run
+    from mien.workflows.video.frames import Pick, parse_every
+    from mien.workflows.video.job import WatchJob
+    from mien.workflows.video.job import watch as run
 
     pick = Pick(*(parse_every(every) if every else (0.0, 1)), parse_time(start), parse_time(end))
     live = live or source.isdecimal()
     job = WatchJob(source, pick, tuple(out or ()), annotate, resume, live)
     settings = _settings(model, views, min_face, min_score, smooth, live)
     if plot:
-        from mien.workflows.watch_plot import check_plot
+        from mien.workflows.video.plot import check_plot
 
         check_plot(plot)
     prints = as_csv or as_json
@@ -116,7 +116,7 @@ def watch(
         typer.echo(f"{job.files[0]} is complete already; delete it to start anew", err=True)
         return
     if plot:
-        from mien.workflows.watch_plot import plot as draw
+        from mien.workflows.video.plot import plot as draw
 
         draw(outcome.summary, plot)
     if summary or not prints:
@@ -134,7 +134,7 @@ def _settings(
 ) -> "WatchSettings":
     from mien.core.model_store import DEFAULT_MODEL
     from mien.core.smoothing import SmoothingSettings
-    from mien.workflows.watch import WatchSettings
+    from mien.workflows.video.watcher import WatchSettings
 
     smoothing = SmoothingSettings(time_s=smooth_s, ahead_s=0.0 if live else 2 * smooth_s)
     return WatchSettings(
@@ -166,7 +166,7 @@ def _printer(model: str, as_csv: bool) -> Callable[["Watched"], object]:
     """Prints rows on standard output."""
     from mien.core.model_store import find_model
     from mien.core.timeline import columns
-    from mien.workflows.watch_rows import csv_line, json_line
+    from mien.workflows.video.rows import csv_line, json_line
 
     labels = find_model(model)[1].labels
     stream = sys.stdout

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from mien.core.timeline import Person
-    from mien.workflows.video_frames import VideoInfo
-    from mien.workflows.watch import Watched
+    from mien.workflows.video.frames import VideoInfo
+    from mien.workflows.video.watcher import Watched
 
 HOME, CLEAR_BELOW, HIDE, UNHIDE = "\x1b[H", "\x1b[J", "\x1b[?25l", "\x1b[?25h"
 OTHER_SCREEN, FIRST_SCREEN = "\x1b[?1049h", "\x1b[?1049l"
@@ -207,7 +207,7 @@ class _Window:
     def take(self, watched: "Watched") -> None:
         from PIL import Image, ImageTk
 
-        from mien.workflows.watch_video import draw
+        from mien.workflows.video.annotate import draw
 
         if watched.pixels is None or self.stop.wanted:
             return

@@ -25,8 +25,8 @@ from mien.web.batching import BatchedClassifier
 from mien.web.errors import to_dict
 from mien.web.limits import LimitedFinder
 from mien.web.settings import Settings
-from mien.workflows.video_frames import Frame
-from mien.workflows.watch import Watcher, WatchSettings
+from mien.workflows.video.frames import Frame
+from mien.workflows.video.watcher import Watcher, WatchSettings
 
 VIDEO_VIEWS = 2
 """Views of a face that are averaged on moving pictures, where the model is calibrated for them."""

@@ -17,10 +17,10 @@ from mien.web import schemas
 from mien.web.engine import Engine
 from mien.web.errors import BUG, RefusedError, to_dict
 from mien.web.settings import Settings
-from mien.workflows.video_frames import Frame, Pick, Video
-from mien.workflows.watch import Watched
-from mien.workflows.watch_rows import RowFile
-from mien.workflows.watch_summary import Summary
+from mien.workflows.video.frames import Frame, Pick, Video
+from mien.workflows.video.rows import RowFile
+from mien.workflows.video.summary import Summary
+from mien.workflows.video.watcher import Watched
 
 LOG = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from mien.web.limits import BodyLimits, Gate, limited
 from mien.web.live import talk
 from mien.web.metrics import CONTENT_TYPE, Metrics
 from mien.web.settings import Settings
-from mien.workflows.video_frames import Pick, parse_every
+from mien.workflows.video.frames import Pick, parse_every
 
 STATIC = Path(__file__).parent / "static"
 JSON, NDJSON, FORM = "application/json", "application/x-ndjson", "multipart/form-data"

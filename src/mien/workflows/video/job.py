@@ -10,11 +10,11 @@ from typing import Any
 from mien.core.files import atomic_write
 from mien.core.timeline import TimelineRow
 from mien.errors import DataError, MienError, VideoError
-from mien.workflows.video_frames import Frame, Pick, Video, VideoInfo
-from mien.workflows.watch import Watched, Watcher, WatchSettings
-from mien.workflows.watch_live import Newest
-from mien.workflows.watch_rows import RowFile, file_format, read_rows
-from mien.workflows.watch_summary import Summary
+from mien.workflows.video.frames import Frame, Pick, Video, VideoInfo
+from mien.workflows.video.live import Newest
+from mien.workflows.video.rows import RowFile, file_format, read_rows
+from mien.workflows.video.summary import Summary
+from mien.workflows.video.watcher import Watched, Watcher, WatchSettings
 
 FORMAT = 1
 
@@ -104,7 +104,7 @@ def watch(
         stack.callback(run.close)
         annotated = None
         if job.annotate:
-            from mien.workflows.watch_video import AnnotatedVideo
+            from mien.workflows.video.annotate import AnnotatedVideo
 
             annotated = stack.enter_context(AnnotatedVideo(job.annotate, video))
         if begin:

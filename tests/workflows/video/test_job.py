@@ -13,12 +13,12 @@ av = pytest.importorskip("av", reason="needs PyAV")
 from mien.core.results import Box, Face
 from mien.core.timeline import columns
 from mien.errors import MienError
-from mien.workflows.video_frames import Frame, Pick
-from mien.workflows.watch import Watcher, WatchSettings
-from mien.workflows.watch_job import WatchJob, watch
-from mien.workflows.watch_live import Newest
-from mien.workflows.watch_plot import draw, plot
-from mien.workflows.watch_rows import read_rows
+from mien.workflows.video.frames import Frame, Pick
+from mien.workflows.video.job import WatchJob, watch
+from mien.workflows.video.live import Newest
+from mien.workflows.video.plot import draw, plot
+from mien.workflows.video.rows import read_rows
+from mien.workflows.video.watcher import Watcher, WatchSettings
 
 
 @pytest.fixture(scope="module")
@@ -267,7 +267,7 @@ def test_a_summary_has_shares_that_sum_to_one(watched) -> None:
 
 
 def test_bins_merge_so_that_a_long_video_takes_no_more_memory() -> None:
-    from mien.workflows.watch_summary import N_BINS, Summary
+    from mien.workflows.video.summary import N_BINS, Summary
 
     summary = Summary(("happy", "neutral"))
     row = dict.fromkeys(columns(summary.labels), None) | {"p_smooth_happy": 0.25, "p_smooth_neutral": 0.75}

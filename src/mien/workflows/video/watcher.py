@@ -24,7 +24,7 @@ from mien.core.smoothing import Smoother, SmoothingSettings
 from mien.core.timeline import Person, Quality, TimelineRow
 from mien.core.tracking import Tracker, TrackerSettings, look_of
 from mien.errors import MienError
-from mien.workflows.video_frames import Frame
+from mien.workflows.video.frames import Frame
 
 Pixels = NDArray[np.uint8]
 SAME_FACE = 0.6  # share of the smaller box from which two found faces are one

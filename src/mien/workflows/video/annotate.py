@@ -11,8 +11,8 @@ from mien.core.files import atomic_write
 from mien.core.results import Reading
 from mien.core.timeline import Person, TimelineRow
 from mien.errors import MienError
-from mien.workflows.video_frames import Pixels, Video
-from mien.workflows.watch import Watched
+from mien.workflows.video.frames import Pixels, Video
+from mien.workflows.video.watcher import Watched
 
 if TYPE_CHECKING:
     from av.packet import Packet

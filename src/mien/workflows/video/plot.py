@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from mien.core.draw import COLOURS, INK, OTHER_COLOUR
 from mien.core.files import atomic_write
 from mien.errors import MienError
-from mien.workflows.watch_summary import PersonSummary, Summary
+from mien.workflows.video.summary import PersonSummary, Summary
 
 WIDTH, LEFT, RIGHT, TOP, BAND, GAP = 1400, 120, 30, 76, 150, 34
 MAX_PERSONS = 12

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from mien.workflows.video_frames import Frame
+from mien.workflows.video.frames import Frame
 
 
 class Newest:

@@ -11,7 +11,7 @@ import pytest
 av = pytest.importorskip("av", reason="needs PyAV")
 
 from mien.errors import MienError, VideoError
-from mien.workflows.video_frames import Pick, Video, parse_every, square_size, upright
+from mien.workflows.video.frames import Pick, Video, parse_every, square_size, upright
 
 
 def ramp(times: list[float], size_wh: tuple[int, int] = (64, 48)) -> list:
