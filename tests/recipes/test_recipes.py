@@ -56,7 +56,10 @@ def small(name: str) -> Recipe:
     whole = read_recipe(name)
     lr = whole.optim.lr * 8 / whole.run.batch_size
     slower = [f"optim.lr={lr}"] if whole.optim.name == "sgd" else []
-    return read_recipe(name, [*SMALL, *slower, *(BORROWED if "pretrained" in whole.net.options else ())])
+    borrowed = BORROWED if "pretrained" in whole.net.options else ()
+    drawn = ["net.init_from=", "optim.lr=0.01"] if whole.net.init_from else []  # no file, so no features
+    slower = [] if drawn else slower
+    return read_recipe(name, [*SMALL, *slower, *borrowed, *drawn])
 
 
 def batch_loss(trainer: Trainer) -> float:

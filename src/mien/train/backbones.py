@@ -8,6 +8,7 @@ from torch import nn
 
 from mien.errors import MissingExtraError, RecipeError
 from mien.names import nearest
+from mien.train.face_resnet import FaceBackbone
 from mien.train.transfer import RUN, Transfer
 
 
@@ -42,6 +43,16 @@ def _googlenet(settings: Transfer) -> nn.Module:
     return _headless(net, settings)
 
 
+def _dlib_face(settings: Transfer) -> nn.Module:
+    """dlib's face-recognition network, the mean of the map at five depths: its weights are a local file."""
+    if settings.pretrained:
+        raise RecipeError(
+            "'dlib-face' is not downloaded: make a file with tools/convert_dlib_face.py and name it in "
+            "net.init_from"
+        )
+    return FaceBackbone(channels=3)
+
+
 def _headless(net: Any, settings: Transfer) -> nn.Module:
     net.fc = nn.Identity()
     if settings.pool == "flatten":
@@ -72,6 +83,7 @@ BACKBONES: dict[str, Callable[[Transfer], nn.Module]] = {
     "resnet50": _resnet50,
     "resnet50-caffe": _resnet50_caffe,
     "googlenet": _googlenet,
+    "dlib-face": _dlib_face,
 }
 
 

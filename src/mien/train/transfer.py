@@ -117,6 +117,9 @@ TRANSFERRED = {
         head_relu=(True, True, False),
         freeze="all",
     ),
+    "face-transfer": Transfer(
+        backbone="dlib-face", size=150, channels=1, head=(512,), head_dropout=0.5, freeze="all"
+    ),
     "maastricht-googlenet": Transfer(backbone="googlenet", size=48),
 }
 """Khanzada et al. 2020 (github.com/amilkh/cs230-fer), Chmura and Krukar 2020, Guirado and Rathi 2021."""
