@@ -57,8 +57,8 @@ def small(name: str) -> Recipe:
     lr = whole.optim.lr * 8 / whole.run.batch_size
     slower = [f"optim.lr={lr}"] if whole.optim.name == "sgd" else []
     borrowed = BORROWED if "pretrained" in whole.net.options else ()
-    drawn = ["net.init_from=", "optim.lr=0.01"] if whole.net.init_from else []  # no file, so no features
-    slower = [] if drawn else slower
+    frozen = ["optim.lr=0.003", "net.options.head_dropout=0.0"] if name == "face-transfer-frozen" else []
+    drawn = ["net.init_from=", *frozen] if whole.net.init_from else []  # no file, so no features
     return read_recipe(name, [*SMALL, *slower, *borrowed, *drawn])
 
 
