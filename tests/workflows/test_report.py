@@ -251,3 +251,18 @@ def test_runs_of_the_same_name_are_told_apart(make_run, tmp_path):
     blocks = make_report([first, second], None, tmp_path)
     assert {"a (1)", "a (2)"} <= {block.text for block in of(blocks, Heading)}
     assert json.loads((second / "recipe.json").read_text())["data"] == "c0ffee"
+
+
+def test_runs_that_differ_in_the_seed_alone_have_a_mean_and_a_deviation(make_run, faces, tmp_path):
+    runs = [make_run(name, seed) for seed, name in enumerate(("net-seed-0", "net-seed-1", "other"))]
+    for seed, run in enumerate(runs):
+        recipe = {"run": {"seed": seed, "epochs": 3 if run.name != "other" else 4}}
+        write_json(run / "recipe.json", {"recipe": recipe, "data": "1"})
+    (draw := tmp_path / "draw").mkdir()
+    tables = of(make_report(runs, None, draw), Table)
+    grouped = next(table for table in tables if table.head[0] == "mean ± sd over seeds")
+    accuracies = [100 * (answers(faces, seed).argmax(1) == faces.labels).mean() for seed in (0, 1)]
+    assert len(grouped.rows) == 1
+    name, count, accuracy = grouped.rows[0][:3]
+    assert (name, count) == ("net", "2")
+    assert accuracy == f"{np.mean(accuracies):.2f} ± {abs(np.diff(accuracies)[0]) / 2**0.5:.2f}"

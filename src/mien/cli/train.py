@@ -1,7 +1,8 @@
 """``mien train``: from a recipe to a run folder."""
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,12 +10,16 @@ from mien.cli.options import Data
 from mien.cli.training_bar import training_bar
 from mien.errors import needs_extra
 
+if TYPE_CHECKING:
+    from mien.train.recipe import Recipe
+
 EXAMPLES = """\b
 Examples:
   mien train fer2013-s2d-cpu
   mien train fer2013-s2d-cpu --data faces.h5 --set run.epochs=5
   mien train my-recipe.toml --to runs/second-try --devices cuda
   mien train my-recipe.toml --devices 2
+  mien train my-recipe.toml --seeds 3
 
 The same command again goes on where a stopped run was, to the same weights.
 """
@@ -40,6 +45,9 @@ def train(
     devices: Annotated[
         str, typer.Option(help="cpu, cuda, cuda:1, a number, cuda:0,cuda:1, or auto for every GPU.")
     ] = "cpu",
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Runs with seeds one after another, each in RUN-seed-N.")
+    ] = 1,
     nodes: Annotated[
         int, typer.Option(min=1, help="Machines, each with these devices; torchrun tells it by itself.")
     ] = 1,
@@ -52,8 +60,30 @@ def train(
     changes = [*(overrides or []), *([f"data.store='{data}'"] if data else [])]
     settings = read_recipe(recipe, changes, files=True)
     folder = to or Path("runs") / Path(recipe).stem
-    with start(devices, nodes) as workers, training_bar(quiet=not workers.leads) as report:
-        device = workers.device
-        run_training(settings, folder, device=device, allow_leak=allow_leak, workers=workers, report=report)
-    if workers.leads:
-        typer.echo(f"wrote {folder}; next: mien evaluate {folder} {settings.data.store} --split val")
+    runs = {folder: settings}
+    if seeds > 1:
+        drawn = range(settings.run.seed, settings.run.seed + seeds)
+        runs = {folder.with_name(f"{folder.name}-seed-{seed}"): with_seed(settings, seed) for seed in drawn}
+    with start(devices, nodes) as workers, training_bar(quiet=not workers.leads) as show:
+        for place, one in runs.items():
+            run_training(
+                one,
+                place,
+                device=workers.device,
+                allow_leak=allow_leak,
+                workers=workers,
+                report=partial(show, name=place.name if seeds > 1 else ""),
+            )
+    if not workers.leads:
+        return
+    for place in runs:
+        typer.echo(
+            f"wrote {place}; next: mien evaluate {place} {settings.data.store} --split val --to {place}"
+        )
+    if seeds > 1:
+        typer.echo(f"then, for the mean and deviation over seeds: mien report {' '.join(map(str, runs))}")
+
+
+def with_seed(recipe: "Recipe", seed: int) -> "Recipe":
+    """The same recipe with another seed."""
+    return recipe.model_copy(update={"run": recipe.run.model_copy(update={"seed": seed})})

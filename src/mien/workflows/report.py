@@ -6,6 +6,7 @@ makes it. A page may show faces of the data set; it stays on this machine.
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -196,6 +197,10 @@ def _comparison(runs: Sequence[Run], split: str, draw: Path) -> Iterator[Block]:
     if len(runs) > 1:
         head = ("", "shared faces", "only first right", "only second right", "McNemar's p")
         yield Table(head, tuple(_pair_row(one, other, split) for one, other in combinations(runs, 2)))
+    groups = list(_seed_groups(runs))
+    if groups:
+        head = ("mean ± sd over seeds", "seeds", "accuracy", "clean", "balanced", "macro F1", "ECE", "NLL")
+        yield Table(head, tuple(_group_row(group, split) for group in groups))
     labels = runs[0].scores[split].label_names
     if len(runs) > 1 and all(run.scores[split].label_names == labels for run in runs):
         yield Heading("Recall of each emotion", 3)
@@ -205,6 +210,38 @@ def _comparison(runs: Sequence[Run], split: str, draw: Path) -> Iterator[Block]:
     yield Heading("Accuracy when the least sure answers are withheld", 3)
     curves = {run.name: _curve(run.predictions[split]) for run in runs[:MOST_CURVES]}
     yield Picture(f"risk and coverage, {split}", risk_coverage_figure(curves, draw / f"coverage-{split}.png"))
+
+
+def _seed_groups(runs: Sequence[Run]) -> Iterator[list[Run]]:
+    """Two runs and more whose recipe and data differ in the seed alone, in the order of the first of each."""
+    groups: dict[str, dict[int, Run]] = {}
+    for run in runs:
+        told = json.loads(json.dumps(run.told["recipe"]))
+        seed = told.get("recipe", {}).get("run", {}).pop("seed", 0)
+        groups.setdefault(json.dumps(told, sort_keys=True), {})[seed] = run
+    return (list(group.values()) for group in groups.values() if len(group) > 1)
+
+
+def _group_row(group: Sequence[Run], split: str) -> tuple[str, ...]:
+    """Mean and sample standard deviation (n - 1) of each score over runs."""
+    scores = [run.scores[split] for run in group]
+    cleans = [clean["accuracy"] for run in group if (clean := run.clean(split))]
+
+    def spread(values: Sequence[float], scale: float, digits: int) -> str:
+        if len(values) < 2:
+            return "–"
+        return f"{np.mean(values) * scale:.{digits}f} ± {np.std(values, ddof=1) * scale:.{digits}f}"
+
+    return (
+        re.sub(r"-seed-\d+$", "", group[0].name),
+        str(len(group)),
+        spread([one.accuracy for one in scores], 100, 2),
+        spread(cleans, 100, 2),
+        spread([one.balanced_accuracy for one in scores], 100, 2),
+        spread([one.macro_f1 for one in scores], 100, 2),
+        spread([one.ece for one in scores], 1, 3),
+        spread([one.nll for one in scores], 1, 3),
+    )
 
 
 def _curve(found: Predictions) -> Any:

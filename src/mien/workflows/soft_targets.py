@@ -190,14 +190,14 @@ def stack(
         labels: (N,).
         fold: The fold of each face (N,); the regression that names a face never saw its fold's labels.
     """
-    logistic_regression = _logistic_regression()
+    regression = _regression()
     logs = [np.log(p.clip(1e-4)) for p in probs]
     inputs = np.concatenate([*logs, votes, np.log(votes + 0.05), np.sqrt(votes)], axis=1)
     out = np.zeros((len(labels), probs[0].shape[1]), np.float32)
     for i in np.unique(fold):
         here = fold == i
-        model = logistic_regression(C=1.0, max_iter=1000).fit(inputs[~here], labels[~here])
-        out[np.ix_(here, model.classes_)] = model.predict_proba(inputs[here])
+        regression.fit(inputs[~here], labels[~here])
+        out[np.ix_(here, regression.classes_)] = regression.predict_proba(inputs[here])
     return out
 
 
@@ -208,9 +208,12 @@ def scored(name: str, probs: Floats, labels: NDArray[np.int64]) -> TeacherScore:
     return TeacherScore(name, float((probs.argmax(1) == labels).mean()), nll)
 
 
-def _logistic_regression() -> Any:
+def _regression() -> Any:
+    """Multinomial logistic regression on standardised inputs."""
     try:
         from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
     except ImportError as e:
         raise MissingExtraError("stacking with votes", "scikit-learn", "train") from e
-    return LogisticRegression
+    return make_pipeline(StandardScaler(), LogisticRegression(C=0.3, max_iter=2000))

@@ -1,0 +1,65 @@
+"""``mien train`` and ``mien targets`` on generated faces."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="needs the train extra")
+pytest.importorskip("h5py", reason="needs the train extra")
+
+from dataclasses import replace
+
+from mien.data.store import write_store
+
+pytestmark = pytest.mark.train
+
+RECIPE = """
+[net]
+name = "s2d-resnet"
+options = { widths = [8, 16], blocks = [1, 1] }
+[run]
+epochs = 1
+batch_size = 16
+sizes = [[0.0, 16]]
+threads = 1
+"""
+
+
+@pytest.fixture
+def files(module_at: Any, tmp_path: Path) -> Path:
+    """A folder with a recipe and a data set of noisy bars."""
+    faces = module_at("tests/train/conftest.py").make_faces()
+    noise = np.random.default_rng(1).integers(0, 150, faces.images.shape, dtype=np.uint8)
+    write_store(replace(faces, images=faces.images // 3 + noise), tmp_path / "bars.h5")
+    (tmp_path / "net.toml").write_text(RECIPE)
+    return tmp_path
+
+
+def test_seeds_make_a_run_each_that_differs_in_the_seed_alone(mien: Any, files: Path) -> None:
+    done = mien("train", "net.toml", "--data", "bars.h5", "--seeds", "2", "--set", "run.seed=5")
+    assert done.exit_code == 0, done.output
+    recipes = [json.loads((files / f"runs/net-seed-{seed}/recipe.json").read_text()) for seed in (5, 6)]
+    assert [one["recipe"]["run"].pop("seed") for one in recipes] == [5, 6]
+    assert recipes[0] == recipes[1]
+    weights = [(files / f"runs/net-seed-{seed}/weights.safetensors").read_bytes() for seed in (5, 6)]
+    assert weights[0] != weights[1]
+    assert "mien report runs/net-seed-5 runs/net-seed-6" in done.stdout
+
+
+def test_one_seed_keeps_the_plain_folder(mien: Any, files: Path) -> None:
+    assert mien("train", "net.toml", "--data", "bars.h5").exit_code == 0
+    assert (files / "runs/net/weights.safetensors").is_file()
+
+
+def test_targets_of_one_recipe_teach_the_next(mien: Any, files: Path) -> None:
+    done = mien("targets", "net.toml", "--data", "bars.h5", "--to", "soft.safetensors", "--folds", "2")
+    assert done.exit_code == 0, done.output
+    assert "with the votes" in done.stdout
+    taught = mien("train", "net.toml", "--data", "bars.h5", "--set", "distil.targets=soft.safetensors")
+    assert taught.exit_code == 0, taught.output
+    wrong = mien("train", "net.toml", "--data", "bars.h5", "--set", "distil.targets=sof.safetensors")
+    assert wrong.exit_code == 2
+    assert "distil.targets: no soft targets 'sof.safetensors'" in wrong.stderr
