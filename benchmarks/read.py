@@ -64,7 +64,7 @@ def main() -> None:
         )
         views = np.repeat(to_input(crops, card.mean, card.std), classifier.views, axis=0)
         classify, _ = timed(lambda crops=crops: classifier.probs(crops))
-        alone, _ = timed(lambda views=views: run(classifier._session, views))
+        alone, _ = timed(lambda views=views: run(classifier.session, views))
         read, _ = timed(lambda photo=photo: analyzer.read(photo))
         n = len(faces)
         columns["detect"].append(detect)

@@ -140,7 +140,7 @@ def read_manifest(path: Path) -> dict[str, Array]:
             entry["shape"]
         )
     found = {}
-    for (conv, norm, _), theirs in zip(layers(), _face_api_names(), strict=True):
+    for (conv, norm, _), theirs in zip(layers(), face_api_names(), strict=True):
         found[f"{conv}.weight"] = given[f"{theirs}/conv/filters"].transpose(3, 2, 0, 1)
         found[f"{conv}.bias"] = given[f"{theirs}/conv/bias"]
         found[f"{norm}.weight"] = given[f"{theirs}/scale/weights"]
@@ -149,7 +149,8 @@ def read_manifest(path: Path) -> dict[str, Array]:
     return found
 
 
-def _face_api_names() -> Iterator[str]:
+def face_api_names() -> Iterator[str]:
+    """What face-api.js calls each layer, in their order."""
     yield "conv32_down"
     for stage, (width, n_blocks) in enumerate(zip(WIDTHS, BLOCKS, strict=True)):
         names = [f"conv{width}_{i + 1 if stage == 0 else i}" for i in range(n_blocks)]

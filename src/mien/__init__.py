@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from mien.core.images import ImageLimits, open_image
     from mien.core.model_store import list_models
     from mien.core.results import Box, Face, Landmarks, Reading
+    from mien.core.smoothing import Smoother, SmoothingSettings
+    from mien.core.tracking import Tracker, TrackerSettings
     from mien.errors import MienError
+    from mien.workflows.video.frames import Pick
+    from mien.workflows.video.job import WatchJob, watch_video
+    from mien.workflows.video.watcher import WatchSettings
 
 __version__ = "0.1.0"
 
@@ -28,12 +33,20 @@ _HOMES = {
     "Landmarks": "mien.core.results",
     "MienError": "mien.errors",
     "ModelCard": "mien.core.cards",
+    "Pick": "mien.workflows.video.frames",
     "Reading": "mien.core.results",
+    "Smoother": "mien.core.smoothing",
+    "SmoothingSettings": "mien.core.smoothing",
+    "Tracker": "mien.core.tracking",
+    "TrackerSettings": "mien.core.tracking",
+    "WatchJob": "mien.workflows.video.job",
+    "WatchSettings": "mien.workflows.video.watcher",
     "annotate": "mien.core.draw",
     "list_models": "mien.core.model_store",
     "load": "mien.core.classifier",
     "open_image": "mien.core.images",
     "read": "mien.core.analyzer",
+    "watch_video": "mien.workflows.video.job",
 }
 
 __all__ = [
@@ -45,12 +58,20 @@ __all__ = [
     "Landmarks",
     "MienError",
     "ModelCard",
+    "Pick",
     "Reading",
+    "Smoother",
+    "SmoothingSettings",
+    "Tracker",
+    "TrackerSettings",
+    "WatchJob",
+    "WatchSettings",
     "annotate",
     "list_models",
     "load",
     "open_image",
     "read",
+    "watch_video",
 ]
 
 

@@ -99,6 +99,47 @@ def heavy_imports_stay_in_train(source: Path) -> list[str]:
     ]
 
 
+def packages_hold_no_circle(source: Path) -> list[str]:
+    """Each circle of files of one package that import each other, late or for types alone."""
+    files = {".".join(["mien", *Path(name).with_suffix("").parts]): name for name, *_ in modules(source)}
+    needs: dict[str, set[str]] = {name: set() for name in files}
+    for name, _, tree in modules(source):
+        own = ".".join(["mien", *Path(name).with_suffix("").parts])
+        for target in targets(name, tree):
+            found = target if target in files else target.rpartition(".")[0]  # module, or a name in it
+            if found in files and found != own and found.split(".")[1] == own.split(".")[1]:
+                needs[own].add(found)
+    reach = {name: reachable(name, needs) for name in needs}
+    circles = {tuple(sorted(one for one in reach[name] if name in reach[one])) for name in needs}
+    return [
+        f"{' and '.join(files[one] for one in circle)} import each other"
+        for circle in sorted(circles)
+        if circle
+    ]
+
+
+def targets(name: str, tree: ast.Module) -> Iterator[str]:
+    """What each import of a file names, the imported name included: ``mien.core.x`` of `from . import x`."""
+    package = ["mien", *Path(name).parts[:-1]]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def reachable(start: str, needs: dict[str, set[str]]) -> set[str]:
+    seen: set[str] = set()
+    ahead = [start]
+    while ahead:
+        new = needs[ahead.pop()] - seen
+        seen |= new
+        ahead += new
+    return seen
+
+
 # Rule 3: nothing happens at import
 
 
@@ -272,6 +313,7 @@ PLANTED: list[tuple[Check, str, str, str]] = [
     ),
     (heavy_imports_stay_in_train, "cli/x.py", "import_module('captum')", "captum belongs into train/"),
     (heavy_imports_stay_in_train, "train/x.py", "import torch", ""),
+    (packages_hold_no_circle, "core/x.py", "", ""),
     (
         nothing_happens_at_import,
         "core/x.py",
@@ -338,6 +380,37 @@ CHECKS = list(dict.fromkeys(check for check, *_ in PLANTED))
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_the_source_keeps_the_rule(check: Check, source: Path) -> None:
     assert not check(source), "\n".join(check(source))
+
+
+CIRCLES = {
+    "names": {"core/x.py": "from mien.core.y import a", "core/y.py": "import mien.core.x"},
+    "modules": {"core/x.py": "from . import y", "core/y.py": "from mien.core import x"},
+    "late": {"core/x.py": "def f():\n    from mien.core.y import a", "core/y.py": "import mien.core.x"},
+    "types": {
+        "core/x.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from mien.core.y import A",
+        "core/y.py": "import mien.core.x",
+    },
+    "three": {
+        "core/x.py": "import mien.core.y",
+        "core/y.py": "import mien.core.z",
+        "core/z.py": "import mien.core.x",
+    },
+    "folders": {"core/a/x.py": "from mien.core.y import a", "core/y.py": "from .a.x import b"},
+}
+
+
+@pytest.mark.parametrize("files", CIRCLES.values(), ids=CIRCLES)
+def test_the_rule_sees_a_planted_circle(files: dict[str, str], plant) -> None:
+    assert packages_hold_no_circle(plant(files)) == [f"{' and '.join(files)} import each other"]
+
+
+def test_files_that_lean_one_way_are_no_circle(plant) -> None:
+    files = {
+        "core/x.py": "import mien.core.y",
+        "core/y.py": "",
+        "core/z.py": "import mien.core.x, mien.core.y",
+    }
+    assert packages_hold_no_circle(plant(files)) == []
 
 
 @pytest.mark.parametrize(

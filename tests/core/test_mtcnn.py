@@ -220,7 +220,7 @@ def test_the_networks_answer_what_the_published_weights_do(net, boxes, score, la
     side = {"pnet": 12, "rnet": 24, "onet": 48}[net]
     i = np.arange(5 * side * side * 3)
     images = ((i * i // 7 + i * 31) % 256).astype(np.uint8).reshape(5, side, side, 3)
-    outputs = Mtcnn()._run(net, images)
+    outputs = Mtcnn().run_net(net, images)
     np.testing.assert_allclose(outputs[0][0].ravel(), boxes, atol=1.1e-5)
     np.testing.assert_allclose(outputs[1][0].ravel(), score, atol=1.1e-5)
     if landmarks:
@@ -243,14 +243,14 @@ def test_damaged_weights_are_refused(monkeypatch, tmp_path):
         file.write(b"\x00\x01\x02\x03")
     monkeypatch.setattr(mtcnn, "WEIGHTS", tmp_path / "weights")
     with pytest.raises(ModelError, match=r"mtcnn-rnet.onnx is not the file its card describes"):
-        mtcnn._session.__wrapped__("rnet", 1)
+        mtcnn.net_session.__wrapped__("rnet", 1)
 
 
 def test_nothing_is_loaded_before_the_first_picture(monkeypatch):
     def refuse(net, threads):
         raise AssertionError("loaded early")
 
-    monkeypatch.setattr(mtcnn, "_session", refuse)
+    monkeypatch.setattr(mtcnn, "net_session", refuse)
     for make in DETECTORS.values():
         make()
 

@@ -26,8 +26,8 @@ def analyzer() -> mien.Analyzer:
 
 
 def hopper() -> Path:
-    cbook = pytest.importorskip("matplotlib.cbook", reason="needs matplotlib for a photo of a face")
-    return Path(cbook._get_data_path("sample_data/grace_hopper.jpg"))
+    matplotlib = pytest.importorskip("matplotlib", reason="needs matplotlib for a photo of a face")
+    return Path(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg")
 
 
 def test_the_astronaut_has_one_face_and_is_happy(analyzer: mien.Analyzer, astronaut: Any) -> None:

@@ -82,7 +82,7 @@ def test_without_a_time_constant_probabilities_stay_as_they_are() -> None:
 )
 def test_a_label_holds_until_another_is_clearly_better(last, probs, label) -> None:
     smoother = Smoother(LABELS, SmoothingSettings(margin=0.1, threshold=0.4))
-    assert smoother._label(last, np.array(probs)) == label
+    assert smoother.next_label(last, np.array(probs)) == label
 
 
 def test_the_threshold_comes_from_the_card_unless_it_is_given() -> None:

@@ -282,7 +282,7 @@ def test_pictures_are_written_in_parts_and_never_held_together(tmp_path, monkeyp
 
 def test_larger_pictures_make_smaller_parts():
     parts = [
-        ingest._Intake(listing([]), settings, Target((), ()), Path("x")).per_part
+        ingest.Intake(listing([]), settings, Target((), ()), Path("x")).per_part
         for settings in (
             PictureSettings(48),
             PictureSettings(224, color=True),

@@ -69,7 +69,7 @@ def batch_loss(trainer: Trainer) -> float:
         if isinstance(module, torch.nn.Dropout):
             module.eval()
     with torch.no_grad():
-        return float(trainer._forward(trainer.batches.at(0))[1])
+        return float(trainer.forward(trainer.batches.at(0))[1])
 
 
 @pytest.fixture(scope="module")

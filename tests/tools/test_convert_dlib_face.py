@@ -77,7 +77,7 @@ def test_the_manifest_gives_bytes_their_scale(tool: ModuleType, tmp_path: Path) 
         )
         content += np.round((values - low) / scale).astype(np.uint8).tobytes()
 
-    for (conv, norm, _), theirs in zip(tool.layers(), tool._face_api_names(), strict=True):
+    for (conv, norm, _), theirs in zip(tool.layers(), tool.face_api_names(), strict=True):
         add(f"{theirs}/conv/filters", given[f"{conv}.weight"].transpose(2, 3, 1, 0))
         add(f"{theirs}/conv/bias", given[f"{conv}.bias"])
         add(f"{theirs}/scale/weights", given[f"{norm}.weight"])

@@ -87,7 +87,7 @@ def test_alternate_flip_mirrors_each_face_in_every_second_epoch(faces: FaceSet, 
     train = replace(train, images=np.broadcast_to(ramp, train.images.shape).copy())
     batches = TrainingBatches(train, plain(recipe, flip="alternate"), (0.0, 1.0), CPU)
     rows = torch.arange(len(train))
-    first, second, third = (batches._flips(rows, epoch) for epoch in range(3))
+    first, second, third = (batches.flips(rows, epoch) for epoch in range(3))
     assert torch.equal(first, ~second)
     assert torch.equal(first, third)
     assert 0.3 < first.float().mean() < 0.7
@@ -107,9 +107,9 @@ def test_size_grows_and_calm_begins_when_the_recipe_says(faces: FaceSet, recipe:
     half, calm = batches.steps // 2, int(np.ceil(batches.steps * 0.8))
     assert [batches.size(s) for s in (0, half - 1, half, batches.steps - 1)] == [12, 12, 16, 16]
     assert batches.at(0).faces.shape == (16, 1, 12, 12)
-    assert batches._settings(calm - 1).rotation_deg == 5
-    assert batches._settings(calm).rotation_deg == 0
-    assert batches._settings(calm).erase == 0
+    assert batches.settings_at(calm - 1).rotation_deg == 5
+    assert batches.settings_at(calm).rotation_deg == 0
+    assert batches.settings_at(calm).erase == 0
 
 
 def test_any_step_gives_the_same_batch_in_a_new_run(faces: FaceSet, recipe: Recipe) -> None:

@@ -74,7 +74,7 @@ def test_what_was_asked_before_the_end_is_answered(batches):
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(ask)
         started.wait()
-        while classifier._queue.empty() and not asked.done() and not batches:
+        while classifier.queue.empty() and not asked.done() and not batches:
             pass
         classifier.close()
         assert asked.result().shape == (1, 7)

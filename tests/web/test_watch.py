@@ -45,14 +45,14 @@ def held(monkeypatch):
     from threading import Event
 
     go = Event()
-    bounded = jobs_module.Jobs._bounded
+    bounded = jobs_module.Jobs.bounded
 
     def waits(self, frames, job):
         for frame in bounded(self, frames, job):
             go.wait()
             yield frame
 
-    monkeypatch.setattr(jobs_module.Jobs, "_bounded", waits)
+    monkeypatch.setattr(jobs_module.Jobs, "bounded", waits)
     yield go
     go.set()
 
@@ -124,7 +124,7 @@ def test_deleting_a_video_stops_it_and_leaves_no_file(serve, clip_mp4, folder, h
             404,
         )
     held.set()
-    client.app_state["service"].jobs._pool.submit(int).result()  # after the one that was stopped
+    client.app_state["service"].jobs.pool.submit(int).result()  # after the one that was stopped
     assert files(folder) == []
 
 

@@ -276,7 +276,7 @@ def test_a_trial_that_ends_between_the_look_and_the_lock_is_not_taken(make, trai
     path, folder = make(f"trials = 1\n{LR}"), tmp_path / "found"
     rates = trained(good_near_a_hundredth)
     run_search(path, folder)
-    with search_module._opened(folder) as ledger:
+    with search_module.open_ledger(folder) as ledger:
         true_state, looks = ledger.state(), []
 
         def old_then_true() -> Any:

@@ -90,7 +90,7 @@ def watch(
         raise MienError("--json and --csv both go to standard output; choose one")
     from mien.workflows.video.frames import Pick, parse_every
     from mien.workflows.video.job import WatchJob
-    from mien.workflows.video.job import watch as run
+    from mien.workflows.video.job import watch_video as run
 
     pick = Pick(*(parse_every(every) if every else (0.0, 1)), parse_time(start), parse_time(end))
     live = live or source.isdecimal()

@@ -39,8 +39,8 @@ class Classifier:
         weights, self.card = find_model(name_or_path)
         self.views = self.card.views if views is None else views
         self.temperature = self.card.temperature(self.views)
-        self._session = open_session(weights, threads)
-        _check_network(self._session.get_inputs(), self._session.get_outputs(), self.card)
+        self.session = open_session(weights, threads)
+        _check_network(self.session.get_inputs(), self.session.get_outputs(), self.card)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -64,7 +64,7 @@ class Classifier:
         if not len(crops):
             return np.zeros((0, len(self.labels)), np.float32)
         faces = to_input(crops, self.card.mean, self.card.std)
-        return average_logits(lambda x: run(self._session, x), faces, self.views)
+        return average_logits(lambda x: run(self.session, x), faces, self.views)
 
     def probs(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Calibrated probabilities (N, C); see `logits`."""

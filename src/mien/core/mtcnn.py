@@ -161,7 +161,7 @@ class Mtcnn:
         settings = self.settings
         found = []
         for level in pyramid(picture, settings.min_face, settings.factor):
-            offsets, scores = self._run("pnet", np.asarray(level)[None])
+            offsets, scores = self.run_net("pnet", np.asarray(level)[None])
             scale = np.array([level.width / picture.width, level.height / picture.height], np.float32)
             boxes, best = proposals(offsets[0], scores[0], settings.thresholds[0], settings.max_candidates)
             keep = suppress(boxes, best, 0.5)
@@ -176,7 +176,7 @@ class Mtcnn:
         """Look at ``boxes`` again with RNet or ONet: the corrected ones that pass, and their scores."""
         threshold = self.settings.thresholds[1 if net == "rnet" else 2]
         boxes = square(boxes)
-        offsets, scores, *_ = self._run(net, windows(picture, boxes, SIDES[net]))
+        offsets, scores, *_ = self.run_net(net, windows(picture, boxes, SIDES[net]))
         better = boxes + offsets * np.tile(boxes[:, 2:] - boxes[:, :2], 2)
         keep = (scores > threshold) & (box_areas(better) >= 1)
         return better[keep], scores[keep]
@@ -186,15 +186,15 @@ class Mtcnn:
 
         Each is the mean of the face's and its mirror image's, which takes a tenth off the landmarks' error.
         """
-        _, scores, points = self._run("onet", crops)
-        _, mirrored_scores, mirrored = self._run("onet", np.ascontiguousarray(crops[:, :, ::-1]))
+        _, scores, points = self.run_net("onet", crops)
+        _, mirrored_scores, mirrored = self.run_net("onet", np.ascontiguousarray(crops[:, :, ::-1]))
         mirrored = mirrored[:, [1, 0, 2, 4, 3]]
         mirrored[..., 0] = 1 - mirrored[..., 0]
         return np.float32(0.5) * (points + mirrored), np.float32(0.5) * (scores + mirrored_scores)
 
-    def _run(self, net: str, images: Pixels) -> list[Floats]:
+    def run_net(self, net: str, images: Pixels) -> list[Floats]:
         """The network's outputs, in batches of bounded memory."""
-        session = _session(net, self.settings.threads)
+        session = net_session(net, self.settings.threads)
         starts = range(0, max(len(images), 1), BATCH)
         parts = [session.run(None, {"images": images[start : start + BATCH]}) for start in starts]
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
@@ -276,7 +276,7 @@ def _faces(boxes: Boxes, scores: Floats, points: Floats, size_wh: tuple[int, int
 
 
 @functools.cache
-def _session(net: str, threads: int) -> ort.InferenceSession:
+def net_session(net: str, threads: int) -> ort.InferenceSession:
     """The network's session, opened on first use, after its SHA-256 was compared with the card."""
     name = f"mtcnn-{net}.onnx"
     packed = (WEIGHTS / name).read_bytes()

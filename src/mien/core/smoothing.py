@@ -91,7 +91,7 @@ class Smoother:
             total += share * later_logs
             weight += share
         probs = softmax(total / weight)
-        person.label = self._label(person.label, probs)
+        person.label = self.next_label(person.label, probs)
         return person.label, tuple(probs.tolist())
 
     def forget(self, tracks: Sequence[int]) -> None:
@@ -101,7 +101,7 @@ class Smoother:
     def _weight(self, gap_s: float) -> float:
         return math.exp(-max(gap_s, 0.0) / self.settings.time_s) if self.settings.time_s > 0 else 0.0
 
-    def _label(self, last: str | None, probs: NDArray[np.floating[Any]]) -> str:
+    def next_label(self, last: str | None, probs: NDArray[np.floating[Any]]) -> str:
         """Hysteresis: the last label stays until another is clearly better, or none is good enough."""
         threshold, margin = self.threshold, self.settings.margin
         best = int(probs.argmax())

@@ -81,7 +81,7 @@ def take_in(
         DataError: no picture is left, or a file cannot be written.
     """
     names = listing.label_names
-    intake = _Intake(
+    intake = Intake(
         listing, settings, target or Target(names, tuple(range(len(names)))), to.with_name(f"{to.name}.part")
     )
     intake.run(progress or (lambda done, total: None))
@@ -110,7 +110,7 @@ class _Files:
         return Problem("duplicate", f"of {first[0]}{differs}")
 
 
-class _Intake:
+class Intake:
     """The state of one import: the files seen, the persons met, and the parts on disk."""
 
     def __init__(self, listing: Listing, settings: PictureSettings, target: Target, folder: Path) -> None:

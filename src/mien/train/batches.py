@@ -109,7 +109,7 @@ class TrainingBatches:
         rows = self._rows(epoch)[place * self.batch_size : (place + 1) * self.batch_size]
         self.rng.manual_seed(step_seed(self.recipe.run.seed, step))
         faces = self.images[rows].float().div_(255)
-        faces = augment(faces, self._flips(rows, epoch), self.size(step), self._settings(step), self.rng)
+        faces = augment(faces, self.flips(rows, epoch), self.size(step), self.settings_at(step), self.rng)
         faces = faces.sub_(self.mean_std[0]).div_(self.mean_std[1])
         alpha = self.recipe.augment.mixup
         if not alpha:
@@ -135,14 +135,16 @@ class TrainingBatches:
         chance = 1 / np.bincount(labels)[labels]
         return rng.choice(n, n, p=chance / chance.sum())
 
-    def _flips(self, rows: Tensor, epoch: int) -> Tensor:
+    def flips(self, rows: Tensor, epoch: int) -> Tensor:
+        """Which of the rows are mirrored in an epoch."""
         kind = self.recipe.augment.flip
         if kind == "random":
             return torch.rand(len(rows), generator=self.rng, device=rows.device) < 0.5
         coins = self.coins[rows.cpu().numpy()] ^ bool(epoch % 2)
         return torch.from_numpy(coins & (kind == "alternate")).to(rows.device)
 
-    def _settings(self, step: int) -> AugmentSettings:
+    def settings_at(self, step: int) -> AugmentSettings:
+        """What may happen to a face at a step."""
         settings, part = self.recipe.augment, step / self.steps
         if part >= settings.calm_from:
             return settings.model_copy(update={k: min(v, getattr(settings, k)) for k, v in CALM.items()})

@@ -193,7 +193,7 @@ class FeatureBatches(TrainingBatches):
         epoch, place = divmod(step, self.per_epoch)
         rows = self._rows(epoch)[place * self.batch_size : (place + 1) * self.batch_size]
         self.rng.manual_seed(step_seed(self.recipe.run.seed, step))
-        flips = self._flips(rows, epoch)[:, None, None, None]
+        flips = self.flips(rows, epoch)[:, None, None, None]
         features = torch.where(flips, self.mirrored[rows], self.features[rows])
         return Batch(features, rows)
 

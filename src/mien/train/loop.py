@@ -102,7 +102,7 @@ class Trainer:
             group["lr"] = learning_rate(at, self.recipe.optim) * group.get("rate", 1.0)
         self.net.train()
         with self._autocast():
-            logits, loss = self._forward(batch)
+            logits, loss = self.forward(batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.workers.add_up(self.net)
@@ -118,7 +118,8 @@ class Trainer:
         self.totals.seen += len(batch.rows)
         return value
 
-    def _forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits (N, C) of a batch, and its loss."""
         n = len(batch.rows)
         faces = batch.faces[self.workers.own(n)].contiguous(memory_format=torch.channels_last)
         if self.goals.votes is None:

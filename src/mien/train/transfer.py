@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _BatchNorm  # noqa: PLC2701 - torch has no public name for all of them
 
 from mien.errors import ModelError, RecipeError
 from mien.train.papers.face_net import start_as_keras

@@ -40,7 +40,7 @@ class BatchedClassifier(Classifier):
     ) -> None:
         super().__init__(name_or_path, views=views)
         self._report = report
-        self._queue: SimpleQueue[_Asked | None] = SimpleQueue()
+        self.queue: SimpleQueue[_Asked | None] = SimpleQueue()
         self._thread = Thread(target=self._work, name="mien-network", daemon=True)
         self._thread.start()
 
@@ -49,12 +49,12 @@ class BatchedClassifier(Classifier):
         if not len(crops):
             return super().probs(crops)
         asked = _Asked(crops)
-        self._queue.put(asked)
+        self.queue.put(asked)
         return asked.answer.result()
 
     def close(self) -> None:
         """End the thread; to be called when nobody waits for an answer any more."""
-        self._queue.put(None)
+        self.queue.put(None)
         self._thread.join()
 
     def _work(self) -> None:
@@ -73,7 +73,7 @@ class BatchedClassifier(Classifier):
 
     def _next_batch(self) -> list[_Asked]:
         """The first that is asked, and what follows within the window; empty at the end."""
-        asked = self._queue.get()
+        asked = self.queue.get()
         batch: list[_Asked] = []
         until = time.monotonic() + WINDOW_S
         while asked is not None:
@@ -81,10 +81,10 @@ class BatchedClassifier(Classifier):
             if sum(len(one.crops) for one in batch) >= MAX_FACES:
                 break
             try:
-                asked = self._queue.get(timeout=max(until - time.monotonic(), 0))
+                asked = self.queue.get(timeout=max(until - time.monotonic(), 0))
             except Empty:
                 break
         else:
             if batch:
-                self._queue.put(None)  # answer these first
+                self.queue.put(None)  # answer these first
         return batch

@@ -121,7 +121,7 @@ class Jobs:
     ) -> None:
         self.settings, self.engine, self.folder, self.clock = settings, engine, folder, clock
         self._jobs: dict[str, Job] = {}
-        self._pool = ThreadPoolExecutor(1, "mien-video")
+        self.pool = ThreadPoolExecutor(1, "mien-video")
 
     def count(self, state: str) -> int:
         """Jobs in a state."""
@@ -167,7 +167,7 @@ class Jobs:
     def start(self, job: Job, pick: Pick) -> None:
         """Watch it as soon as those before it are done."""
         job.pick = pick
-        job.future = self._pool.submit(self._run, job)
+        job.future = self.pool.submit(self._run, job)
 
     def get(self, number: str) -> Job:
         """A job by its id.
@@ -203,7 +203,7 @@ class Jobs:
         """Remove all and end the thread."""
         for job in list(self._jobs.values()):
             self.remove(job)
-        self._pool.shutdown()
+        self.pool.shutdown()
 
     def _run(self, job: Job) -> None:
         job.state = "running"
@@ -238,7 +238,7 @@ class Jobs:
         with Video(job.video) as video, closing(file):
             error: MienError | None = None
             try:
-                for ready in watcher.watch(self._bounded(video.frames(job.pick), job)):
+                for ready in watcher.watch(self.bounded(video.frames(job.pick), job)):
                     give(ready)
             except (VideoError, RefusedError) as caught:  # what was seen until then is worth having
                 error = caught
@@ -246,7 +246,7 @@ class Jobs:
         if error:
             raise error
 
-    def _bounded(self, frames: Iterable[Frame], job: Job) -> Iterator[Frame]:
+    def bounded(self, frames: Iterable[Frame], job: Job) -> Iterator[Frame]:
         """The frames until someone deletes the job, or it grows too large; not every head tells the truth."""
         start_s: float | None = None
         for frame in frames:

@@ -125,7 +125,7 @@ def run_search(
     faces = read_store(plan.recipe.data.store)
     if not len(faces.select("val")):
         raise DataError(f"{plan.recipe.data.store} has no validation rows, by which a search chooses")
-    with _opened(folder) as ledger:
+    with open_ledger(folder) as ledger:
         ledger.claim(plan, faces.content_hash())
         worker = _Worker(plan, ledger, device, report)
         while taken := ledger.take(plan):
@@ -145,7 +145,7 @@ def read_search_folder(folder: Path) -> SearchState:
     """
     if not (folder / "search.db").is_file():
         raise MienError(f"no search in {folder}: search.db is absent; start one with `mien search run`")
-    with _opened(folder) as ledger:
+    with open_ledger(folder) as ledger:
         return ledger.state()
 
 
@@ -213,7 +213,8 @@ def validation_accuracy(run: Path) -> float:
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator["_Ledger"]:
+def open_ledger(folder: Path) -> Iterator["_Ledger"]:
+    """The trials of a search folder, made if it is not there."""
     (folder / "locks").mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     url = f"sqlite:///{(folder / 'search.db').resolve()}"

@@ -173,8 +173,8 @@ from mien.workflows.quiz.quiz_file import Quiz
 quiz = Quiz({str(quiz.path)!r})
 quiz.begin("Ada")
 quiz.answer("Ada", "asked", 0, 4, 10)
-quiz._db.execute("BEGIN IMMEDIATE")
-quiz._db.execute("DELETE FROM answers")  # half of something: it must not count
+quiz.database.execute("BEGIN IMMEDIATE")
+quiz.database.execute("DELETE FROM answers")  # half of something: it must not count
 os.kill(os.getpid(), signal.SIGKILL)
 """
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ}, check=False)
@@ -198,10 +198,10 @@ def test_what_is_no_quiz_is_refused(tmp_path, quiz):
     sqlite3.connect(tmp_path / "other.db").execute("CREATE TABLE a (b)").connection.close()
     with pytest.raises(DataError, match="an SQLite file, but no quiz"):
         Quiz(tmp_path / "other.db")
-    quiz._db.execute("UPDATE faces SET pixels = x'00' WHERE place = 1")
+    quiz.database.execute("UPDATE faces SET pixels = x'00' WHERE place = 1")
     with pytest.raises(DataError, match="damaged: cannot reshape"):
         Quiz(quiz.path)
-    quiz._db.execute("DELETE FROM faces WHERE place = 1")
+    quiz.database.execute("DELETE FROM faces WHERE place = 1")
     with pytest.raises(DataError, match="20 faces expected, got 19"):
         Quiz(quiz.path)
 
@@ -216,7 +216,7 @@ def test_an_answerer_of_known_accuracy_gets_it_and_an_interval_that_covers_it(st
     """200 quizzes of 100 faces; Wilson's 95 % interval should cover the truth in about 190."""
     skill = 0.63
     quiz = open_quiz(tmp_path / "many.db", store, Draw(n=100))
-    quiz._db.executescript("PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY")  # not 20,000 waits
+    quiz.database.executescript("PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY")  # not 20,000 waits
     rng, labels = np.random.default_rng(7), quiz.faces().labels
     for name in (f"answerer {i}" for i in range(200)):
         quiz.begin(name)

@@ -193,10 +193,10 @@ def test_a_display_matrix_that_changes_on_the_way_is_read_again() -> None:
         return SimpleNamespace(rotation=turn_deg, side_data=data)
 
     video = SimpleNamespace(_turn_deg=None, _display=None)
-    assert Video._matrix(video, picture(0)) is None
-    assert Video._matrix(video, picture(90)).tolist()[:2] == [0, -65536]
-    assert Video._matrix(video, picture(90)).tolist()[:2] == [0, -65536]
-    assert Video._matrix(video, picture(0)) is None
+    assert Video.display_matrix(video, picture(0)) is None
+    assert Video.display_matrix(video, picture(90)).tolist()[:2] == [0, -65536]
+    assert Video.display_matrix(video, picture(90)).tolist()[:2] == [0, -65536]
+    assert Video.display_matrix(video, picture(0)) is None
 
 
 def test_pictures_that_were_read_do_not_wait_for_the_garbage_collector(tmp_path, clips) -> None:

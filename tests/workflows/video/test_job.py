@@ -14,7 +14,7 @@ from mien.core.results import Box, Face
 from mien.core.timeline import columns
 from mien.errors import MienError
 from mien.workflows.video.frames import Frame, Pick
-from mien.workflows.video.job import WatchJob, watch
+from mien.workflows.video.job import WatchJob, watch_video
 from mien.workflows.video.live import Newest
 from mien.workflows.video.plot import draw, plot
 from mien.workflows.video.rows import read_rows
@@ -40,7 +40,7 @@ def watched(crossing, settings, tmp_path_factory) -> tuple[Path, object]:
     """The crossing watched into every kind of file."""
     folder = tmp_path_factory.mktemp("watched")
     files = tuple(folder / f"rows{suffix}" for suffix in (".csv", ".jsonl", ".parquet"))
-    outcome = watch(WatchJob(str(crossing), files=files, annotate=folder / "marked.mp4"), settings)
+    outcome = watch_video(WatchJob(str(crossing), files=files, annotate=folder / "marked.mp4"), settings)
     return folder, outcome
 
 
@@ -57,7 +57,7 @@ def whole(small, settings, tmp_path_factory) -> tuple[Path, object]:
     """The small clip watched without a stop."""
     folder = tmp_path_factory.mktemp("whole")
     files = tuple(folder / f"rows{suffix}" for suffix in (".csv", ".jsonl", ".parquet"))
-    return folder, watch(WatchJob(str(small), files=files), settings)
+    return folder, watch_video(WatchJob(str(small), files=files), settings)
 
 
 def cells(path: Path) -> list[dict[str, str]]:
@@ -127,11 +127,11 @@ def test_rows_of_a_killed_and_resumed_run_equal_those_of_one_that_was_not(
             raise Killed
 
     with pytest.raises(Killed):
-        watch(WatchJob(str(small), files=(out,)), settings, take=die)
+        watch_video(WatchJob(str(small), files=(out,)), settings, take=die)
     grown = tmp_path / f"rows{suffix}.rows" if suffix == ".parquet" else out
     with grown.open("ab") as file:
         file.write(b"0.99,half a li")
-    outcome = watch(WatchJob(str(small), files=(out,), resume=True), settings)
+    outcome = watch_video(WatchJob(str(small), files=(out,), resume=True), settings)
     if suffix == ".parquet":
         parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
         assert parquet.read_table(out).equals(parquet.read_table(whole[0] / "rows.parquet"))
@@ -144,29 +144,29 @@ def test_rows_of_a_killed_and_resumed_run_equal_those_of_one_that_was_not(
 def test_a_stopped_run_leaves_valid_files_and_goes_on(small, settings, whole, tmp_path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
     out, asked = tmp_path / "rows.parquet", iter(range(99))
-    stopped = watch(WatchJob(str(small), files=(out,)), settings, stop=lambda: next(asked) == 18)
+    stopped = watch_video(WatchJob(str(small), files=(out,)), settings, stop=lambda: next(asked) == 18)
     assert stopped.stopped
     assert set(parquet.read_table(out)["frame"].to_pylist()) == set(range(18))
     with pytest.raises(MienError, match="was begun and not finished; add --resume"):
-        watch(WatchJob(str(small), files=(out,)), settings)
-    watch(WatchJob(str(small), files=(out,), resume=True), settings)
+        watch_video(WatchJob(str(small), files=(out,)), settings)
+    watch_video(WatchJob(str(small), files=(out,), resume=True), settings)
     assert parquet.read_table(out).equals(parquet.read_table(whole[0] / "rows.parquet"))
 
 
 def test_a_finished_run_is_not_done_again(small, settings, tmp_path) -> None:
     out = tmp_path / "rows.csv"
     job = WatchJob(str(small), Pick(end_s=0.5), (out,))
-    watch(job, settings)
+    watch_video(job, settings)
     before = out.read_bytes()
-    assert watch(WatchJob(str(small), Pick(end_s=0.5), (out,), resume=True), settings).is_old
+    assert watch_video(WatchJob(str(small), Pick(end_s=0.5), (out,), resume=True), settings).is_old
     assert out.read_bytes() == before
 
 
 def test_a_run_is_not_continued_with_other_settings(small, settings, tmp_path) -> None:
     out = tmp_path / "rows.csv"
-    watch(WatchJob(str(small), files=(out,)), settings, stop=lambda: True)
+    watch_video(WatchJob(str(small), files=(out,)), settings, stop=lambda: True)
     with pytest.raises(MienError, match="the stopped run had another choice of frames"):
-        watch(WatchJob(str(small), Pick(every_frames=2), (out,), resume=True), settings)
+        watch_video(WatchJob(str(small), Pick(every_frames=2), (out,), resume=True), settings)
 
 
 def test_a_cut_to_black_gives_rows_without_a_face_and_keeps_the_number(clips, settings, tmp_path) -> None:
@@ -175,7 +175,7 @@ def test_a_cut_to_black_gives_rows_without_a_face_and_keeps_the_number(clips, se
         (t, np.zeros_like(pixels) if 0.8 <= t < 1.6 else pixels) for t, pixels in clips.still(2.4, fps=10)
     ]
     clips.write_clip(clip, moments)
-    outcome = watch(WatchJob(str(clip), files=(out,)), settings)
+    outcome = watch_video(WatchJob(str(clip), files=(out,)), settings)
     rows = cells(out)
     assert [row["track"] for row in rows] == ["1"] * 8 + [""] * 8 + ["1"] * 8
     assert {cell for name, cell in rows[10].items() if name not in ("time_s", "frame")} == {""}
@@ -188,7 +188,7 @@ def test_a_truncated_video_keeps_its_rows_and_says_so(clips, settings, tmp_path)
     clips.write_clip(clip, clips.still(2, fps=10), options={"movflags": "faststart"})
     data = clip.read_bytes()
     clip.write_bytes(data[: len(data) * 2 // 3])
-    outcome = watch(WatchJob(str(clip), files=(out,)), settings)
+    outcome = watch_video(WatchJob(str(clip), files=(out,)), settings)
     assert "is cut off" in str(outcome.error)
     frames = [int(row["frame"]) for row in cells(out)]
     assert frames == list(range(len(frames)))
@@ -322,7 +322,7 @@ def test_a_job_that_cannot_be_is_refused_before_the_first_frame(job, says) -> No
 
 def test_an_annotated_video_never_overwrites_its_source(crossing, settings) -> None:
     with pytest.raises(MienError, match="is the video that is read"):
-        watch(WatchJob(str(crossing), annotate=crossing), settings)
+        watch_video(WatchJob(str(crossing), annotate=crossing), settings)
 
 
 @pytest.mark.weights

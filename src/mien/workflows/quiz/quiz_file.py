@@ -190,7 +190,7 @@ class Quiz:
         if not self.path.is_file():
             raise DataError(f"no quiz at {path}; make one: mien quiz --data fer2013.h5 --to {path}")
         self._lock = threading.Lock()
-        self._db = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=10)
+        self.database = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=10)
         try:
             self._check()
         except (sqlite3.Error, KeyError, TypeError, ValueError) as e:
@@ -218,7 +218,7 @@ class Quiz:
 
     def close(self) -> None:
         """Close the file."""
-        self._db.close()
+        self.database.close()
 
     def faces(self, part: str = ASKED) -> FaceSet:
         """The faces of a part, in their order."""
@@ -244,7 +244,7 @@ class Quiz:
                 name = next(one for i in range(1, len(taken) + 2) if (one := f"person {i}") not in taken)
             elif known_only and not self._all("SELECT 1 FROM people WHERE name = ?", name):
                 raise MienError(f"nobody called '{name}' has begun; leave the name empty to begin")
-            self._db.execute(
+            self.database.execute(
                 "INSERT OR IGNORE INTO people VALUES (?, ?, datetime('now'))",
                 (name, min(training, self.totals[TRAINING])),
             )
@@ -269,7 +269,7 @@ class Quiz:
             step = self._step(name)
             if step.done or (part, place) != (step.part, step.place):
                 raise MienError(f"face {place + 1} is not the next of {step.person}; load the page again")
-            self._db.execute(
+            self.database.execute(
                 "INSERT INTO answers VALUES (?, ?, ?, ?, ?, datetime('now'))",
                 (step.person, part, place, label, min(max(ms, 0), LONGEST_MS)),
             )
@@ -285,7 +285,7 @@ class Quiz:
         """
         with self._change():
             step = self._step(name)
-            self._db.execute(
+            self.database.execute(
                 "DELETE FROM answers WHERE person = ? AND part = ? AND place = ?",
                 (step.person, ASKED, step.place - 1),
             )
@@ -307,8 +307,8 @@ class Quiz:
     def _change(self) -> Iterator[None]:
         """One transaction: all of it is on the disk at the end, or nothing."""
         try:
-            with self._lock, self._db:
-                self._db.execute("BEGIN IMMEDIATE")
+            with self._lock, self.database:
+                self.database.execute("BEGIN IMMEDIATE")
                 yield
         except sqlite3.Error as e:
             raise MienError(f"not saved in {self.path}: {e}; try again") from e
@@ -347,7 +347,7 @@ class Quiz:
         )
 
     def _all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        return self._db.execute(query, values).fetchall()
+        return self.database.execute(query, values).fetchall()
 
     def _one(self, query: str, *values: object) -> Any:
-        return self._db.execute(query, values).fetchone()[0]
+        return self.database.execute(query, values).fetchone()[0]

@@ -280,10 +280,10 @@ class Video:
             )
         width, height = square_size(picture.width, picture.height, self.stream.sample_aspect_ratio)
         rgb = np.asarray(self.reformatter.reformat(picture, width, height, "rgb24").to_ndarray(), np.uint8)
-        matrix = self._matrix(picture)
+        matrix = self.display_matrix(picture)
         return rgb if matrix is None else upright(rgb, matrix)
 
-    def _matrix(self, picture: Any) -> NDArray[np.int32] | None:
+    def display_matrix(self, picture: Any) -> NDArray[np.int32] | None:
         """The display matrix in force, if any.
 
         It is read again only when its turn changes: a picture whose side data was asked for refers to itself,

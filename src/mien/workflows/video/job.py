@@ -72,7 +72,7 @@ class Outcome:
     is_old: bool = False
 
 
-def watch(
+def watch_video(
     job: WatchJob,
     settings: WatchSettings | None = None,
     *,
