@@ -42,6 +42,9 @@ def serve(
     max_images: Annotated[int | None, typer.Option(metavar="N", help="Pictures in a request.")] = None,
     max_faces: Annotated[int | None, typer.Option(metavar="N", help="Faces on a picture.")] = None,
     max_requests: Annotated[int | None, typer.Option(metavar="N", help="Requests read at a time.")] = None,
+    max_held_bytes: Annotated[
+        int | None, typer.Option(metavar="N", help="Bytes of all requests with pictures together.")
+    ] = None,
     max_video_bytes: Annotated[int | None, typer.Option(metavar="N", help="Bytes of a video.")] = None,
     max_seconds: Annotated[float | None, typer.Option(metavar="S", help="Length of a video.")] = None,
     max_jobs: Annotated[
@@ -49,6 +52,9 @@ def serve(
     ] = None,
     max_live: Annotated[int | None, typer.Option(metavar="N", help="Cameras at a time.")] = None,
     max_sockets: Annotated[int | None, typer.Option(metavar="N", help="Open connections.")] = None,
+    upload: Annotated[
+        float | None, typer.Option(metavar="S", help="Seconds that pictures may take to come; a video x 10.")
+    ] = None,
     patience: Annotated[float | None, typer.Option(metavar="S", help="Seconds a client may dawdle.")] = None,
     keep: Annotated[
         float | None, typer.Option(metavar="S", help="Seconds that the rows of a video are kept.")
@@ -68,11 +74,13 @@ def serve(
         "max_images": max_images,
         "max_faces": max_faces,
         "max_requests": max_requests,
+        "max_held_bytes": max_held_bytes,
         "max_video_bytes": max_video_bytes,
         "max_video_s": max_seconds,
         "max_jobs": max_jobs,
         "max_live": max_live,
         "max_sockets": max_sockets,
+        "upload_s": upload,
         "patience_s": patience,
         "keep_s": keep,
     }

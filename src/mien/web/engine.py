@@ -22,6 +22,7 @@ from mien.core.timeline import TimelineRow
 from mien.errors import MienError
 from mien.web import schemas
 from mien.web.batching import BatchedClassifier
+from mien.web.bodies import Picture
 from mien.web.errors import to_dict
 from mien.web.limits import LimitedFinder
 from mien.web.settings import Settings
@@ -72,32 +73,32 @@ class Engine:
     def _finder(self, settings: MtcnnSettings) -> LimitedFinder:
         return LimitedFinder(Mtcnn(settings), self.settings.max_faces)
 
-    async def read(self, name: str, data: bytes) -> schemas.Image:
+    async def read(self, picture: Picture) -> schemas.Image:
         """The faces of a picture file.
 
         Raises:
             ImageError: it cannot be read.
             RefusedError: it shows too many faces.
         """
-        pixels, readings = await _in(self._pool, lambda: self._read(data))
-        return schemas.image(name, (pixels.shape[1], pixels.shape[0]), readings)
+        pixels, readings = await _in(self._pool, lambda: self._read(picture.data))
+        return schemas.image(picture.name, (pixels.shape[1], pixels.shape[0]), readings)
 
-    async def read_or_tell(self, name: str, data: bytes) -> schemas.Image:
+    async def read_or_tell(self, picture: Picture) -> schemas.Image:
         """As `read`; what is wrong with the picture becomes part of the answer."""
         try:
-            return await self.read(name, data)
+            return await self.read(picture)
         except MienError as error:
             info = schemas.ErrorInfo.model_validate(to_dict(error))
-            return schemas.Image(name=name, width=None, height=None, faces=[], error=info)
+            return schemas.Image(name=picture.name, width=None, height=None, faces=[], error=info)
 
-    async def draw(self, data: bytes, kind: str) -> bytes:
+    async def draw(self, picture: Picture, kind: str) -> bytes:
         """The picture with its faces marked, as a file of the media type ``kind``.
 
         Raises:
             ImageError: it cannot be read.
             RefusedError: it shows too many faces.
         """
-        return await _in(self._pool, lambda: self._draw(data, FORMATS[kind]))
+        return await _in(self._pool, lambda: self._draw(picture.data, FORMATS[kind]))
 
     def _read(self, data: bytes) -> tuple[Pixels, tuple[Reading, ...]]:
         pixels = open_image(data, self.limits)
