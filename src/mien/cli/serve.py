@@ -39,6 +39,9 @@ def serve(
         int | None, typer.Option(metavar="N", help="Bytes of a request with pictures.")
     ] = None,
     max_pixels: Annotated[int | None, typer.Option(metavar="N", help="Pixels of a picture.")] = None,
+    max_decode_seconds: Annotated[
+        float | None, typer.Option(metavar="S", help="Computing that unpacking a picture may take.")
+    ] = None,
     max_images: Annotated[int | None, typer.Option(metavar="N", help="Pictures in a request.")] = None,
     max_faces: Annotated[int | None, typer.Option(metavar="N", help="Faces on a picture.")] = None,
     max_requests: Annotated[int | None, typer.Option(metavar="N", help="Requests read at a time.")] = None,
@@ -71,6 +74,7 @@ def serve(
         "hosts": [*(allow_host or []), *([] if server.is_address(host) else [host])],
         "max_bytes": max_bytes,
         "max_pixels": max_pixels,
+        "max_decode_s": max_decode_seconds,
         "max_images": max_images,
         "max_faces": max_faces,
         "max_requests": max_requests,

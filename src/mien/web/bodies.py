@@ -14,6 +14,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from mien.web.errors import RefusedError
+from mien.web.limits import client_of
 
 FORM = "multipart/form-data"
 MOST_FIELDS, MOST_NAME = 8, 200
@@ -25,10 +26,12 @@ class Picture:
 
     Attributes:
         name: What the client calls it, for answers and errors only; it never becomes a path.
+        client: Whose it is; see `client_of`.
     """
 
     name: str
     data: bytes
+    client: str = ""
 
 
 class _InMemory(MultiPartParser):
@@ -47,7 +50,7 @@ async def pictures_of(request: Request, max_images: int) -> list[Picture]:
     """
     with _explained():
         if not is_form(request):
-            return [Picture("picture", await request.body())]
+            return [Picture("picture", await request.body(), client_of(request))]
         parser = _InMemory(request.headers, request.stream(), max_files=max_images, max_fields=MOST_FIELDS)
         try:
             form = await parser.parse()
@@ -61,7 +64,7 @@ async def pictures_of(request: Request, max_images: int) -> list[Picture]:
     try:
         files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
         pictures = [
-            Picture((file.filename or f"picture {i}")[:MOST_NAME], await file.read())
+            Picture((file.filename or f"picture {i}")[:MOST_NAME], await file.read(), client_of(request))
             for i, file in enumerate(files, start=1)
         ]
     finally:

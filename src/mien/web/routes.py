@@ -1,11 +1,11 @@
 """Every address of the service."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request, Response, WebSocket
 from starlette.requests import HTTPConnection
@@ -16,7 +16,7 @@ from mien.core.cards import read_card
 from mien.core.model_store import find_model, list_models
 from mien.errors import ModelError
 from mien.web import schemas
-from mien.web.bodies import FORM, pictures_of, save_video
+from mien.web.bodies import FORM, Picture, pictures_of, save_video
 from mien.web.engine import FORMATS, Engine
 from mien.web.errors import STATUSES, RefusedError, answer
 from mien.web.intake import BodyLimits, Intake
@@ -36,6 +36,7 @@ READ_ERRORS = (
     "too_large",
     "too_many_images",
     "not_a_picture",
+    "too_costly",
     "too_many_faces",
     "busy",
 )
@@ -45,6 +46,7 @@ VIDEO_UPLOADS = 10
 NEW_ROWS_S = 0.1
 """Seconds between two looks for new rows while they are streamed."""
 
+T = TypeVar("T")
 router = APIRouter()
 
 
@@ -134,18 +136,7 @@ async def read(
     with service.pictures.body(request) as body:
         pictures = await pictures_of(body.request, service.settings.max_images)
         with service.reads.enter(client_of(request)):
-            if kind != JSON:
-                if len(pictures) > 1:
-                    raise RefusedError(
-                        "not_acceptable", f"only JSON can answer {len(pictures)} pictures; send one at a time"
-                    )
-                return Response(await service.engine.draw(pictures[0], kind), media_type=kind)
-            if len(pictures) == 1:
-                images = [await service.engine.read(pictures[0])]
-            else:
-                images = await asyncio.gather(*map(service.engine.read_or_tell, pictures))
-    answered = schemas.ReadAnswer(model=service.engine.model, images=images)
-    return Response(answered.model_dump_json(), media_type=JSON)
+            return await _unless_gone(request, _read(service.engine, pictures, kind))
 
 
 @router.post(
@@ -273,6 +264,39 @@ async def figures(service: AService) -> Response:
 @router.get("/", include_in_schema=False)
 async def page() -> FileResponse:
     return FileResponse(STATIC / "index.html")
+
+
+async def _read(engine: Engine, pictures: Sequence[Picture], kind: str) -> Response:
+    """The answer for some pictures, of the media type ``kind``."""
+    if kind != JSON:
+        if len(pictures) > 1:
+            raise RefusedError(
+                "not_acceptable", f"only JSON can answer {len(pictures)} pictures; send one at a time"
+            )
+        return Response(await engine.draw(pictures[0], kind), media_type=kind)
+    if len(pictures) == 1:
+        images = [await engine.read(pictures[0])]
+    else:
+        images = await asyncio.gather(*map(engine.read_or_tell, pictures))
+    return Response(schemas.ReadAnswer(model=engine.model, images=images).model_dump_json(), media_type=JSON)
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Do something for a client, and stop if it goes away meanwhile: others wait for its turn."""
+
+    async def leave() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    leaving, working = asyncio.ensure_future(leave()), asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({leaving, working}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise RefusedError("bad_request", "the client went away before its answer was ready")
+        return working.result()
+    finally:
+        leaving.cancel()
+        working.cancel()
 
 
 def _preferred(request: Request, kinds: tuple[str, ...]) -> str:

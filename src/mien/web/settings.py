@@ -31,6 +31,7 @@ class Settings(BaseModel):
         hosts: Names under which the service may be reached, besides ``localhost`` and IP addresses.
         max_bytes: Of the body of a request with pictures.
         max_pixels: Of a picture, or of a frame of a video.
+        max_decode_s: Seconds of computing that unpacking a picture may take.
         max_images: Pictures in one request.
         max_faces: Faces on a picture or a frame.
         max_requests: Requests with pictures at work at the same time, waiting ones included; each takes its
@@ -58,6 +59,7 @@ class Settings(BaseModel):
     hosts: tuple[str, ...] = ()
     max_bytes: Count = 32 * 2**20
     max_pixels: Count = 50_000_000
+    max_decode_s: Seconds = 10
     max_images: Count = 16
     max_faces: Count = 100
     max_requests: Count = 64
