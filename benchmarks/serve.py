@@ -8,7 +8,7 @@ many bytes, too many pixels, no picture. Prints both rates and their ratio, the 
 of the service after a warm-up and at the end, and the size of batches. Exits with 1 where a claim fails.
 
 Measured on two busy x86-64 cores, 32 clients: 1.4 times the library's rate, memory 202 MiB and then 201;
-without the setting of `mien.web.app._give_memory_back` 394 MiB and, half a minute later, 434.
+without the setting of `mien.web.decode_worker.give_memory_back` 394 MiB and, half a minute later, 434.
 """
 
 import asyncio

@@ -1,4 +1,3 @@
-import asyncio
 import io
 
 import numpy as np
@@ -7,14 +6,12 @@ import pytest
 pytest.importorskip("fastapi", reason="needs mien[web]")
 
 from PIL import Image
-from starlette.requests import Request
 
 from mien.core.analyzer import Analyzer
 from mien.core.draw import annotate
 from mien.core.images import open_image
 from mien.errors import MienError
-from mien.web.errors import CODES, STATUSES, RefusedError, code_of
-from mien.web.limits import BodyLimits, limited
+from mien.web.errors import CODES, STATUSES
 
 
 def bomb_png() -> bytes:
@@ -150,36 +147,6 @@ def test_a_refused_request_leaves_its_place_to_others(serve):
     client = serve(max_requests=1, max_bytes=10)
     for _ in range(3):
         assert refusal(client.post("/v1/read", content=b"x" * 11)) == (413, "too_large")
-
-
-def test_a_body_that_comes_too_slowly_is_given_up():
-    async def receive():
-        await asyncio.sleep(3600)
-
-    async def read():
-        scope = {"type": "http", "headers": []}
-        await limited(Request(scope, receive), BodyLimits(1000, 0.01, "--max-bytes")).body()
-
-    with pytest.raises(RefusedError, match="came too slowly") as caught:
-        asyncio.run(read())
-    assert STATUSES[code_of(caught.value)] == 408
-
-
-def test_a_body_that_keeps_the_pace_may_take_longer_than_the_patience(monkeypatch):
-    now = 0.0
-    bodies = [b"x" * 20_000] * 3
-
-    async def receive():
-        nonlocal now
-        now += 1
-        return {"type": "http.request", "body": bodies.pop(), "more_body": bool(bodies)}
-
-    async def read():
-        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now, raising=False)
-        request = limited(Request({"type": "http", "headers": []}, receive), BodyLimits(10**6, 1.5, ""))
-        return len(await request.body())
-
-    assert asyncio.run(read()) == 60_000
 
 
 def test_a_bug_shows_nothing_of_itself(serve, face_png, monkeypatch):

@@ -1,8 +1,11 @@
 """The service over real sockets, with clients that do not behave."""
 
+import os
+import re
 import socket
 import time
-from contextlib import closing
+from contextlib import closing, suppress
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -64,6 +67,32 @@ def ask_forever(client):
         client.sendall((HEAD % b"GET /openapi.json" + b"\r\n") * 100)
 
 
+def assert_cut_off_by(client, place, after_s):
+    """``client`` has been waited for long enough to give way to the next connection."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mien.web.sockets.GRACE", 0.0)
+        assert is_well(place)
+    client.settimeout(after_s)
+    with suppress(ConnectionResetError):
+        assert client.recv(1) == b""
+
+
+def open_files():
+    folder = Path("/proc/self/fd")
+    if not folder.exists():
+        pytest.skip("needs /proc")
+    names = set()
+    for link in folder.iterdir():
+        with suppress(OSError):
+            names.add(os.readlink(link))
+    return names
+
+
+def held_bytes(place):
+    text = httpx.get("http://{}:{}/metrics".format(*place), timeout=60).text
+    return float(re.search(r"^mien_held_bytes (\S+)$", text, re.MULTILINE)[1])
+
+
 def is_well(place):
     return httpx.get("http://{}:{}/healthz".format(*place), timeout=60).status_code == 200
 
@@ -106,6 +135,40 @@ def test_a_connection_too_many_is_turned_away_and_the_others_stay(listen):
         assert b"Retry-After" in answer
         first.sendall(HEAD % b"GET /healthz" + b"Connection: close\r\n\r\n")
         assert answer_to(first).startswith(b"HTTP/1.1 200 ")
+
+
+def test_where_connections_run_out_the_client_waited_for_the_longest_gives_way(listen):
+    place = listen(max_sockets=2, patience_s=600)
+    first = open_to(place, HEAD % b"POST /v1/read" + b"Content-Length: 9\r\n\r\nhalf")
+    with closing(first), closing(open_to(place)) as second:
+        assert_cut_off_by(first, place, after_s=60)
+        second.sendall(HEAD % b"GET /healthz" + b"Connection: close\r\n\r\n")
+        assert answer_to(second).startswith(b"HTTP/1.1 200 ")
+
+
+def test_clients_that_send_slowly_take_nobodys_place(listen, face_png, clip_mp4):
+    place = listen(max_requests=1, max_jobs=1)
+    slow = [
+        open_to(place, HEAD % b"POST %s" % path + b"Content-Length: 100000\r\n\r\n" + b"x" * 50_000)
+        for path in [b"/v1/read"] * 3 + [b"/v1/watch"] * 3
+    ]
+    address = "http://{}:{}".format(*place)
+    assert httpx.post(f"{address}/v1/read", content=face_png, timeout=60).status_code == 200
+    assert httpx.post(f"{address}/v1/watch", content=clip_mp4, timeout=60).status_code == 202
+    for client in slow:
+        client.close()
+
+
+def test_pictures_of_a_form_stay_in_memory_while_they_come(listen):
+    place = listen()
+    form = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + bytes(3 * 2**20)
+    head = b"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 9000000\r\n\r\n"
+    assert is_well(place)
+    before = open_files()
+    with closing(open_to(place, HEAD % b"POST /v1/read" + head + form)):
+        while held_bytes(place) < len(form):
+            time.sleep(0.01)
+        assert [name for name in open_files() - before if name.startswith("/")] == []
 
 
 def test_a_client_that_leaves_in_the_middle_of_a_video_leaves_no_file(listen, folder):

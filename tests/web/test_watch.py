@@ -177,7 +177,7 @@ def test_a_video_that_is_cut_off_keeps_what_could_be_read(serve, astronaut, writ
     path = watched(client, whole[: len(whole) * 2 // 3])
     state = until_over(client, path)
     assert (state["state"], state["error"]["code"]) == ("failed", "not_a_video")
-    assert state["error"]["message"].startswith("it is ")
+    assert state["error"]["message"].startswith("the video is ")
     assert 0 < len(all_rows(client, path)) < 10
 
 

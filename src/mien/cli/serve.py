@@ -39,9 +39,15 @@ def serve(
         int | None, typer.Option(metavar="N", help="Bytes of a request with pictures.")
     ] = None,
     max_pixels: Annotated[int | None, typer.Option(metavar="N", help="Pixels of a picture.")] = None,
+    max_decode_seconds: Annotated[
+        float | None, typer.Option(metavar="S", help="Computing that unpacking a picture may take.")
+    ] = None,
     max_images: Annotated[int | None, typer.Option(metavar="N", help="Pictures in a request.")] = None,
     max_faces: Annotated[int | None, typer.Option(metavar="N", help="Faces on a picture.")] = None,
     max_requests: Annotated[int | None, typer.Option(metavar="N", help="Requests read at a time.")] = None,
+    max_held_bytes: Annotated[
+        int | None, typer.Option(metavar="N", help="Bytes of all requests with pictures together.")
+    ] = None,
     max_video_bytes: Annotated[int | None, typer.Option(metavar="N", help="Bytes of a video.")] = None,
     max_seconds: Annotated[float | None, typer.Option(metavar="S", help="Length of a video.")] = None,
     max_jobs: Annotated[
@@ -49,6 +55,9 @@ def serve(
     ] = None,
     max_live: Annotated[int | None, typer.Option(metavar="N", help="Cameras at a time.")] = None,
     max_sockets: Annotated[int | None, typer.Option(metavar="N", help="Open connections.")] = None,
+    upload: Annotated[
+        float | None, typer.Option(metavar="S", help="Seconds that pictures may take to come; a video x 10.")
+    ] = None,
     patience: Annotated[float | None, typer.Option(metavar="S", help="Seconds a client may dawdle.")] = None,
     keep: Annotated[
         float | None, typer.Option(metavar="S", help="Seconds that the rows of a video are kept.")
@@ -65,14 +74,17 @@ def serve(
         "hosts": [*(allow_host or []), *([] if server.is_address(host) else [host])],
         "max_bytes": max_bytes,
         "max_pixels": max_pixels,
+        "max_decode_s": max_decode_seconds,
         "max_images": max_images,
         "max_faces": max_faces,
         "max_requests": max_requests,
+        "max_held_bytes": max_held_bytes,
         "max_video_bytes": max_video_bytes,
         "max_video_s": max_seconds,
         "max_jobs": max_jobs,
         "max_live": max_live,
         "max_sockets": max_sockets,
+        "upload_s": upload,
         "patience_s": patience,
         "keep_s": keep,
     }

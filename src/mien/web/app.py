@@ -1,7 +1,6 @@
 """The application, and what lives as long as it does."""
 
 import asyncio
-import ctypes
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -12,6 +11,7 @@ from starlette.staticfiles import StaticFiles
 
 from mien import __version__
 from mien.core.model_store import find_model
+from mien.web.decode_worker import give_memory_back
 from mien.web.engine import Engine
 from mien.web.errors import add_handlers
 from mien.web.folders import own_folder
@@ -22,8 +22,6 @@ from mien.web.security import Guard
 from mien.web.settings import Settings, settings_from_environment
 
 PURGE_S = 5.0
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
-LARGE_BYTES = 2**20
 DESCRIPTION = """
 Reads the emotions on the faces of pictures, videos and cameras. The numbers say which **expression people
 would see**, with calibrated probabilities; not what a person feels. Not for judging people at work or in
@@ -85,20 +83,8 @@ def served() -> FastAPI:
         MienError: the settings have mistakes, or the model cannot be found.
     """
     app = make_app(settings_from_environment())
-    _give_memory_back()
+    give_memory_back()
     return app
-
-
-def _give_memory_back() -> None:
-    """Make the C library return large blocks to the system at once, where it is glibc.
-
-    Pictures are such blocks. Left alone, glibc raises its threshold with the first of them and keeps the next
-    in the arena of each thread: twice the memory under load, growing for minutes (benchmarks/serve.py).
-    """
-    with suppress(OSError, AttributeError, TypeError):
-        libc = ctypes.CDLL(None)
-        for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
-            libc.mallopt(option, LARGE_BYTES)
 
 
 async def _purge(jobs: Jobs) -> None:

@@ -5,6 +5,7 @@ import io
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -13,16 +14,17 @@ from PIL import Image
 
 from mien.core.analyzer import Analyzer
 from mien.core.draw import annotate
-from mien.core.images import ImageLimits, open_image
 from mien.core.model_store import find_model
 from mien.core.mtcnn import Mtcnn, MtcnnSettings
-from mien.core.results import Reading
 from mien.core.smoothing import SmoothingSettings
 from mien.core.timeline import TimelineRow
-from mien.errors import MienError
+from mien.errors import ImageTooLargeError, MienError
 from mien.web import schemas
 from mien.web.batching import BatchedClassifier
-from mien.web.errors import to_dict
+from mien.web.bodies import Picture
+from mien.web.decode_worker import DecodeLimits
+from mien.web.decoding import CostlyError, Lane
+from mien.web.errors import RefusedError, to_dict
 from mien.web.limits import LimitedFinder
 from mien.web.settings import Settings
 from mien.workflows.video.frames import Frame
@@ -31,6 +33,10 @@ from mien.workflows.video.watcher import Watcher, WatchSettings
 VIDEO_VIEWS = 2
 """Views of a face that are averaged on moving pictures, where the model is calibrated for them."""
 
+QUICK_PIXELS, QUICK_S = 8_000_000, 0.5
+"""What has more pixels than that, or takes more computing to unpack, goes into the slow lane."""
+
+MOST_PROCESSES, SLOW_NICENESS = 8, 5
 LIVE_SIDE = 640
 LIVE_PIXELS = 4_000_000
 FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG"}
@@ -62,51 +68,73 @@ class Engine:
             else BatchedClassifier(settings.model, views=self.video_views, report=report)
         )
         self.labels = card.labels
-        self.limits = ImageLimits(settings.max_bytes, settings.max_pixels)
-        self.live_limits = ImageLimits(settings.max_frame_bytes, min(settings.max_pixels, LIVE_PIXELS))
-        self.analyzer = Analyzer(self.classifier, self._finder(MtcnnSettings()), limits=self.limits)
+        self.analyzer = Analyzer(self.classifier, self._finder(MtcnnSettings()))
+        n_cores = os.cpu_count() or 1
         # More threads than cores: some of them wait for the network.
-        self._pool = ThreadPoolExecutor(2 * (os.cpu_count() or 1) + 2, "mien-pictures")
+        self._pool = ThreadPoolExecutor(2 * n_cores + 2, "mien-pictures")
         self._live_pool = ThreadPoolExecutor(2, "mien-live")  # so that they need not queue behind pictures
+        n_processes = min(max(n_cores, 2), MOST_PROCESSES)
+        limits = DecodeLimits(settings.max_bytes, settings.max_pixels, settings.max_decode_s)
+        quick = replace(
+            limits, max_pixels=min(limits.max_pixels, QUICK_PIXELS), max_cpu_s=min(limits.max_cpu_s, QUICK_S)
+        )
+        live = replace(
+            quick, max_bytes=settings.max_frame_bytes, max_pixels=min(limits.max_pixels, LIVE_PIXELS)
+        )
+        self.quick = Lane(quick, n_processes, 2 * n_cores + 2)
+        self.slow = Lane(replace(limits, niceness=SLOW_NICENESS), n_processes, n_processes + 1)
+        self.live = Lane(live, 1, 2)
 
     def _finder(self, settings: MtcnnSettings) -> LimitedFinder:
         return LimitedFinder(Mtcnn(settings), self.settings.max_faces)
 
-    async def read(self, name: str, data: bytes) -> schemas.Image:
+    async def read(self, picture: Picture) -> schemas.Image:
         """The faces of a picture file.
 
         Raises:
             ImageError: it cannot be read.
-            RefusedError: it shows too many faces.
+            RefusedError: it takes too much computing, or shows too many faces.
         """
-        pixels, readings = await _in(self._pool, lambda: self._read(data))
-        return schemas.image(name, (pixels.shape[1], pixels.shape[0]), readings)
+        (width, height), readings = await self._with_pixels(
+            picture, lambda pixels: (pixels.shape[1::-1], self.analyzer.read(pixels))
+        )
+        return schemas.image(picture.name, (width, height), readings)
 
-    async def read_or_tell(self, name: str, data: bytes) -> schemas.Image:
+    async def read_or_tell(self, picture: Picture) -> schemas.Image:
         """As `read`; what is wrong with the picture becomes part of the answer."""
         try:
-            return await self.read(name, data)
+            return await self.read(picture)
         except MienError as error:
             info = schemas.ErrorInfo.model_validate(to_dict(error))
-            return schemas.Image(name=name, width=None, height=None, faces=[], error=info)
+            return schemas.Image(name=picture.name, width=None, height=None, faces=[], error=info)
 
-    async def draw(self, data: bytes, kind: str) -> bytes:
+    async def draw(self, picture: Picture, kind: str) -> bytes:
         """The picture with its faces marked, as a file of the media type ``kind``.
 
         Raises:
             ImageError: it cannot be read.
-            RefusedError: it shows too many faces.
+            RefusedError: it takes too much computing, or shows too many faces.
         """
-        return await _in(self._pool, lambda: self._draw(data, FORMATS[kind]))
+        return await self._with_pixels(picture, lambda pixels: self._draw(pixels, FORMATS[kind]))
 
-    def _read(self, data: bytes) -> tuple[Pixels, tuple[Reading, ...]]:
-        pixels = open_image(data, self.limits)
-        return pixels, self.analyzer.read(pixels)
+    async def _with_pixels(self, picture: Picture, work: Callable[[Pixels], T]) -> T:
+        """What ``work`` makes of a picture, on a thread; what takes long to unpack has a lane of its own."""
+        try:
+            async with self.quick.turn(picture.client):
+                pixels = await self.quick.decode(picture.data)
+                return await _in(self._pool, lambda: work(pixels))
+        except (CostlyError, ImageTooLargeError):
+            pass
+        try:
+            async with self.slow.turn(picture.client):
+                pixels = await self.slow.decode(picture.data)
+                return await _in(self._pool, lambda: work(pixels))
+        except CostlyError:
+            raise _too_costly(self.settings.max_decode_s) from None
 
-    def _draw(self, data: bytes, kind: str) -> bytes:
-        pixels, readings = self._read(data)
+    def _draw(self, pixels: Pixels, kind: str) -> bytes:
         file = io.BytesIO()
-        Image.fromarray(annotate(pixels, readings)).save(file, kind, quality=92)
+        Image.fromarray(annotate(pixels, self.analyzer.read(pixels))).save(file, kind, quality=92)
         return file.getvalue()
 
     def watcher(self) -> Watcher:
@@ -129,20 +157,25 @@ class Engine:
 
         Raises:
             ImageError: it cannot be read.
-            RefusedError: it shows too many faces.
+            RefusedError: it takes too much computing, or shows too many faces.
         """
 
         def work() -> tuple[tuple[int, int], tuple[TimelineRow, ...]]:
-            pixels = open_image(data, self.live_limits)
             (ready,) = watcher.watch([Frame(index, time_s, pixels)])
             return (pixels.shape[1], pixels.shape[0]), tuple(row for one in ready for row in one.rows)
 
+        try:
+            pixels = await self.live.decode(data)
+        except CostlyError:
+            raise _too_costly(self.live.limits.max_cpu_s) from None
         return await _in(self._live_pool, work)
 
     def close(self) -> None:
         """End the threads, after what they do at the moment."""
         self._pool.shutdown(cancel_futures=True)
         self._live_pool.shutdown(cancel_futures=True)
+        for lane in (self.quick, self.slow, self.live):
+            lane.close()
         self.classifier.close()
         if self.video_classifier is not self.classifier:
             self.video_classifier.close()
@@ -151,3 +184,10 @@ class Engine:
 async def _in(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
     """Do something on a thread of ``pool``."""
     return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+
+def _too_costly(most_s: float) -> RefusedError:
+    return RefusedError(
+        "too_costly",
+        f"the picture takes more than {most_s:g} s of computing to unpack; save it again as PNG or JPEG",
+    )

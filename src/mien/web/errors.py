@@ -47,6 +47,7 @@ STATUSES = {
     "wrong_host": 421,
     "not_a_picture": 422,
     "not_a_video": 422,
+    "too_costly": 422,
     "too_many_faces": 422,
     "too_many_rows": 422,
     "busy": 429,

@@ -34,6 +34,7 @@ class Job:
 
     Attributes:
         folder: Holds the video while it is needed, and the rows.
+        name: What the client calls it, for errors.
         looked_s: When somebody asked for it last, on the clock of `Jobs`.
         n_bytes: Bytes of whole rows in the file.
         future: Its work; ``None`` while the video comes in.
@@ -42,6 +43,7 @@ class Job:
     id: str
     folder: Path
     looked_s: float
+    name: str = "the video"
     state: str = "waiting"
     pick: Pick = field(default_factory=Pick)
     duration_s: float | None = None
@@ -127,8 +129,8 @@ class Jobs:
         """Jobs in a state."""
         return sum(job.state == state for job in self._jobs.values())
 
-    def take_in(self) -> Job:
-        """A new job, whose video is to be written to its file.
+    def check_room(self) -> None:
+        """See whether one more may wait.
 
         Raises:
             RefusedError: too many are waiting.
@@ -137,11 +139,22 @@ class Jobs:
             raise RefusedError(
                 "busy", f"{self.settings.max_jobs} videos are waiting already; try again later"
             )
+
+    def new(self) -> Job:
+        """A job that takes nobody's place yet: its video is to be written to its file first."""
         number = secrets.token_urlsafe(16)
         folder = self.folder / number
         folder.mkdir()
-        job = self._jobs[number] = Job(number, folder, self.clock())
-        return job
+        return Job(number, folder, self.clock())
+
+    def take_in(self, job: Job) -> None:
+        """Give a place to a job whose video is whole.
+
+        Raises:
+            RefusedError: too many are waiting.
+        """
+        self.check_room()
+        self._jobs[job.id] = job
 
     def check(self, job: Job) -> None:
         """Look at the video's head.
@@ -152,7 +165,7 @@ class Jobs:
             MissingExtraError: PyAV is not installed.
         """
         settings = self.settings
-        with _unnamed(job), Video(job.video) as video:
+        with _named(job), Video(job.video) as video:
             job.duration_s = video.info.duration_s
             size = video.stream.codec_context
             if size.width * size.height > settings.max_pixels:
@@ -208,7 +221,7 @@ class Jobs:
     def _run(self, job: Job) -> None:
         job.state = "running"
         try:
-            with _unnamed(job):
+            with _named(job):
                 self._watch(job)
             state = "done"
         except MienError as error:
@@ -268,9 +281,9 @@ class Jobs:
 
 
 @contextmanager
-def _unnamed(job: Job) -> Iterator[None]:
-    """Keep the path of the temporary file out of errors, which go to the client."""
+def _named(job: Job) -> Iterator[None]:
+    """Put the client's name of the video, and not the path of the temporary file, into errors."""
     try:
         yield
     except VideoError as error:
-        raise VideoError(str(error).replace(repr(str(job.video)), "it")) from error
+        raise VideoError(str(error).replace(repr(str(job.video)), job.name)) from error

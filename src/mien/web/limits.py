@@ -1,21 +1,18 @@
-"""How much is taken in: bodies by bytes and pace, work by how much of it goes on at once, faces by number."""
+"""How much is done at once, for how many, and how many faces are read."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import numpy as np
 from numpy.typing import NDArray
-from starlette.requests import Request
-from starlette.types import Message
+from starlette.requests import HTTPConnection
 
 from mien.core.mtcnn import Mtcnn
 from mien.core.results import Box, Face
 from mien.web.errors import RefusedError
-
-LEAST_PACE = 16 * 1024
-"""Bytes a second that a client must send on average, once its patience is used up."""
 
 Pixels = NDArray[np.uint8]
 
@@ -23,77 +20,99 @@ Pixels = NDArray[np.uint8]
 class Gate:
     """Lets so many in at once, and refuses the others.
 
+    An eighth of the places is for clients that have none, so that no client alone can take them all.
+
     Args:
         most: How many.
         what: What they are, for the refusal.
     """
 
     def __init__(self, most: int, what: str) -> None:
-        self.most, self.what, self.n_inside = most, what, 0
+        self.most, self.what = most, what
+        self._inside: Counter[str] = Counter()
+
+    @property
+    def n_inside(self) -> int:
+        """How many are inside."""
+        return self._inside.total()
 
     @contextmanager
-    def enter(self) -> Iterator[None]:
+    def enter(self, client: str = "") -> Iterator[None]:
         """Be inside.
 
         Raises:
-            RefusedError: it is full.
+            RefusedError: it is full, or as good as full and the client is inside already.
         """
-        if self.n_inside >= self.most:
-            raise RefusedError("busy", f"{self.most} {self.what} are at work already; try again in a moment")
-        self.n_inside += 1
+        n_for_it = self.most - self.most // 8 if self._inside[client] else self.most
+        if self.n_inside >= n_for_it:
+            raise RefusedError(
+                "busy", f"{self.n_inside} {self.what} are at work already; try again in a moment"
+            )
+        self._inside[client] += 1
         try:
             yield
         finally:
-            self.n_inside -= 1
+            self._inside[client] -= 1
+            self._inside += Counter()  # forgets whoever has left
 
 
-@dataclass(frozen=True, slots=True)
-class BodyLimits:
-    """What the body of a request may cost.
+class Turns:
+    """Lets so many work at once; the others wait, and the clients among them take turns.
 
     Args:
-        max_bytes: Its size.
-        patience_s: Seconds that it may lag behind `LEAST_PACE`.
-        flag: The option that raises ``max_bytes``.
+        width: How many work.
     """
 
-    max_bytes: int
-    patience_s: float
-    flag: str
+    def __init__(self, width: int) -> None:
+        self._n_free = width
+        self._lines: dict[str, deque[asyncio.Future[None]]] = {}  # the client whose turn is next is first
 
-    def too_large(self) -> RefusedError:
-        return RefusedError(
-            "too_large",
-            f"the request has more than {self.max_bytes:,} bytes; send less, or serve with a higher "
-            f"{self.flag}",
-        )
-
-
-def limited(request: Request, limits: BodyLimits) -> Request:
-    """The same request, whose body fails as soon as it is too large or too slow.
-
-    Raises:
-        RefusedError: it says itself that it is too large.
-    """
-    told = request.headers.get("content-length", "0")
-    if not told.isdecimal() or int(told) > limits.max_bytes:
-        raise limits.too_large()
-    clock = asyncio.get_running_loop().time
-    start, n_bytes = clock(), 0
-
-    async def receive() -> Message:
-        nonlocal n_bytes
-        left = start + limits.patience_s + n_bytes / LEAST_PACE - clock()
+    @asynccontextmanager
+    async def turn(self, client: str) -> AsyncIterator[None]:
+        """Wait until it is this client's turn, and work until the end of the ``with`` statement."""
+        if self._n_free:
+            self._n_free -= 1
+        else:
+            await self._wait(client)
         try:
-            message = await asyncio.wait_for(request.receive(), max(left, 0))
-        except TimeoutError:
-            raise RefusedError("too_slow", "the request's body came too slowly; send it again") from None
-        n_bytes += len(message.get("body", b""))
-        if n_bytes > limits.max_bytes:
-            raise limits.too_large()
-        return message
+            yield
+        finally:
+            self._go_on()
 
-    return Request(request.scope, receive)
+    async def _wait(self, client: str) -> None:
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._lines.setdefault(client, deque()).append(place)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if not place.cancelled():  # the turn came at the same moment
+                self._go_on()
+            raise
+
+    def _go_on(self) -> None:
+        """Give the turn to the next who still waits for it."""
+        while self._lines:
+            client = next(iter(self._lines))
+            line = self._lines.pop(client)
+            place = line.popleft()
+            if line:
+                self._lines[client] = line  # behind the other clients
+            if not place.cancelled():
+                place.set_result(None)
+                return
+        self._n_free += 1
+
+
+def client_of(connection: HTTPConnection) -> str:
+    """Who asks, as far as the address tells: of IPv6 the half that one owner has (RFC 6177)."""
+    host = connection.client.host if connection.client else ""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, IPv4Address):
+        return str(address)
+    return str(address.ipv4_mapped or IPv6Address(int(address) >> 64 << 64))
 
 
 class LimitedFinder:

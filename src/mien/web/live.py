@@ -7,8 +7,9 @@ import anyio
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from mien.errors import MienError
+from mien.web.decoding import CostlyError
 from mien.web.engine import Engine
-from mien.web.errors import to_dict
+from mien.web.errors import code_of, to_dict
 from mien.web.security import SUBPROTOCOL
 
 POLICY_VIOLATION = 1008
@@ -50,6 +51,8 @@ async def talk(socket: WebSocket, engine: Engine) -> None:
             tasks.start_soon(_answer, socket, newest, engine)
     except* WebSocketDisconnect:
         pass
+    except* CostlyError:
+        await socket.close(POLICY_VIOLATION, "a picture took too much computing")
     except* TimeoutError:
         await socket.close(POLICY_VIOLATION, f"no picture came, or no answer was taken, for {patience_s:g} s")
 
@@ -75,10 +78,14 @@ async def _answer(socket: WebSocket, newest: Newest, engine: Engine) -> None:
         number, time_s, data = await newest.take()
         answer: dict[str, Any] = {"frame": number, "dropped": number - last - 1, "time_s": round(time_s, 3)}
         last = number
+        is_costly = False
         try:
             (width, height), rows = await engine.watch_live(watcher, data, number, time_s)
             faces = [row.to_dict(engine.labels) for row in rows if row.person]
             answer |= {"width": width, "height": height, "faces": faces}
         except MienError as error:
             answer["error"] = to_dict(error)
+            is_costly = code_of(error) == "too_costly"
         await asyncio.wait_for(socket.send_json(answer), engine.settings.patience_s)
+        if is_costly:  # the other cameras waited for it
+            raise CostlyError

@@ -1,17 +1,14 @@
 """Every address of the service."""
 
 import asyncio
-import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request, Response, WebSocket
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, HTTPConnection
+from starlette.requests import HTTPConnection
 from starlette.responses import FileResponse, StreamingResponse
 
 from mien import __version__
@@ -19,17 +16,19 @@ from mien.core.cards import read_card
 from mien.core.model_store import find_model, list_models
 from mien.errors import ModelError
 from mien.web import schemas
+from mien.web.bodies import FORM, Picture, pictures_of, save_video
 from mien.web.engine import FORMATS, Engine
 from mien.web.errors import STATUSES, RefusedError, answer
+from mien.web.intake import BodyLimits, Intake
 from mien.web.jobs import Job, Jobs
-from mien.web.limits import BodyLimits, Gate, limited
+from mien.web.limits import Gate, client_of
 from mien.web.live import talk
 from mien.web.metrics import CONTENT_TYPE, Metrics
 from mien.web.settings import Settings
 from mien.workflows.video.frames import Pick, parse_every
 
 STATIC = Path(__file__).parent / "static"
-JSON, NDJSON, FORM = "application/json", "application/x-ndjson", "multipart/form-data"
+JSON, NDJSON = "application/json", "application/x-ndjson"
 PAGE_BYTES = 256 * 1024
 READ_ERRORS = (
     "not_acceptable",
@@ -37,12 +36,17 @@ READ_ERRORS = (
     "too_large",
     "too_many_images",
     "not_a_picture",
+    "too_costly",
     "too_many_faces",
     "busy",
 )
+VIDEO_UPLOADS = 10
+"""How many times as long as pictures a video may come."""
+
 NEW_ROWS_S = 0.1
 """Seconds between two looks for new rows while they are streamed."""
 
+T = TypeVar("T")
 router = APIRouter()
 
 
@@ -56,11 +60,21 @@ class Service:
     metrics: Metrics
     reads: Gate = field(init=False)
     lives: Gate = field(init=False)
+    pictures: Intake = field(init=False)
+    videos: Intake = field(init=False)
 
     def __post_init__(self) -> None:
-        self.reads = Gate(self.settings.max_requests, "requests")
-        self.lives = Gate(self.settings.max_live, "cameras")
+        told = self.settings
+        self.reads = Gate(told.max_requests, "requests")
+        self.lives = Gate(told.max_live, "cameras")
+        limits = BodyLimits(told.max_bytes, told.patience_s, told.upload_s, "--max-bytes")
+        self.pictures = Intake(limits, told.max_held_bytes)
+        limits = BodyLimits(
+            told.max_video_bytes, told.patience_s, VIDEO_UPLOADS * told.upload_s, "--max-video-bytes"
+        )
+        self.videos = Intake(limits, told.max_jobs * told.max_video_bytes)
         gauge = self.metrics.gauge
+        gauge("mien_held_bytes", "Bytes of requests with pictures.", lambda: self.pictures.n_bytes)
         gauge("mien_requests_active", "Requests with pictures at work.", lambda: self.reads.n_inside)
         gauge("mien_live_sockets", "Open live sockets.", lambda: self.lives.n_inside)
         gauge("mien_videos_waiting", "Videos that wait.", lambda: self.jobs.count("waiting"))
@@ -118,21 +132,11 @@ async def read(
 ) -> Response:
     """One picture as the body, or one or many as files of a form. A picture may be JPEG, PNG, WebP, GIF, BMP,
     TIFF or PPM. Of one picture, an error is the answer's status; of many, each bears its own."""
-    with service.reads.enter():
-        kind = f"image/{picture}" if picture else _preferred(request, (JSON, *FORMATS))
-        files = await _files(request, service.settings)
-        if kind != JSON:
-            if len(files) > 1:
-                raise RefusedError(
-                    "not_acceptable", f"only JSON can answer {len(files)} pictures; send one at a time"
-                )
-            return Response(await service.engine.draw(files[0][1], kind), media_type=kind)
-        if len(files) == 1:
-            images = [await service.engine.read(*files[0])]
-        else:
-            images = await asyncio.gather(*(service.engine.read_or_tell(*file) for file in files))
-    body = schemas.ReadAnswer(model=service.engine.model, images=images)
-    return Response(body.model_dump_json(), media_type=JSON)
+    kind = f"image/{picture}" if picture else _preferred(request, (JSON, *FORMATS))
+    with service.pictures.body(request) as body:
+        pictures = await pictures_of(body.request, service.settings.max_images)
+        with service.reads.enter(client_of(request)):
+            return await _unless_gone(request, _read(service.engine, pictures, kind))
 
 
 @router.post(
@@ -154,12 +158,14 @@ async def watch(
 ) -> Response:
     """One video as the body, or as a file of a form. It is watched as soon as those before it are done; ask
     at `Location` how far it is. The video is deleted when it has been watched."""
-    jobs, settings = service.jobs, service.settings
+    jobs = service.jobs
     pick = Pick(*parse_every(every)) if every else Pick()
-    job = jobs.take_in()
+    jobs.check_room()  # before half a gigabyte is sent for nothing
+    job = jobs.new()
     try:
-        limits = BodyLimits(settings.max_video_bytes, settings.patience_s, "--max-video-bytes")
-        await _keep(limited(request, limits), job.video)
+        with service.videos.body(request) as body:
+            job.name = await save_video(body.request, job.video)
+            jobs.take_in(job)
         await asyncio.to_thread(jobs.check, job)
     except BaseException:  # the client may be gone: nothing of it stays
         jobs.remove(job)
@@ -210,7 +216,7 @@ async def rows(
 @router.websocket("/v1/live")
 async def live(socket: WebSocket, service: AService) -> None:
     try:
-        with service.lives.enter():
+        with service.lives.enter(client_of(socket)):
             await talk(socket, service.engine)
     except RefusedError as error:
         await socket.send_denial_response(answer(error))
@@ -260,6 +266,39 @@ async def page() -> FileResponse:
     return FileResponse(STATIC / "index.html")
 
 
+async def _read(engine: Engine, pictures: Sequence[Picture], kind: str) -> Response:
+    """The answer for some pictures, of the media type ``kind``."""
+    if kind != JSON:
+        if len(pictures) > 1:
+            raise RefusedError(
+                "not_acceptable", f"only JSON can answer {len(pictures)} pictures; send one at a time"
+            )
+        return Response(await engine.draw(pictures[0], kind), media_type=kind)
+    if len(pictures) == 1:
+        images = [await engine.read(pictures[0])]
+    else:
+        images = await asyncio.gather(*map(engine.read_or_tell, pictures))
+    return Response(schemas.ReadAnswer(model=engine.model, images=images).model_dump_json(), media_type=JSON)
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Do something for a client, and stop if it goes away meanwhile: others wait for its turn."""
+
+    async def leave() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    leaving, working = asyncio.ensure_future(leave()), asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({leaving, working}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise RefusedError("bad_request", "the client went away before its answer was ready")
+        return working.result()
+    finally:
+        leaving.cancel()
+        working.cancel()
+
+
 def _preferred(request: Request, kinds: tuple[str, ...]) -> str:
     """The media type of ``kinds`` that the client likes best; the first where it does not care.
 
@@ -279,49 +318,6 @@ def _preferred(request: Request, kinds: tuple[str, ...]) -> str:
     raise RefusedError("not_acceptable", f"this address answers with {', '.join(kinds)}; accept one of them")
 
 
-async def _files(request: Request, settings: Settings) -> list[tuple[str, bytes]]:
-    """Name and bytes of each picture of a request."""
-    limits = BodyLimits(settings.max_bytes, settings.patience_s, "--max-bytes")
-    body = limited(request, limits)
-    try:
-        if not _is_form(request):
-            return [("picture", await body.body())]
-        async with body.form(max_files=settings.max_images, max_fields=8) as form:
-            files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
-            pictures = [(_name(file, i), await file.read()) for i, file in enumerate(files, start=1)]
-    except ClientDisconnect:
-        raise _gone() from None
-    except HTTPException as error:
-        if "Too many files" in error.detail:
-            most = f"more than {settings.max_images} pictures in one request"
-            raise RefusedError("too_many_images", f"{most}; send the others in further requests") from None
-        raise
-    if not pictures:
-        raise RefusedError(
-            "bad_request", "the form holds no file; send pictures as files, such as -F image=@photo.jpg"
-        )
-    return pictures
-
-
-async def _keep(request: Request, path: Path) -> None:
-    """Write the video of a request to a file."""
-    try:
-        with path.open("wb") as file:
-            if not _is_form(request):
-                async for chunk in request.stream():
-                    file.write(chunk)
-                return
-            async with request.form(max_files=1, max_fields=8) as form:
-                video = next((part for part in form.values() if isinstance(part, UploadFile)), None)
-                if video is None:
-                    raise RefusedError(
-                        "bad_request", "the form holds no file; send one, such as -F video=@clip.mp4"
-                    )
-                await asyncio.to_thread(shutil.copyfileobj, video.file, file, 2**20)
-    except ClientDisconnect:
-        raise _gone() from None
-
-
 async def _stream(job: Job, jobs: Jobs, after: int) -> AsyncIterator[bytes]:
     """The rows of a video as lines, until it is over or forgotten."""
     while not job.stop.is_set():
@@ -335,16 +331,3 @@ async def _stream(job: Job, jobs: Jobs, after: int) -> AsyncIterator[bytes]:
         else:
             await asyncio.sleep(NEW_ROWS_S)
         job.looked_s = jobs.clock()
-
-
-def _is_form(request: Request) -> bool:
-    return request.headers.get("content-type", "").lower().startswith(FORM)
-
-
-def _name(file: UploadFile, number: int) -> str:
-    """The name that the client gave, for the answer only; it never becomes a path."""
-    return (file.filename or f"picture {number}")[:200]
-
-
-def _gone() -> RefusedError:
-    return RefusedError("bad_request", "the client went away before its request was whole")

@@ -31,9 +31,12 @@ class Settings(BaseModel):
         hosts: Names under which the service may be reached, besides ``localhost`` and IP addresses.
         max_bytes: Of the body of a request with pictures.
         max_pixels: Of a picture, or of a frame of a video.
+        max_decode_s: Seconds of computing that unpacking a picture may take.
         max_images: Pictures in one request.
         max_faces: Faces on a picture or a frame.
-        max_requests: Requests with pictures at work at the same time, waiting ones included.
+        max_requests: Requests with pictures at work at the same time, waiting ones included; each takes its
+            place when its body is whole.
+        max_held_bytes: Of the bodies of all requests with pictures together, those on their way included.
         max_video_bytes: Of a video.
         max_video_s: Length of a video, seconds.
         max_rows: Rows that a video may give.
@@ -41,6 +44,8 @@ class Settings(BaseModel):
         max_live: Open live sockets.
         max_frame_bytes: Of one live picture.
         max_sockets: Open connections of all kinds.
+        upload_s: Seconds until the body of a request with pictures must be whole; a video may take ten times
+            as long.
         patience_s: Seconds that a client may dawdle: to send a request's head, to begin its body, to take an
             answer, between two live pictures.
         keep_s: Seconds that the rows of a video are kept after they were last asked for.
@@ -54,9 +59,11 @@ class Settings(BaseModel):
     hosts: tuple[str, ...] = ()
     max_bytes: Count = 32 * 2**20
     max_pixels: Count = 50_000_000
+    max_decode_s: Seconds = 10
     max_images: Count = 16
     max_faces: Count = 100
     max_requests: Count = 64
+    max_held_bytes: Count = 256 * 2**20
     max_video_bytes: Count = 512 * 2**20
     max_video_s: Seconds = 600
     max_rows: Count = 200_000
@@ -64,6 +71,7 @@ class Settings(BaseModel):
     max_live: Count = 8
     max_frame_bytes: Count = 2 * 2**20
     max_sockets: Count = 256
+    upload_s: Seconds = 120
     patience_s: Seconds = 20
     keep_s: Seconds = 600
     folder: Path | None = None

@@ -13,23 +13,29 @@ FULL = (
     b"Retry-After: %d\r\nContent-Length: %d\r\n\r\n%s"
 )
 FULL_BODY = b'{"error": {"code": "busy", "message": "all connections are taken; try again in a moment"}}'
+GRACE = 0.1
+"""Share of its patience that a connection has to itself, before it may have to give way to a newer one."""
 
 
 class TimedProtocol(H11Protocol):
     """HTTP/1.1 with an end to patience.
 
     A connection is cut off when for so long no request of it is complete, or its client takes no byte of an
-    answer; it is turned away when too many are open. The settings come with the state of the application.
+    answer. When too many are open, the one whose client has been waited for the longest gives way, after its
+    `GRACE`; where there is none, the new one is turned away. The settings come with the state of the
+    application.
     """
 
     _waiting: asyncio.TimerHandle | None = None
     _sending: asyncio.TimerHandle | None = None
     _is_websocket = False
+    _since_s = 0.0  # when the client's turn began
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._settings: Settings = self.app_state["settings"]
         super().connection_made(transport)
-        if len(self.connections) > self._settings.max_sockets:
+        self._since_s = self.loop.time()
+        if len(self.connections) > self._settings.max_sockets and not self._make_room():
             transport.write(FULL % (RETRY_S, len(FULL_BODY), FULL_BODY))
             transport.close()
             return
@@ -42,6 +48,7 @@ class TimedProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self._since_s = self.loop.time()
         self._watch()
 
     def handle_websocket_upgrade(self, event: Any) -> None:
@@ -60,6 +67,23 @@ class TimedProtocol(H11Protocol):
     def resume_writing(self) -> None:
         _cancel(self._sending)
         super().resume_writing()
+
+    def _make_room(self) -> bool:
+        """Cut off the connection whose client has been waited for the longest; whether there is one."""
+        before_s = self.loop.time() - GRACE * self._settings.patience_s
+        others = (one for one in self.connections if isinstance(one, TimedProtocol) and one is not self)
+        waited_for = [one for one in others if one._is_waited_for() and one._since_s < before_s]
+        if not waited_for:
+            return False
+        min(waited_for, key=lambda one: one._since_s).transport.abort()
+        return True
+
+    def _is_waited_for(self) -> bool:
+        """Whether it is the client's turn: to send a request, or the rest of one."""
+        is_idle = self.cycle is None or self.cycle.response_complete
+        return (
+            not self._is_websocket and not self.transport.is_closing() and (is_idle or self.cycle.more_body)
+        )
 
     def _watch(self) -> None:
         """Let the time run while there is no request to answer, and only then."""
