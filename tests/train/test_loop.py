@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: PLC2701  (documented, though its module is private)
 
 from mien.data.records import FaceSet
 from mien.errors import MienError
@@ -94,3 +95,32 @@ def test_a_loss_that_is_not_a_number_ends_the_run_with_advice(
 
 def test_the_last_size_is_the_one_that_is_scored(recipe_table: dict[str, Any]) -> None:
     assert scored_size(check_recipe(recipe_table)) == 16
+
+
+class Waits(TorchDispatchMode):
+    """Counts the operations that bring a value from the device to the host."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = str(function)
+        self.count += "_local_scalar_dense" in name or "nonzero" in name
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("flip", ["alternate", "random", "none"])
+def test_a_step_waits_for_no_value_of_the_device(recipe_table, faces, flip, monkeypatch) -> None:
+    changes = {"flip": flip, "low_resolution": 0.5, "noise": 0.5, "mask": 0.5, "hide": 0.5, "mixup": 0.4}
+    recipe_table["augment"] |= changes | {"erase": 0.5, "erase_from": 0.0, "calm_from": 1.0}
+    recipe_table["optim"] |= {"name": "muon"}
+    trainer = Trainer(check_recipe(recipe_table), faces.select("train"), (0.5, 0.2), CPU)
+    monkeypatch.setattr(trainer, "_check", lambda _: None)  # on a GPU every fiftieth step
+    trainer.step()
+    with Waits() as waits:
+        trainer.step()
+    assert waits.count == 0
+    with Waits() as waits:
+        float(trainer.step())
+    assert waits.count == 1

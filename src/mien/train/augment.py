@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mien.train.chance import chosen
 from mien.train.corruptions import corrupt
 from mien.train.recipe import AugmentSettings
 
@@ -31,7 +32,7 @@ def augment(
     if settings.rotation_deg or settings.zoom or settings.shift or faces.shape[2:] != (size, size):
         resampled = resample(faces, affine(flip, settings, rng), size)
     else:
-        resampled = torch.where(flip.view(-1, 1, 1, 1), faces.flip(3), faces) if flip.any() else faces
+        resampled = torch.where(flip.view(-1, 1, 1, 1), faces.flip(3), faces)
     lit = colour_jitter(change_light(resampled, settings, rng), settings.jitter, rng)
     spoilt = corrupt(lit, settings, rng)
     return erase(spoilt, settings.erase, rng) if settings.erase else spoilt
@@ -118,9 +119,8 @@ def erase(faces: Tensor, probability: float, rng: torch.Generator) -> Tensor:
     Source: Zhong et al., "Random Erasing Data Augmentation", AAAI 2020.
     """
     n, _, height, width = faces.shape
-    draws = torch.rand(5, n, 1, 1, 1, generator=rng, device=faces.device)
-    which = (draws[4].flatten() < probability).nonzero()[:, 0]
-    tall, wide, y, x = draws[:4, which]
+    which = chosen(n, probability, rng)
+    tall, wide, y, x = torch.rand(4, len(which), 1, 1, 1, generator=rng, device=faces.device)
     rows = torch.arange(height, device=faces.device).view(1, 1, -1, 1)
     columns = torch.arange(width, device=faces.device).view(1, 1, 1, -1)
     inside_h = (rows - y * height).abs() < (0.05 + 0.15 * tall) * height

@@ -90,7 +90,8 @@ class TrainingBatches:
         self.batch_size = min(recipe.run.batch_size, len(faces))
         self.per_epoch = len(faces) // self.batch_size
         self.rng = torch.Generator(device)
-        self.coins = np.random.default_rng([recipe.run.seed, 1]).random(len(faces)) < 0.5
+        coins = np.random.default_rng([recipe.run.seed, 1]).random(len(faces)) < 0.5
+        self.coins = torch.from_numpy(coins).to(device)
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
 
     @property
@@ -140,8 +141,9 @@ class TrainingBatches:
         kind = self.recipe.augment.flip
         if kind == "random":
             return torch.rand(len(rows), generator=self.rng, device=rows.device) < 0.5
-        coins = self.coins[rows.cpu().numpy()] ^ bool(epoch % 2)
-        return torch.from_numpy(coins & (kind == "alternate")).to(rows.device)
+        if kind == "none":
+            return torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+        return self.coins[rows] ^ bool(epoch % 2)
 
     def settings_at(self, step: int) -> AugmentSettings:
         """What may happen to a face at a step."""

@@ -8,21 +8,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mien.train.chance import chosen, host_rng
 from mien.train.recipe import AugmentSettings
 
 
 def corrupt(faces: Tensor, settings: AugmentSettings, rng: torch.Generator) -> Tensor:
     """All corruptions of a recipe, one after another."""
-    for probability, change in (
+    kinds = (
         (settings.low_resolution, low_resolution),
         (settings.noise, add_noise),
         (settings.mask, mask_background),
         (settings.hide, hide_side),
-    ):
-        if not probability:
-            continue
-        draws = torch.rand(len(faces), generator=rng, device=faces.device)
-        which = (draws < probability).nonzero()[:, 0]
+    )
+    for salt, (probability, change) in enumerate(kinds, start=1):
+        which = chosen(len(faces), probability, rng, salt) if probability else ()
         if len(which):
             faces = faces.index_copy(0, which, change(faces[which], rng))
     return faces
@@ -36,7 +35,7 @@ def _uniform(n: int, low: float, high: float, faces: Tensor, rng: torch.Generato
 def low_resolution(faces: Tensor, rng: torch.Generator) -> Tensor:
     """Shrunk to 35-80 % of their side, the same for all of the batch, and enlarged again."""
     side = faces.shape[-1]
-    part = 0.35 + 0.45 * float(torch.rand(1, generator=rng, device=faces.device))
+    part = host_rng(rng, 9).uniform(0.35, 0.8)
     small = F.interpolate(faces, max(8, round(part * side)), mode="bilinear", antialias=True)
     return F.interpolate(small, side, mode="bilinear")
 

@@ -24,14 +24,21 @@ from mien.train.recipe import Recipe
 from mien.train.targets import Goals
 from mien.train.zoo import build
 
+CHECK_EVERY = 50
+"""Steps after which a GPU is asked whether the loss is still a number: each question waits for its work."""
+
 
 @dataclass
 class Totals:
     """Sums over the steps since the last look at the validation rows."""
 
-    loss: float = 0.0
-    correct: float = 0.0
+    loss: float | Tensor = 0.0
+    correct: float | Tensor = 0.0
     seen: int = 0
+
+    def note(self) -> dict[str, float]:
+        """The sums as numbers, JSON-ready."""
+        return {"loss": float(self.loss), "correct": float(self.correct), "seen": self.seen}
 
 
 @dataclass
@@ -91,8 +98,12 @@ class Trainer:
         """Passes over the training faces so far."""
         return self.step_count / self.batches.per_epoch
 
-    def step(self) -> float:
-        """Learn from one batch, and return its loss."""
+    def step(self) -> Tensor:
+        """Learn from one batch, and return its loss; a GPU is waited for every `CHECK_EVERY` steps alone.
+
+        Raises:
+            MienError: the loss is no finite number.
+        """
         batch = self.batches.at(self.step_count)
         dropped = step_seed(self.recipe.run.seed + 1 + self.workers.rank, self.step_count)
         torch.manual_seed(dropped)  # dropout draws from it
@@ -110,13 +121,18 @@ class Trainer:
         if self.average:
             self.average.update(self.net, self.step_count)
         self.step_count += 1
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise MienError(f"the loss is {value} at step {self.step_count}: lower optim.lr")
-        self.totals.loss += value * len(batch.rows)
-        self.totals.correct += float((logits.argmax(1) == self.batches.labels[batch.rows]).sum())
+        value = loss.detach().double()
+        if self.device.type == "cpu" or self.step_count % CHECK_EVERY == 0:
+            self._check(value)
+        self.totals.loss = self.totals.loss + value * len(batch.rows)
+        right = logits.argmax(1) == self.batches.labels[batch.rows]
+        self.totals.correct = self.totals.correct + right.sum()
         self.totals.seen += len(batch.rows)
         return value
+
+    def _check(self, loss: Tensor) -> None:
+        if not math.isfinite(float(loss)):
+            raise MienError(f"the loss is {float(loss)} at step {self.step_count}: lower optim.lr")
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits (N, C) of a batch, and its loss."""
@@ -161,11 +177,12 @@ class Trainer:
 
     def look(self, val: FaceSet) -> dict[str, float]:
         """Score the validation rows, add a line to the history, and start new totals."""
+        totals = self.totals.note()
         line = {
             "epoch": self.epoch,
             "lr": self.optimizer.param_groups[0]["lr"],
-            "train_loss": self.totals.loss / max(self.totals.seen, 1),
-            "train_accuracy": self.totals.correct / max(self.totals.seen, 1),
+            "train_loss": totals["loss"] / max(totals["seen"], 1),
+            "train_accuracy": totals["correct"] / max(totals["seen"], 1),
         }
         if len(val):
             logits = torch.from_numpy(self.logits(val.images, self.current_weights()))
@@ -193,7 +210,7 @@ class Trainer:
         return {
             "step": self.step_count,
             "seconds": self.seconds,
-            "totals": vars(self.totals),
+            "totals": self.totals.note(),
             "history": self.history,
         }
 

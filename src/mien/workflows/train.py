@@ -148,10 +148,14 @@ def teacher_logits(teachers: list[TrainedNet], faces: FaceSet) -> NDArray[np.flo
     return np.asarray(np.log(np.mean(probs, axis=0).clip(1e-12)), np.float32)
 
 
+TELL_EVERY_S = 0.2
+"""Seconds between reports."""
+
+
 def _go(trainer: Trainer, val: FaceSet, checkpoint: Path, report: Callable[[TrainProgress], None]) -> None:
     run, leads = trainer.recipe.run, trainer.workers.leads
     per_look = run.evaluate_every * trainer.batches.per_epoch
-    begun = last = saved = time.monotonic()
+    begun = last = saved = told = time.monotonic()
     first = trainer.step_count
     try:
         while not trainer.done:
@@ -165,8 +169,9 @@ def _go(trainer: Trainer, val: FaceSet, checkpoint: Path, report: Callable[[Trai
             if leads and now - saved >= run.checkpoint_every_s:
                 save_tensors(checkpoint, trainer.tensors(), trainer.note())
                 saved = now
-            if leads:
-                at = (trainer.step_count, trainer.batches.steps, trainer.epoch, loss, rate, looked)
+            if leads and (looked or now - told >= TELL_EVERY_S or trainer.step_count == first + 1):
+                told = now  # a report reads the loss, and so waits for a GPU
+                at = (trainer.step_count, trainer.batches.steps, trainer.epoch, float(loss), rate, looked)
                 report(TrainProgress(*at))
     except KeyboardInterrupt:
         save_tensors(checkpoint, trainer.tensors(), trainer.note())
