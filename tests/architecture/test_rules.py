@@ -105,7 +105,7 @@ def packages_hold_no_circle(source: Path) -> list[str]:
     needs: dict[str, set[str]] = {name: set() for name in files}
     for name, _, tree in modules(source):
         own = ".".join(["mien", *Path(name).with_suffix("").parts])
-        for target in targets(name, tree):
+        for _, target in targets(name, tree):
             found = target if target in files else target.rpartition(".")[0]  # module, or a name in it
             if found in files and found != own and found.split(".")[1] == own.split(".")[1]:
                 needs[own].add(found)
@@ -118,16 +118,26 @@ def packages_hold_no_circle(source: Path) -> list[str]:
     ]
 
 
-def targets(name: str, tree: ast.Module) -> Iterator[str]:
-    """What each import of a file names, the imported name included: ``mien.core.x`` of `from . import x`."""
+def private_names_stay_in_their_file(source: Path) -> list[str]:
+    """ruff's PLC2701 sees those of other packages alone."""
+    return [
+        f"{name}:{line}: {target} is private; give it a public name"
+        for name, _, tree in modules(source)
+        for line, target in targets(name, tree)
+        if re.fullmatch(r"mien\..*\b_(?!_)\w*", target)
+    ]
+
+
+def targets(name: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """(line, what it names) of each import, the imported name too: ``mien.core.x`` of ``from . import x``."""
     package = ["mien", *Path(name).parts[:-1]]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
 
 
 def reachable(start: str, needs: dict[str, set[str]]) -> set[str]:
@@ -314,6 +324,19 @@ PLANTED: list[tuple[Check, str, str, str]] = [
     (heavy_imports_stay_in_train, "cli/x.py", "import_module('captum')", "captum belongs into train/"),
     (heavy_imports_stay_in_train, "train/x.py", "import torch", ""),
     (packages_hold_no_circle, "core/x.py", "", ""),
+    (
+        private_names_stay_in_their_file,
+        "core/x.py",
+        "from mien.core.y import a, _b",
+        "mien.core.y._b is private",
+    ),
+    (
+        private_names_stay_in_their_file,
+        "core/x.py",
+        "def f():\n    from . import _y",
+        "x.py:2: mien.core._y is",
+    ),
+    (private_names_stay_in_their_file, "core/x.py", "from mien import __version__\nimport _thread", ""),
     (
         nothing_happens_at_import,
         "core/x.py",
