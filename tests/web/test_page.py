@@ -21,7 +21,7 @@ def test_the_page_comes_with_all_it_names_and_names_no_other_host(serve):
     names = re.findall(r'(?:href|src)="([^"#]+)"', page.text)
     assert names
     for name in names:
-        assert name.startswith("/static/")
+        assert name.startswith("static/")  # below whatever address the page has
         assert client.get(name).status_code == 200, name
     for file in STATIC.iterdir():
         text = file.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
@@ -70,6 +70,69 @@ def test_models_are_listed_with_their_terms_and_the_one_that_serves(serve):
     assert not models["fer2013-s2d12"]["served"]
 
 
+@pytest.mark.parametrize(
+    "path", ["/", "/healthz", "/static/app.js", "/v1/models", "/openapi.json", "/nothing"]
+)
+def test_head_tells_what_get_would_without_the_body(serve, path):
+    client = serve()
+    got, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    lasting = {"content-type", "content-length", "x-content-type-options"}
+    assert {name: head.headers.get(name) for name in lasting} == {
+        name: got.headers.get(name) for name in lasting
+    }
+
+
+def test_head_of_what_cannot_be_got_is_not_allowed(serve):
+    assert serve().head("/v1/read").status_code == 405
+
+
+@pytest.mark.parametrize("is_taken_off", [True, False], ids=["taken off", "passed on"])
+def test_a_proxy_may_serve_it_under_a_prefix(serve, clip_mp4, is_taken_off):
+    client = serve(root_path="/some/faces/", token="a-secret-token")
+    prefix, headers = "" if is_taken_off else "/some/faces", {"Authorization": "Bearer a-secret-token"}
+    assert client.get(f"{prefix}/").status_code == client.get(f"{prefix}/static/app.js").status_code == 200
+    assert client.get(f"{prefix}/healthz").status_code == 200
+    assert client.get(f"{prefix}/v1/models").status_code == 401
+    described = client.get(f"{prefix}/openapi.json").json()
+    assert (described["servers"], "/v1/read" in described["paths"]) == ([{"url": "/some/faces"}], True)
+    started = client.post(f"{prefix}/v1/watch", content=clip_mp4, headers=headers)
+    assert started.headers["Location"] == f"/some/faces/v1/watch/{started.json()['id']}"
+    live = f"ws://127.0.0.1:8000{prefix}/v1/live"
+    with client.websocket_connect(live, headers=headers) as socket:
+        socket.send_bytes(b"no picture")
+        assert socket.receive_json()["error"]["code"] == "not_a_picture"
+
+
+def test_the_prefix_alone_leads_to_the_page(serve):
+    response = serve(root_path="/faces").get("/faces", follow_redirects=False)
+    assert (response.status_code, response.headers["Location"]) == (307, "/faces/")
+
+
+def test_the_scripts_name_no_address_from_the_root():
+    for script in STATIC.glob("*.js"):
+        assert not re.search(r"[\"'`]/(v1|static)/", script.read_text("utf-8")), script
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"root_path": "faces"},
+        {"root_path": "/a b"},
+        {"root_path": "/v1"},
+        {"root_path": "/static/x"},
+        {"origins": ["app.example"]},
+        {"origins": ["https://app.example/page"]},
+        {"origins": ["*"]},
+        {"origins": ["null"]},
+    ],
+    ids=str,
+)
+def test_a_prefix_or_an_origin_that_could_not_work_is_refused(settings):
+    with pytest.raises(ValidationError, match="must be "):
+        Settings(**settings)
+
+
 def test_health_needs_no_model_and_no_token(serve):
     assert serve(token="a-secret-token").get("/healthz").json()["status"] == "ok"
 
@@ -86,6 +149,18 @@ def test_figures_count_requests_faces_and_batches(serve, face_png):
     assert "nothing-here" not in text
     assert "mien_faces_total 1.0" in text
     assert "mien_batch_faces_count 1.0" in text
+
+
+def test_made_up_methods_and_addresses_add_no_figures(serve):
+    client = serve()
+    for i in range(50):
+        client.request(f"M{i}", f"/made-up-{i}", headers={"Host": "evil.example"})
+        client.request(f"M{i}", f"/v1/watch/{i}")
+    client.head("/healthz")
+    text = client.get("/metrics").text
+    assert text.count("mien_requests_total{") == 3
+    assert 'mien_requests_total{method="other",route="other",status="421"} 50.0' in text
+    assert 'mien_requests_total{method="HEAD",route="/healthz",status="200"} 1.0' in text
 
 
 def test_an_unknown_model_is_told_before_anything_is_served(serve):

@@ -1,4 +1,6 @@
+import base64
 import io
+import re
 
 import numpy as np
 import pytest
@@ -83,6 +85,83 @@ def test_what_is_no_picture_or_not_wanted_is_refused(serve, face_png):
     assert refusal(client.post("/v1/read?as=gif", content=face_png)) == (400, "bad_request")
     assert refusal(client.get("/v1/read")) == (405, "method_not_allowed")
     assert refusal(client.get("/nothing")) == (404, "not_found")
+
+
+def as_text(data, start="", alter=lambda text: text):
+    return start + alter(base64.b64encode(data).decode())
+
+
+@pytest.mark.parametrize("key", ["image", "img"])
+@pytest.mark.parametrize(
+    "pack",
+    [
+        as_text,
+        lambda data: as_text(data, "data:image/png;base64,"),
+        lambda data: as_text(data, alter=lambda text: text.rstrip("=")),
+        lambda data: as_text(data, alter=lambda text: text.replace("+", "-").replace("/", "_")),
+        lambda data: as_text(data, alter=lambda text: "\r\n".join(re.findall(".{1,76}", text))),
+    ],
+    ids=["base64", "data address", "no padding", "for addresses", "lines"],
+)
+def test_a_picture_may_come_in_json(serve, face_png, key, pack):
+    client = serve()
+    wanted = client.post("/v1/read", content=face_png).json()
+    assert client.post("/v1/read", json={key: pack(face_png), "actions": ["emotion"]}).json() == wanted
+
+
+def test_many_pictures_may_come_in_json(serve, face_png, crowd_png):
+    texts = [as_text(crowd_png), as_text(b"no"), as_text(face_png)]
+    images = serve().post("/v1/read", json={"image": texts}).json()["images"]
+    assert [(i["name"], len(i["faces"])) for i in images] == [
+        ("picture 1", 2),
+        ("picture 2", 0),
+        ("picture 3", 1),
+    ]
+    assert images[1]["error"]["message"].startswith("picture 2 is not a picture of a known format")
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "says"),
+    [
+        (b"{", "bad_request", "is not JSON"),
+        (b"\xff\xd8\xff", "bad_request", "is not JSON"),
+        (b"[" * 100_000, "bad_request", "is not JSON"),
+        (b'{"image": %s}' % (b"9" * 5000), "bad_request", "is not JSON"),
+        (b"[]", "bad_request", "holds no picture"),
+        (b'{"image": []}', "bad_request", "holds no picture"),
+        (b'{"image": [1]}', "bad_request", "holds no picture"),
+        (b'{"picture": "aaaa"}', "bad_request", "holds no picture"),
+        (b'{"image": "aa!a"}', "bad_request", "the picture is not base64"),
+        (b'{"image": ["", "\xc3\xa4"]}', "bad_request", "picture 2 is not base64"),
+        (b'{"image": "https://example.org/a.jpg"}', "bad_request", "mien never downloads"),
+        (b'{"image": ["a", "a", "a"]}', "too_many_images", "more than 2 pictures"),
+    ],
+)
+def test_json_without_a_picture_is_told_what_to_send(serve, body, code, says):
+    response = serve(max_images=2).post(
+        "/v1/read", content=body, headers={"Content-Type": "application/json"}
+    )
+    assert refusal(response) == (STATUSES[code], code)
+    assert says in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "begins"),
+    [
+        ({"content": b"no"}, "the picture is not a picture of a known format"),
+        ({"files": {"image": ("me & you.jpg", b"no")}}, "'me & you.jpg' is not a picture of a known format"),
+        ({"files": {"image": ("a.jpg", b"")}}, "'a.jpg' is empty (0 bytes)"),
+        ({"files": {"image": ("a.png", bomb_png())}}, "'a.png' has 9000 x 9000 pixels"),
+    ],
+    ids=["body", "form", "empty", "bomb"],
+)
+def test_an_error_names_the_file_that_it_speaks_of(serve, sent, begins):
+    assert serve().post("/v1/read", **sent).json()["error"]["message"].startswith(begins)
+
+
+def test_a_picture_with_too_many_faces_is_told_by_its_name(serve, crowd_png):
+    response = serve(max_faces=1).post("/v1/read", files={"image": ("us.png", crowd_png)})
+    assert response.json()["error"]["message"].startswith("'us.png' shows 2 faces")
 
 
 def test_a_form_without_a_file_is_told_so(serve):

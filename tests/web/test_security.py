@@ -42,13 +42,57 @@ def test_localhost_addresses_and_allowed_names_are_answered(serve, host):
         ("http://localhost:8000", 403),
         ("https://evil.example", 403),
         ("null", 403),
+        ("http://[", 403),
+        ("http://[::1", 403),
+        ("//[x]", 403),
+        ("", 403),
     ],
 )
 def test_a_request_of_another_sites_page_is_refused(serve, origin, status):
     client = serve(hosts=("faces.example",))
-    response = client.post("/v1/read", content=b"x", headers={"Origin": origin} if origin else {})
+    response = client.post("/v1/read", content=b"x", headers={} if origin is None else {"Origin": origin})
     assert response.status_code == status
     assert "Access-Control-Allow-Origin" not in response.headers
+
+
+APP = {"Origin": "https://App.example"}
+
+
+def test_pages_of_an_allowed_site_may_use_it(serve, face_png):
+    client = serve(origins=("https://app.example/",), token=TOKEN)
+    refused = client.post("/v1/read", content=face_png, headers=APP)
+    read = client.post("/v1/read", content=face_png, headers={**APP, "Authorization": f"Bearer {TOKEN}"})
+    assert (refused.status_code, read.status_code) == (401, 200)
+    for response in (refused, read):  # a page may read errors too
+        assert response.headers["Access-Control-Allow-Origin"] == "https://app.example"
+        assert response.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+        assert response.headers["Vary"] == "Origin"
+
+
+def test_a_browser_is_told_what_a_page_may_send_before_it_has_a_token(serve):
+    client = serve(origins=("https://app.example",), token=TOKEN)
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    answer = client.options("/v1/read", headers={**APP, **asked})
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+    assert "POST" in answer.headers["Access-Control-Allow-Methods"]
+    assert client.options("/v1/read", headers={"Origin": "https://evil.example", **asked}).status_code == 403
+    assert client.options("/v1/read", headers=APP).status_code == 401
+
+
+def test_another_site_than_the_allowed_one_stays_out(serve, face_png):
+    client = serve(origins=("https://app.example",))
+    for origin in ("http://app.example", "https://app.example:444", "https://app.example.evil.example"):
+        response = client.post("/v1/read", content=face_png, headers={"Origin": origin})
+        assert response.status_code == 403
+        assert "Access-Control-Allow-Origin" not in response.headers
+    own = client.get("/healthz")
+    assert (own.headers["Cross-Origin-Resource-Policy"], own.headers["Vary"]) == ("same-origin", "Origin")
+
+
+def test_a_socket_of_an_allowed_sites_page_is_open(serve):
+    with serve(origins=("https://app.example",)).websocket_connect(LIVE, headers=APP) as socket:
+        assert socket.accepted_subprotocol is None
 
 
 def test_a_socket_that_another_sites_page_opens_is_refused(serve):

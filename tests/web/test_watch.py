@@ -161,6 +161,11 @@ def test_a_video_over_a_limit_is_refused_and_leaves_no_file(
     assert client.app_state["service"].jobs.count("waiting") == 0
 
 
+def test_an_error_of_a_video_names_it_as_its_client_does(serve):
+    response = serve().post("/v1/watch", files={"video": ("us.mp4", b"no video")})
+    assert response.json()["error"]["message"].startswith("'us.mp4' is not a video")
+
+
 def test_a_video_that_grows_beyond_its_head_ends_where_the_limit_is(serve, clip_mp4, monkeypatch):
     monkeypatch.setattr(jobs_module.Jobs, "check", lambda *_: None)
     client = serve(max_video_s=0.45)

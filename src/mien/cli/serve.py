@@ -13,6 +13,8 @@ Examples:
   mien serve
   mien serve --port 9000 --model mine
   MIEN_TOKEN=$(openssl rand -hex 16) mien serve --host 0.0.0.0
+  mien serve --root-path /faces --allow-host faces.example   (behind a proxy)
+  mien serve --allow-origin https://app.example   (for the pages of that site)
   curl -F image=@photo.jpg http://127.0.0.1:8000/v1/read
 
 The page is at the address it prints; the service is described at /openapi.json.
@@ -34,6 +36,13 @@ def serve(
     ] = None,
     allow_host: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A name that clients may call this machine by.")
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SITE", help="A site whose pages may use it, such as https://app.example."),
+    ] = None,
+    root_path: Annotated[
+        str | None, typer.Option(metavar="PATH", help="The prefix that a proxy serves it under.")
     ] = None,
     max_bytes: Annotated[
         int | None, typer.Option(metavar="N", help="Bytes of a request with pictures.")
@@ -72,6 +81,8 @@ def serve(
         "model": model,
         "token": token or None,
         "hosts": [*(allow_host or []), *([] if server.is_address(host) else [host])],
+        "origins": allow_origin,
+        "root_path": root_path,
         "max_bytes": max_bytes,
         "max_pixels": max_pixels,
         "max_decode_s": max_decode_seconds,

@@ -11,6 +11,7 @@ from starlette.staticfiles import StaticFiles
 
 from mien import __version__
 from mien.core.model_store import find_model
+from mien.web.addresses import Heads, Prefixed
 from mien.web.decode_worker import give_memory_back
 from mien.web.engine import Engine
 from mien.web.errors import add_handlers
@@ -68,7 +69,12 @@ def make_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,  # its page would load scripts from another host
         redoc_url=None,
         lifespan=lifespan,
-        middleware=[Middleware(Meter, metrics=metrics), Middleware(Guard, settings=settings)],
+        middleware=[
+            Middleware(Prefixed, prefix=settings.root_path),
+            Middleware(Meter, metrics=metrics),
+            Middleware(Guard, settings=settings),
+            Middleware(Heads),
+        ],
     )
     add_handlers(app)
     app.include_router(router)

@@ -1,6 +1,9 @@
 """What is in the body of a request: pictures, kept in memory, or a video, written to a file."""
 
 import asyncio
+import binascii
+import json
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -13,10 +16,14 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
+from mien.errors import MienError
 from mien.web.errors import RefusedError
 from mien.web.limits import client_of
 
-FORM = "multipart/form-data"
+FORM, JSON = "multipart/form-data", "application/json"
+AS_JSON = 'send {"image": TEXT}, where TEXT is a picture file in base64 or a data: address, or a list of them'
+URL_SAFE = str.maketrans("-_", "+/")
+DATA_ADDRESS = re.compile(r"\s*data:[^,]{0,200};base64,", re.IGNORECASE)
 MOST_FIELDS, MOST_NAME = 8, 200
 
 
@@ -27,11 +34,23 @@ class Picture:
     Attributes:
         name: What the client calls it, for answers and errors only; it never becomes a path.
         client: Whose it is; see `client_of`.
+        is_file: Whether the name is one that the client gave.
     """
 
     name: str
     data: bytes
     client: str = ""
+    is_file: bool = False
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Begin errors with the name, where they begin with what the library calls a picture."""
+        try:
+            yield
+        except MienError as error:
+            called = repr(self.name) if self.is_file else re.sub("^picture$", "the picture", self.name)
+            error.args = (re.sub(r"^(bytes|the picture)(?= )", lambda _: called, str(error)),)
+            raise
 
 
 class _InMemory(MultiPartParser):
@@ -48,23 +67,26 @@ async def pictures_of(request: Request, max_images: int) -> list[Picture]:
         RefusedError: there is none, there are too many, or the client has gone.
         HTTPException: the form is broken.
     """
+    client = client_of(request)
     with _explained():
+        if _is(request, JSON):
+            body = await request.body()
+            return await asyncio.to_thread(_from_json, body, max_images, client)
         if not is_form(request):
-            return [Picture("picture", await request.body(), client_of(request))]
+            return [Picture("picture", await request.body(), client)]
         parser = _InMemory(request.headers, request.stream(), max_files=max_images, max_fields=MOST_FIELDS)
         try:
             form = await parser.parse()
         except MultiPartException as error:
             if "Too many files" in error.message:
-                most = f"more than {max_images} pictures in one request"
-                raise RefusedError(
-                    "too_many_images", f"{most}; send the others in further requests"
-                ) from None
+                raise _too_many(max_images) from None
             raise HTTPException(400, error.message) from None
     try:
         files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
         pictures = [
-            Picture((file.filename or f"picture {i}")[:MOST_NAME], await file.read(), client_of(request))
+            Picture(
+                (file.filename or f"picture {i}")[:MOST_NAME], await file.read(), client, bool(file.filename)
+            )
             for i, file in enumerate(files, start=1)
         ]
     finally:
@@ -108,4 +130,45 @@ def _explained() -> Iterator[None]:
 
 
 def is_form(request: Request) -> bool:
-    return request.headers.get("content-type", "").lower().startswith(FORM)
+    return _is(request, FORM)
+
+
+def _is(request: Request, kind: str) -> bool:
+    return request.headers.get("content-type", "").lower().startswith(kind)
+
+
+def _from_json(body: bytes, max_images: int, client: str) -> list[Picture]:
+    """The pictures of ``{"image": BASE64}``, or of a list of such; "img" is what other services call it."""
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        raise RefusedError("bad_request", f"the body is not JSON, as its type says; {AS_JSON}") from None
+    given = [told[name] for name in ("image", "img") if name in told] if isinstance(told, dict) else []
+    texts = given[0] if given and isinstance(given[0], list) else given[:1]
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise RefusedError("bad_request", f"the JSON holds no picture; {AS_JSON}")
+    if len(texts) > max_images:
+        raise _too_many(max_images)
+    if not isinstance(given[0], list):
+        return [Picture("picture", _bytes(texts[0], "the picture"), client)]
+    names = [f"picture {i}" for i in range(1, len(texts) + 1)]
+    return [Picture(name, _bytes(text, name), client) for name, text in zip(names, texts, strict=True)]
+
+
+def _bytes(text: str, called: str) -> bytes:
+    if re.match(r"https?:", text, re.IGNORECASE):
+        raise RefusedError(
+            "bad_request", f"{called} is a web address; mien never downloads: send the picture itself"
+        )
+    packed = "".join(DATA_ADDRESS.sub("", text, count=1).split()).translate(URL_SAFE)
+    try:
+        return binascii.a2b_base64(packed + "=" * (-len(packed) % 4), strict_mode=True)
+    except ValueError as error:
+        raise RefusedError(
+            "bad_request", f"{called} is not base64 ({str(error).lower()}); {AS_JSON}"
+        ) from None
+
+
+def _too_many(max_images: int) -> RefusedError:
+    most = f"more than {max_images} pictures in one request"
+    return RefusedError("too_many_images", f"{most}; send the others in further requests")

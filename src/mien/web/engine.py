@@ -118,7 +118,12 @@ class Engine:
         return await self._with_pixels(picture, lambda pixels: self._draw(pixels, FORMATS[kind]))
 
     async def _with_pixels(self, picture: Picture, work: Callable[[Pixels], T]) -> T:
-        """What ``work`` makes of a picture, on a thread; what takes long to unpack has a lane of its own."""
+        """What ``work`` makes of a picture, on a thread; errors call it by its name."""
+        with picture.named():
+            return await self._in_lane(picture, work)
+
+    async def _in_lane(self, picture: Picture, work: Callable[[Pixels], T]) -> T:
+        """As `_with_pixels`; what takes long to unpack has a lane of its own."""
         try:
             async with self.quick.turn(picture.client):
                 pixels = await self.quick.decode(picture.data)

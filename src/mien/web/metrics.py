@@ -9,6 +9,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+"""Methods that are counted each; a client may make up any number of others."""
+
+
 class Metrics:
     """The figures of one application."""
 
@@ -74,5 +78,6 @@ class Meter:
             await self.app(scope, receive, send_and_see)
         finally:
             route = getattr(scope.get("route"), "path", "other")  # paths that do not exist are without number
-            self.metrics.requests.labels(route, scope["method"], str(status)).inc()
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self.metrics.requests.labels(route, method, str(status)).inc()
             self.metrics.seconds.labels(route).observe(time.perf_counter() - start)

@@ -105,12 +105,24 @@ def _errors(*codes: str) -> dict[int | str, dict[str, Any]]:
     }
 
 
+TEXT = {"type": "string", "description": "A picture file in base64, or a `data:` address."}
+AS_JSON = {
+    JSON: {
+        "schema": {
+            "type": "object",
+            "properties": {"image": {"anyOf": [TEXT, {"type": "array", "items": TEXT}]}},
+            "required": ["image"],
+        }
+    }
+}
+
+
 def _body(field_name: str, kinds: tuple[str, ...], *, many: bool) -> dict[str, Any]:
     """The body of a request, for its description: one file as it is, or a form with files."""
     file = {"type": "string", "format": "binary"}
     files = {"type": "array", "items": file} if many else file
     form = {"schema": {"type": "object", "properties": {field_name: files}, "required": [field_name]}}
-    content = {kind: {"schema": file} for kind in kinds} | {FORM: form}
+    content = {kind: {"schema": file} for kind in kinds} | {FORM: form} | (AS_JSON if many else {})
     return {"requestBody": {"required": True, "content": content}}
 
 
@@ -130,8 +142,9 @@ async def read(
         Query(alias="as", description="The picture with its faces marked, instead of JSON; so does Accept."),
     ] = None,
 ) -> Response:
-    """One picture as the body, or one or many as files of a form. A picture may be JPEG, PNG, WebP, GIF, BMP,
-    TIFF or PPM. Of one picture, an error is the answer's status; of many, each bears its own."""
+    """One picture as the body, or one or many as files of a form, or as base64 in JSON. A picture may be
+    JPEG, PNG, WebP, GIF, BMP, TIFF or PPM. Of one picture, an error is the answer's status; of many, each
+    bears its own."""
     kind = f"image/{picture}" if picture else _preferred(request, (JSON, *FORMATS))
     with service.pictures.body(request) as body:
         pictures = await pictures_of(body.request, service.settings.max_images)
@@ -171,7 +184,7 @@ async def watch(
         jobs.remove(job)
         raise
     jobs.start(job, pick)
-    location = {"Location": f"/v1/watch/{job.id}"}
+    location = {"Location": f"{request.scope.get('root_path', '')}/v1/watch/{job.id}"}
     return Response(job.answer().model_dump_json(), 202, location, media_type=JSON)
 
 

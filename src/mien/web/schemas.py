@@ -54,7 +54,7 @@ class ErrorInfo(BaseModel):
     """What went wrong."""
 
     code: str = Field(examples=["too_large"])
-    message: str = Field(examples=["bytes has 9,000 x 9,000 pixels, more than the limit of 50,000,000"])
+    message: str = Field(examples=["'photo.png' has 9000 x 9000 pixels, more than the limit of 50,000,000"])
 
 
 class ErrorAnswer(BaseModel):

@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mien.web.errors import RefusedError, refuse
@@ -46,6 +47,12 @@ HEADERS = {
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
     "Cache-Control": "no-store",
 }
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, DELETE",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Accept",
+    "Access-Control-Allow-Private-Network": "true",
+    "Access-Control-Max-Age": "600",
+}
 
 
 class Guard:
@@ -59,6 +66,7 @@ class Guard:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
         self.hosts = {"localhost", *settings.hosts}
+        self.origins = frozenset(settings.origins)
         self.token = settings.token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,21 +74,36 @@ class Guard:
             await self.app(scope, receive, send)
             return
 
+        allowed = self._allowed_origin(scope)
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 headers = MutableHeaders(scope=message)
+                for name, value in (_cross_origin(allowed) if allowed else {}).items():
+                    headers[name] = value
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
+                if self.origins:
+                    headers.add_vary_header("Origin")
             await send(message)
 
         try:
-            self._check(scope)
+            self._check_place(scope)
+            if allowed and _is_preflight(scope):
+                await Response(status_code=204, headers=PREFLIGHT)(scope, receive, send_with_headers)
+                return
+            self._check_token(scope)
         except RefusedError as error:
             await refuse(error, scope, receive, send_with_headers)
         else:
             await self.app(scope, receive, send_with_headers)
 
-    def _check(self, scope: Scope) -> None:
+    def _allowed_origin(self, scope: Scope) -> str:
+        """The other site that asks, where it may; else nothing."""
+        origin = Headers(scope=scope).get("origin", "").lower()
+        return origin if origin in self.origins else ""
+
+    def _check_place(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if not self._is_known(_name(host)):
@@ -88,12 +111,17 @@ class Guard:
                 "wrong_host", f"this service is not called {host[:100]!r}; add --allow-host NAME"
             )
         origin = headers.get("origin")
-        if origin is not None and not self._is_own(origin, host):
+        if origin is not None and origin.lower() not in self.origins and not self._is_own(origin, host):
             raise RefusedError(
-                "cross_site", "this request comes from another site's page; open the service's own"
+                "cross_site",
+                f"this request comes from the page of another site, {origin[:100]!r}; open the service's "
+                "own, or serve with --allow-origin",
             )
-        if self.token is not None and not OPEN.fullmatch(scope["path"]):
-            given = _given_token(headers).encode()
+
+    def _check_token(self, scope: Scope) -> None:
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if self.token is not None and not OPEN.fullmatch(path):
+            given = _given_token(Headers(scope=scope)).encode()
             if not hmac.compare_digest(given, self.token.encode()):
                 raise RefusedError(
                     "no_token", "a token is needed; send the header 'Authorization: Bearer TOKEN'"
@@ -104,8 +132,25 @@ class Guard:
 
     def _is_own(self, origin: str, host: str) -> bool:
         """Whether a page of this service asks, itself or behind a proxy that has a known name."""
-        place = urlsplit(origin).netloc.lower()
+        try:
+            place = urlsplit(origin).netloc.lower()
+        except ValueError:  # it is no address at all
+            return False
         return place == host.lower() or (_name(place) in self.hosts and _name(place) != "localhost")
+
+
+def _is_preflight(scope: Scope) -> bool:
+    """Whether a browser asks what a page may send; it bears no token."""
+    is_asked = "access-control-request-method" in Headers(scope=scope)
+    return scope["type"] == "http" and scope["method"] == "OPTIONS" and is_asked
+
+
+def _cross_origin(origin: str) -> dict[str, str]:
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Expose-Headers": "Location, Retry-After",
+        "Cross-Origin-Resource-Policy": "cross-origin",
+    }
 
 
 def _name(host: str) -> str:

@@ -17,6 +17,10 @@ VARIABLE = "MIEN_SERVE"
 TOKEN = re.compile(r"[A-Za-z0-9._~-]{8,256}")
 """What a token may look like: it must also fit into the name of a WebSocket's sub-protocol (RFC 6455)."""
 
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9._-]+(:\d{1,5})?|[a-z]+://\[[0-9a-f:]+\](:\d{1,5})?")
+PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+OWN = {"/v1", "/static", "/healthz", "/metrics", "/openapi.json"}
+
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 AnySettings = TypeVar("AnySettings", bound="Settings")
@@ -28,6 +32,8 @@ class Settings(BaseModel):
     Attributes:
         model: A model's name or the path of its ``.onnx`` file.
         token: What every request but those for the page itself must bear; ``None`` asks for none.
+        root_path: What a proxy puts before the service's addresses, such as ``/faces``.
+        origins: Other sites whose pages may use the service, such as ``https://app.example``.
         hosts: Names under which the service may be reached, besides ``localhost`` and IP addresses.
         max_bytes: Of the body of a request with pictures.
         max_pixels: Of a picture, or of a frame of a video.
@@ -56,6 +62,8 @@ class Settings(BaseModel):
 
     model: str = DEFAULT_MODEL
     token: str | None = None
+    root_path: str = ""
+    origins: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     max_bytes: Count = 32 * 2**20
     max_pixels: Count = 50_000_000
@@ -82,6 +90,22 @@ class Settings(BaseModel):
         if token is not None and not TOKEN.fullmatch(token):
             raise ValueError("must be 8 to 256 letters, digits or any of . _ ~ -")
         return token
+
+    @field_validator("root_path")
+    @classmethod
+    def _is_prefix(cls, root_path: str) -> str:
+        path = root_path.rstrip("/")
+        if path and (not PREFIX.fullmatch(path) or path.startswith(("/v1/", "/static/")) or path in OWN):
+            raise ValueError("must be a path such as /faces, and none of the service's own")
+        return path
+
+    @field_validator("origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        lower = tuple(origin.lower().rstrip("/") for origin in origins)
+        if not all(ORIGIN.fullmatch(origin) for origin in lower):
+            raise ValueError("must be scheme and host of a site, such as https://app.example")
+        return lower
 
     @field_validator("hosts")
     @classmethod

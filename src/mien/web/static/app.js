@@ -94,7 +94,7 @@ async function readPhotos(files) {
     const body = new FormData();
     body.append("image", file);
     try {
-      const { images: [image] } = await (await call("/v1/read", { method: "POST", body, signal })).json();
+      const { images: [image] } = await (await call("v1/read", { method: "POST", body, signal })).json();
       await showPhoto(file, image);
       rows.push(...image.faces.map((face, i) => photoRow(file.name, i + 1, face)));
     } catch (error) {
@@ -229,8 +229,8 @@ async function watchVideo(file) {
   busy(`Sending ${file.name}`, null);
   const body = new FormData();
   body.append("video", file);
-  const job = await (await call("/v1/watch", { method: "POST", body, signal })).json();
-  const path = `/v1/watch/${job.id}`;
+  const job = await (await call("v1/watch", { method: "POST", body, signal })).json();
+  const path = `v1/watch/${job.id}`;
   busy(`Waiting for the first frames of ${file.name}`, null);
   const forget = () => call(path, { method: "DELETE", keepalive: true }).catch(() => {});
   signal.addEventListener("abort", forget);
@@ -319,7 +319,7 @@ async function useCamera() {
   const timeline = new Timeline(card);
   const size = await known(video);
   const protocols = ["mien-v1", ...(token ? [`bearer.${token}`] : [])];
-  const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/v1/live`, protocols);
+  const socket = new WebSocket(new URL("v1/live", document.baseURI).href.replace(/^http/, "ws"), protocols);
   const end = () => {
     socket.close();
     media.getTracks().forEach((track) => track.stop());
@@ -438,7 +438,7 @@ drop.addEventListener("dragleave", ({ relatedTarget }) => drop.contains(relatedT
 
 /** Says which model reads. */
 async function greet() {
-  const { models } = await (await call("/v1/models")).json();
+  const { models } = await (await call("v1/models")).json();
   const { name, summary, licence } = models.find(({ served }) => served);
   $("model").textContent = `Model ${name}: ${summary.replace(/\.?$/, ".")} Licence: ${licence}`;
 }

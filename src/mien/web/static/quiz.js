@@ -59,7 +59,7 @@ function times() {
   return Math.max(1, Math.min(40, Math.floor(room / Math.max(quiz.width, quiz.height))));
 }
 
-const pathOf = (part, place) => `/v1/faces/${part}/${place}?times=${times()}`;
+const pathOf = (part, place) => `v1/faces/${part}/${place}?times=${times()}`;
 
 function picture(path) {
   pictures[path] ??= call(path, null, "GET").then((response) => response.blob()).then(URL.createObjectURL);
@@ -113,7 +113,7 @@ async function show() {
 }
 
 async function begin() {
-  step = await ask("/v1/begin", { person: $("person").value });
+  step = await ask("v1/begin", { person: $("person").value });
   localStorage.setItem(`mien quiz ${quiz.id}`, step.person);
   await show();
 }
@@ -127,9 +127,9 @@ async function answer(label) {
   const ms = Math.round(performance.now() - shownAt), { person, part, place } = step;
   let next;
   try {
-    next = await ask("/v1/answer", { person, part, place, label, ms });
+    next = await ask("v1/answer", { person, part, place, label, ms });
   } catch (error) {  // saved, but its reply was lost; or another window of this person went on
-    const now = await ask("/v1/begin", { person });
+    const now = await ask("v1/begin", { person });
     if (now.part === part && now.place === place) throw error;
     next = { ...now, truth: null };
   }
@@ -154,7 +154,7 @@ function tell(label, truth) {
 async function undo() {
   const { person, part, place } = step;
   if (!$("next").hidden || part === "training" || place === 0) return;
-  step = await ask("/v1/undo", { person });
+  step = await ask("v1/undo", { person });
   localStorage.setItem(`mien quiz ${quiz.id}`, person);
   await show();
 }
@@ -166,7 +166,7 @@ function forget() {  // who comes next at this browser is someone else
 // ---- the page
 
 async function open() {
-  quiz = await ask("/v1/quiz", null, "GET");
+  quiz = await ask("v1/quiz", null, "GET");
   $("login").hidden = true;
   $("answers").replaceChildren(...quiz.labels.map((label, i) => {
     const button = Object.assign(document.createElement("button"), { type: "button", className: "button" });

@@ -36,6 +36,7 @@ opened too, to be told as such."""
 
 LIVE_CONTAINERS = CONTAINERS + ",hls,rtsp,rtp,sdp,dash"
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+SECRETS = re.compile(r"([?&;#][\w.-]*(?:pass|pwd|token|key|secret|auth|sig)[\w.-]*=)[^&;#\s]*", re.IGNORECASE)
 MAX_PIXELS = 89_000_000
 TIMEOUT_S = 15.0
 TRUNCATED_S = 0.2
@@ -139,7 +140,7 @@ class Video:
         self._error: type[Exception] = av.FFmpegError
         self._turn_deg: int | None = None  # of the picture whose display matrix was read last
         self._display: NDArray[np.int32] | None = None
-        self.name = f"camera {self.source}" if self.is_camera else repr(self.source)
+        self.name = f"camera {self.source}" if self.is_camera else repr(shown(self.source))
         try:
             self.container = self._open()
         except (av.InvalidDataError, av.ArgumentError) as error:
@@ -357,6 +358,16 @@ def upright(pixels: Pixels, matrix: NDArray[np.int32]) -> Pixels:
     if down < 0:
         pixels = pixels[::-1]
     return np.ascontiguousarray(pixels)
+
+
+def shown(source: str) -> str:
+    """A source as it may be printed: without the passwords that a camera's address holds.
+
+    Rather too much is covered than too little: a password may hold any character.
+    """
+    if not URL.match(source):
+        return source
+    return SECRETS.sub(r"\1***", re.sub(r"(://[^:@?#]*):.*@", r"\1:***@", source))
 
 
 def _reason(error: Exception) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from mien.core.files import atomic_write
 from mien.core.timeline import TimelineRow
 from mien.errors import DataError, MienError, VideoError
-from mien.workflows.video.frames import Frame, Pick, Video, VideoInfo
+from mien.workflows.video.frames import Frame, Pick, Video, VideoInfo, shown
 from mien.workflows.video.live import Newest
 from mien.workflows.video.rows import RowFile, file_format, read_rows
 from mien.workflows.video.summary import Summary
@@ -200,7 +200,7 @@ class _Run:
         source = Path(job.source)
         identity = {
             "format": FORMAT,
-            "source": job.source,
+            "source": shown(job.source),
             "size of the source": source.stat().st_size if source.is_file() else None,
             "model": self.watcher.classifier.card.sha256,
             "choice of frames": asdict(job.pick),
