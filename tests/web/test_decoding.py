@@ -53,8 +53,8 @@ def engine(monkeypatch, tiny_home):
 
 
 def process_of(lane):
-    (process,) = lane._all
-    return process._process
+    (process,) = lane.processes
+    return process.process
 
 
 def outcome(decode, data):
@@ -71,7 +71,7 @@ def test_pictures_and_errors_are_those_of_the_library(lane, face_png):
     for data in (face_png, picture(9, "JPEG"), *broken, picture(3, "GIF")):
         given = outcome(lambda data: asyncio.run(lane.decode(data)), data)
         assert given == outcome(lambda data: open_image(data, limits), data)
-    assert len(lane._all) == 1
+    assert len(lane.processes) == 1
 
 
 def test_a_picture_that_takes_too_much_computing_ends_its_process_and_the_next_is_unpacked(lane):
@@ -96,7 +96,7 @@ def test_a_process_that_the_system_ends_is_replaced(lane, monkeypatch, when):
     process_of(lane).wait()
     if when == "during":
         with monkeypatch.context() as unseen:
-            unseen.setattr(type(lane._all[0]), "is_well", lambda self: True)
+            unseen.setattr(type(lane.processes[0]), "is_well", lambda self: True)
             with pytest.raises(ImageError, match="made its decoder fail"):
                 asyncio.run(lane.decode(picture(3)))
     assert asyncio.run(lane.decode(picture(3))).shape == (3, 3, 3)
@@ -190,7 +190,7 @@ def test_the_slow_lane_tells_what_is_too_large_for_the_service(engine):
 
 
 def test_a_picture_whose_client_has_gone_is_not_read(monkeypatch):
-    from mien.web.routes import _unless_gone
+    from mien.web.routes import unless_gone
 
     class Gone:
         async def receive(self):
@@ -206,7 +206,7 @@ def test_a_picture_whose_client_has_gone_is_not_read(monkeypatch):
                 ended.set()
 
         with pytest.raises(Exception, match="went away before its answer"):
-            await _unless_gone(Gone(), work())
+            await unless_gone(Gone(), work())
         await asyncio.wait_for(ended.wait(), 60)
 
     asyncio.run(run())

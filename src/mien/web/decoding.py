@@ -46,7 +46,7 @@ class Lane:
     def __init__(self, limits: DecodeLimits, n_processes: int, width: int) -> None:
         self.limits, self.turn = limits, Turns(width).turn
         self._own = local()  # of each thread, its process
-        self._all: list[_Process] = []
+        self.processes: list[_Process] = []
         self._lock = Lock()
         self._threads = ThreadPoolExecutor(n_processes, "mien-decoding")
 
@@ -62,10 +62,10 @@ class Lane:
     def close(self) -> None:
         """End the processes and their threads."""
         with self._lock:
-            for process in self._all:
+            for process in self.processes:
                 process.kill()
         self._threads.shutdown(cancel_futures=True)
-        for process in self._all:
+        for process in self.processes:
             process.close()
 
     def _decode(self, data: bytes) -> Pixels:
@@ -78,9 +78,9 @@ class Lane:
         with self._lock:
             if old is not None:
                 old.close()
-                self._all.remove(old)
+                self.processes.remove(old)
             process = _Process(self.limits)
-            self._all.append(process)
+            self.processes.append(process)
             return process
 
 
@@ -94,14 +94,12 @@ class _Process:
             **os.environ,
             "OPENBLAS_NUM_THREADS": "1",
         }  # it computes nothing, and threads take memory
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=variables
-        )
-        _widen(self._process)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=variables)
+        _widen(self.process)
 
     def is_well(self) -> bool:
         """Whether it can take a picture; the system may have ended it meanwhile."""
-        return not self._is_broken and self._process.poll() is None
+        return not self._is_broken and self.process.poll() is None
 
     def decode(self, data: bytes) -> Pixels:
         """See `Lane.decode`."""
@@ -121,7 +119,7 @@ class _Process:
             watchdog.cancel()
 
     def _talk(self, data: bytes) -> Pixels:
-        to, back = self._process.stdin, self._process.stdout
+        to, back = self.process.stdin, self.process.stdout
         if to is None or back is None:
             raise EOFError
         to.write(LENGTH.pack(len(data)))
@@ -141,7 +139,7 @@ class _Process:
 
     def _reason(self) -> Exception:
         """Why the process has ended."""
-        is_costly = self._was_stuck or self._process.returncode == -getattr(signal, "SIGPROF", 0)
+        is_costly = self._was_stuck or self.process.returncode == -getattr(signal, "SIGPROF", 0)
         return (
             CostlyError() if is_costly else ImageError("bytes made its decoder fail; save the picture again")
         )
@@ -151,17 +149,17 @@ class _Process:
         self.kill()
 
     def kill(self) -> None:
-        self._process.kill()
+        self.process.kill()
 
     def close(self) -> None:
         """End it, and wait until it has."""
         self._is_broken = True
-        self._process.kill()
-        for pipe in (self._process.stdin, self._process.stdout):
+        self.process.kill()
+        for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 with suppress(OSError):  # what could not be written
                     pipe.close()
-        self._process.wait()
+        self.process.wait()
 
 
 def _widen(process: "subprocess.Popen[bytes]") -> None:

@@ -149,7 +149,7 @@ async def read(
     with service.pictures.body(request) as body:
         pictures = await pictures_of(body.request, service.settings.max_images)
         with service.reads.enter(client_of(request)):
-            return await _unless_gone(request, _read(service.engine, pictures, kind))
+            return await unless_gone(request, _read(service.engine, pictures, kind))
 
 
 @router.post(
@@ -294,7 +294,7 @@ async def _read(engine: Engine, pictures: Sequence[Picture], kind: str) -> Respo
     return Response(schemas.ReadAnswer(model=engine.model, images=images).model_dump_json(), media_type=JSON)
 
 
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """Do something for a client, and stop if it goes away meanwhile: others wait for its turn."""
 
     async def leave() -> None:

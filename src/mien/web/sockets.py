@@ -29,12 +29,12 @@ class TimedProtocol(H11Protocol):
     _waiting: asyncio.TimerHandle | None = None
     _sending: asyncio.TimerHandle | None = None
     _is_websocket = False
-    _since_s = 0.0  # when the client's turn began
+    since_s = 0.0  # when the client's turn began
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._settings: Settings = self.app_state["settings"]
         super().connection_made(transport)
-        self._since_s = self.loop.time()
+        self.since_s = self.loop.time()
         if len(self.connections) > self._settings.max_sockets and not self._make_room():
             transport.write(FULL % (RETRY_S, len(FULL_BODY), FULL_BODY))
             transport.close()
@@ -48,7 +48,7 @@ class TimedProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._since_s = self.loop.time()
+        self.since_s = self.loop.time()
         self._watch()
 
     def handle_websocket_upgrade(self, event: Any) -> None:
@@ -72,13 +72,13 @@ class TimedProtocol(H11Protocol):
         """Cut off the connection whose client has been waited for the longest; whether there is one."""
         before_s = self.loop.time() - GRACE * self._settings.patience_s
         others = (one for one in self.connections if isinstance(one, TimedProtocol) and one is not self)
-        waited_for = [one for one in others if one._is_waited_for() and one._since_s < before_s]
+        waited_for = [one for one in others if one.is_waited_for() and one.since_s < before_s]
         if not waited_for:
             return False
-        min(waited_for, key=lambda one: one._since_s).transport.abort()
+        min(waited_for, key=lambda one: one.since_s).transport.abort()
         return True
 
-    def _is_waited_for(self) -> bool:
+    def is_waited_for(self) -> bool:
         """Whether it is the client's turn: to send a request, or the rest of one."""
         is_idle = self.cycle is None or self.cycle.response_complete
         return (
