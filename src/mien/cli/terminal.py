@@ -78,7 +78,7 @@ def _progress_in_lines() -> "type[Progress]":
 
         printed_at = time.monotonic()
 
-        def update(self, task_id: "TaskID", **changes: Any) -> None:  # type: ignore[override]
+        def update(self, task_id: "TaskID", **changes: Any) -> None:
             super().update(task_id, **changes)
             now = time.monotonic()
             if now - self.printed_at >= LINES_EVERY_S:

@@ -16,5 +16,7 @@ def chosen(n: int, probability: float, rng: torch.Generator, salt: int = 0) -> T
     The mask of an ordinary draw has to come back from the device before anything can be indexed with it. Here
     the host draws how many, and the device which.
     """
+    if not probability:
+        return torch.empty(0, dtype=torch.int64, device=rng.device)
     count = int(host_rng(rng, salt).binomial(n, probability))
     return torch.randperm(n, generator=rng, device=rng.device)[:count]

@@ -21,7 +21,7 @@ def corrupt(faces: Tensor, settings: AugmentSettings, rng: torch.Generator) -> T
         (settings.hide, hide_side),
     )
     for salt, (probability, change) in enumerate(kinds, start=1):
-        which = chosen(len(faces), probability, rng, salt) if probability else ()
+        which = chosen(len(faces), probability, rng, salt)
         if len(which):
             faces = faces.index_copy(0, which, change(faces[which], rng))
     return faces

@@ -199,8 +199,8 @@ def _comparison(runs: Sequence[Run], split: str, draw: Path) -> Iterator[Block]:
         yield Table(head, tuple(_pair_row(one, other, split) for one, other in combinations(runs, 2)))
     groups = list(_seed_groups(runs))
     if groups:
-        head = ("mean ± sd over seeds", "seeds", "accuracy", "clean", "balanced", "macro F1", "ECE", "NLL")
-        yield Table(head, tuple(_group_row(group, split) for group in groups))
+        over = ("mean ± sd over seeds", "seeds", "accuracy", "clean", "balanced", "macro F1", "ECE", "NLL")
+        yield Table(over, tuple(_group_row(group, split) for group in groups))
     labels = runs[0].scores[split].label_names
     if len(runs) > 1 and all(run.scores[split].label_names == labels for run in runs):
         yield Heading("Recall of each emotion", 3)

@@ -131,14 +131,11 @@ def _ask_all(
             run = f"{name}-fold-{i}"
             place = FoldProgress(number * settings.n_folds + i + 1, len(recipes) * settings.n_folds, run)
             folder, held_out = settings.runs / run, fold == i
-            train_fold(
-                recipe,
-                faces,
-                held_out,
-                folder,
-                settings.device,
-                lambda at, p=place: report(replace(p, at=at)),
-            )
+
+            def told(at: TrainProgress, place: FoldProgress = place) -> None:
+                report(replace(place, at=at))
+
+            train_fold(recipe, faces, held_out, folder, settings.device, told)
             net = load_trained(folder, pick_device(settings.device))
             said[held_out] = softmax(net.logits(faces.images[held_out], 2))
         probs[name] = said
