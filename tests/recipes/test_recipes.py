@@ -40,7 +40,7 @@ def bars(n: int = 3, size: int = 48) -> FaceSet:
         label_names=NAMES,
         name="bars",
         votes=votes,
-        vote_names=(*(f"v{i}" for i in range(9)), "not-a-face"),
+        vote_names=(*NAMES, *(f"v{i}" for i in range(3, 9)), "not-a-face"),
     )
 
 
@@ -59,7 +59,8 @@ def small(name: str) -> Recipe:
     borrowed = BORROWED if "pretrained" in whole.net.options else ()
     frozen = ["optim.lr=0.003", "net.options.head_dropout=0.0"] if name == "face-transfer-frozen" else []
     drawn = ["net.init_from=", *frozen] if whole.net.init_from else []  # no file, so no features
-    return read_recipe(name, [*SMALL, *slower, *borrowed, *drawn])
+    labels_alone = ["distil.targets="] if whole.distil.targets else []  # the targets are of other faces
+    return read_recipe(name, [*SMALL, *slower, *borrowed, *drawn, *labels_alone])
 
 
 def batch_loss(trainer: Trainer) -> float:
