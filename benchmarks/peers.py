@@ -288,8 +288,9 @@ def lines(rows: Sequence[Row], failed: Mapping[str, str], n_photos: int, scored:
     )
     yield "|---|---|---|---|---|---|---|---|---|---|"
     for row in rows:
-        own = next((f" {v}" for k, v in row.versions.items() if row.name.split(",")[0] in k), "")
-        cells = [f"{row.name}{own}", shown(row.accuracy), shown(row.clean_accuracy)]
+        package, *views = row.name.split(",")
+        own = next((f" {v}" for k, v in row.versions.items() if package in k), "")
+        cells = [",".join([package + own, *views]), shown(row.accuracy), shown(row.clean_accuracy)]
         for figure in ("face_cpu_s", "photo_cpu_s"):
             ratio = "" if row is first else f" ({row.ratio(figure, first):.2f} x)"
             cells.append(f"{1e3 * row.median(figure):.1f}{ratio}")
