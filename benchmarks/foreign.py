@@ -33,9 +33,9 @@ from mien.core.detection import Detector
 from mien.core.emotions import emotion_or
 from mien.core.images import open_image
 from mien.core.scores import Scores, score
-from mien.data.entries import Listing
+from mien.data.csv_list import list_paths
 from mien.data.folders import list_folders
-from mien.data.pathlist import list_paths
+from mien.data.listing import Listing
 from mien.errors import DataError, ImageError
 from mien.workflows.read import ReadSettings, build_analyzer
 

@@ -36,7 +36,7 @@ from mien import MienError, open_image
 from mien.core import metrics
 from mien.core.cards import ModelCard
 from mien.core.emotions import emotion
-from mien.core.store import DEFAULT_MODEL, find_model
+from mien.core.model_store import DEFAULT_MODEL, find_model
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_store
 from mien.workflows.read import is_picture, natural_key

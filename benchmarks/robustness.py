@@ -26,12 +26,13 @@ from PIL import Image, ImageFilter
 from mien import MienError
 from mien.core import metrics
 from mien.core.classifier import Classifier
+from mien.core.files import write_json
 from mien.core.geometry import warp
 from mien.core.preprocess import luma, resized
 from mien.core.scores import score
 from mien.data.store import read_store
-from mien.workflows import figures as style
-from mien.workflows.evaluate import checked_rows, write_json
+from mien.workflows import figure_style as style
+from mien.workflows.scorer import checked_rows
 
 Face = NDArray[np.uint8]
 Level = float | str
@@ -223,17 +224,17 @@ def figure(rows: Sequence[Row], path: Path) -> Path:
     plain, *others = rows
     names = list(dict.fromkeys(row.change for row in others))
     n_rows = math.ceil((len(names) + 1) / COLUMNS)
-    drawn = style._new_figure(3 * COLUMNS, 2.5 * n_rows)
+    drawn = style.new_figure(3 * COLUMNS, 2.5 * n_rows)
     axes = drawn.subplots(n_rows, COLUMNS, sharey=True, squeeze=False).flat
     for i, (ax, name) in enumerate(zip(axes, names, strict=False)):
-        style._dress(ax, name, FAMILIES[name].unit, "" if i % COLUMNS else "percent right")
+        style.dress(ax, name, FAMILIES[name].unit, "" if i % COLUMNS else "percent right")
         _panel(ax, [row for row in others if row.change == name], plain)
     axes[0].set_ylim(bottom=0)
     for ax in axes[len(names) :]:
         ax.set_axis_off()
     handles = axes[0].get_legend_handles_labels()
     axes[len(names)].legend(*handles, fontsize=style.SMALL, frameon=False, loc="center")
-    return style._save(drawn, path)
+    return style.save(drawn, path)
 
 
 def _panel(ax: Any, rows: Sequence[Row], plain: Row) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.core.store import find_model
+from mien.core.model_store import find_model
 from mien.data.records import FaceSet
 
 ROOT = Path(__file__).resolve().parents[2]
