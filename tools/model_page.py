@@ -1,8 +1,11 @@
 """Write the page of a model from its card, so that no number is copied by hand.
 
 python tools/model_page.py fer2013-s2d12 docs/models/fer2013-s2d12.md
+
+Where `benchmarks/robustness.py MODEL STORE --to docs/models` left its JSON beside the page, that goes in too.
 """
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,44 @@ def score_row(name: str, s: dict[str, Any]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def page(card: ModelCard, n_bytes: int) -> str:
+def measured_robustness(folder: Path, name: str) -> dict[str, Any] | None:
+    """What the benchmark wrote about a model; None where it was not run."""
+    path = folder / f"{name}-robustness.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def robustness_lines(found: dict[str, Any] | None) -> list[str]:
+    """The figure, and of each kind of change the level that harms most."""
+    if found is None:
+        return []
+    plain, *rows = found["rows"]
+    worst = [min((r for r in rows if r["change"] == kind), key=accuracy) for kind in found["units"]]
+    return [
+        "## Under other conditions",
+        "",
+        f"{found['n']:,} PublicTest faces, {found['views']} view(s), one change at a time; unchanged "
+        f"{percent(accuracy(plain))}, balanced {percent(plain['balanced_accuracy'])}. Below, of each kind "
+        f"the level that harms most; all are in the figure and in `{found['model']}-robustness.json`.",
+        "",
+        f"![Accuracy under changes of the face]({found['model']}-robustness.png)",
+        "",
+        "| change | level | accuracy | balanced accuracy |",
+        "|---|---|---|---|",
+        *(
+            f"| {r['change']} ({found['units'][r['change']]}) | {r['level']} "
+            f"| {percent(accuracy(r), r['accuracy_interval'])} "
+            f"| {percent(r['balanced_accuracy'], r['balanced_accuracy_interval'])} |"
+            for r in worst
+        ),
+        "",
+    ]
+
+
+def accuracy(row: dict[str, Any]) -> float:
+    return row["accuracy"]
+
+
+def page(card: ModelCard, n_bytes: int, robustness: dict[str, Any] | None = None) -> str:
     """The page as Markdown."""
     test = card.scores["test"]
     names = {"test": "PrivateTest, all", "test_clean": "PrivateTest without near copies of Training faces"}
@@ -59,6 +99,7 @@ def page(card: ModelCard, n_bytes: int) -> str:
             for c in test["per_class"]
         ),
         "",
+        *robustness_lines(robustness),
         "## Use",
         "",
         f"**Fit for.** {card.intended_use}",
@@ -87,7 +128,8 @@ def main() -> None:
     name, target = sys.argv[1], Path(sys.argv[2])
     weights, card = find_model(name)
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(page(card, weights.stat().st_size), encoding="utf-8")
+    found = measured_robustness(target.parent, name)
+    target.write_text(page(card, weights.stat().st_size, found), encoding="utf-8")
 
 
 if __name__ == "__main__":

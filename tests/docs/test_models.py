@@ -19,8 +19,27 @@ pytestmark = [
 def test_the_page_of_the_model_is_what_its_card_gives(module_at: Any) -> None:
     tool = module_at("tools/model_page.py")
     weights, card = find_model(DEFAULT_MODEL)
-    page = (ROOT / "docs" / "models" / f"{DEFAULT_MODEL}.md").read_text(encoding="utf-8")
-    assert page == tool.page(card, weights.stat().st_size), "run tools/model_page.py again"
+    folder = ROOT / "docs" / "models"
+    page = (folder / f"{DEFAULT_MODEL}.md").read_text(encoding="utf-8")
+    robustness = tool.measured_robustness(folder, DEFAULT_MODEL)
+    assert page == tool.page(card, weights.stat().st_size, robustness), "run tools/model_page.py again"
+
+
+def test_the_page_names_the_worst_level_of_each_change(module_at: Any) -> None:
+    tool = module_at("tools/model_page.py")
+
+    def row(change: str, level: float | None, accuracy: float) -> dict[str, Any]:
+        both = {"accuracy": accuracy, "accuracy_interval": [accuracy - 0.01, accuracy + 0.01]}
+        return {"change": change, "level": level, **both, **{f"balanced_{k}": v for k, v in both.items()}}
+
+    rows = [row("none", None, 0.7), row("noise", 5, 0.65), row("noise", 40, 0.25), row("blur", 3, 0.3)]
+    units = {"noise": "sigma", "blur": "pixels"}
+    lines = tool.robustness_lines({"model": "m", "n": 3589, "views": 1, "units": units, "rows": rows})
+    assert [line for line in lines if line.startswith("| noise")] == [
+        "| noise (sigma) | 40 | 25.00% (24.0% - 26.0%) | 25.00% (24.0% - 26.0%) |"
+    ]
+    assert any("unchanged 70.00%" in line for line in lines)
+    assert tool.robustness_lines(None) == []
 
 
 @pytest.mark.parametrize("rows", ["test", "test_clean"])
