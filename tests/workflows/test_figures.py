@@ -121,7 +121,7 @@ def test_a_missing_folder_is_named(tmp_path):
 
 def test_without_matplotlib_the_error_says_what_to_install(draw, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    text = 'drawing figures needs matplotlib; run: pip install "mien[train]"'
+    text = 'drawing figures needs matplotlib; run: pip install "mien[data]"'
     with pytest.raises(MissingExtraError, match=re.escape(text)):
         draw(tmp_path / "figure.png")
     assert os.listdir(tmp_path) == []

@@ -40,7 +40,7 @@ def ensemble(
     as_json: AsJson = False,
 ) -> None:
     """Score several models together, by soft, weighted and hard votes."""
-    with needs_extra("ensembles"):
+    with needs_extra("ensembles", "data"):
         from mien.workflows.ensemble import ensemble as run_ensemble
         from mien.workflows.evaluate import EvaluateSettings
     with waiting(f"scoring {len(models)} models on the {split} rows of {data.name}"):

@@ -39,7 +39,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Score a model on pooled predictions, with intervals, also without near copies of training faces."""
-    with needs_extra("evaluating"):
+    with needs_extra("evaluating", "data"):
         from mien.workflows.evaluate import EvaluateSettings
         from mien.workflows.evaluate import evaluate as run_evaluation
     with waiting(f"scoring the {split} rows of {data.name}"):

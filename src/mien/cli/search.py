@@ -54,7 +54,7 @@ def run(
     devices: Device = "cpu",
 ) -> None:
     """Train trials until all are done, choosing by accuracy on PublicTest."""
-    with needs_extra("searching"):
+    with needs_extra("searching", "search"):
         from mien.workflows.search import run_search
     folder = to or Path("searches") / Path(search).stem
     with _progress() as progress:
@@ -90,7 +90,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print every trial as JSON.")] = False,
 ) -> None:
     """Show the best trials, which keys mattered, and the best one's command."""
-    with needs_extra("searching"):
+    with needs_extra("searching", "search"):
         from mien.workflows.search import read_search_folder
         from mien.workflows.search_report import command, importances, parallel_figure
     state = read_search_folder(folder)

@@ -199,7 +199,7 @@ def require_h5py() -> Any:
     try:
         import h5py
     except ImportError as e:
-        raise MissingExtraError("reading and writing data sets", "h5py", "train") from e
+        raise MissingExtraError("reading and writing data sets", "h5py", "data") from e
     return h5py
 
 

@@ -247,7 +247,7 @@ def _captum() -> Any:
     try:
         return import_module("captum.attr")
     except ImportError as e:
-        raise MissingExtraError("explaining by gradients", "captum", "train") from e
+        raise MissingExtraError("explaining by gradients", "captum", "explain") from e
 
 
 def predictor(net: nn.Module, *, half: bool = False) -> Callable[[Faces], NDArray[np.float32]]:

@@ -199,7 +199,7 @@ def _join(places: list[str], nodes: int) -> "Fabric":
     try:
         import lightning_fabric
     except ModuleNotFoundError as e:
-        raise MissingExtraError("training on several devices", "lightning-fabric", "train") from e
+        raise MissingExtraError("training on several devices", "lightning-fabric", "several") from e
     import logging
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)

@@ -28,7 +28,7 @@ def new_figure(width: float, height: float) -> Any:
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as e:
-        raise MissingExtraError("drawing figures", "matplotlib", "train") from e
+        raise MissingExtraError("drawing figures", "matplotlib", "data") from e
     spacing = ConstrainedLayoutEngine(
         w_pad=0.1, h_pad=0.08
     )  # inches; tick labels of neighbours must not touch
