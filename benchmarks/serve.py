@@ -13,9 +13,10 @@ videos, and begin again when they are cut off. Clients alone and beside them tak
 time each, so that both see the same machine. Prints how much longer requests take, the memory of the service
 and its processes, and whether each answer is the one that the photograph got first.
 
-Measured on two x86-64 cores that others kept busy: beside 64 slow clients the 99th percentile of 16 is 1.1 and
-1.2 times what it is alone, memory 251 MiB and then 259 to 279, no wrong answer; 32 clients: 1.4 times the library's rate, memory 202 MiB and then 201;
+Measured on two busy x86-64 cores, 32 clients: 1.4 times the library's rate, memory 202 MiB and then 201;
 without the setting of `mien.web.decode_worker.give_memory_back` 394 MiB and, half a minute later, 434.
+16 clients beside 64 slow ones: 99th percentile 1.1 and 1.2 times that alone, memory 251 MiB and then 259 to
+279, no wrong answer.
 """
 
 import asyncio
