@@ -1,14 +1,22 @@
 """The service under load against the library in one process, on loopback, same photograph, same run.
 
     python benchmarks/serve.py photo.jpg [clients=32] [seconds=60]
+    python benchmarks/serve.py photo.jpg slow=64 [clients=16] [seconds=60]
 
 First the library reads the photograph again and again in a process of its own. Then so many clients post it
 to `mien serve`, each its next request when the last is answered; every twentieth request must be refused: too
 many bytes, too many pixels, no picture. Prints both rates and their ratio, the time of requests, the memory
 of the service after a warm-up and at the end, and the size of batches. Exits with 1 where a claim fails.
 
+With `slow`, so many further clients send bodies of 30 MB at 18 KiB a second, half of them pictures and half
+videos, and begin again when they are cut off. Clients alone and beside them take turns for a quarter of the
+time each, so that both see the same machine. Prints how much longer requests take, the memory of the service
+and its processes, and whether each answer is the one that the photograph got first.
+
 Measured on two busy x86-64 cores, 32 clients: 1.4 times the library's rate, memory 202 MiB and then 201;
 without the setting of `mien.web.decode_worker.give_memory_back` 394 MiB and, half a minute later, 434.
+16 clients beside 64 slow ones: 99th percentile 1.1 and 1.2 times that alone, memory 251 MiB and then 259 to
+279, no wrong answer.
 """
 
 import asyncio
@@ -19,15 +27,20 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import numpy as np
+import psutil
 from PIL import Image
 
 LEAST_RATIO, MOST_GROWTH = 0.8, 1.05
 MAX_BYTES = 4 * 2**20
 EVERY = 20
+MOST_SLOWER, MOST_GROWTH_BESIDE = 2.0, 1.25
+SLOW_BYTES, SLOW_PACE = 30_000_000, 18 * 1024
 
 LIBRARY = """
 import sys, time
@@ -109,12 +122,113 @@ async def under_load(
     return load, rate, [before, after, faces]
 
 
+class Slow:
+    """Clients that send as slowly as they may."""
+
+    def __init__(self, address: str, n_clients: int) -> None:
+        self.place = re.search(r"//(.*):(\d+)", address).groups()
+        self.paths = [("/v1/read", "/v1/watch")[i % 2] for i in range(n_clients)]
+        self.n_cut = 0
+
+    async def client(self, path: str) -> None:
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {SLOW_BYTES}\r\n\r\n"
+        while True:
+            _, sink = await asyncio.open_connection(*self.place)
+            try:
+                sink.write(head.encode())
+                while True:
+                    sink.write(bytes(SLOW_PACE))
+                    await sink.drain()
+                    await asyncio.sleep(1)
+            except OSError:
+                self.n_cut += 1
+            finally:
+                sink.close()
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(self.client(path)) for path in self.paths]
+        await asyncio.sleep(1)
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Honest:
+    """Clients that compare each answer with the first."""
+
+    def __init__(self, photo: bytes) -> None:
+        self.photo, self.first, self.n_wrong = photo, "", 0
+
+    async def client(self, http: httpx.AsyncClient, until: float, times_s: list[float]) -> None:
+        while time.perf_counter() < until:
+            start = time.perf_counter()
+            answer = await http.post("/v1/read", content=self.photo)
+            times_s.append(time.perf_counter() - start)
+            self.first = self.first or answer.text
+            self.n_wrong += answer.status_code != 200 or answer.text != self.first
+
+    async def run(self, address: str, n_clients: int, seconds: float) -> list[float]:
+        """Seconds that each request took."""
+        times_s: list[float] = []
+        limits = httpx.Limits(max_connections=n_clients)
+        async with httpx.AsyncClient(base_url=address, timeout=300, limits=limits) as http:
+            until = time.perf_counter() + seconds
+            await asyncio.gather(*(self.client(http, until, times_s) for _ in range(n_clients)))
+        return times_s
+
+
+def memory(process_id: int) -> int:
+    """Resident bytes of a process and those that it started."""
+    process = psutil.Process(process_id)
+    return sum(one.memory_info().rss for one in (process, *process.children()))
+
+
+async def beside_slow(server: int, address: str, photo: bytes, n: tuple[int, int], seconds: float) -> int:
+    n_clients, n_slow = n
+    honest, slow = Honest(photo), Slow(address, n_slow)
+    alone, beside, held = [], [], []
+    await honest.run(address, n_clients, min(10, seconds / 4))
+    for _ in range(2):
+        alone += await honest.run(address, n_clients, seconds / 4)
+        held.append(memory(server))
+        async with slow.at_work():
+            beside += await honest.run(address, n_clients, seconds / 4)
+            held.append(memory(server))
+    p99 = [float(np.percentile(times_s, 99)) for times_s in (alone, beside)]
+    ratio, growth = p99[1] / p99[0], held[-1] / held[0]
+    for name, times_s, one in zip(("alone", f"beside {n_slow} slow"), (alone, beside), p99, strict=True):
+        print(f"{name:22} {len(times_s):6d} requests, 99th percentile {one:.3f} s")
+    print(f"ratio                  {ratio:6.2f} (<= {MOST_SLOWER})")
+    print(f"memory                 {', '.join(f'{n / 2**20:.0f}' for n in held)} MiB, x {growth:.3f}")
+    print(f"wrong answers          {honest.n_wrong:5d}; slow clients cut off {slow.n_cut} times")
+    return int(ratio > MOST_SLOWER or growth > MOST_GROWTH_BESIDE or honest.n_wrong > 0)
+
+
+def main_slow(photo: Path, n_slow: int, n_clients: int = 16, seconds: float = 60) -> int:
+    server, address = start(["--patience", "5", "--upload", "10"])
+    try:
+        work = beside_slow(server.pid, address, photo.read_bytes(), (n_clients, n_slow), seconds)
+        return asyncio.run(work)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def start(arguments: list[str]) -> tuple[subprocess.Popen[str], str]:
+    """A service and its address."""
+    command = [sys.executable, "-m", "mien", "serve", "--port", "0", *arguments]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ})
+    return server, re.search(r"http://\S+", server.stdout.readline())[0]
+
+
 def main(photo: Path, n_clients: int = 32, seconds: float = 60) -> int:
     alone = library_rate(photo, min(20, seconds))
-    command = [sys.executable, "-m", "mien", "serve", "--port", "0", "--max-bytes", str(MAX_BYTES)]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ})
+    server, address = start(["--max-bytes", str(MAX_BYTES)])
     try:
-        address = re.search(r"http://\S+", server.stdout.readline())[0]
         run = under_load(address, photo.read_bytes(), n_clients, seconds)
         load, rate, (before, after, faces) = asyncio.run(run)
     finally:
@@ -133,4 +247,7 @@ def main(photo: Path, n_clients: int = 32, seconds: float = 60) -> int:
 
 if __name__ == "__main__":
     given = dict(argument.split("=") for argument in sys.argv[2:])
+    if "slow" in given:
+        numbers = int(given["slow"]), int(given.get("clients", 16)), float(given.get("seconds", 60))
+        sys.exit(main_slow(Path(sys.argv[1]), *numbers))
     sys.exit(main(Path(sys.argv[1]), int(given.get("clients", 32)), float(given.get("seconds", 60))))

@@ -90,3 +90,20 @@ def test_only_the_newest_picture_is_taken():
         return first, await waiting
 
     assert asyncio.run(run()) == ((2, 0.2, b"2"), (3, 0.3, b"3"))
+
+
+def test_patience_with_a_camera_begins_when_its_picture_is_wanted():
+    async def run():
+        now = 0.0
+        newest = Newest(lambda: now)
+        now = 90.0  # the service is at work on the picture before
+        told = [newest.waited_s()]
+        waiting = asyncio.create_task(newest.take())
+        await asyncio.sleep(0)
+        now = 92.0
+        told.append(newest.waited_s())
+        newest.put(0.0, b"picture")
+        await waiting
+        return [*told, newest.waited_s()]
+
+    assert asyncio.run(run()) == [0, 2, 0]

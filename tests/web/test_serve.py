@@ -139,6 +139,15 @@ def test_an_open_address_without_a_token_is_warned_of(mien_serve, arguments, war
     assert ("everyone who reaches this machine may use it" in result.stderr) is warns
 
 
+def test_a_message_may_be_somewhat_larger_than_a_picture_and_no_more(mien_serve, monkeypatch):
+    from mien.web.settings import Settings
+
+    loaded = []
+    monkeypatch.setattr(server, "run", lambda config, listener: loaded.append(config))
+    mien_serve("--port", "0")
+    assert Settings().max_frame_bytes < loaded[0].ws_max_size <= 2 * Settings().max_frame_bytes
+
+
 def test_every_limit_has_an_option():
     from mien.web.settings import Settings
 

@@ -47,8 +47,8 @@ def held(monkeypatch):
     go = Event()
     bounded = jobs_module.Jobs.bounded
 
-    def waits(self, frames, job):
-        for frame in bounded(self, frames, job):
+    def waits(self, video, job):
+        for frame in bounded(self, video, job):
             go.wait()
             yield frame
 
@@ -173,6 +173,31 @@ def test_a_video_that_grows_beyond_its_head_ends_where_the_limit_is(serve, clip_
     state = until_over(client, path)
     assert (state["state"], state["error"]["code"]) == ("failed", "video_too_long")
     assert [row["frame"] for row in all_rows(client, path)] == [0, 1, 2, 3, 4]
+
+
+def test_frames_that_are_left_out_count_towards_the_limit(serve, clip_mp4, monkeypatch):
+    monkeypatch.setattr(jobs_module.Jobs, "check", lambda *_: None)
+    client = serve(max_video_s=0.45)
+    state = until_over(client, watched(client, clip_mp4, "?every=1000frames"))
+    assert (state["state"], state["error"]["code"], state["frames"]) == ("failed", "video_too_long", 1)
+
+
+def test_a_video_that_takes_too_long_to_watch_ends_and_keeps_its_rows(serve, clip_mp4):
+    client = serve(max_watch_s=3)
+    seconds = iter(range(1000))
+    client.app_state["service"].jobs.clock = lambda: next(seconds)  # one at each look
+    path = watched(client, clip_mp4)
+    state = until_over(client, path)
+    assert (state["state"], state["error"]["code"]) == ("failed", "too_costly")
+    assert "more than 3 s to watch" in state["error"]["message"]
+    assert len(all_rows(client, path)) == state["rows"] < 10
+
+
+def test_a_frame_that_is_larger_than_the_head_tells_is_refused(serve, clip_mp4, monkeypatch):
+    monkeypatch.setattr(jobs_module.Jobs, "check", lambda *_: None)
+    client = serve(max_pixels=320 * 256 - 1)
+    state = until_over(client, watched(client, clip_mp4))
+    assert (state["state"], state["error"]["code"], state["rows"]) == ("failed", "too_large", 0)
 
 
 def test_a_video_that_is_cut_off_keeps_what_could_be_read(serve, astronaut, write_clip, tmp_path):

@@ -59,6 +59,9 @@ def serve(
     ] = None,
     max_video_bytes: Annotated[int | None, typer.Option(metavar="N", help="Bytes of a video.")] = None,
     max_seconds: Annotated[float | None, typer.Option(metavar="S", help="Length of a video.")] = None,
+    max_watch_seconds: Annotated[
+        float | None, typer.Option(metavar="S", help="Seconds that a video may be at work.")
+    ] = None,
     max_jobs: Annotated[
         int | None, typer.Option(metavar="N", help="Videos that wait or are watched.")
     ] = None,
@@ -92,6 +95,7 @@ def serve(
         "max_held_bytes": max_held_bytes,
         "max_video_bytes": max_video_bytes,
         "max_video_s": max_seconds,
+        "max_watch_s": max_watch_seconds,
         "max_jobs": max_jobs,
         "max_live": max_live,
         "max_sockets": max_sockets,

@@ -14,6 +14,9 @@ APP, PROTOCOL = "mien.web.app:served", "mien.web.sockets:TimedProtocol"
 """What uvicorn loads: the command line hands the web its settings, and never imports it."""
 
 SETTINGS = "MIEN_SERVE"
+MESSAGE_BYTES = 4 * 2**20
+"""A larger message ends its WebSocket before it is whole; smaller ones the service refuses in words."""
+
 LAST_WORDS_S = 3
 """Seconds that open requests have after Ctrl-C."""
 
@@ -36,6 +39,7 @@ def config(told: dict[str, Any], application: str = APP) -> "uvicorn.Config":
         factory=True,
         http=PROTOCOL,
         ws="websockets-sansio",
+        ws_max_size=MESSAGE_BYTES,
         ws_per_message_deflate=False,  # JPEG does not shrink, and what inflates is a risk
         lifespan="on",
         log_level="warning",

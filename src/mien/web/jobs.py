@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -104,6 +104,17 @@ class Job:
             return lines if lines.endswith(b"\n") else lines + file.readline()
 
 
+@dataclass(frozen=True, slots=True)
+class _CheckedPick(Pick):
+    """A pick that has the time of each frame checked, those left out included."""
+
+    check: Callable[[float], None] = field(kw_only=True)
+
+    def takes(self, index: int, time_s: float, before_s: float | None) -> bool:
+        self.check(time_s)
+        return Pick.takes(self, index, time_s, before_s)
+
+
 class Jobs:
     """All videos of a service.
 
@@ -169,11 +180,7 @@ class Jobs:
             job.duration_s = video.info.duration_s
             size = video.stream.codec_context
             if size.width * size.height > settings.max_pixels:
-                raise RefusedError(
-                    "too_large",
-                    f"the video has frames of {size.width} x {size.height} pixels, more than the limit of "
-                    f"{settings.max_pixels:,}; make them smaller",
-                )
+                raise self._too_wide(size.width, size.height)
         if job.duration_s and job.duration_s > settings.max_video_s:
             raise self._too_long(f"lasts {job.duration_s:,.1f} s")
 
@@ -251,7 +258,7 @@ class Jobs:
         with Video(job.video) as video, closing(file):
             error: MienError | None = None
             try:
-                for ready in watcher.watch(self.bounded(video.frames(job.pick), job)):
+                for ready in watcher.watch(self.bounded(video, job)):
                     give(ready)
             except (VideoError, RefusedError) as caught:  # what was seen until then is worth having
                 error = caught
@@ -259,21 +266,43 @@ class Jobs:
         if error:
             raise error
 
-    def bounded(self, frames: Iterable[Frame], job: Job) -> Iterator[Frame]:
-        """The frames until someone deletes the job, or it grows too large; not every head tells the truth."""
+    def bounded(self, video: Video, job: Job) -> Iterator[Frame]:
+        """The frames until someone deletes the video, or it grows too large; not every head tells the truth.
+
+        Frames that are left out count too: to decode them takes nearly as long.
+        """
+        settings, begun_s = self.settings, self.clock()
         start_s: float | None = None
-        for frame in frames:
+
+        def check(time_s: float) -> None:
+            nonlocal start_s
+            start_s = time_s if start_s is None else start_s
             if job.stop.is_set():
-                return
-            start_s = frame.time_s if start_s is None else start_s
-            if frame.time_s - start_s > self.settings.max_video_s:
+                raise RefusedError("not_found", "the video was deleted")
+            if time_s - start_s > settings.max_video_s:
                 raise self._too_long("goes on")
-            if job.n_rows > self.settings.max_rows:
+            if self.clock() - begun_s > settings.max_watch_s:
                 raise RefusedError(
-                    "too_many_rows", f"the video gives more than {self.settings.max_rows:,} rows"
+                    "too_costly",
+                    f"the video takes more than {settings.max_watch_s:g} s to watch; send a part of it, ask "
+                    "for fewer frames with every=0.2s, or serve with a higher --max-watch-seconds",
                 )
+
+        for frame in video.frames(_CheckedPick(**asdict(job.pick), check=check)):
+            height, width = frame.pixels.shape[:2]
+            if height * width > settings.max_pixels:
+                raise self._too_wide(width, height)
+            if job.n_rows > settings.max_rows:
+                raise RefusedError("too_many_rows", f"the video gives more than {settings.max_rows:,} rows")
             job.time_s, job.n_frames = frame.time_s, job.n_frames + 1
             yield frame
+
+    def _too_wide(self, width: int, height: int) -> RefusedError:
+        return RefusedError(
+            "too_large",
+            f"the video has frames of {width} x {height} pixels, more than the limit of "
+            f"{self.settings.max_pixels:,}; make them smaller",
+        )
 
     def _too_long(self, what: str) -> RefusedError:
         limit, hint = f"{self.settings.max_video_s:,.0f} s", "cut it, or serve with a higher --max-seconds"

@@ -1,6 +1,8 @@
 """A camera over a WebSocket: pictures in, rows out, always of the newest picture."""
 
 import asyncio
+import time
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -16,13 +18,18 @@ POLICY_VIOLATION = 1008
 
 
 class Newest:
-    """Holds one picture: one that is not taken in time gives way to the next, so that nothing lags."""
+    """Holds one picture: one that is not taken in time gives way to the next, so that nothing lags.
 
-    def __init__(self) -> None:
+    Args:
+        clock: Seconds that never go back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._there = asyncio.Event()
         self._picture: tuple[int, float, bytes] | None = None
         self.n_pictures = 0
-        self.is_wanted = False  # whether somebody waits for one
+        self._wanted_since_s: float | None = None
 
     def put(self, time_s: float, data: bytes) -> None:
         """Leave a picture, in place of the one that waits."""
@@ -32,12 +39,16 @@ class Newest:
 
     async def take(self) -> tuple[int, float, bytes]:
         """Number, time and bytes of the newest picture that was not taken yet."""
-        self.is_wanted = True
+        self._wanted_since_s = self._clock()
         await self._there.wait()
-        self.is_wanted = False
+        self._wanted_since_s = None
         self._there.clear()
         picture, self._picture = self._picture, None
         return picture or await self.take()
+
+    def waited_s(self) -> float:
+        """For how long somebody has been waiting for a picture; 0 while nobody does."""
+        return 0.0 if self._wanted_since_s is None else self._clock() - self._wanted_since_s
 
 
 async def talk(socket: WebSocket, engine: Engine) -> None:
@@ -62,11 +73,11 @@ async def _listen(socket: WebSocket, newest: Newest, patience_s: float) -> None:
     start = clock()
     while True:
         try:
-            message = await asyncio.wait_for(socket.receive(), patience_s)
+            message = await asyncio.wait_for(socket.receive(), patience_s - newest.waited_s())
         except TimeoutError:
-            if newest.is_wanted:
+            if newest.waited_s() >= patience_s:
                 raise
-            continue  # this service is the slow one
+            continue  # this service was the slow one, and its answer may just have gone out
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect
         newest.put(clock() - start, message.get("bytes") or b"")

@@ -45,6 +45,7 @@ class Settings(BaseModel):
         max_held_bytes: Of the bodies of all requests with pictures together, those on their way included.
         max_video_bytes: Of a video.
         max_video_s: Length of a video, seconds.
+        max_watch_s: Seconds that a video may be watched, however short it is; the next one waits meanwhile.
         max_rows: Rows that a video may give.
         max_jobs: Videos that wait or are watched; one is watched at a time.
         max_live: Open live sockets.
@@ -74,6 +75,7 @@ class Settings(BaseModel):
     max_held_bytes: Count = 256 * 2**20
     max_video_bytes: Count = 512 * 2**20
     max_video_s: Seconds = 600
+    max_watch_s: Seconds = 3600
     max_rows: Count = 200_000
     max_jobs: Count = 4
     max_live: Count = 8
