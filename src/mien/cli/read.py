@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import MinFace, MinScore, Shipped
+from mien.cli.options import MinScore, Shipped
 from mien.cli.terminal import bar, printable, progress_bar
 from mien.errors import MienError
 
@@ -76,9 +76,16 @@ def read(
     ] = None,
     model: Shipped = None,
     min_score: MinScore = 0.0,
-    min_face: MinFace = 40,
+    min_face: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PIXELS",
+            help="Side of the smallest face to look for; smaller is slower.",
+            show_default="40, of large pictures 1/32 of the longest side",
+        ),
+    ] = None,
     rotated: Annotated[
-        bool, typer.Option("--rotated", help="Also find faces lying on a side; takes 4 times as long.")
+        bool, typer.Option("--rotated", help="Also find faces that lie or stand on their head; 4 times slower.")
     ] = False,
     views: Annotated[
         int | None, typer.Option(metavar="1|2|10", help="Views of a face to average; more is slower.")

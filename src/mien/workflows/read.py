@@ -38,7 +38,8 @@ class ReadSettings:
         model: A model's name or the path of its ``.onnx`` file.
         detector: A detector's name.
         min_score: Faces whose detection score (0-1) is lower are left out.
-        min_face: Side in pixels of the smallest face that is looked for.
+        min_face: Side of the smallest face that is looked for, in pixels of the picture itself. ``None`` shrinks
+            pictures to a bounded size first: 40 pixels, or 1/32 of the longest side where that is more.
         rotated: Also look for faces turned by 90, 180 and 270 degrees, for four times the time.
         views: Views of each face that are averaged; ``None`` takes the model's own number.
     """
@@ -46,7 +47,7 @@ class ReadSettings:
     model: str = DEFAULT_MODEL
     detector: str = "mtcnn"
     min_score: float = 0.0
-    min_face: float = 40
+    min_face: float | None = None
     rotated: bool = False
     views: int | None = None
 
@@ -92,13 +93,17 @@ def build_analyzer(settings: ReadSettings) -> Analyzer:
     if not 0 <= settings.min_score <= 1:
         raise MienError(f"min_score must lie in 0..1, got {settings.min_score}")
     make: Callable[[], Detector] = look_up(DETECTORS, settings.detector, "detector")
-    detector: Detector = (
-        Mtcnn(MtcnnSettings(min_face=settings.min_face, orientations=4 if settings.rotated else 1))
-        if make is Mtcnn
-        else make()
-    )
+    detector: Detector = Mtcnn(_mtcnn_settings(settings)) if make is Mtcnn else make()
     classifier = Classifier(settings.model, views=settings.views)
     return Analyzer(classifier, detector, min_score=settings.min_score)
+
+
+def _mtcnn_settings(settings: ReadSettings) -> MtcnnSettings:
+    orientations = 4 if settings.rotated else 1
+    if settings.min_face is None:
+        return MtcnnSettings(orientations=orientations)
+    side = min(settings.min_face, MtcnnSettings().min_face)
+    return MtcnnSettings(min_face=side, smallest=settings.min_face, orientations=orientations)
 
 
 def find_pictures(paths: Sequence[str], leave_out: str | os.PathLike[str] | None = None) -> Iterator[Source]:
