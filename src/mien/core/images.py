@@ -41,7 +41,7 @@ import re
 import stat
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,12 +58,25 @@ from mien.core.image_cost import (
 )
 from mien.core.image_depth import gray_of_16_bits, rawmode_of, rgb_of_16_bits
 from mien.core.image_formats import FORMATS, HEAD, ORIENTATION_TAG, SLOW_DECODERS, decoder, format_of
+from mien.core.paths import local_path
 from mien.errors import ImageError
+
+READ_BYTES = 2**20  # asked of an open file at once
 
 __all__ = ["DEFAULT_LIMITS", "ImageLimits", "ImageSource", "open_image"]
 
-ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
-"""A path, the bytes of a file, a Pillow image, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."""
+
+class BinaryFile(Protocol):
+    """What is open for reading: a file, `io.BytesIO`, an upload, the body of an answer."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes, none at the end."""
+        ...
+
+
+ImageSource = str | os.PathLike[str] | bytes | BinaryFile | Image.Image | NDArray[Any]
+"""A path, the bytes of a file, a file that is open in binary mode, a Pillow image, or an array (H, W),
+(H, W, 1), (H, W, 3) or (H, W, 4)."""
 
 
 # EXIF orientation, as a view of the stored array (TIFF 6.0, page 36).
@@ -82,7 +95,8 @@ def open_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> NDA
     """Read a picture as upright RGB; the table at the top of this module says how each kind is treated.
 
     Args:
-        source: A path, the bytes of an image file, a Pillow image, or an array. Web addresses are refused.
+        source: A path (also ``~/...`` or ``file://...``), the bytes of an image file, an open binary
+            file, read from where it stands, a Pillow image, or an array. Web addresses are refused.
         limits: Largest number of bytes and of pixels.
 
     Returns:
@@ -92,6 +106,8 @@ def open_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> NDA
         ImageError: the picture is missing, unreadable, empty, truncated, damaged, too large, of an unknown
             format, or an array of the wrong shape or type; one line that names the source and what to do.
     """
+    if not isinstance(limits, ImageLimits):
+        raise ImageError(f"limits must be an ImageLimits, got {type(limits).__name__}")
     if isinstance(source, np.ndarray):
         return _from_array(source, limits)
     if isinstance(source, Image.Image):
@@ -99,11 +115,15 @@ def open_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> NDA
     if isinstance(source, bytes | bytearray | memoryview):
         return _from_bytes(bytes(source), "bytes", limits)
     if isinstance(source, str | os.PathLike):
-        path = os.fsdecode(source)
+        path = local_path(os.fsdecode(source))
         name = repr(path if len(path) <= 200 else path[:200] + "...")
         return _from_bytes(_read_file(path, name, limits), name, limits)
-    kind = type(source).__name__
-    raise ImageError(f"a picture must be a path, bytes, a Pillow image or a numpy array, got {kind}")
+    if callable(getattr(source, "read", None)):
+        return _from_file(source, limits)
+    raise ImageError(
+        "a picture must be a path, bytes, an open binary file, a Pillow image or a numpy array, "
+        f"got {type(source).__name__}"
+    )
 
 
 def _from_array(array: NDArray[Any], limits: ImageLimits) -> NDArray[np.uint8]:
@@ -139,6 +159,30 @@ def _read_file(path: str, name: str, limits: ImageLimits) -> bytes:
         raise ImageError(f"{name} cannot be read ({reason}); check the path and its permissions") from error
     except ValueError as error:  # a null character
         raise ImageError(f"{name} is not a path ({_one_line(error)}); check the path") from error
+
+
+def _from_file(file: BinaryFile, limits: ImageLimits) -> NDArray[np.uint8]:
+    own = getattr(file, "name", None)
+    name = repr(own[:200]) if isinstance(own, str) else f"the {type(file).__name__}"
+    data = bytearray()
+    while len(data) <= limits.max_bytes:
+        try:
+            part = file.read(min(limits.max_bytes + 1 - len(data), READ_BYTES))
+        except Exception as error:  # it is the caller's object, or a network behind it
+            raise ImageError(f"{name} cannot be read ({_one_line(error)}); check that it is open") from error
+        if not isinstance(part, bytes | bytearray | memoryview):
+            if callable(getattr(part, "close", None)):
+                part.close()  # a coroutine that nobody waited for would warn
+            kind = type(part).__name__
+            raise ImageError(
+                f"{name} must give bytes, got {kind}; open it in binary mode, or await its bytes"
+            )
+        if not part:
+            break
+        data += part
+    if not data:
+        raise ImageError(f"{name} gave no bytes; pass it before it is read, or seek(0) first")
+    return _from_bytes(bytes(data), name, limits)
 
 
 def _from_bytes(data: bytes, name: str, limits: ImageLimits) -> NDArray[np.uint8]:
