@@ -13,7 +13,7 @@ class ImageError(MienError):
 
 
 class ImageTooLargeError(ImageError):
-    """A picture has more bytes or pixels than its limits allow."""
+    """A picture has more bytes or pixels than its limits allow, or more work than they would take."""
 
 
 class VideoError(MienError):

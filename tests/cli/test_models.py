@@ -5,6 +5,7 @@ import json
 import pytest
 
 import mien.core.model_store as store
+from mien.errors import ModelError
 
 
 def test_the_list_shows_scores_size_and_licence(mien) -> None:
@@ -79,3 +80,37 @@ def test_the_shipped_model_states_its_scores_and_licence(mien) -> None:
     assert 0.5 < card["scores"]["test"]["accuracy"] < 0.9
     assert card["licence"]
     assert card["data"]
+
+
+@pytest.mark.parametrize(
+    "card", ["[" * 100_000, "{}", '{"scores": {"test": "x"}}'], ids=["nested", "bare", "odd"]
+)
+def test_a_broken_card_does_not_hide_the_others(card: str, mien, tiny_home, tmp_path, monkeypatch) -> None:
+    folder = tmp_path / "home" / "models"
+    folder.mkdir(parents=True)
+    for path in (tiny_home / "models").iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "broken.onnx").write_bytes(b"")
+    (folder / "broken.json").write_text(card)
+    monkeypatch.setenv("MIEN_HOME", str(folder.parent))
+    for extra in ((), ("--json",)):
+        result = mien("models", *extra)
+        assert result.exit_code == 0
+        assert "tiny" in result.stdout
+        assert result.stderr.startswith(f"mien: left out: {folder}/broken.json is not a ")
+        assert result.stderr.count("\n") == 1
+    result = mien("models", "broken")
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+
+
+def test_who_has_no_home_folder_has_the_shipped_models(mien, monkeypatch) -> None:
+    def gone(*_: object) -> None:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("MIEN_HOME")
+    monkeypatch.setattr(store.Path, "home", gone)
+    assert store.DEFAULT_MODEL in mien("models").stdout
+    with pytest.raises(
+        ModelError, match="this user has no home folder; set MIEN_HOME to the folder for models"
+    ):
+        store.user_models()

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image
 
 from mien.core.model_store import DEFAULT_MODEL, SHIPPED
 
+SOURCE = Path(__file__).resolve().parents[2] / "src"
 BROKEN = "mien: 'photos/more/broken.png' is truncated or damaged"
 
 
@@ -90,10 +93,16 @@ def test_parquet_alone_prints_a_summary_only(mien, photos) -> None:
 
 def test_annotated_pictures_lie_beside_untouched_inputs(mien, photos) -> None:
     before = {path: path.read_bytes() for path in photos.rglob("*.*")}
-    for n_files in (3, 6):  # what the first run wrote is neither read nor overwritten by the second
+    written = ["more/two.jpg", "none.png", "one.png"]
+    again = ["more/two-2.jpg", "none-2.png", "one-2.png"]
+    for names in (
+        written,
+        written + again,
+    ):  # the first run's are neither read nor overwritten
         result = mien("read", "photos", "--model", "tiny", "--annotate", "photos/out")
         assert "out" not in result.stdout
-        assert len(os.listdir("photos/out")) == n_files
+        found = sorted(str(path.relative_to("photos/out")) for path in Path("photos/out").rglob("*.*"))
+        assert found == sorted(names)
     assert {path: path.read_bytes() for path in before} == before
     with Image.open("photos/out/one.png") as drawn, Image.open("photos/one.png") as source:
         assert drawn.size == source.size
@@ -132,7 +141,7 @@ def test_rotated_finds_a_face_lying_on_its_side(mien, photos) -> None:
     [
         (["gone.png"], "mien: nothing to read: 'gone.png' does not exist; check the path\n"),
         (["gone.png", "away.png"], "does not exist; check the path (and 1 more)\n"),
-        (["."], "mien: nothing to read: '.' holds no picture (mien reads .bmp, "),
+        (["."], "mien: nothing to read: '.' holds no picture (mien reads .avif, .bmp, "),
         (["a.png", "--json", "--csv"], "mien: --json and --csv both go to standard output; choose one\n"),
         (["a.png", "--model", "tny"], "mien: no model named 'tny'; did you mean 'tiny'?"),
         (["a.png", "--min-score", "7"], "mien: min_score must lie in 0..1, got 7.0\n"),
@@ -167,6 +176,88 @@ def test_many_bad_pictures_are_counted_not_all_listed(mien, tmp_path) -> None:
     assert len(errors) == 21
     assert "bad0.png' is empty" in errors[0]
     assert errors[-1] == "mien: and 10 more; --json and --csv give the error of each"
+
+
+def test_what_a_folder_holds_besides_pictures_is_counted(mien, photos) -> None:
+    (photos / "notes.txt").write_text("a")
+    (photos / "more" / "raw.CR2").write_text("a")
+    (photos / "LICENCE").write_text("a")
+    (photos / "link").symlink_to("more")
+    for extra in ((), ("--json",), ("--csv",)):
+        result = mien("read", "photos", "--model", "tiny", *extra)
+        (line,) = (line for line in result.stderr.splitlines() if "passed over" in line)
+        counts = "(no suffix 1, .txt 1, .cr2 1)"
+        assert line == f"mien: passed over 3 files not named like a picture {counts} and 1 link to a folder"
+        assert result.exit_code == 1  # for the broken picture; what is passed over changes nothing
+
+
+def test_a_picture_of_a_phone_is_not_passed_over(mien, monkeypatch) -> None:
+    from mien.core import image_formats
+
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    image_formats.decoder.cache_clear()
+    Image.new("RGB", (60, 60)).save("one.jpg")
+    Path("two.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    result = mien("read", ".", "--model", "tiny")
+    image_formats.decoder.cache_clear()
+    assert result.exit_code == 1
+    assert (
+        "mien: './two.HEIC' is HEIC, which needs pi-heif; run: pip install \"mien[heif]\"\n" in result.stderr
+    )
+
+
+def test_who_expects_faces_on_a_large_picture_is_told_of_the_smallest_looked_for(mien) -> None:
+    Image.new("RGB", (1281, 9)).save("large.png")
+    Image.new("RGB", (1280, 9)).save("small.png")
+    told = "mien: 1 picture of more than 1280 pixels a side searched at that size for faces of 1/32 of it and"
+    assert told in mien("read", "large.png", "small.png", "--model", "tiny").stderr
+    assert told not in mien("read", "large.png", "--min-face", "40", "--model", "tiny").stderr
+    assert mien("read", "small.png", "--model", "tiny").stderr == ""
+
+
+def test_a_picture_may_be_named_from_home_or_by_a_file_address(mien, photos, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("~/photos/one.png", f"file://{photos}/one.png", f"FILE://localhost{photos}/%6fne.png"):
+        (value,) = map(json.loads, mien("read", name, "--model", "tiny", "--json").stdout.splitlines())
+        assert value["path"] == str(photos / "one.png")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a shell that closes streams")
+@pytest.mark.parametrize(
+    ("closed", "arguments", "code", "says"),
+    [
+        ("<&-", ["read", "one.png", "--model", "tiny", "--json"], 0, ""),
+        (
+            "<&-",
+            ["read", "-", "--model", "tiny"],
+            1,
+            "mien: standard input is closed; pass the path",
+        ),
+        (
+            ">&-",
+            ["read", "one.png", "--model", "tiny"],
+            2,
+            "mien: standard output is closed; open it, or",
+        ),
+        (">&-", ["--help"], 2, "mien: standard output is closed; open it, or write the results to files"),
+        ("2>&-", ["read", "one.png", "--model", "tiny", "--json"], 0, ""),
+        ("2>&-", ["read", "gone.png", "--model", "tiny"], 2, ""),
+        ("<&- >&- 2>&-", ["read", "one.png", "--model", "tiny"], 2, ""),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
+)
+def test_a_closed_stream_is_no_traceback_and_swallows_no_result(
+    closed: str, arguments: list[str], code: int, says: str, photos, tiny_home
+) -> None:
+    environment = {**os.environ, "MIEN_HOME": str(tiny_home), "PYTHONPATH": str(SOURCE)}
+    command = f'"$0" -W error -m mien {" ".join(arguments)} {closed}'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable], cwd=photos, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == code, done.stderr
+    assert done.stderr.startswith(says)
+    assert done.stderr.count("\n") == (1 if says else 0)
+    assert bool(done.stdout) == (code == 0 or "-" in arguments)
 
 
 def test_a_real_process_writes_json_and_nothing_else(process, photos) -> None:

@@ -63,6 +63,19 @@ def test_a_short_card_has_the_defaults(tmp_path: Path) -> None:
         ({"channels": 2}, "channels must be 1 or 3, got 2"),
         ({"uncertain_below": 1.5}, r"uncertain_below must lie in 0..1, got 1.5"),
         ({"format": 2}, "it has format 2, this mien reads up to 1; upgrade mien"),
+        ({"scores": {"test": "high"}}, r'scores.test must be an object or a number, got "high"'),
+        ({"scores": {"test": {"accuracy": [1]}}}, r"scores.test.accuracy must be a number, got \[1\]"),
+        ({"scores": {"test": {"ece": {}}}}, r"scores.test.ece must be a number, got {}"),
+        (
+            {"scores": {"test": {"accuracy_interval": [1]}}},
+            r"accuracy_interval must be two numbers, got \[1\]",
+        ),
+        ({"scores": {"test": {"per_class": [1]}}}, r"per_class must be a list of objects with labels, got 1"),
+        (
+            {"scores": {"test": {"per_class": [{"label": "sad"}]}}},
+            r"per_class of 'sad' must hold the numbers",
+        ),
+        ({"training": json.loads("[" * 30 + "]" * 30)}, "it is nested deeper than 20 levels"),
         ({"lables": ["happy"]}, "unknown field 'lables'; did you mean 'labels'"),
     ],
 )
@@ -81,7 +94,21 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         read_card(written(CARD | {"std": -1, "input_size": 1}, tmp_path))
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1]"], ids=["empty", "cut", "binary", "list"])
+def test_scores_may_lack_figures_and_hold_others(tmp_path: Path) -> None:
+    scores = {
+        "test": {"accuracy": 0.7, "n": 9},
+        "by_views": {"1": 0.7},
+        "epochs": 3,
+        "test_clean": {"ece": 0.1},
+    }
+    assert read_card(written(CARD | {"scores": scores}, tmp_path)).scores == scores
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"\xff\xfe", b"[1]", b"[" * 100_000],
+    ids=["empty", "cut", "binary", "list", "nested"],
+)
 def test_a_file_that_is_no_card_is_one_clear_error(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "card.json").write_bytes(content)
     with pytest.raises(ModelError, match=r"card.json is not a (readable model card|model card of mien)"):

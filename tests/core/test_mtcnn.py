@@ -112,7 +112,8 @@ def test_a_large_picture_is_searched_at_bounded_size(monkeypatch, detector):
     assert seen == [(1280, 853), (1500, 200)]
 
 
-EMPTY = np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32)
+NONE = np.empty(0, np.float32)
+EMPTY = np.empty((0, 4), np.float32), NONE, np.empty((0, 5, 2), np.float32), NONE
 
 
 @pytest.mark.parametrize("turn", [0, 1, 2, 3])
@@ -122,6 +123,63 @@ def test_four_orientations_find_a_turned_face_where_it_is(detector, astronaut, t
     (face,) = Mtcnn(MtcnnSettings(orientations=4)).find(turned)
     back = turn_back(points(face), turn, (512, 400))
     assert np.linalg.norm(back - points(upright), axis=1).max() < 4
+
+
+@pytest.mark.parametrize("turn", [1, 2, 3])
+def test_beside_a_lying_face_the_upright_ones_stay_as_they_were(detector, astronaut, turn):
+    lying = np.rot90(astronaut, turn)
+    scene = np.hstack([astronaut, astronaut[:, ::-1], lying])
+    upright = [face for face in detector.find(scene) if face.box.x2 <= 1024]
+    found = Mtcnn(MtcnnSettings(orientations=4)).find(scene)
+    assert [face for face in found if face.box.x2 <= 1024] == upright
+    assert len(upright) == 2
+    (other,) = (face for face in found if face.box.x1 >= 1024)
+    (alone,) = detector.find(astronaut)
+    back = turn_back(points(other) - [1024, 0], turn, (512, 512))
+    assert np.linalg.norm(back - points(alone), axis=1).max() < 8
+
+
+def test_a_face_seen_in_two_turns_is_taken_where_the_last_look_is_surest():
+    box, aside = np.float32([[0, 0, 10, 10]]), np.float32([[1, 1, 11, 11], [50, 50, 60, 60]])
+    marks = np.arange(3, dtype=np.float32)[:, None, None] + np.zeros((5, 2), np.float32)
+    upright = box, np.float32([0.8]), marks[:1], np.float32([0.9])
+    turned = aside, np.float32([0.99, 0.85]), marks[1:], np.float32([0.95, 0.7])
+    boxes, scores, _ = mtcnn.surest([upright, turned])
+    assert boxes.tolist() == aside.tolist()
+    assert scores.tolist() == np.float32([0.99, 0.85]).tolist()
+    doubtful = aside, np.float32([0.99, 0.85]), marks[1:], np.float32([0.905, 0.7])
+    assert mtcnn.surest([upright, doubtful])[0].tolist() == [box[0].tolist(), aside[1].tolist()]
+    near = np.float32([[0, 0, 10, 10], [4, 0, 14, 10]]), np.float32([1, 1]), marks[:2], np.float32([1, 1])
+    assert len(mtcnn.surest([near, upright])[0]) == 2  # of one turn, both stay
+
+
+def test_the_smallest_face_is_told_in_pixels_of_the_picture(detector, astronaut):
+    """The face has 87 x 111 pixels, so it fits a side of 60 well and one of 200 not."""
+    scene = np.full((600, 8000, 3), 90, np.uint8)
+    scene[50:562, 3000:3512] = astronaut
+    assert detector.find(scene) == ()
+    (face,) = Mtcnn(MtcnnSettings(smallest=60)).find(scene)
+    assert overlap(xyxy(face.box) - [[3000, 50] * 2], np.float32([ASTRONAUT_BOX]))[0, 0] > 0.7
+    assert Mtcnn(MtcnnSettings(smallest=200)).find(scene) == ()
+
+
+@pytest.mark.parametrize(("smallest", "size"), [(40, (3000, 20)), (80, (1500, 10)), (3000, (40, 1))])
+def test_a_picture_is_shrunk_as_far_as_its_smallest_face_allows(smallest, size):
+    work = Mtcnn(MtcnnSettings(smallest=smallest)).shrunk(np.zeros((20, 3000, 3), np.uint8))
+    assert work.size == size
+
+
+def test_a_large_level_is_scanned_in_bands_to_the_same_answer(detector, monkeypatch):
+    level = np.random.default_rng(0).integers(0, 256, (101, 60, 3), np.uint8)
+    whole = detector.scan(level)
+    seen = []
+    run = Mtcnn.run_net
+    monkeypatch.setattr(mtcnn, "BAND_PIXELS", 1200)
+    monkeypatch.setattr(Mtcnn, "run_net", lambda self, net, x: (seen.append(x.shape[1]), run(self, net, x))[1])
+    for part, expected in zip(detector.scan(level), whole, strict=True):
+        np.testing.assert_array_equal(part, expected)
+    assert len(seen) == 5
+    assert max(seen) <= 30
 
 
 @pytest.mark.parametrize("turn", [0, 1, 2, 3])
@@ -147,6 +205,8 @@ def test_what_is_no_picture_is_refused(detector, bad):
     [
         ({"min_face": 5}, "min_face must be at least 12 pixels, got 5"),
         ({"orientations": 2}, "orientations must be 1 or 4, got 2"),
+        ({"smallest": 30}, "smallest must be at least min_face, 40, got 30"),
+        ({"smallest": float("nan")}, "smallest must be at least min_face, 40, got nan"),
         ({"factor": 1.0}, "factor must lie between 0 and 1, got 1.0"),
     ],
 )

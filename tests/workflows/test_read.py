@@ -13,16 +13,8 @@ from PIL import Image
 
 from mien.core.results import Box, Face, Reading
 from mien.errors import MienError, MissingExtraError
-from mien.workflows.read import (
-    PictureResult,
-    ReadSettings,
-    Source,
-    build_analyzer,
-    find_pictures,
-    is_picture,
-    natural_key,
-    read_pictures,
-)
+from mien.workflows.find import PassedOver, Source, find_pictures, is_picture, natural_key
+from mien.workflows.read import PictureResult, ReadSettings, build_analyzer, read_pictures
 from mien.workflows.read_outputs import AnnotatedFolder, columns, parquet_file, to_object, to_rows
 
 LABELS = ("happy", "sad")
@@ -116,7 +108,7 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(folder: Path) -> No
     ("path", "text"),
     [
         ("gone.png", "'gone.png' does not exist; check the path"),
-        ("empty", "'empty' holds no picture (mien reads .bmp, .gif, .jfif"),
+        ("empty", "'empty' holds no picture (mien reads .avif, .bmp, .gif"),
         ("*.tif", "no picture matches '*.tif'; check the pattern"),
         ("https://example.org/a.png", "is a web address; mien never downloads"),
         ("out", "'out' is where annotated pictures go; read and write in different folders"),
@@ -148,6 +140,30 @@ def test_the_folder_that_is_written_to_is_not_read(folder: Path) -> None:
     assert found("a", leave_out="a/out") == ["a/1.png"]
     assert found("**/*.png", leave_out="a/out") == ["a/1.png"]
     assert found("a/out/1.png", leave_out="a/out") == ["a/out/1.png"]
+
+
+def test_what_is_passed_over_is_counted_by_suffix(folder: Path) -> None:
+    make("a/1.png", "a/x.txt", "a/b/y.TXT", "a/b/clip.mp4", "a/.hidden.txt", "a/README", "a/none/z.md")
+    Path("a/link").symlink_to("b")
+    for path in ("a", "a/**", "a*"):
+        passed_over = PassedOver()
+        list(find_pictures([path], passed_over=passed_over))
+        assert passed_over.suffixes == {".txt": 2, ".mp4": 1, "no suffix": 1, ".md": 1}
+        assert passed_over.n_links == 1
+    passed_over = PassedOver()
+    list(find_pictures(["a/*.*", "a/b/*"], passed_over=passed_over))
+    assert passed_over.suffixes == {".txt": 2, ".mp4": 1}
+    assert str(PassedOver()) == ""
+
+
+def test_a_file_without_suffix_is_a_picture_if_it_begins_like_one(folder: Path) -> None:
+    make("a/1.png", "a/2.gif")
+    Path("a/1.png").rename("a/first")
+    Path("a/BMW").write_text("BMW, P3 and other words that begin like pictures")
+    os.mkfifo("a/pipe")
+    passed_over = PassedOver()
+    assert [source.name for source in find_pictures(["a"], passed_over=passed_over)] == ["a/2.gif", "a/first"]
+    assert str(passed_over) == "2 files not named like a picture (no suffix 2)"
 
 
 def test_a_link_to_the_folder_above_does_not_loop(folder: Path) -> None:
@@ -343,6 +359,55 @@ def test_an_annotated_picture_shows_the_drawing_in_the_size_of_its_source(tmp_pa
         assert drawn.size == (300, 200)
         assert np.any(np.asarray(drawn) != gray)
         assert np.array_equal(np.asarray(same), gray)
+
+
+def test_annotated_pictures_keep_the_folders_below_the_one_that_was_named(folder: Path) -> None:
+    make("a/1.png", "a/b/2.png", "a/b/c/3.jpg", "d/4.png")
+    writer = AnnotatedFolder("out")
+    for source in find_pictures(["a", "d/4.png"], "out"):
+        (result,) = read_pictures([source], FakeReader())
+        writer.write(result)
+    assert sorted(str(path) for path in Path("out").rglob("*.*")) == [
+        "out/1.png", "out/4.png", "out/b/2.png", "out/b/c/3.jpg"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pattern", "below"),
+    [("a/**/*.png", ["", "b", "b/c"]), ("a/b/*.png", [""]), ("*/b/*.png", ["a/b"]), ("**/c", ["a/b/c"])],
+)
+def test_a_pattern_keeps_the_folders_below_its_first_wildcard(
+    folder: Path, pattern: str, below: list
+) -> None:
+    make("a/1.png", "a/b/2.png", "a/b/c/3.png")
+    assert [source.below for source in find_pictures([pattern])] == below
+
+
+@pytest.mark.parametrize("letter", ["a", "ü", "写", "\udcff"], ids=ascii)
+def test_a_name_that_is_too_long_is_cut(tmp_path: Path, letter: str) -> None:
+    n = 251 // len(os.fsencode(letter))
+    writer = AnnotatedFolder(tmp_path)
+    first, second = (writer.write(result_of(f"{letter * n}.jpg", 0.75)) for _ in range(2))
+    assert first != second
+    assert letter * 40 in first.name
+    assert all(path.is_file() and path.suffix == ".jpg" for path in (first, second))
+    assert len(os.listdir(tmp_path)) == 2
+
+
+def test_a_name_that_is_taken_meanwhile_is_not_overwritten(tmp_path: Path, monkeypatch) -> None:
+    """Also not a link to nowhere, and on a disk without hard links."""
+    (tmp_path / "x.png").symlink_to(tmp_path / "elsewhere")
+    assert AnnotatedFolder(tmp_path).write(result_of("x.png", 0.5)).name == "x-2.png"
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    before = (tmp_path / "x-2.png").read_bytes()
+    assert AnnotatedFolder(tmp_path).write(result_of("x.png", 0.75)).name == "x-3.png"
+    assert (tmp_path / "x-2.png").read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == ["x-2.png", "x-3.png", "x.png"]
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_annotated_pictures_need_a_folder(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 done, but something in the input failed; 2 nothing done, o
 Help is plain text: Rich's panels would double the time that ``mien --help`` takes.
 """
 
+import io
 import os
 import sys
 from contextlib import suppress
@@ -156,6 +157,36 @@ def start(
     logger.setLevel(logging.DEBUG if verbose else logging.WARNING)
 
 
+class ClosedOutput(io.TextIOBase):
+    """Stands for a standard output that was closed when mien started: results must not vanish in it."""
+
+    def write(self, text: str, /) -> int:
+        if text:
+            raise MienError("standard output is closed; open it, or write the results to files alone")
+        return 0
+
+
+def heed_closed_streams() -> None:
+    """Put something in the place of streams that are closed, as under some daemons.
+
+    Otherwise the first file that is opened gets their number, and messages go into it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+    if sys.stdout is None:
+        sys.stdout = ClosedOutput()
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - open as long as the process lives
+
+
 def main() -> None:
     """Run the command line; ends the process."""
-    typer.main.get_command(app)(prog_name="mien")
+    heed_closed_streams()
+    try:
+        typer.main.get_command(app)(prog_name="mien")
+    except MienError as error:  # help or version, for a standard output that is closed
+        typer.echo(f"mien: {error}", err=True)
+        sys.exit(2)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli.terminal import bar, printable
+from mien.errors import ModelError
 
 if TYPE_CHECKING:
     from mien.core.cards import ModelCard
@@ -47,7 +48,12 @@ def models(
         weights, card = find_model(name)
         typer.echo(_json(card, weights) if as_json else "\n".join(card_lines(card, weights)))
         return
-    found = [(read_card(path), path.with_suffix(".onnx")) for path in list_models().values()]
+    found: list[tuple[ModelCard, Path]] = []
+    for path in list_models().values():
+        try:
+            found.append((read_card(path), path.with_suffix(".onnx")))
+        except ModelError as error:  # somebody's broken file is no reason to hide the others
+            typer.echo(f"mien: left out: {printable(str(error))}", err=True)
     if as_json:
         typer.echo("[" + ",\n".join(_json(*one) for one in found) + "]")
     elif found:

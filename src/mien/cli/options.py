@@ -16,7 +16,9 @@ Shipped = Annotated[
 MinScore = Annotated[
     float, typer.Option(metavar="0-1", help="Leave out faces that the detector is less sure of.")
 ]
-MinFace = Annotated[float, typer.Option(metavar="PIXELS", help="Side of the smallest face to look for.")]
+MinFace = Annotated[
+    float, typer.Option(metavar="PIXELS", help="Side of the smallest face, in frames of at most 960 pixels.")
+]
 
 # --- scoring on a data set -------------------------------------------------------------------------------
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import MinFace, MinScore, Shipped
+from mien.cli.options import MinScore, Shipped
 from mien.cli.terminal import bar, printable, progress_bar
 from mien.errors import MienError
 
 if TYPE_CHECKING:
     from mien.core.results import Reading
-    from mien.workflows.read import PictureResult, Source
+    from mien.workflows.find import PassedOver, Source
+    from mien.workflows.read import PictureResult
 
 Taker = Callable[["PictureResult"], object]
 """Does something with each result: prints it, or writes it to a file."""
@@ -31,7 +32,8 @@ Examples:
   mien read photos/ --parquet faces.parquet
   curl -s https://example.org/a.jpg | mien read -
 
-Exit code: 0 all read; 1 some pictures could not be read; 2 nothing was read.
+Exit code: 0 all pictures were read; 1 some could not be read; 2 nothing was read.
+A folder's other files, such as notes and films, are counted on standard error.
 """
 FEW = 3  # pictures, up to which a progress bar is more flicker than help
 SHOWN_ERRORS = 20
@@ -76,9 +78,17 @@ def read(
     ] = None,
     model: Shipped = None,
     min_score: MinScore = 0.0,
-    min_face: MinFace = 40,
+    min_face: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PIXELS",
+            help="Side of the smallest face to look for; smaller is slower.",
+            show_default="40, of large pictures 1/32 of the longest side",
+        ),
+    ] = None,
     rotated: Annotated[
-        bool, typer.Option("--rotated", help="Also find faces lying on a side; takes 4 times as long.")
+        bool,
+        typer.Option("--rotated", help="Also find faces that lie or stand on their head; 4 x slower."),
     ] = False,
     views: Annotated[
         int | None, typer.Option(metavar="1|2|10", help="Views of a face to average; more is slower.")
@@ -93,26 +103,30 @@ def read(
     """Name the emotion on every face of pictures and folders.
 
     Prints the three likeliest emotions of each face with calibrated probabilities. A picture without a
-    face is listed too, and one that cannot be read does not stop the rest.
+    face is listed too, and one that cannot be read does not stop the rest. Of folders, hidden files and links
+    to folders are not read.
     """
     outputs = Outputs(as_json, as_csv, parquet, annotate)
     from itertools import islice
 
     from mien.core.model_store import DEFAULT_MODEL
-    from mien.workflows.read import ReadSettings, build_analyzer, find_pictures, read_pictures
+    from mien.core.mtcnn import MtcnnSettings
+    from mien.workflows.find import PassedOver, find_pictures
+    from mien.workflows.read import ReadSettings, build_analyzer, read_pictures
 
-    def sources() -> Iterator["Source"]:
-        return islice(find_pictures(paths, annotate), limit)
+    def sources(passed_over: "PassedOver | None" = None) -> Iterator["Source"]:
+        return islice(find_pictures(paths, annotate, passed_over), limit)
 
     _refuse_nothing(sources())
     analyzer = build_analyzer(
         ReadSettings(model or DEFAULT_MODEL, "mtcnn", min_score, min_face, rotated, views)
     )
-    tally = Tally()
+    tally = Tally(PassedOver(), None if min_face is not None else MtcnnSettings().max_side)
     with ExitStack() as stack:
         takers = [tally.take, *_takers(outputs, analyzer.classifier.labels, stack)]
         step = stack.enter_context(_progress(sources, hidden=outputs.table and sys.stdout.isatty()))
-        for result in read_pictures(sources(), analyzer, stdin=sys.stdin.buffer, jobs=jobs):
+        stdin = getattr(sys.stdin, "buffer", None)  # there is no stdin where it was closed
+        for result in read_pictures(sources(tally.passed_over), analyzer, stdin=stdin, jobs=jobs):
             for take in takers:
                 take(result)
             step()
@@ -188,8 +202,14 @@ def _face_line(number: int, reading: "Reading") -> str:
 
 @dataclass
 class Tally:
-    """Counts results and keeps the first errors, for the last lines on stderr and the exit code."""
+    """Counts results and keeps the first errors, for the last lines on stderr and the exit code.
 
+    Pictures with a side beyond ``searched_side`` were searched shrunk to it; ``None`` where none was.
+    """
+
+    passed_over: "PassedOver"
+    searched_side: int | None
+    n_shrunk: int = 0
     n_pictures: int = 0
     n_faces: int = 0
     n_faceless: int = 0
@@ -199,6 +219,7 @@ class Tally:
     def take(self, result: "PictureResult") -> None:
         self.n_pictures += 1
         self.n_faces += len(result.readings)
+        self.n_shrunk += max(result.size_wh or (0,)) > (self.searched_side or float("inf"))
         if result.error is not None:
             self.n_failed += 1
             self.errors += [result.error] if len(self.errors) < SHOWN_ERRORS else []
@@ -213,6 +234,8 @@ class Tally:
                 f"{self.n_faceless:,} without a face, {self.n_failed:,} not readable",
                 err=True,
             )
+        for note in self._notes():
+            typer.echo(f"mien: {note}", err=True)
         if self.n_failed:
             for error in self.errors:
                 typer.echo(f"mien: {printable(error)}", err=True)
@@ -220,6 +243,18 @@ class Tally:
                 rest = self.n_failed - len(self.errors)
                 typer.echo(f"mien: and {rest:,} more; --json and --csv give the error of each", err=True)
             raise typer.Exit(1)
+
+    def _notes(self) -> Iterator[str]:
+        """What a person should know who expected more faces or more pictures."""
+        if self.n_shrunk:
+            side = self.searched_side
+            yield (
+                f"{_count(self.n_shrunk, 'picture')} of more than {side} pixels a side searched at that size "
+                "for faces of 1/32 of it and larger; --min-face 40 finds smaller ones, and is slower"
+            )
+        text = str(self.passed_over)
+        if text:
+            yield f"passed over {text}"
 
 
 def _count(n: int, noun: str) -> str:

@@ -1,11 +1,13 @@
 """Pictures in, readings out: detector, crop and classifier joined."""
 
+import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property, lru_cache
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +15,9 @@ from numpy.typing import NDArray
 from mien.core.classifier import Classifier
 from mien.core.detection import DETECTORS, Detector
 from mien.core.images import DEFAULT_LIMITS, ImageLimits, ImageSource, open_image
+from mien.core.results import Box, Face, Landmarks, Reading
 from mien.core.model_store import DEFAULT_MODEL, find_model
-from mien.core.results import Face, Reading
+from mien.errors import MienError, ModelError
 from mien.names import look_up
 
 Picture = NDArray[np.uint8]
@@ -33,6 +36,7 @@ class Analyzer:
 
     Raises:
         ModelError: the model or the detector cannot be found or verified.
+        MienError: an argument is of the wrong type or out of range.
     """
 
     def __init__(
@@ -43,11 +47,17 @@ class Analyzer:
         min_score: float = 0.0,
         limits: ImageLimits = DEFAULT_LIMITS,
     ) -> None:
+        _check_score(min_score)
+        self.detector = look_up(DETECTORS, detector, "detector")() if isinstance(detector, str) else detector
+        if not callable(getattr(self.detector, "find", None)):
+            raise MienError(
+                f"a detector must be a name ({', '.join(DETECTORS)}) or an object with the methods of "
+                f"mien.core.detection.Detector, got {type(detector).__name__}"
+            )
         if isinstance(model, Classifier):
             self.classifier = model
         else:
             self._opening = _Opening(find_model(model)[0])
-        self.detector = look_up(DETECTORS, detector, "detector")() if isinstance(detector, str) else detector
         self.min_score = min_score
         self.limits = limits
 
@@ -57,7 +67,7 @@ class Analyzer:
         return self._opening.result()
 
     def read(self, image: ImageSource) -> tuple[Reading, ...]:
-        """Readings of one picture: a path, bytes, PIL image or RGB array (H, W, 3).
+        """Readings of one picture: a path, bytes, open binary file, PIL image or RGB array (H, W, 3).
 
         Returns:
             One `Reading` a face, largest first; empty where no face is found.
@@ -73,7 +83,16 @@ class Analyzer:
         Raises:
             ImageError: a picture cannot be read; those of its batch are lost, so open pictures yourself
                 where one bad file must not stop the rest.
+            MienError: ``images`` is a single picture, or ``batch`` is no positive number.
         """
+        is_one = isinstance(images, str | os.PathLike | bytes | bytearray) or hasattr(images, "read")
+        if is_one or not isinstance(images, Iterable) or getattr(images, "ndim", 4) < 4:
+            raise MienError(f"read_many takes several pictures, got one {type(images).__name__}; use read")
+        if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+            raise MienError(f"batch must be a whole number of at least 1, got {batch!r}")
+        return self._read_many(images, batch)
+
+    def _read_many(self, images: Iterable[ImageSource], batch: int) -> Iterator[tuple[Reading, ...]]:
         waiting: list[Picture] = []
         for image in images:
             waiting.append(open_image(image, self.limits))
@@ -99,7 +118,49 @@ class Analyzer:
         ]
 
     def _faces(self, picture: Picture) -> list[Face]:
-        return [face for face in self.detector.find(picture) if face.score >= self.min_score]
+        found = checked_faces(self.detector.find(picture), f"detector {type(self.detector).__name__}")
+        return [face for face in found if face.score >= self.min_score]
+
+
+def _check_score(min_score: object) -> None:
+    if isinstance(min_score, bool) or not isinstance(min_score, int | float) or not 0 <= min_score <= 1:
+        raise MienError(f"min_score must lie in 0..1, got {min_score!r}")
+
+
+def checked_faces(found: Iterable[Face], who: str) -> list[Face]:
+    """What a detector returned, which may be a user's own.
+
+    Raises:
+        MienError: it is no faces, or their numbers make no sense; ``who`` is named.
+    """
+    if not isinstance(found, Iterable):
+        raise MienError(f"{who} must return a sequence of mien.Face, got {type(found).__name__}")
+    faces = list(found)
+    for face in faces:
+        if not isinstance(face, Face) or not isinstance(face.box, Box):
+            kind = type(face.box if isinstance(face, Face) else face).__name__
+            expected = "a mien.Box as the box of each face" if isinstance(face, Face) else "mien.Face objects"
+            raise MienError(f"{who} must return {expected}, got {kind}")
+        box = face.box
+        sides = (box.x1, box.y1, box.x2, box.y2)
+        if not _are_finite(sides, 4) or box.x2 <= box.x1 or box.y2 <= box.y1:
+            raise MienError(f"{who} must return boxes with finite x1 < x2 and y1 < y2, got {sides}")
+        if not _are_finite((face.score,), 1) or not 0 <= face.score <= 1:
+            raise MienError(f"{who} must return scores in 0..1, got {face.score!r}")
+        marks = face.landmarks
+        if marks is not None and not (
+            isinstance(marks, Landmarks) and all(_are_finite(point, 2) for point in marks.points)
+        ):
+            raise MienError(f"{who} must return mien.Landmarks of finite points, or None, got {marks!r:.80}")
+    return faces
+
+
+def _are_finite(numbers: Iterable[Any], n: int) -> bool:
+    try:
+        values = list(numbers)
+        return len(values) == n and all(map(math.isfinite, values))
+    except TypeError:
+        return False
 
 
 class _Opening(Thread):
@@ -129,4 +190,6 @@ def shared_analyzer(model: str) -> Analyzer:
 
 def read(image: ImageSource, model: str = DEFAULT_MODEL) -> tuple[Reading, ...]:
     """The emotions on every face of a picture; see `Analyzer.read`."""
+    if not isinstance(model, str | os.PathLike):
+        raise ModelError(f"a model must be a name or a path, got {type(model).__name__}; see mien.Analyzer")
     return shared_analyzer(model).read(image)

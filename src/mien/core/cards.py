@@ -1,6 +1,7 @@
 """The model card: what a network takes and gives, where it comes from, and how well it was measured to do."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from mien.errors import ModelError
 from mien.names import nearest
 
 FORMAT = 1
+MAX_DEPTH = 20
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def read_card(path: Path) -> ModelCard:
     """
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
+    except (OSError, ValueError, RecursionError) as e:
         raise ModelError(f"{path} is not a readable model card: {e}") from e
     mistakes = _mistakes(table)
     if mistakes:
@@ -100,6 +102,8 @@ def read_card(path: Path) -> ModelCard:
 def _mistakes(table: object) -> list[str]:
     if not isinstance(table, dict):
         return ["it must be a JSON object"]
+    if _is_deep(table):
+        return [f"it is nested deeper than {MAX_DEPTH} levels"]
     known = {f.name: f for f in fields(ModelCard)}
     mistakes = [f"unknown field '{name}'{nearest(name, known)}" for name in table if name not in known]
     for name, spec in known.items():
@@ -130,7 +134,53 @@ def _mistakes(table: object) -> list[str]:
         mistakes.append(f"temperatures must be positive numbers, got {json.dumps(temperatures)[:40]}")
     if table.get("format", FORMAT) > FORMAT:
         mistakes.append(f"it has format {table['format']}, this mien reads up to {FORMAT}; upgrade mien")
+    mistakes += [
+        f"scores.{name}{mistake}" for name, part in table.get("scores", {}).items() for mistake in _odd(part)
+    ]
     return mistakes
+
+
+SCORES = frozenset(
+    ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "cohen_kappa", "nll", "brier", "ece", "n")
+)
+CLASS_SCORES = ("precision", "recall", "f1", "support")
+
+
+def _odd(scores: object) -> Iterator[str]:
+    """What in the scores of one test set could not be shown; other figures beside them are free."""
+    if not isinstance(scores, dict):
+        if not isinstance(scores, int | float):
+            yield f" must be an object or a number, got {json.dumps(scores)[:40]}"
+        return
+    for name in sorted(SCORES & scores.keys()):
+        if not _is_number(scores[name]):
+            yield f".{name} must be a number, got {json.dumps(scores[name])[:40]}"
+    interval = scores.get("accuracy_interval")
+    if interval is not None and not (
+        isinstance(interval, list) and len(interval) == 2 and all(map(_is_number, interval))
+    ):
+        yield f".accuracy_interval must be two numbers, got {json.dumps(interval)[:40]}"
+    classes = scores.get("per_class") or []
+    for row in classes if isinstance(classes, list) else [classes]:
+        if not isinstance(row, dict) or not isinstance(row.get("label"), str):
+            yield f".per_class must be a list of objects with labels, got {json.dumps(row)[:40]}"
+        elif not all(_is_number(row.get(name)) for name in CLASS_SCORES):
+            yield f".per_class of '{row['label']}' must hold the numbers {', '.join(CLASS_SCORES)}"
+
+
+def _is_deep(value: object) -> bool:
+    """Whether it is nested so deeply that what copies or prints it could run out of stack."""
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        inside = (part.values() if isinstance(part, dict) else part for part in level)
+        level = [one for part in inside for one in part if isinstance(one, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 KINDS: dict[str, tuple[tuple[type, ...], str]] = {

@@ -58,6 +58,8 @@ class Classifier:
         """
         size = self.card.input_size
         wanted = (size, size) if self.card.channels == 1 else (size, size, 3)
+        if not isinstance(crops, np.ndarray):
+            raise ModelError(f"crops must be a numpy array, got {type(crops).__name__}")
         if crops.shape[1:] != wanted or crops.dtype != np.uint8:
             shape = ", ".join(map(str, wanted))
             raise ModelError(f"crops must be uint8 (N, {shape}), got {crops.dtype} {crops.shape}")

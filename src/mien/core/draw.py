@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from mien.core.images import ImageSource, open_image
 from mien.core.results import Reading
-from mien.errors import ImageError
+from mien.errors import ImageError, MienError
 
 Colour = tuple[int, int, int]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -36,7 +37,7 @@ SHADE = (*INK, 205)  # under text and around lines: what is bright or dark behin
 
 
 def annotate(
-    image: NDArray[np.uint8], readings: Iterable[Reading], captions: Sequence[str] | None = None
+    image: ImageSource, readings: Iterable[Reading], captions: Sequence[str] | None = None
 ) -> NDArray[np.uint8]:
     """Draw every reading into a copy of the picture.
 
@@ -44,7 +45,7 @@ def annotate(
     where they fit neither beside, below nor above the box without covering another face.
 
     Args:
-        image: RGB uint8 (H, W, 3).
+        image: RGB uint8 (H, W, 3), or what `open_image` takes: a path, bytes, an open file, a Pillow image.
         readings: Faces whose boxes are in pixels of ``image``; they may lie partly or fully outside.
         captions: The text over each face, instead of its emotion and confidence.
 
@@ -52,17 +53,20 @@ def annotate(
         RGB uint8 (H, W, 3), a new array; without readings an equal copy.
 
     Raises:
-        ImageError: ``image`` is of another type or shape.
+        ImageError: ``image`` is of another type or shape, or cannot be read.
+        MienError: ``readings`` holds something else, or there is not one caption for each.
     """
+    if not isinstance(image, np.ndarray):
+        image = open_image(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ImageError(
             f"expected RGB uint8 (H, W, 3), got {image.dtype} {image.shape}; use open_image first"
         )
+    faces = _checked(readings, captions)
     if image.size == 0:
         return image.copy()
     canvas = Image.fromarray(np.ascontiguousarray(image))
     height, width = image.shape[:2]
-    faces = list(readings)
     texts = [None] * len(faces) if captions is None else captions
     marks = [mark for mark in map(_Mark.of, faces, texts, repeat((width, height))) if mark is not None]
     for mark in marks:
@@ -82,6 +86,17 @@ def annotate(
         if tag:
             _draw_tag(pen, mark, tag)
     return np.array(canvas)
+
+
+def _checked(readings: Iterable[Reading], captions: Sequence[str] | None) -> list[Reading]:
+    faces = list(readings) if isinstance(readings, Iterable) else [readings]
+    other = next((face for face in faces if not isinstance(face, Reading)), None)
+    if not isinstance(readings, Iterable) or other is not None:
+        kind = type(readings if other is None else other).__name__
+        raise MienError(f"readings must be a sequence of mien.Reading, as mien.read returns, got {kind}")
+    if captions is not None and len(captions) != len(faces):
+        raise MienError(f"expected a caption for each of {len(faces)} faces, got {len(captions)}")
+    return faces
 
 
 @dataclass(frozen=True, slots=True)

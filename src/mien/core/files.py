@@ -26,3 +26,21 @@ def write_json(path: Path, value: object) -> None:
     """Readable JSON, whole or not at all."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
+def took_place(file: Path, path: Path) -> bool:
+    """Give a file the name ``path``, unless something has that name already, even a link to nowhere.
+
+    Of two that try at the same moment, one succeeds.
+    """
+    try:
+        os.link(file, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        try:
+            path.open("xb").close()
+        except FileExistsError:
+            return False
+        os.replace(file, path)
+    return True

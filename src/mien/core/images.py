@@ -5,117 +5,79 @@ What a picture may hold, and what comes out, always uint8 (H, W, 3):
 ================================  =====================================================================
 in the source                     out
 ================================  =====================================================================
-RGB, YCbCr, HSV; 16-bit RGB       as it is; of 16 bits the upper 8; colour profiles (ICC) are ignored
+RGB, YCbCr, HSV                   as it is; colour profiles (ICC) are ignored
+16-bit RGB                        the upper 8 bits; where no value needs 15 of them, scaled as gray is
 gray, 1-bit                       gray in all three channels; 1-bit is 0 and 255
-16-bit gray (I;16, I)             scaled, ``round(v / 257)``, never clipped; outside 0-65535: refused
+16-bit gray (I;16, I)             scaled and rounded, never clipped; white is the largest value of 8, 10,
+                                  12, 14 or 16 bits, the first that holds all; outside 0-65535: refused
 float (F)                         refused, for its range is a guess
 palette                           its colours
 CMYK                              Pillow's plain conversion, no profile; Adobe's inverted JPEG included
-alpha, LA, transparent colour     composited on white
-EXIF orientation                  turned upright; an unreadable orientation counts as upright
-animation, several pages          the first frame
-truncated, damaged                refused, even where part of it could be decoded
+alpha, LA, transparent colour     composited on white; alpha that is 0 everywhere is ignored
+orientation                       turned upright by EXIF (in a PNG's raw profile too) or else XMP; in AVIF by
+                                  its own boxes alone; what is unreadable counts as upright
+animation, several pages          the first frame; of a TIFF the first that is no reduced copy and no mask
+truncated, damaged                refused, even where part of it could be decoded; but a JPEG that lacks
+                                  nothing but its end mark is read
 0 pixels wide or high             refused; 1 x 1 and 1 x N are fine
 plain-text PPM, run-length BMP    refused: their decoders are slow enough to block a service
+arithmetic-coded JPEG             refused, as by browsers
+AVIF, HEIC                        read with Pillow 11.3 or newer; with the extra ``heif``
+a camera's raw file               refused; its thumbnail is not the picture
 array                             uint8 (H, W) or (H, W, 1) gray, (H, W, 3) RGB, (H, W, 4) RGB and alpha
 ================================  =====================================================================
 
 Safety: a picture comes from anywhere. The format is told by the first bytes, never by the file's name, and
-only the formats of ``FORMATS`` are tried; none of them runs a program. Bytes are counted before reading and
-pixels before decoding. Metadata may cost only so many reads, and tags are checked before Pillow sees them:
-for each broken one it would warn, and Python remembers every warning for good. No global state of Pillow or
-of ``warnings`` is touched, so threads are fine.
+only the formats of ``FORMATS`` are tried; none of them runs a program. Bytes are counted before reading,
+pixels before decoding, and what decoding costs beside is told from the structure (`image_cost`). Metadata
+may cost only so many reads, and tags are checked before Pillow sees them: for each broken one it would warn,
+and Python remembers every warning for good. No global state of Pillow or of ``warnings`` is touched, so
+threads are fine.
 """
 
 import contextlib
-import io
 import os
 import re
 import stat
 import struct
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
+from PIL import Image
 
-from mien.errors import ImageError, ImageTooLargeError
+from mien.core import jpeg
+from mien.core.image_cost import (
+    DEFAULT_LIMITS,
+    FrugalFile,
+    ImageLimits,
+    check_bytes,
+    check_size,
+    check_structure,
+)
+from mien.core.image_depth import gray_of_16_bits, rawmode_of, rgb_of_16_bits
+from mien.core.image_formats import FORMATS, HEAD, ORIENTATION_TAG, SLOW_DECODERS, decoder, format_of
+from mien.core.paths import local_path
+from mien.errors import ImageError
 
-ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
-"""A path, the bytes of a file, a Pillow image, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."""
+READ_BYTES = 2**20  # asked of an open file at once
 
-
-@dataclass(frozen=True, slots=True)
-class ImageLimits:
-    """What a picture may cost.
-
-    Args:
-        max_bytes: Largest file, in bytes; checked before anything is read.
-        max_pixels: Largest width x height; checked before decoding. Memory peaks at 10 bytes a pixel for RGB,
-            at 17 with alpha. The default lies just under the 89.4 million at which Pillow starts to warn.
-    """
-
-    max_bytes: int = 64 * 2**20
-    max_pixels: int = 89_000_000
-
-
-DEFAULT_LIMITS = ImageLimits()
-
-ORIENTATION_TAG = 0x0112
-MAX_READS = 400_000  # 64 MiB of PNG in chunks of 512 bytes; an ordinary picture takes some hundred
-MAX_EXIF_BLOCKS = 64  # Pillow joins them one by one, which is quadratic; a camera writes one
-MAX_TAG_VALUES = 2**20  # of numbers in one TIFF tag, which become a tuple; strips of a large scan take 2**17
-TAG_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
-TAG_BLOBS = (1, 2, 7)  # types that stay bytes
+__all__ = ["DEFAULT_LIMITS", "ImageLimits", "ImageSource", "open_image"]
 
 
-class _OrientationOnly(ImageFile.ImageFile):
-    """Of EXIF only the orientation matters here, and Pillow's reader is slow and loud on broken blocks."""
+class BinaryFile(Protocol):
+    """What is open for reading: a file, `io.BytesIO`, an upload, the body of an answer."""
 
-    def getexif(self) -> Image.Exif:
-        exif = Image.Exif()
-        exif[ORIENTATION_TAG] = self._stored_orientation()
-        return exif
-
-    def _stored_orientation(self) -> int:
-        block = self.info.get("exif", b"")
-        try:
-            tags = {tag: value for tag, _, _, value in _tags(block.removeprefix(b"Exif\0\0"))}
-        except struct.error:
-            return 1
-        return tags.get(ORIENTATION_TAG, 1)
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes, none at the end."""
+        ...
 
 
-class _TurnsItself(_OrientationOnly):
-    """A TIFF turns itself upright while loading, and forgets its orientation then."""
+ImageSource = str | os.PathLike[str] | bytes | BinaryFile | Image.Image | NDArray[Any]
+"""A path, the bytes of a file, a file that is open in binary mode, a Pillow image, or an array (H, W),
+(H, W, 1), (H, W, 3) or (H, W, 4)."""
 
-    tag_v2: Mapping[int, Any]
-
-    def _stored_orientation(self) -> int:
-        return cast(int, self.tag_v2.get(ORIENTATION_TAG, 1))
-
-
-FORMATS: dict[str, tuple[re.Pattern[bytes], str, tuple[type, ...]]] = {
-    "JPEG": (re.compile(rb"\xff\xd8\xff"), "Jpeg", (_OrientationOnly,)),  # of a stereo MPO the first
-    "PNG": (re.compile(rb"\x89PNG\r\n\x1a\n"), "Png", (_OrientationOnly,)),
-    "WEBP": (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), "WebP", (_OrientationOnly,)),
-    "BMP": (re.compile(rb"BM"), "Bmp", ()),
-    "GIF": (re.compile(rb"GIF8[79]a"), "Gif", ()),
-    "TIFF": (re.compile(rb"II\*\0|MM\0\*"), "Tiff", (_TurnsItself,)),
-    "PPM": (re.compile(rb"P[1-6]\s"), "Ppm", ()),
-}
-"""First bytes, the name that Pillow's plugin has, and what is laid over it."""
-
-# Decoders that Pillow runs in Python, some microseconds a pixel.
-SLOW_DECODERS = {
-    "ppm_plain": "a plain-text PPM",
-    "ppm": "a PPM of an unusual depth",
-    "bmp_rle": "a run-length BMP",
-}
 
 # EXIF orientation, as a view of the stored array (TIFF 6.0, page 36).
 UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
@@ -133,7 +95,8 @@ def open_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> NDA
     """Read a picture as upright RGB; the table at the top of this module says how each kind is treated.
 
     Args:
-        source: A path, the bytes of an image file, a Pillow image, or an array. Web addresses are refused.
+        source: A path (also ``~/...`` or ``file://...``), the bytes of an image file, an open binary
+            file, read from where it stands, a Pillow image, or an array. Web addresses are refused.
         limits: Largest number of bytes and of pixels.
 
     Returns:
@@ -143,6 +106,8 @@ def open_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> NDA
         ImageError: the picture is missing, unreadable, empty, truncated, damaged, too large, of an unknown
             format, or an array of the wrong shape or type; one line that names the source and what to do.
     """
+    if not isinstance(limits, ImageLimits):
+        raise ImageError(f"limits must be an ImageLimits, got {type(limits).__name__}")
     if isinstance(source, np.ndarray):
         return _from_array(source, limits)
     if isinstance(source, Image.Image):
@@ -150,11 +115,15 @@ def open_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> NDA
     if isinstance(source, bytes | bytearray | memoryview):
         return _from_bytes(bytes(source), "bytes", limits)
     if isinstance(source, str | os.PathLike):
-        path = os.fsdecode(source)
+        path = local_path(os.fsdecode(source))
         name = repr(path if len(path) <= 200 else path[:200] + "...")
         return _from_bytes(_read_file(path, name, limits), name, limits)
-    kind = type(source).__name__
-    raise ImageError(f"a picture must be a path, bytes, a Pillow image or a numpy array, got {kind}")
+    if callable(getattr(source, "read", None)):
+        return _from_file(source, limits)
+    raise ImageError(
+        "a picture must be a path, bytes, an open binary file, a Pillow image or a numpy array, "
+        f"got {type(source).__name__}"
+    )
 
 
 def _from_array(array: NDArray[Any], limits: ImageLimits) -> NDArray[np.uint8]:
@@ -164,7 +133,7 @@ def _from_array(array: NDArray[Any], limits: ImageLimits) -> NDArray[np.uint8]:
             "an array must be uint8 of shape (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGB and alpha, "
             f"got {array.dtype} {array.shape}; pass the picture before normalising, channels last"
         )
-    _check_pixels((array.shape[1], array.shape[0]), "the array", limits)
+    check_size((array.shape[1], array.shape[0]), "the array", limits)
     if channels == 4:
         return _from_pillow(Image.fromarray(np.ascontiguousarray(array)), "the array", limits)
     gray_or_rgb = array.reshape(*array.shape[:2], channels)
@@ -180,7 +149,7 @@ def _read_file(path: str, name: str, limits: ImageLimits) -> bytes:
             raise ImageError(f"{name} is a folder, not a picture; pass the path of a file in it")
         if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device might never end
             raise ImageError(f"{name} is not a regular file; save the picture to disk and pass its path")
-        _check_bytes(status.st_size, name, limits)
+        check_bytes(status.st_size, name, limits)
         with open(path, "rb") as file:
             return file.read(status.st_size + 1)  # one more, to notice a file that grows meanwhile
     except FileNotFoundError as error:
@@ -192,47 +161,99 @@ def _read_file(path: str, name: str, limits: ImageLimits) -> bytes:
         raise ImageError(f"{name} is not a path ({_one_line(error)}); check the path") from error
 
 
+def _from_file(file: BinaryFile, limits: ImageLimits) -> NDArray[np.uint8]:
+    own = getattr(file, "name", None)
+    name = repr(own[:200]) if isinstance(own, str) else f"the {type(file).__name__}"
+    data = bytearray()
+    while len(data) <= limits.max_bytes:
+        try:
+            part = file.read(min(limits.max_bytes + 1 - len(data), READ_BYTES))
+        except Exception as error:  # it is the caller's object, or a network behind it
+            raise ImageError(f"{name} cannot be read ({_one_line(error)}); check that it is open") from error
+        if not isinstance(part, bytes | bytearray | memoryview):
+            if callable(getattr(part, "close", None)):
+                part.close()  # a coroutine that nobody waited for would warn
+            kind = type(part).__name__
+            raise ImageError(
+                f"{name} must give bytes, got {kind}; open it in binary mode, or await its bytes"
+            )
+        if not part:
+            break
+        data += part
+    if not data:
+        raise ImageError(f"{name} gave no bytes; pass it before it is read, or seek(0) first")
+    return _from_bytes(bytes(data), name, limits)
+
+
 def _from_bytes(data: bytes, name: str, limits: ImageLimits) -> NDArray[np.uint8]:
-    _check_bytes(len(data), name, limits)
+    check_bytes(len(data), name, limits)
     if not data:
         raise ImageError(f"{name} is empty (0 bytes); copy or download it again")
-    kind = next((kind for kind, (pattern, *_) in FORMATS.items() if pattern.match(data)), None)
+    kind = format_of(data[:HEAD])
     if kind is None:
         known = ", ".join(FORMATS)
         raise ImageError(f"{name} is not a picture of a known format ({known}); convert it to PNG or JPEG")
-    if kind == "JPEG" and data.count(b"Exif\0\0") > MAX_EXIF_BLOCKS:
-        raise ImageError(
-            f"{name} has more than {MAX_EXIF_BLOCKS} EXIF blocks; save it again without metadata"
-        )
+    if decoder(kind) is None:
+        raise ImageError(f"{name} is {kind}, which needs {FORMATS[kind].needs}")
     try:
-        if kind == "TIFF":
-            _check_tags(data)
-        image = _plugin(kind)(_FrugalFile(data))
+        data = FORMATS[kind].prepare(data)
+        check_structure(kind, data, name, limits)
+    except ImageError:
+        raise
+    except Exception as error:  # what damaged structures raise is as little limited as below
+        raise _damaged(name, error) from error
+    if kind == "JPEG" and jpeg.is_padded(data):
+        return _without_end(data, name, limits)
+    try:
+        return _decoded(kind, data, name, limits)
+    except ImageError as error:
+        if kind != "JPEG" or "truncated" not in str(error.__cause__):
+            raise
+        return _without_end(data, name, limits)
+
+
+def _without_end(data: bytes, name: str, limits: ImageLimits) -> NDArray[np.uint8]:
+    """A JPEG that lacks its end mark: read where it lacks nothing else."""
+    decoded = (_decoded("JPEG", ended, name, limits) for ended in jpeg.endings(data))
+    pixels = next(decoded, None)
+    if pixels is not None and all(np.array_equal(pixels, other) for other in decoded):
+        return pixels
+    raise _damaged(name, OSError("pixels are missing at its end"))
+
+
+def _decoded(kind: str, data: bytes, name: str, limits: ImageLimits) -> NDArray[np.uint8]:
+    plugin = decoder(kind)
+    if plugin is None:
+        raise ImageError(f"{name} is {kind}, which needs {FORMATS[kind].needs}")
+    try:
+        image = plugin(FrugalFile(data))
     except Exception as error:  # damaged files make Pillow raise nearly any class, asserts and KeyError too
         raise _damaged(name, error) from error
     with contextlib.closing(image):
         slow = next((SLOW_DECODERS[tile[0]] for tile in image.tile if tile[0] in SLOW_DECODERS), None)
         if slow:
             raise ImageError(f"{name} is {slow}, which mien does not read; save it as PNG")
-        return _from_pillow(image, name, limits)
+        rawmode = rawmode_of(image)
+        return _from_pillow(
+            image,
+            name,
+            limits,
+            lambda upper: rgb_of_16_bits(upper, rawmode, lambda: plugin(FrugalFile(data))),
+        )
 
 
-@cache
-def _plugin(kind: str) -> type[ImageFile.ImageFile]:
-    """Pillow's class of a format, imported at the first such picture: all seven would delay the start.
-
-    Not `Image.open`: that one compares with Pillow's global pixel limit, and warns or raises.
-    """
-    _, name, laid_over = FORMATS[kind]
-    plugin = getattr(import_module(f"PIL.{name}ImagePlugin"), f"{name}ImageFile")
-    return type(kind, (*laid_over, plugin), {})
-
-
-def _from_pillow(image: Image.Image, name: str, limits: ImageLimits) -> NDArray[np.uint8]:
-    _check_pixels(image.size, name, limits)
+def _from_pillow(
+    image: Image.Image,
+    name: str,
+    limits: ImageLimits,
+    deepen: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
+) -> NDArray[np.uint8]:
+    check_size(image.size, name, limits)
     try:
         image.load()
+        check_size(image.size, name, limits)  # a decoder may find another size than the header's
         pixels = _rgb(image, name)
+        pixels = deepen(pixels) if deepen else pixels
     except ImageError:
         raise
     except Exception as error:  # as above: what a decoder raises on damaged data is not limited
@@ -245,15 +266,15 @@ def _rgb(image: Image.Image, name: str) -> NDArray[np.uint8]:
     if image.mode == "F":
         raise ImageError(f"{name} has float pixels, whose range is a guess; save it with 8 or 16 bits")
     if image.mode.startswith("I"):
-        gray = np.asarray(image).astype(np.int32, copy=False)
-        if gray.min() < 0 or gray.max() > 65535:
-            raise ImageError(f"{name} has gray values outside 0-65535; save it with 8 or 16 bits")
-        return np.repeat(((gray + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
+        return gray_of_16_bits(image, name)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        premultiplied = image.mode in ("RGBa", "La")
         image = image.convert("LA").convert("RGBA") if image.mode == "La" else image.convert("RGBA")
-        canvas = Image.new("RGB", image.size, "white")
-        canvas.paste(image, mask=image.getchannel("A"))
-        return np.array(canvas)
+        alpha = image.getchannel("A")
+        if alpha.getextrema() != (0, 0) or premultiplied:
+            canvas = Image.new("RGB", image.size, "white")
+            canvas.paste(image, mask=alpha)
+            return np.array(canvas)
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
@@ -265,79 +286,15 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) else 1
 
 
-def _check_bytes(n_bytes: int, name: str, limits: ImageLimits) -> None:
-    if n_bytes > limits.max_bytes:
-        too_many = f"{name} has {n_bytes:,} bytes, more than the limit of {limits.max_bytes:,}"
-        raise ImageTooLargeError(f"{too_many}; shrink it, or raise max_bytes")
-
-
-def _check_pixels(size_wh: tuple[int, int], name: str, limits: ImageLimits) -> None:
-    width, height = size_wh
-    if min(width, height) < 1:
-        raise ImageError(f"{name} has no pixels ({width} x {height}); pass a picture of at least 1 x 1")
-    if width * height > limits.max_pixels:
-        too_many = f"{name} has {width} x {height} pixels, more than the limit of {limits.max_pixels:,}"
-        raise ImageTooLargeError(f"{too_many}; shrink it, or raise max_pixels")
-
-
 def _damaged(name: str, error: Exception) -> ImageError:
     if isinstance(error, MemoryError):
         return ImageError(f"{name} does not fit into memory; shrink it")
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return ImageError(f"{name} has more pixels than Pillow allows; shrink it")
-    return ImageError(f"{name} is truncated or damaged ({_one_line(error)}); copy or download it again")
+    why = "its structure is cut short" if isinstance(error, struct.error) else _one_line(error)
+    return ImageError(f"{name} is truncated or damaged ({why}); copy or download it again")
 
 
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())[:120]
     return text if text.isprintable() and text else type(error).__name__
-
-
-def _tags(tiff: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Tag, type, count, and value or offset of the first directory (TIFF 6.0, page 14).
-
-    Raises:
-        struct.error: the block is cut or is no TIFF.
-    """
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2], "<")
-    (start,) = struct.unpack_from(order + "I", tiff, 4)
-    (n_tags,) = struct.unpack_from(order + "H", tiff, start)
-    for at in range(start + 2, start + 2 + 12 * n_tags, 12):
-        tag, kind, count = struct.unpack_from(order + "HHI", tiff, at)
-        (value,) = struct.unpack_from(order + ("H" if kind == 3 and count == 1 else "I"), tiff, at + 8)
-        yield tag, kind, count, value
-    struct.unpack_from(order + "I", tiff, start + 2 + 12 * n_tags)  # where the next directory is
-
-
-def _check_tags(tiff: bytes) -> None:
-    claimed = 0
-    try:
-        tags = list(_tags(tiff))
-    except struct.error as error:
-        raise OSError("tag directory cut short") from error
-    for tag, kind, count, offset in tags:
-        size = TAG_BYTES.get(kind, 0) * count
-        claimed += size if size > 4 else 0
-        outside = size > 4 and offset + size > len(tiff)
-        if outside or claimed > len(tiff) or (count > MAX_TAG_VALUES and kind not in TAG_BLOBS):
-            raise OSError(f"tag {tag} claims {size:,} bytes at {offset:,} of {len(tiff):,}")
-
-
-class _FrugalFile(io.BytesIO):
-    """A file in memory that may be read often enough for any sane picture, and no more.
-
-    Pillow keeps an object for each chunk or segment, and a strip may claim bytes that others claimed too.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__(data)
-        self.reads_left = MAX_READS
-        self.bytes_left = 8 * len(data) + 2**20
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        data = super().read(size)
-        self.reads_left -= 1
-        self.bytes_left -= len(data)
-        if self.reads_left < 0 or self.bytes_left < 0:
-            raise OSError("too much metadata")
-        return data

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from mien.core.cards import ModelCard, read_card
@@ -13,15 +14,25 @@ SHIPPED = Path(__file__).parent / "weights"
 
 
 def user_models() -> Path:
-    """Where `mien release` puts models: ``$MIEN_HOME/models``, or ``~/.local/share/mien/models``."""
+    """Where `mien release` puts models: ``$MIEN_HOME/models``, or ``~/.local/share/mien/models``.
+
+    Raises:
+        ModelError: neither is known, as for a user without a home folder.
+    """
     home = os.environ.get("MIEN_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "share" / "mien") / "models"
+    try:
+        return (Path(home) if home else Path.home() / ".local" / "share" / "mien") / "models"
+    except RuntimeError as e:
+        raise ModelError("this user has no home folder; set MIEN_HOME to the folder for models") from e
 
 
 def list_models() -> dict[str, Path]:
     """Card files by model name; a user's model hides a shipped one of the same name."""
     found: dict[str, Path] = {}
-    for folder in (SHIPPED, user_models()):
+    folders = [SHIPPED]
+    with suppress(ModelError):  # who has no home has no models there
+        folders.append(user_models())
+    for folder in folders:
         for card in sorted(folder.glob("*.json")):
             if card.with_suffix(".onnx").is_file():
                 found[card.stem] = card
@@ -37,6 +48,8 @@ def find_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> tuple[Pa
     Raises:
         ModelError: there is no such model, a file of it is missing, or the weights do not match the card.
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise ModelError(f"a model must be a name or a path, got {type(name_or_path).__name__}")
     path = Path(name_or_path)
     if path.suffix in (".onnx", ".json"):
         card_path = path.with_suffix(".json")

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.core.images import DEFAULT_LIMITS, FORMATS, ImageLimits, open_image
+from mien.core.image_formats import HEAD, format_of
+from mien.core.images import DEFAULT_LIMITS, ImageLimits, open_image
 from mien.data.listing import Entry, Problem
 from mien.errors import ImageError
 
@@ -100,8 +101,7 @@ def _open(path: Path, limits: ImageLimits) -> tuple[NDArray[np.uint8], bytes] | 
 def _reason(data: bytes, error: str) -> str:
     if "more than the limit" in error:
         return "too large"
-    known = not data or any(known_format[0].match(data) for known_format in FORMATS.values())
-    return "damaged" if known else "not a picture"
+    return "damaged" if not data or format_of(data[:HEAD]) else "not a picture"
 
 
 def _resized(

@@ -53,7 +53,7 @@ def read_toml(name_or_path: str, folder: Path, what: str) -> tuple[Path, dict[st
         )
     try:
         return path, tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as e:
         raise RecipeError(f"{path}: not valid TOML: {e}") from e
 
 
@@ -156,7 +156,7 @@ def _apply(table: dict[str, Any], override: str) -> None:
         raise RecipeError(f"--set needs key=value such as run.epochs=5, got '{override}'")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         value = text
     for parent in parents:
         table = table.setdefault(parent, {})

@@ -9,16 +9,18 @@ from typing import Any
 from PIL import Image
 
 from mien.core.draw import annotate
-from mien.core.files import atomic_write
+from mien.core.files import atomic_write, took_place
 from mien.core.results import Reading
 from mien.errors import MienError, MissingExtraError
-from mien.workflows.read import JPEG_SUFFIXES, STDIN, PictureResult
+from mien.workflows.find import JPEG_SUFFIXES, STDIN
+from mien.workflows.read import PictureResult
 
 Row = tuple[str | int | float | None, ...]
 
 FACE_COLUMNS = ("path", "face", "x1", "y1", "x2", "y2", "detection_score", "emotion", "confidence")
 TEXT_COLUMNS = ("path", "emotion", "error")
 JPEG_QUALITY = 92
+LONGEST_STEM = 240  # bytes; a name may have 255, and a number and the suffix follow
 ROWS_A_BATCH = 4096
 
 
@@ -115,7 +117,8 @@ def parquet_file(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator
 class AnnotatedFolder:
     """Writes annotated pictures under the names of their sources; a file that exists is never overwritten.
 
-    The format is JPEG where the source's is, else PNG. A taken name gets a number: ``party-2.jpg``.
+    Folders below the one that was read are kept. The format is JPEG where the source's is, else PNG. A taken
+    name gets a number: ``party-2.jpg``; one too long for the disk is cut.
 
     Args:
         folder: Made if need be.
@@ -126,7 +129,7 @@ class AnnotatedFolder:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
-        self._last: dict[str, int] = {}  # the last number of each name that is taken
+        self._last: dict[Path, int] = {}  # the last number of each name that is taken
         if self.folder.exists() and not self.folder.is_dir():
             raise MienError(f"annotated pictures go into a folder, and {self.folder} is a file")
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -138,19 +141,26 @@ class AnnotatedFolder:
         stem, suffix = os.path.splitext(os.path.basename(result.name))
         if result.name == STDIN:
             stem = "standard-input"
-        path = self._free(stem, ".jpg" if suffix.lower() in JPEG_SUFFIXES else ".png")
+        suffix = ".jpg" if suffix.lower() in JPEG_SUFFIXES else ".png"
+        folder = self.folder / result.below
+        folder.mkdir(parents=True, exist_ok=True)
         picture = Image.fromarray(annotate(result.pixels, result.readings))
-        with atomic_write(path) as temporary:
-            if path.suffix == ".jpg":
+        temporary = folder / f".mien-{os.urandom(8).hex()}{suffix}"
+        try:
+            if suffix == ".jpg":
                 picture.save(temporary, quality=JPEG_QUALITY, subsampling=0)
             else:
                 picture.save(temporary)
-        return path
+            return next(path for path in self._names(folder, stem, suffix) if took_place(temporary, path))
+        finally:
+            temporary.unlink(missing_ok=True)
 
-    def _free(self, stem: str, suffix: str) -> Path:
-        name = f"{stem}{suffix}"
-        path = self.folder / name
-        while path.exists():
-            self._last[name] = self._last.get(name, 1) + 1
-            path = self.folder / f"{stem}-{self._last[name]}{suffix}"
-        return path
+    def _names(self, folder: Path, stem: str, suffix: str) -> Iterator[Path]:
+        """Names to try, the first without a number."""
+        while len(os.fsencode(stem)) > LONGEST_STEM:
+            stem = stem[:-1]
+        first = folder / f"{stem}{suffix}"
+        yield first
+        while True:
+            self._last[first] = self._last.get(first, 1) + 1
+            yield folder / f"{stem}-{self._last[first]}{suffix}"

@@ -68,7 +68,7 @@ def read_card_text(path: Path | None, summary: str) -> CardText:
         return CardText(summary)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
+    except (OSError, ValueError, RecursionError) as e:
         raise ModelError(f"{path} is not a readable TOML file: {e}") from e
     known = [f.name for f in fields(CardText)]
     for key, value in table.items():

@@ -1,0 +1,232 @@
+"""Find the pictures that a person names: files, folders, patterns. Nothing is passed over unsaid."""
+
+import glob
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mien.core.image_formats import HEAD, format_of
+from mien.core.images import open_image
+from mien.core.paths import local_path
+from mien.errors import ImageError
+
+JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"})
+PHONE_SUFFIXES = frozenset({".heic", ".heif", ".hif", ".avif"})
+SUFFIXES = JPEG_SUFFIXES | PHONE_SUFFIXES
+SUFFIXES |= {".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"}
+"""What counts as a picture in a folder; a file that is named itself is read whatever its suffix."""
+
+SURE_FORMATS = frozenset({"JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF", "HEIC"})
+"""Formats whose first bytes no text begins with by chance."""
+
+STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A picture to read: its path, or `STDIN`.
+
+    Attributes:
+        name: The path.
+        error: Why there is no picture after all.
+        below: The folder it lies in, seen from the folder or the pattern that was named.
+    """
+
+    name: str
+    error: str | None = None
+    below: str = ""
+
+
+@dataclass(slots=True)
+class PassedOver:
+    """What lay in the folders and was not taken for a picture."""
+
+    suffixes: Counter[str] = field(default_factory=Counter)
+    n_links: int = 0
+
+    def __str__(self) -> str:
+        """For people; empty where nothing was passed over."""
+        parts = []
+        if self.suffixes:
+            n = self.suffixes.total()
+            most = ", ".join(f"{suffix} {count:,}" for suffix, count in self.suffixes.most_common(5))
+            more = ", ..." if len(self.suffixes) > 5 else ""
+            one = n == 1
+            parts.append(f"{n:,} file{'' if one else 's'} not named like a picture ({most}{more})")
+        if self.n_links:
+            parts.append(f"{self.n_links:,} link{'' if self.n_links == 1 else 's'} to a folder")
+        return " and ".join(parts)
+
+
+def find_pictures(
+    paths: Sequence[str],
+    leave_out: str | os.PathLike[str] | None = None,
+    passed_over: PassedOver | None = None,
+) -> Iterator[Source]:
+    """The pictures that ``paths`` name, one after the other, each once.
+
+    A file stands for itself; a folder for the pictures in it and below, without hidden ones, in natural
+    order (``2.png`` before ``10.png``); a pattern such as ``"**/*.jpg"``, where no such file exists, for what
+    it matches; ``-`` for standard input. In a folder a picture is told by its suffix, or without one by its
+    first bytes. Memory grows with ``paths`` and with the largest folder only.
+
+    Args:
+        paths: As a person typed them, in the order wanted; also ``~/...`` and ``file://...``.
+        leave_out: A folder that is not searched, for its pictures are written meanwhile.
+        passed_over: Counts what else the folders hold.
+
+    Yields:
+        Pictures; also, with an error, what does not exist, cannot be listed, or holds no picture.
+    """
+    out = None if leave_out is None else os.path.realpath(os.fspath(leave_out))
+    yield from _Finder(out, passed_over or PassedOver()).find(map(local_path, paths))
+
+
+class _Finder:
+    """Remembers the paths that were named, not every picture in them."""
+
+    def __init__(self, leave_out: str | None, passed_over: PassedOver) -> None:
+        self.leave_out = leave_out
+        self.passed_over = passed_over
+        self.done: set[str] = set()
+
+    def find(self, paths: Iterator[str]) -> Iterator[Source]:
+        for path in paths:
+            if path == STDIN:
+                if path not in self.done:
+                    self.done.add(path)
+                    yield Source(STDIN)
+            elif os.path.lexists(path) or not glob.has_magic(path):
+                yield from self._expand(path)
+            else:
+                yield from self._match(path)
+
+    def _match(self, pattern: str) -> Iterator[Source]:
+        base = _without_magic(pattern)
+        matches = [m for m in glob.iglob(pattern, recursive=True) if not self._is_left_out(m)]
+        folders = {os.path.realpath(m) for m in matches if os.path.isdir(m)}
+        wanted = [
+            m
+            for m in sorted(matches, key=natural_key)
+            if os.path.isdir(m) or is_picture(m) or (not _is_below(m, folders) and self._takes(m))
+        ]
+        if not wanted:
+            yield Source(pattern, f"no picture matches {pattern!r}; check the pattern")
+        for path in wanted:
+            folder = path if os.path.isdir(path) else os.path.dirname(path)
+            yield from self._expand(path, os.path.relpath(folder or ".", base or "."))
+
+    def _expand(self, path: str, below: str = "") -> Iterator[Source]:
+        below = "" if below == "." else below
+        real = os.path.realpath(path)
+        if real in self.done or self._was_walked(real):
+            return
+        if real == self.leave_out:
+            yield Source(
+                path, f"{path!r} is where annotated pictures go; read and write in different folders"
+            )
+        elif os.path.isdir(path):
+            empty = not any(name.startswith(os.path.join(real, "")) for name in self.done)
+            for source in self._walk(path, real, below):
+                empty = False
+                yield source
+            if empty:
+                yield Source(path, f"{path!r} holds no picture (mien reads {', '.join(sorted(SUFFIXES))})")
+        else:
+            yield Source(path, None if os.path.exists(path) else _why_not(path), below)
+        self.done.add(real)
+
+    def _is_left_out(self, path: str) -> bool:
+        real = os.path.realpath(path)
+        return self.leave_out is not None and Path(real).is_relative_to(self.leave_out)
+
+    def _was_walked(self, real: str) -> bool:
+        """Whether this picture or folder lies in a folder that was named before."""
+        above = next((p for p in Path(real).parents if str(p) in self.done), None)
+        if above is None or not (is_picture(real) or os.path.isdir(real)):
+            return False
+        return not any(part.startswith(".") for part in Path(real).relative_to(above).parts)
+
+    def _walk(self, folder: str, real: str, below: str) -> Iterator[Source]:
+        """Pictures of a folder, then those of its folders; symbolic links to folders are not followed."""
+        if real in self.done or real == self.leave_out:
+            return
+        try:
+            with os.scandir(folder) as entries:
+                is_folder = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+        except OSError as error:
+            reason = (error.strerror or "unknown reason").lower()
+            yield Source(folder, f"{folder!r} cannot be listed ({reason}); check its permissions")
+            return
+        names = sorted((name for name in is_folder if not name.startswith(".")), key=natural_key)
+        for name in names:
+            path = os.path.join(folder, name)
+            if is_folder[name] or os.path.join(real, name) in self.done:
+                continue
+            if self._takes(path):
+                yield Source(path, below=below)
+        for name in names:
+            if is_folder[name]:
+                deeper = os.path.join(below, name)
+                yield from self._walk(os.path.join(folder, name), os.path.join(real, name), deeper)
+
+    def _takes(self, path: str) -> bool:
+        """Whether a file in a folder is a picture; counts what is not."""
+        if is_picture(path):
+            return True
+        if os.path.isdir(path):
+            self.passed_over.n_links += 1
+            return False
+        suffix = os.path.splitext(path)[1].lower()
+        if not suffix and _looks_like_a_picture(path):
+            return True
+        self.passed_over.suffixes[suffix or "no suffix"] += 1
+        return False
+
+
+def _is_below(path: str, folders: set[str]) -> bool:
+    """Whether one of the folders holds it, and so is walked for it."""
+    return any(str(parent) in folders for parent in Path(os.path.realpath(path)).parents)
+
+
+def _without_magic(pattern: str) -> str:
+    """The folder that a pattern begins with, before its first part that stands for several names."""
+    parts = []
+    for part in os.path.dirname(pattern).split(os.sep):
+        if glob.has_magic(part):
+            break
+        parts.append(part)
+    return os.sep.join(parts) or (os.sep if pattern.startswith(os.sep) else "")
+
+
+def _looks_like_a_picture(path: str) -> bool:
+    try:
+        if not os.path.isfile(path):  # a pipe might never end
+            return False
+        with open(path, "rb") as file:
+            return format_of(file.read(HEAD)) in SURE_FORMATS
+    except OSError:
+        return False
+
+
+def _why_not(path: str) -> str:
+    """What is wrong with a path that leads nowhere."""
+    try:
+        open_image(path)
+    except ImageError as error:
+        return str(error)
+    return f"{path!r} appeared just now; run again"  # it did not exist when the caller looked
+
+
+def is_picture(path: str) -> bool:
+    """Whether the suffix is one of a picture."""
+    return os.path.splitext(path)[1].lower() in SUFFIXES
+
+
+def natural_key(path: str) -> tuple[list[str | int], str]:
+    """A key that sorts numbers in names by value: ``face2`` before ``face10``."""
+    parts = re.split(r"(\d+)", path.casefold())
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], path

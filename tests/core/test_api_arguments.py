@@ -1,0 +1,299 @@
+"""What a program hands to mien: open files, wrong types, its own detector; each gets pixels or one line."""
+
+import io
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import mien
+from mien.core.analyzer import Analyzer
+from mien.core.draw import annotate
+from mien.core.images import ImageLimits, open_image
+from mien.core.paths import local_path
+from mien.core.results import Box, Face, Landmarks, Reading
+from mien.errors import ImageError, ImageTooLargeError, MienError, ModelError
+
+RGB = np.random.default_rng(2).integers(0, 256, (60, 50, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def png() -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(RGB).save(file, "PNG")
+    return file.getvalue()
+
+
+# --- open files ------------------------------------------------------------------------------------------
+
+
+class OnlyReads:
+    """A body from a network: no name, no place to go back to, and a few bytes at a time."""
+
+    def __init__(self, data: bytes) -> None:
+        self._file = io.BytesIO(data)
+
+    def read(self, size: int = -1, /) -> bytes:
+        return self._file.read(min(size, 100))
+
+
+def test_a_file_is_read_however_it_gives_its_bytes(png: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png)
+    with (tmp_path / "a.png").open("rb") as buffered, (tmp_path / "a.png").open("rb", buffering=0) as raw:
+        for file in (buffered, raw, io.BytesIO(png), OnlyReads(png)):
+            np.testing.assert_array_equal(open_image(file), RGB)
+
+
+def test_a_socket_that_is_a_file_is_read(png: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, ours.makefile("rb") as file:
+        theirs.sendall(png)
+        theirs.close()
+        np.testing.assert_array_equal(open_image(file), RGB)
+
+
+def test_a_file_is_read_from_where_it_stands(png: bytes) -> None:
+    file = io.BytesIO(b"a header" + png)
+    file.seek(8)
+    np.testing.assert_array_equal(open_image(file), RGB)
+    with pytest.raises(
+        ImageError, match=r"^the BytesIO gave no bytes; pass it before it is read, or seek\(0\)"
+    ):
+        open_image(file)
+
+
+def test_a_file_without_end_is_read_up_to_the_limit() -> None:
+    class Endless:
+        n_bytes = 0
+
+        def read(self, size: int, /) -> bytes:
+            self.n_bytes += size
+            return bytes(size)
+
+    endless = Endless()
+    with pytest.raises(
+        ImageTooLargeError, match="the Endless has 3,000,001 bytes, more than the limit of 3,000,"
+    ):
+        open_image(endless, ImageLimits(max_bytes=3_000_000))
+    assert endless.n_bytes == 3_000_001
+
+
+class Awaited:
+    async def read(self, size: int = -1) -> bytes:
+        return b""
+
+
+def closed(data: bytes) -> io.BytesIO:
+    file = io.BytesIO(data)
+    file.close()
+    return file
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: io.StringIO("text"), "the StringIO must give bytes, got str; open it in binary mode"),
+        (Awaited, "the Awaited must give bytes, got coroutine; open it in binary mode, or await"),
+        (lambda: closed(b"x"), r"the BytesIO cannot be read \(I/O operation on closed file"),
+        (lambda: io.BytesIO(b"no picture"), "^the BytesIO is not a picture of a known format"),
+    ],
+    ids=["text", "awaited", "closed", "no picture"],
+)
+def test_a_file_that_gives_no_picture_says_why(make: Callable[[], Any], text: str) -> None:
+    with pytest.raises(ImageError, match=text):
+        open_image(make())
+
+
+def test_errors_name_an_open_file_by_its_path(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"nothing")
+    with (
+        (tmp_path / "a.png").open("rb") as file,
+        pytest.raises(ImageError, match=rf"^'{tmp_path}/a.png' is not"),
+    ):
+        open_image(file)
+
+
+# --- paths -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="paths of POSIX")
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("file:///a/b%20c.png", "/a/b c.png"),
+        ("file://localhost/a.png", "/a.png"),
+        ("FILE:/a.png", "/a.png"),
+        ("file:///a%23b%3Fc#d.png", "/a#b?c#d.png"),
+        ("file:///%FF.png", "/\udcff.png"),
+        ("file://other/a.png", "file://other/a.png"),
+        ("file.png", "file.png"),
+        ("~/a.png", "/home/me/a.png"),
+        ("a~b.png", "a~b.png"),
+        ("~mine.png", "~mine.png"),
+    ],
+)
+def test_a_path_may_be_an_address_or_begin_at_home(text: str, path: str, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    (tmp_path / "~mine.png").touch()
+    assert local_path(text) == path
+
+
+# --- wrong types -----------------------------------------------------------------------------------------
+
+FACE = Face(Box(5, 5, 40, 50), 0.9)
+READING = Reading(FACE, ("happy", "sad"), (0.75, 0.25))
+CALLS: dict[str, tuple[Callable[[], Any], str]] = {
+    "picture None": (
+        lambda: mien.read(None),
+        "a picture must be a path, bytes, an open binary file.*got NoneType",
+    ),
+    "picture number": (lambda: open_image(3), "a picture must be a path.*got int"),
+    "pictures at once": (lambda: mien.read(["a.png", "b.png"]), "a picture must be a path.*got list"),
+    "limits": (lambda: open_image(RGB, 1000), "limits must be an ImageLimits, got int"),
+    "model list": (lambda: mien.read(RGB, ["a"]), "a model must be a name or a path, got list"),
+    "model number": (lambda: mien.load(5), "a model must be a name or a path, got int"),
+    "model of analyzer": (lambda: Analyzer(None), "a model must be a name or a path, got NoneType"),
+    "score text": (lambda: Analyzer(min_score="high"), r"min_score must lie in 0..1, got 'high'"),
+    "score range": (lambda: Analyzer(min_score=50), r"min_score must lie in 0..1, got 50"),
+    "score nan": (lambda: Analyzer(min_score=float("nan")), r"min_score must lie in 0..1, got nan"),
+    "detector": (
+        lambda: Analyzer(detector=object()),
+        r"a detector must be a name \(mtcnn\) or an object with",
+    ),
+    "detector name": (lambda: Analyzer(detector="mtcn"), "no detector named 'mtcn'; did you mean 'mtcnn'"),
+    "readings None": (
+        lambda: annotate(RGB, None),
+        "readings must be a sequence of mien.Reading.*got NoneType",
+    ),
+    "readings one": (
+        lambda: annotate(RGB, READING),
+        "readings must be a sequence of mien.Reading.*got Reading",
+    ),
+    "readings faces": (
+        lambda: annotate(RGB, [FACE]),
+        "readings must be a sequence of mien.Reading.*got Face",
+    ),
+    "captions": (lambda: annotate(RGB, [READING], []), "expected a caption for each of 1 faces, got 0"),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_wrong_argument_is_told_with_what_was_expected_and_what_came(name: str) -> None:
+    call, text = CALLS[name]
+    with pytest.raises(MienError, match=text):
+        call()
+
+
+@pytest.mark.parametrize(
+    "one", ["a.png", b"x", Path("a.png"), RGB, io.BytesIO(b"x"), 7], ids=lambda v: type(v).__name__
+)
+def test_a_single_picture_is_not_taken_for_several(one: object, tiny_home: Path) -> None:
+    analyzer = Analyzer(tiny_home / "models" / "tiny.onnx")
+    with pytest.raises(
+        MienError, match=f"read_many takes several pictures, got one {type(one).__name__}; use read"
+    ):
+        analyzer.read_many(one)
+
+
+@pytest.mark.parametrize("batch", [0, -1, 2.0, None, True])
+def test_a_batch_is_a_positive_number(batch: object, tiny_home: Path) -> None:
+    with pytest.raises(MienError, match=f"batch must be a whole number of at least 1, got {batch!r}"):
+        Analyzer(tiny_home / "models" / "tiny.onnx").read_many([RGB], batch)
+
+
+def test_crops_that_are_no_array_are_refused(tiny_home: Path) -> None:
+    with pytest.raises(ModelError, match="crops must be a numpy array, got list"):
+        mien.load(tiny_home / "models" / "tiny.onnx").probs([[1]])
+
+
+def test_annotate_takes_what_open_image_does(png: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png)
+    expected = annotate(RGB, [READING])
+    for source in (tmp_path / "a.png", str(tmp_path / "a.png"), png, io.BytesIO(png), Image.fromarray(RGB)):
+        np.testing.assert_array_equal(annotate(source, [READING]), expected)
+
+
+# --- a detector of one's own -----------------------------------------------------------------------------
+
+POINTS = Landmarks((10, 10), (30, 10), (20, 20), (12, 35), (28, 35))
+
+
+class Found:
+    """A detector that returns what it was made with."""
+
+    def __init__(self, faces: Any) -> None:
+        self.faces = faces
+
+    def find(self, image: np.ndarray) -> Any:
+        return self.faces
+
+
+def read_with(faces: Any, home: Path) -> tuple[Reading, ...]:
+    return Analyzer(home / "models" / "tiny.onnx", Found(faces)).read(RGB)
+
+
+@pytest.mark.parametrize(
+    "faces",
+    [
+        (),
+        [FACE],
+        iter([FACE]),
+        [Face(Box(*np.float32([5, 5, 40, 50])), np.float32(0.5), POINTS)],
+        [Face(Box(-20, -5, 400, 500), 1)],
+    ],
+    ids=["none", "list", "iterator", "numpy numbers", "partly outside"],
+)
+def test_a_detector_may_return_any_sequence_of_faces(faces: Any, tiny_home: Path) -> None:
+    assert all(reading.emotion == "happy" for reading in read_with(faces, tiny_home))
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("faces", "text"),
+    [
+        (None, "must return a sequence of mien.Face, got NoneType"),
+        (5, "must return a sequence of mien.Face, got int"),
+        ([None], "must return mien.Face objects, got NoneType"),
+        ([(5, 5, 40, 50)], "must return mien.Face objects, got tuple"),
+        (np.zeros((2, 4)), "must return mien.Face objects, got ndarray"),
+        ([Face((5, 5, 40, 50), 0.9)], "must return a mien.Box as the box of each face, got tuple"),
+        ([Face(Box(5, 5, NAN, 50), 0.9)], r"finite x1 < x2 and y1 < y2, got \(5, 5, nan, 50\)"),
+        ([Face(Box(5, 5, "40", 50), 0.9)], "finite x1 < x2 and y1 < y2, got"),
+        ([Face(Box(40, 5, 5, 50), 0.9)], r"finite x1 < x2 and y1 < y2, got \(40, 5, 5, 50\)"),
+        ([Face(Box(5, 5, 5, 5), 0.9)], "finite x1 < x2 and y1 < y2"),
+        ([replace(FACE, score=97)], "must return scores in 0..1, got 97"),
+        ([replace(FACE, score=None)], "must return scores in 0..1, got None"),
+        ([replace(FACE, score=NAN)], "must return scores in 0..1, got nan"),
+        (
+            [replace(FACE, landmarks=[(1, 2)] * 5)],
+            "must return mien.Landmarks of finite points, or None, got",
+        ),
+        (
+            [replace(FACE, landmarks=replace(POINTS, nose=(NAN, 1)))],
+            "must return mien.Landmarks of finite points",
+        ),
+        (
+            [replace(FACE, landmarks=replace(POINTS, nose=(1, 2, 3)))],
+            "must return mien.Landmarks of finite poi",
+        ),
+        (
+            [replace(FACE, landmarks=replace(POINTS, nose=None))],
+            "must return mien.Landmarks of finite points",
+        ),
+    ],
+    ids=repr,
+)
+def test_nonsense_from_a_detector_is_told_and_the_detector_named(
+    faces: Any, text: str, tiny_home: Path
+) -> None:
+    with pytest.raises(MienError, match=f"^detector Found .*{text}"):
+        read_with(faces, tiny_home)
