@@ -39,7 +39,7 @@ from mien.core.emotions import emotion
 from mien.core.model_store import DEFAULT_MODEL, find_model
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_store
-from mien.workflows.read import is_picture, natural_key
+from mien.workflows.find import is_picture, natural_key
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKERS = Path(__file__).resolve().parent / "peer_workers"

@@ -208,7 +208,7 @@ def test_a_truncated_or_damaged_file_gives_the_same_faces_or_one_line(tmp_path, 
 def test_without_h5py_the_install_line_is_given(tmp_path, make_faces, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     for use in (lambda: read_store(tmp_path / "a.h5"), lambda: write_store(make_faces(), tmp_path / "a.h5")):
-        with pytest.raises(MissingExtraError, match=r'needs h5py; run: pip install "mien\[train\]"'):
+        with pytest.raises(MissingExtraError, match=r'needs h5py; run: pip install "mien\[data\]"'):
             use()
 
 

@@ -194,7 +194,7 @@ def test_one_process_does_without_lightning_fabric(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "lightning_fabric", None)
     with start("cpu") as workers:
         assert workers == ALONE
-    with pytest.raises(MissingExtraError, match=r"lightning-fabric; run: pip install \"mien\[train\]\""):
+    with pytest.raises(MissingExtraError, match=r"lightning-fabric; run: pip install \"mien\[several\]\""):
         start("2").__enter__()
 
 
