@@ -23,7 +23,7 @@ from mien.workflows.evaluate import EvaluateSettings, count_look, evaluate
 from mien.workflows.explain import explain
 from mien.workflows.explain_job import Job
 from mien.workflows.explain_model import MapSettings
-from mien.workflows.release import CardText, read_card_text, release
+from mien.workflows.release import CardText, ReleaseSettings, read_card_text, release
 from mien.workflows.train import train
 
 pytestmark = pytest.mark.train
@@ -69,6 +69,11 @@ def test_a_run_is_released_under_a_name_and_the_light_half_reads_with_it(
     assert model.card.training["recipe"]["run"]["epochs"] == 6
     assert model.card.training["recipe"]["data"]["store"] == "faces.h5", "a card names no folder"
     assert set(model.card.temperatures) == {"1", "2", "10"}
+    val = made["faces"].select("val")
+    named = model.probs(val.images).max(1) >= model.card.uncertain_below
+    assert named.mean() == pytest.approx(model.card.scores["val_certain"]["coverage"])
+    assert named.mean() >= 0.8
+    assert model.card.calibrated_on == "the 100 validation faces of bars"
     face = np.repeat(test.images[:1, :, :, None], 3, axis=3)[0]
     read = model.classify(face)
     assert max(read, key=read.get) == model.labels[int(model.probs(test.images[:1]).argmax())]
@@ -76,7 +81,7 @@ def test_a_run_is_released_under_a_name_and_the_light_half_reads_with_it(
 
 
 def test_the_onnx_file_scores_as_the_run_does(made: dict[str, Any], run: Path, home: Path) -> None:
-    release(run, "bars", made["store"], CardText("three bars"), views=10)
+    release(run, "bars", made["store"], CardText("three bars"), ReleaseSettings(views=10))
     by_torch = evaluate(str(run), made["store"], EvaluateSettings(views=10))
     by_onnx = evaluate("bars", made["store"])
     assert by_onnx.views == 10
@@ -198,7 +203,7 @@ def test_card_text_comes_from_toml_and_its_mistakes_are_named(tmp_path: Path) ->
 def test_an_ensemble_of_a_run_and_its_release_votes_as_they_do(
     made: dict[str, Any], run: Path, home: Path, tmp_path: Path
 ) -> None:
-    release(run, "bars", made["store"], CardText("three bars"), views=1)
+    release(run, "bars", made["store"], CardText("three bars"), ReleaseSettings(views=1))
     arguments = ["ensemble", str(run), "bars", "--data", str(made["store"]), "--views", "1"]
     done = COMMANDS.invoke(app, [*arguments, "--to", str(tmp_path / "votes"), "--json"])
     assert done.exit_code == 0, done.output

@@ -43,6 +43,15 @@ def test_a_picture_is_read_as_the_library_reads_it(serve, face_png):
     assert face == wanted
 
 
+@pytest.mark.parametrize(("threshold", "is_uncertain"), [(0.6, True), (0.3, False)])
+def test_a_face_below_the_threshold_of_the_card_is_uncertain(
+    serve, face_png, tiny_with, threshold: float, is_uncertain: bool
+):
+    client = serve(model=tiny_with(uncertain_below=threshold, calibrated_on="nobody"))
+    (image,) = client.post("/v1/read", content=face_png).json()["images"]
+    assert image["faces"][0]["uncertain"] is is_uncertain
+
+
 def test_many_pictures_answer_in_order_and_a_bad_one_stops_no_other(serve, face_png, crowd_png):
     files = [
         ("image", ("two.png", crowd_png)),

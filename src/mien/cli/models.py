@@ -120,6 +120,8 @@ def card_lines(card: "ModelCard", weights: Path) -> list[str]:
         "Emotions": ", ".join(card.labels),
         "Input": f"{kind}, mean {card.mean:g}, std {card.std:g}",
         "Views": f"{card.views} (temperature {temperatures})",
+        "Uncertain": f"below {card.uncertain_below:g}",
+        "Calibrated on": card.calibrated_on or NONE,
         "Weights": f"{weights} ({_size(weights)})",
         "SHA-256": card.sha256,
         **{f"Training, {key}": _plain(value) for key, value in card.training.items()},

@@ -35,7 +35,7 @@ Exit code: 0 all read; 1 some pictures could not be read; 2 nothing was read.
 """
 FEW = 3  # pictures, up to which a progress bar is more flicker than help
 SHOWN_ERRORS = 20
-TABLE_HEAD = "  #  x1,y1     x2,y2      most likely emotions"
+TABLE_HEAD = "  #  x1,y1     x2,y2      most likely emotions (?: uncertain)"
 TOP = 3
 
 
@@ -181,7 +181,10 @@ def table_lines(result: "PictureResult") -> Iterator[str]:
 def _face_line(number: int, reading: "Reading") -> str:
     box = reading.box
     top = sorted(zip(reading.probs, reading.labels, strict=True), reverse=True)[:TOP]
-    emotions = "  ".join(f"{label:<8} {prob:>4.0%} {bar(prob, 3)}" for prob, label in top)
+    names = [f"{label}{'?' if reading.uncertain and not i else ''}" for i, (_, label) in enumerate(top)]
+    emotions = "  ".join(
+        f"{name:<9}{prob:>4.0%} {bar(prob, 3)}" for name, (prob, _) in zip(names, top, strict=True)
+    )
     start, end = f"{box.x1:.0f},{box.y1:.0f}", f"{box.x2:.0f},{box.y2:.0f}"
     return f"{number:>3}  {start:<9} {end:<9} {emotions}".rstrip()
 

@@ -38,15 +38,20 @@ def release(
 ) -> None:
     """Export a run to ONNX, check it against torch, calibrate and score it, and write its card."""
     with needs_extra("releasing"):
-        from mien.workflows.release import read_card_text
+        from mien.workflows.release import ReleaseSettings, read_card_text
         from mien.workflows.release import release as run_release
     text = read_card_text(card, summary or f"trained in {run.name}")
     with waiting("exporting, comparing with torch, calibrating, scoring: some minutes"):
-        made = run_release(run, name, data, text, views=views, to=to)
+        made = run_release(run, name, data, text, ReleaseSettings(views, to))
     test = made.card.scores["test"]
     low, high = test["accuracy_interval"]
     typer.echo(f"wrote {made.weights} ({made.weights.stat().st_size / 1e6:.1f} MB) and its card")
     same = f"{made.same_labels:.2%} of the rows; logits within {made.largest_difference:.1e}"
     typer.echo(f"same label as torch on {same}")
     typer.echo(f"test accuracy {test['accuracy']:.2%} ({low:.1%}-{high:.1%}), ECE {test['ece']:.4f}")
+    certain = made.card.scores["val_certain"]
+    typer.echo(
+        f"uncertain below {made.card.uncertain_below:.4f}: {certain['coverage']:.1%} of the validation faces "
+        f"are named, {certain['accuracy']:.2%} of them right"
+    )
     typer.echo(f"next: mien read photo.jpg --model {name if to is None else made.weights}")

@@ -92,11 +92,8 @@ class Analyzer:
         ]
         if not crops:
             return [()] * len(pictures)
-        probs = iter(self.classifier.probs(np.stack(crops)).tolist())
-        return [
-            tuple(Reading(face, self.classifier.labels, tuple(next(probs))) for face in faces)
-            for faces in found
-        ]
+        probs = iter(self.classifier.probs(np.stack(crops)))
+        return [tuple(self.classifier.reading(face, next(probs)) for face in faces) for faces in found]
 
     def _faces(self, picture: Picture) -> list[Face]:
         return [face for face in self.detector.find(picture) if face.score >= self.min_score]

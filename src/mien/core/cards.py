@@ -34,7 +34,8 @@ class ModelCard:
         intended_use: What it is for.
         unfit_use: What it must not be used for.
         limits: Known weaknesses.
-        uncertain_below: In a video, a label is ``uncertain`` where no emotion is as probable as this.
+        uncertain_below: An answer is ``uncertain`` where no emotion is as probable as this.
+        calibrated_on: The rows that temperatures and threshold were fitted on; empty where nobody wrote it.
         scores: Measured figures by name of the test set; the dict form of `mien.core.scores.Scores`.
         training: Recipe, data hash, machine, time.
         format: Version of this file format.
@@ -57,6 +58,7 @@ class ModelCard:
     views: int = 1
     temperatures: dict[str, float] = field(default_factory=lambda: {"1": 1.0})
     uncertain_below: float = 0.3
+    calibrated_on: str = ""
     scores: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT

@@ -1,6 +1,7 @@
 """From face crops to calibrated emotion probabilities."""
 
 import os
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from mien.core.calibration import softmax
 from mien.core.cards import ModelCard
 from mien.core.images import ImageSource, open_image
 from mien.core.preprocess import face_crop, to_input
-from mien.core.results import Face
+from mien.core.results import Face, Reading
 from mien.core.session import open_session, run
 from mien.core.store import DEFAULT_MODEL, find_model
 from mien.core.views import average_logits
@@ -74,6 +75,10 @@ class Classifier:
         """A face of an RGB picture (H, W, 3) as the network takes it; see `face_crop`."""
         card = self.card
         return face_crop(picture, face, card.input_size, card.crop_scale, card.channels)
+
+    def reading(self, face: Face, probs: NDArray[np.floating[Any]]) -> Reading:
+        """A face with its probabilities (C,), under the labels and the threshold of the card."""
+        return Reading(face, self.labels, tuple(probs.tolist()), self.card.uncertain_below)
 
     def classify(self, face: ImageSource) -> dict[str, float]:
         """Probabilities by emotion for one picture that is a face already, such as a row of FER2013.

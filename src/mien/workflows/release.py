@@ -25,6 +25,7 @@ from mien.names import nearest
 from mien.train.devices import pick_device
 from mien.train.export import export_onnx
 from mien.train.trained import TrainedNet, load_trained, parameter_count
+from mien.workflows.calibrate import fit_certainty
 from mien.workflows.evaluate import checked_rows
 
 MIN_SAME_LABELS = 0.998
@@ -93,8 +94,21 @@ CALIBRATED_VIEWS = (1, 2, 10)
 """Numbers of views for which every released model has a temperature."""
 
 
+@dataclass(frozen=True)
+class ReleaseSettings:
+    """How to release.
+
+    Attributes:
+        views: Views of a face that the model averages by default.
+        to: Folder for the two files; by default where `mien.load` looks.
+    """
+
+    views: int = 2
+    to: Path | None = None
+
+
 def release(
-    folder: Path, name: str, data: Path, text: CardText, *, views: int = 2, to: Path | None = None
+    folder: Path, name: str, data: Path, text: CardText, settings: ReleaseSettings | None = None
 ) -> Released:
     """Export, check against torch, calibrate on validation rows, score the test rows once, write the card.
 
@@ -103,8 +117,7 @@ def release(
         name: What `mien.load` shall call it.
         data: The data set that the run learned from.
         text: Words for the card.
-        views: Views of a face that the model averages by default.
-        to: Folder for the two files; by default where `mien.load` looks.
+        settings: How to release.
 
     Raises:
         ModelError: the run is unfinished, the name cannot be a file name, or the export disagrees with torch.
@@ -116,7 +129,8 @@ def release(
     faces = read_store(data)
     if faces.content_hash() != trained.data["content_hash"]:
         raise DataError(f"{data} is not the data that {folder} learned from; give that file with --data")
-    target = to or user_models()
+    settings = settings or ReleaseSettings()
+    target = settings.to or user_models()
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".release-", dir=target) as temporary:
         onnx = Path(temporary) / f"{name}.onnx"
@@ -124,7 +138,7 @@ def release(
         same, difference = compare(onnx, trained, faces)
         if same < MIN_SAME_LABELS:
             raise ModelError(f"the ONNX file agrees with torch on only {same:.2%} of the rows; not released")
-        card = _card(onnx, trained, faces, data, text, views)
+        card = _card(onnx, trained, faces, data, text, settings.views)
         card = replace(card, training=_training(folder, trained))
         card.write(onnx.with_suffix(".json"))
         weights = target / onnx.name
@@ -156,11 +170,13 @@ def _card(
     val, test = faces.select("val"), checked_rows(faces, "test", trained.labels)
     val_logits = {n: logits_of(onnx, trained, val.images, n) for n in sorted({*CALIBRATED_VIEWS, views})}
     temperatures = {str(n): fit_temperature(logits, val.labels) for n, logits in val_logits.items()}
+    certainty = fit_certainty(softmax(val_logits[views], temperatures[str(views)]), val.labels)
     probs = softmax(logits_of(onnx, trained, test.images, views), temperatures[str(views)])
     clean = clean_mask(data, "test")
     scores: dict[str, Any] = {"test": score(probs, test.labels, trained.labels).to_dict()}
     if clean is not None:
         scores["test_clean"] = score(probs[clean], test.labels[clean], trained.labels).to_dict()
+    scores["val_certain"] = certainty.to_dict()
     scores["val_accuracy_by_views"] = {
         str(n): float((logits.argmax(1) == val.labels).mean()) for n, logits in val_logits.items()
     }
@@ -180,6 +196,8 @@ def _card(
         limits=text.limits,
         views=views,
         temperatures=temperatures,
+        uncertain_below=certainty.threshold,
+        calibrated_on=f"the {len(val.labels):,} validation faces of {faces.name}",
         scores=scores,
     )
 

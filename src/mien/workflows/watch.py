@@ -189,10 +189,10 @@ class Watcher:
         batch, self._batch = self._batch, []
         faces = [face for _, found in batch for face in found]
         crops = [face.crop for face in faces]
-        probs = iter(self.classifier.probs(np.stack(crops)).tolist() if crops else [])
+        probs = iter(self.classifier.probs(np.stack(crops)) if crops else [])
         for seen, found in batch:
             for one in found:
-                reading = Reading(one.face, self.labels, tuple(next(probs)))
+                reading = self.classifier.reading(one.face, next(probs))
                 seen.tracks.append(one.track)
                 seen.readings.append(reading)
                 seen.qualities.append(quality_of(one.face, luma(one.crop)))
@@ -231,7 +231,7 @@ class Watcher:
         self.last_index, self._scan_s, self._last_s = state["last_index"], state["scan_s"], state["last_s"]
         self.tracker.restore(state["tracker"])
         self.smoother.restore(state["smoother"])
-        self._seen = deque(_seen_from_dict(seen, self.labels) for seen in state["seen"])
+        self._seen = deque(_seen_from_dict(seen, self.classifier) for seen in state["seen"])
 
 
 def _is_among(face: Face, faces: Sequence[Face]) -> bool:
@@ -254,13 +254,13 @@ def _seen_to_dict(seen: _Seen) -> dict[str, Any]:
     return {"index": seen.index, "time_s": seen.time_s, "faces": faces}
 
 
-def _seen_from_dict(state: dict[str, Any], labels: tuple[str, ...]) -> _Seen:
+def _seen_from_dict(state: dict[str, Any], classifier: Classifier) -> _Seen:
     seen = _Seen(state["index"], state["time_s"], None)
     for one in state["faces"]:
         points = one["landmarks"]
         landmarks = Landmarks(*(tuple(point) for point in points)) if points else None
         face = Face(Box(*one["box"]), one["score"], landmarks)
         seen.tracks.append(one["track"])
-        seen.readings.append(Reading(face, labels, tuple(one["probs"])))
+        seen.readings.append(classifier.reading(face, np.array(one["probs"])))
         seen.qualities.append(Quality(*one["quality"]))
     return seen
