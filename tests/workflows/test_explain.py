@@ -10,6 +10,7 @@ from PIL import Image
 pytest.importorskip("h5py", reason="needs the train extra")
 pytest.importorskip("matplotlib", reason="needs the train extra")
 
+from mien.core.classifier import Classifier
 from mien.core.detection import Mtcnn
 from mien.core.emotions import FER2013
 from mien.core.preprocess import FER2013_POINTS, face_crop
@@ -66,6 +67,17 @@ def picture(tmp_path: Path) -> Path:
 
 
 # --- faithfulness ------------------------------------------------------------------------------------------
+
+
+def test_a_model_is_explained_with_the_prior_taken_out_as_it_is_read(tiny_with) -> None:
+    """Without the correction the model says happy; `mien read` in one view says what is asserted here."""
+    prior = [0.01, 0.01, 0.01, 0.94, 0.01, 0.01, 0.01]
+    path = tiny_with(prior=prior, prior_power=1.0)
+    crops = np.zeros((2, 48, 48), np.uint8)
+    subject = open_subject(path)
+    read = Classifier(path, views=1).probs(crops)
+    np.testing.assert_allclose(subject.probs(subject.inputs(crops)), read, rtol=1e-5)
+    assert subject.labels[int(read[0].argmax())] == "neutral"
 
 
 def test_deletion_ends_in_the_blank_face_and_insertion_in_the_face() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import MinFace, MinScore, Shipped
+from mien.cli.options import MinFace, MinScore, Shipped, parse_views
 from mien.cli.terminal import bar, printable, progress_bar
 from mien.errors import MienError
 
@@ -81,7 +81,10 @@ def read(
         bool, typer.Option("--rotated", help="Also find faces lying on a side; takes 4 times as long.")
     ] = False,
     views: Annotated[
-        int | None, typer.Option(metavar="1|2|10", help="Views of a face to average; more is slower.")
+        str | None,
+        typer.Option(
+            metavar="1|2|10|auto", help="Views of a face to average; auto takes more of doubtful faces."
+        ),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Read the first N pictures only.")
@@ -106,7 +109,7 @@ def read(
 
     _refuse_nothing(sources())
     analyzer = build_analyzer(
-        ReadSettings(model or DEFAULT_MODEL, "mtcnn", min_score, min_face, rotated, views)
+        ReadSettings(model or DEFAULT_MODEL, "mtcnn", min_score, min_face, rotated, parse_views(views))
     )
     tally = Tally()
     with ExitStack() as stack:

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from mien.cli.options import parse_views
 from mien.cli.terminal import waiting
-from mien.errors import needs_extra
+from mien.errors import MienError, needs_extra
 
 EXAMPLES = """\b
 Examples:
@@ -29,7 +30,20 @@ def release(
         Path | None,
         typer.Option(help="Folder for the model; by default where mien looks.", show_default=False),
     ] = None,
-    views: Annotated[int, typer.Option(help="Views of a face that it averages: 1, 2 or 10.")] = 2,
+    views: Annotated[
+        str,
+        typer.Option(
+            metavar="1|2|10|auto",
+            help="Views of a face that it averages; auto takes 10 of doubtful faces alone.",
+        ),
+    ] = "2",
+    prior_power: Annotated[
+        str,
+        typer.Option(
+            metavar="0-2|auto",
+            help="How much the answers shall favour common emotions less; auto lets validation rows choose.",
+        ),
+    ] = "0",
     card: Annotated[
         Path | None,
         typer.Option(help="TOML with summary, licence, data, limits … for the card.", show_default=False),
@@ -40,9 +54,10 @@ def release(
     with needs_extra("releasing"):
         from mien.workflows.release import ReleaseSettings, read_card_text
         from mien.workflows.release import release as run_release
+    settings = ReleaseSettings(parse_views(views) or 2, to, _power(prior_power))
     text = read_card_text(card, summary or f"trained in {run.name}")
     with waiting("exporting, comparing with torch, calibrating, scoring: some minutes"):
-        made = run_release(run, name, data, text, ReleaseSettings(views, to))
+        made = run_release(run, name, data, text, settings)
     test = made.card.scores["test"]
     low, high = test["accuracy_interval"]
     typer.echo(f"wrote {made.weights} ({made.weights.stat().st_size / 1e6:.1f} MB) and its card")
@@ -54,4 +69,19 @@ def release(
         f"uncertain below {made.card.uncertain_below:.4f}: {certain['coverage']:.1%} of the validation faces "
         f"are named, {certain['accuracy']:.2%} of them right"
     )
+    if "val_by_prior_power" in made.card.scores:
+        typer.echo(f"prior power {made.card.scores['val_by_prior_power']['why']}")
     typer.echo(f"next: mien read photo.jpg --model {name if to is None else made.weights}")
+
+
+def _power(text: str) -> float | None:
+    """The number, or ``None`` for auto."""
+    if text == "auto":
+        return None
+    try:
+        power = float(text)
+    except ValueError:
+        power = -1
+    if not 0 <= power <= 2:
+        raise MienError(f"--prior-power must lie in 0..2, or be auto, got '{text}'")
+    return power

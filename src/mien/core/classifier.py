@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.core.calibration import softmax
+from mien.core.calibration import correct_prior, softmax
 from mien.core.cards import ModelCard
 from mien.core.images import ImageSource, open_image
 from mien.core.preprocess import face_crop, to_input
 from mien.core.results import Face, Reading
 from mien.core.session import open_session, run
 from mien.core.store import DEFAULT_MODEL, find_model
-from mien.core.views import average_logits
+from mien.core.views import AUTO, Faces, Views, auto_logits, average_logits, checked_views
 from mien.errors import ModelError
 
 
@@ -23,23 +23,26 @@ class Classifier:
 
     Args:
         name_or_path: A model's name (see ``mien models``) or the path of its ``.onnx`` file.
-        views: Views of each face to average (1, 2 or 10); ``None`` takes the card's.
+        views: Views of each face to average (1, 2 or 10), or ``"auto"``: few of every face, more where those
+            leave it in doubt; ``None`` takes the card's.
         threads: CPU threads; 0 lets ONNX Runtime choose.
 
     Raises:
         ModelError: the model cannot be found, verified or run.
+        MienError: ``views`` are none of those.
     """
 
     def __init__(
         self,
         name_or_path: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
-        views: int | None = None,
+        views: Views | None = None,
         threads: int = 1,
     ) -> None:
         weights, self.card = find_model(name_or_path)
-        self.views = self.card.views if views is None else views
+        self.views = checked_views(self.card.views if views is None else views)
         self.temperature = self.card.temperature(self.views)
+        self._auto = self.card.auto_views() if self.views == AUTO else None
         self._session = open_session(weights, threads)
         _check_network(self._session.get_inputs(), self._session.get_outputs(), self.card)
 
@@ -49,7 +52,7 @@ class Classifier:
         return self.card.labels
 
     def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Uncalibrated scores (N, C), averaged over the views.
+        """Scores (N, C) before the temperature: averaged over the views, less the card's share of the prior.
 
         Args:
             crops: uint8, gray (N, S, S), or RGB (N, S, S, 3), as the card says.
@@ -65,7 +68,13 @@ class Classifier:
         if not len(crops):
             return np.zeros((0, len(self.labels)), np.float32)
         faces = to_input(crops, self.card.mean, self.card.std)
-        return average_logits(lambda x: run(self._session, x), faces, self.views)
+        if self._auto:
+            return auto_logits(self._logits, faces, self._auto, self.card.temperature(self._auto.few))[0]
+        return self._logits(faces, int(self.views))
+
+    def _logits(self, faces: Faces, views: int) -> NDArray[np.float32]:
+        logits = average_logits(lambda x: run(self._session, x), faces, views)
+        return correct_prior(logits, self.card.prior, self.card.prior_power)
 
     def probs(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Calibrated probabilities (N, C); see `logits`."""
@@ -93,7 +102,7 @@ class Classifier:
 
 
 def load(
-    name_or_path: str | os.PathLike[str] = DEFAULT_MODEL, *, views: int | None = None, threads: int = 1
+    name_or_path: str | os.PathLike[str] = DEFAULT_MODEL, *, views: Views | None = None, threads: int = 1
 ) -> Classifier:
     """The model of a name or path; see `Classifier`."""
     return Classifier(name_or_path, views=views, threads=threads)

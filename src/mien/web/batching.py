@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.classifier import Classifier
+from mien.core.views import Views
 
 WINDOW_S = 0.003
 MAX_FACES = 64
@@ -36,7 +37,11 @@ class BatchedClassifier(Classifier):
     """
 
     def __init__(
-        self, name_or_path: str, *, views: int | None = None, report: Callable[[int], object] | None = None
+        self,
+        name_or_path: str,
+        *,
+        views: Views | None = None,
+        report: Callable[[int], object] | None = None,
     ) -> None:
         super().__init__(name_or_path, views=views)
         self._report = report

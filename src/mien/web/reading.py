@@ -26,10 +26,7 @@ from mien.web.errors import to_dict
 from mien.web.limits import LimitedFinder
 from mien.web.settings import Settings
 from mien.workflows.video_frames import Frame
-from mien.workflows.watch import Watcher, WatchSettings
-
-VIDEO_VIEWS = 2
-"""Views of a face that are averaged on moving pictures, where the model is calibrated for them."""
+from mien.workflows.watch import Watcher, WatchSettings, video_views
 
 LIVE_SIDE = 640
 LIVE_PIXELS = 4_000_000
@@ -54,7 +51,7 @@ class Engine:
         self.settings = settings
         card = find_model(settings.model)[1]
         self.model = card.name
-        self.video_views = VIDEO_VIEWS if str(VIDEO_VIEWS) in card.temperatures else card.views
+        self.video_views = video_views(card)
         self.classifier = BatchedClassifier(settings.model, report=report)
         self.video_classifier = (
             self.classifier

@@ -17,15 +17,15 @@ from mien.core.classifier import Classifier
 from mien.core.files import whole_file
 from mien.core.preprocess import resized
 from mien.core.scores import Scores, score
-from mien.core.views import N_VIEWS
+from mien.core.views import AUTO, N_VIEWS, Views
 from mien.data.leaks import LEARNED, Leak, find_leak, learned, read_learned, refuse_leak
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_store
 from mien.errors import DataError, ModelError, needs_extra
 from mien.workflows.figures import calibration_figure, confusion_figure
 
-Score = Callable[[NDArray[np.uint8], int], NDArray[np.float32]]
-"""From crops (N, S, S) or (N, S, S, 3) and a number of views to logits (N, C)."""
+Score = Callable[[NDArray[np.uint8], Any], NDArray[np.float32]]
+"""From crops (N, S, S) or (N, S, S, 3) and views to logits (N, C); a model's own views are not asked anew."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Evaluation:
     data: str
     data_hash: str
     split: str
-    views: int
+    views: Views
     temperature: float
     scores: Scores
     clean: Scores | None
@@ -70,7 +70,7 @@ class Scorer:
     name: str
     labels: tuple[str, ...]
     logits: Score
-    views: int
+    views: Views
     temperature: float | None
     run: Path | None = None
     learned_data: str = ""
@@ -83,14 +83,15 @@ class EvaluateSettings:
 
     Attributes:
         split: ``train``, ``val`` or ``test``.
-        views: Views of each face to average (see `mien.core.views`); by default the card's, or 1 for a run.
+        views: Views of each face to average (see `mien.core.views`), or ``"auto"`` for a released model; by
+            default the card's, or 1 for a run.
         to: Folder for predictions, figures and the scores as JSON; nothing is written without it.
         device: Where a run's network is evaluated.
         allow_leak: Score even faces that the model learned from; the result says so.
     """
 
     split: str = "test"
-    views: int | None = None
+    views: Views | None = None
     to: Path | None = None
     device: str = "cpu"
     allow_leak: bool = False
@@ -142,7 +143,7 @@ def evaluate(model: str, data: Path, settings: EvaluateSettings | None = None) -
     return result
 
 
-def open_scorer(model: str, views: int | None, device: str) -> Scorer:
+def open_scorer(model: str, views: Views | None, device: str) -> Scorer:
     """The model of a name, ``.onnx`` path or run folder.
 
     Raises:
@@ -164,6 +165,8 @@ def open_scorer(model: str, views: int | None, device: str) -> Scorer:
         from mien.train.devices import pick_device
         from mien.train.trained import load_trained
     trained = load_trained(folder, pick_device(device))
+    if views == AUTO:
+        raise ModelError("automatic views need the threshold of a released model; give a run their number")
     if views is not None and views not in N_VIEWS:
         raise ModelError(f"views must be one of {', '.join(map(str, N_VIEWS))}, got {views}")
     known = trained.data.get("content_hash", "")

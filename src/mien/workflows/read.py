@@ -19,6 +19,7 @@ from mien.core.detection import DETECTORS, Detector, Mtcnn, MtcnnSettings
 from mien.core.images import DEFAULT_LIMITS, ImageLimits, ImageSource, open_image
 from mien.core.results import Reading
 from mien.core.store import DEFAULT_MODEL
+from mien.core.views import Views
 from mien.errors import ImageError, MienError
 from mien.names import look_up
 
@@ -39,7 +40,7 @@ class ReadSettings:
         min_score: Faces whose detection score (0-1) is lower are left out.
         min_face: Side in pixels of the smallest face that is looked for.
         rotated: Also look for faces turned by 90, 180 and 270 degrees, for four times the time.
-        views: Views of each face that are averaged; ``None`` takes the model's own number.
+        views: Views of each face that are averaged, a number or ``"auto"``; ``None`` takes the model's own.
     """
 
     model: str = DEFAULT_MODEL
@@ -47,7 +48,7 @@ class ReadSettings:
     min_score: float = 0.0
     min_face: float = 40
     rotated: bool = False
-    views: int | None = None
+    views: Views | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,20 +4,20 @@ import json
 import shutil
 import tempfile
 import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.calibration import fit_temperature, softmax
 from mien.core.cards import ModelCard
+from mien.core.classifier import Classifier
 from mien.core.preprocess import resized, to_input
 from mien.core.scores import score
 from mien.core.session import open_session, run
 from mien.core.store import sha256, user_models
-from mien.core.views import average_logits
+from mien.core.views import AUTO, Views, average_logits, checked_views
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_store
 from mien.errors import DataError, ModelError
@@ -25,7 +25,7 @@ from mien.names import nearest
 from mien.train.devices import pick_device
 from mien.train.export import export_onnx
 from mien.train.trained import TrainedNet, load_trained, parameter_count
-from mien.workflows.calibrate import fit_certainty
+from mien.workflows.calibrate import CALIBRATED_VIEWS, calibrate, class_shares
 from mien.workflows.evaluate import checked_rows
 
 MIN_SAME_LABELS = 0.998
@@ -90,21 +90,20 @@ class Released:
     largest_difference: float
 
 
-CALIBRATED_VIEWS = (1, 2, 10)
-"""Numbers of views for which every released model has a temperature."""
-
-
 @dataclass(frozen=True)
 class ReleaseSettings:
     """How to release.
 
     Attributes:
-        views: Views of a face that the model averages by default.
+        views: Views of a face that the model takes by default: a number, or ``"auto"``.
         to: Folder for the two files; by default where `mien.load` looks.
+        prior_power: How much of the training data's prior to take out of the logits; ``None`` lets the
+            validation rows choose. See `mien.workflows.calibrate.choose_prior_power`.
     """
 
-    views: int = 2
+    views: Views = 2
     to: Path | None = None
+    prior_power: float | None = 0.0
 
 
 def release(
@@ -130,6 +129,7 @@ def release(
     if faces.content_hash() != trained.data["content_hash"]:
         raise DataError(f"{data} is not the data that {folder} learned from; give that file with --data")
     settings = settings or ReleaseSettings()
+    checked_views(settings.views)
     target = settings.to or user_models()
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".release-", dir=target) as temporary:
@@ -138,9 +138,8 @@ def release(
         same, difference = compare(onnx, trained, faces)
         if same < MIN_SAME_LABELS:
             raise ModelError(f"the ONNX file agrees with torch on only {same:.2%} of the rows; not released")
-        card = _card(onnx, trained, faces, data, text, settings.views)
-        card = replace(card, training=_training(folder, trained))
-        card.write(onnx.with_suffix(".json"))
+        card = replace(_card(onnx, trained, faces, text, settings), training=_training(folder, trained))
+        card = _scored(onnx, card, faces, clean_mask(data, "test"))
         weights = target / onnx.name
         shutil.move(onnx, weights)
         shutil.move(onnx.with_suffix(".json"), weights.with_suffix(".json"))
@@ -165,21 +164,14 @@ def logits_of(onnx: Path, trained: TrainedNet, images: NDArray[np.uint8], views:
 
 
 def _card(
-    onnx: Path, trained: TrainedNet, faces: FaceSet, data: Path, text: CardText, views: int
+    onnx: Path, trained: TrainedNet, faces: FaceSet, text: CardText, settings: ReleaseSettings
 ) -> ModelCard:
-    val, test = faces.select("val"), checked_rows(faces, "test", trained.labels)
-    val_logits = {n: logits_of(onnx, trained, val.images, n) for n in sorted({*CALIBRATED_VIEWS, views})}
-    temperatures = {str(n): fit_temperature(logits, val.labels) for n, logits in val_logits.items()}
-    certainty = fit_certainty(softmax(val_logits[views], temperatures[str(views)]), val.labels)
-    probs = softmax(logits_of(onnx, trained, test.images, views), temperatures[str(views)])
-    clean = clean_mask(data, "test")
-    scores: dict[str, Any] = {"test": score(probs, test.labels, trained.labels).to_dict()}
-    if clean is not None:
-        scores["test_clean"] = score(probs[clean], test.labels[clean], trained.labels).to_dict()
-    scores["val_certain"] = certainty.to_dict()
-    scores["val_accuracy_by_views"] = {
-        str(n): float((logits.argmax(1) == val.labels).mean()) for n, logits in val_logits.items()
-    }
+    """The card with all that is fitted on validation rows; the test rows are not opened for it."""
+    val, views = faces.select("val"), settings.views
+    numbers = sorted({*CALIBRATED_VIEWS, *([] if views == AUTO else [int(views)])})
+    raw = {n: logits_of(onnx, trained, val.images, n) for n in numbers}
+    prior = () if settings.prior_power == 0 else class_shares(faces)
+    fitted = calibrate(raw, val.labels, views, prior, settings.prior_power)
     return ModelCard(
         name=onnx.stem,
         summary=text.summary,
@@ -195,11 +187,27 @@ def _card(
         unfit_use=text.unfit_use,
         limits=text.limits,
         views=views,
-        temperatures=temperatures,
-        uncertain_below=certainty.threshold,
+        auto=asdict(fitted.auto),
+        temperatures=fitted.temperatures,
+        prior=fitted.prior,
+        prior_power=fitted.prior_power,
+        uncertain_below=fitted.certainty.threshold,
         calibrated_on=f"the {len(val.labels):,} validation faces of {faces.name}",
-        scores=scores,
+        scores=fitted.scores,
     )
+
+
+def _scored(onnx: Path, card: ModelCard, faces: FaceSet, clean: NDArray[np.bool_] | None) -> ModelCard:
+    """The card with the scores of the test rows, read as `mien.load` reads; written beside the network."""
+    card.write(onnx.with_suffix(".json"))
+    model, test = Classifier(onnx, threads=0), checked_rows(faces, "test", card.labels)
+    probs = model.probs(resized(test.images, card.input_size))
+    scores: dict[str, Any] = {"test": score(probs, test.labels, card.labels).to_dict()}
+    if clean is not None:
+        scores["test_clean"] = score(probs[clean], test.labels[clean], card.labels).to_dict()
+    card = replace(card, scores=scores | card.scores)
+    card.write(onnx.with_suffix(".json"))
+    return card
 
 
 def _training(folder: Path, trained: TrainedNet) -> dict[str, Any]:

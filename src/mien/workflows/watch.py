@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.core.cards import ModelCard
 from mien.core.classifier import Classifier
 from mien.core.detection import Mtcnn, MtcnnSettings
 from mien.core.geometry import overlap
@@ -20,9 +21,10 @@ from mien.core.preprocess import luma
 from mien.core.quality import quality_of
 from mien.core.results import Box, Face, Landmarks, Reading
 from mien.core.smoothing import Smoother, SmoothingSettings
-from mien.core.store import DEFAULT_MODEL
+from mien.core.store import DEFAULT_MODEL, find_model
 from mien.core.timeline import Person, Quality, TimelineRow
 from mien.core.tracking import Tracker, TrackerSettings, look_of
+from mien.core.views import Views
 from mien.errors import MienError
 from mien.workflows.video_frames import Frame
 
@@ -36,8 +38,7 @@ class WatchSettings:
 
     Args:
         model: A model's name or the path of its ``.onnx`` file.
-        views: Views of each face that are averaged: 1, 2 or 10. Two cost a sixth of ten, and smoothing over
-            frames makes up for the rest.
+        views: Views of each face that are averaged: 1, 2, 10, or ``"auto"``; ``None`` takes `video_views`.
         min_face: Side in pixels of the smallest face looked for, in a picture of at most ``max_side``.
         min_score: Faces whose detection score (0-1) is lower are left out.
         max_side: Larger pictures are searched at this size.
@@ -48,7 +49,7 @@ class WatchSettings:
     """
 
     model: str = DEFAULT_MODEL
-    views: int = 2
+    views: Views | None = None
     min_face: float = 40
     min_score: float = 0.0
     max_side: int = 960
@@ -64,6 +65,14 @@ class WatchSettings:
             raise MienError(
                 f"the time constant of smoothing must not be negative, got {self.smoothing.time_s}"
             )
+
+
+def video_views(card: ModelCard) -> Views:
+    """Views of a face on moving pictures: the card's own, but no more than two.
+
+    Smoothing over frames averages already what more views of one frame would, and two cost a sixth of ten.
+    """
+    return 2 if card.views not in (1, 2) and "2" in card.temperatures else card.views
 
 
 class Finder(Protocol):
@@ -124,7 +133,7 @@ class Watcher:
         classifier: Classifier | None = None,
     ) -> None:
         self.settings = settings or WatchSettings()
-        self.classifier = classifier or Classifier(self.settings.model, views=self.settings.views)
+        self.classifier = classifier or _classifier(self.settings)
         self.finder: Finder = finder or Mtcnn(
             MtcnnSettings(min_face=self.settings.min_face, max_side=self.settings.max_side)
         )
@@ -189,7 +198,7 @@ class Watcher:
         batch, self._batch = self._batch, []
         faces = [face for _, found in batch for face in found]
         crops = [face.crop for face in faces]
-        probs = iter(self.classifier.probs(np.stack(crops)) if crops else [])
+        probs = iter(self.classifier.probs(np.stack(crops)) if crops else np.zeros((0, len(self.labels))))
         for seen, found in batch:
             for one in found:
                 reading = self.classifier.reading(one.face, next(probs))
@@ -232,6 +241,13 @@ class Watcher:
         self.tracker.restore(state["tracker"])
         self.smoother.restore(state["smoother"])
         self._seen = deque(_seen_from_dict(seen, self.classifier) for seen in state["seen"])
+
+
+def _classifier(settings: WatchSettings) -> Classifier:
+    views = settings.views
+    return Classifier(
+        settings.model, views=video_views(find_model(settings.model)[1]) if views is None else views
+    )
 
 
 def _is_among(face: Face, faces: Sequence[Face]) -> bool:
