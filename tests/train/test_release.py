@@ -95,8 +95,30 @@ def test_a_model_with_automatic_views_and_a_prior_scores_as_its_card_says(
         evaluate(str(run), made["store"], EvaluateSettings("val", views="auto"))
 
 
+@pytest.mark.parametrize("least", [0.985, 1.01], ids=["good enough", "not"])
+def test_the_int8_file_is_shipped_only_where_the_validation_rows_allow_it(
+    made: dict[str, Any], run: Path, home: Path, monkeypatch: pytest.MonkeyPatch, least: float
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    monkeypatch.setattr("mien.workflows.release_int8.MIN_SAME_LABELS", least)
+    released = release(run, "bars", made["store"], CardText("three bars"))
+    told, kinds = (
+        released.card.scores["int8"],
+        {t.data_type for t in onnx.load(released.weights).graph.initializer},
+    )
+    is_shipped = least < 1
+    assert told["shipped"] == ("int8" if is_shipped else "float")
+    assert (onnx.TensorProto.INT8 in kinds) is is_shipped
+    assert told["why"].startswith(
+        "same label on" if is_shipped else "fewer than 101.0% of the labels stay: same"
+    )
+    assert sorted(path.name for path in (home / "models").iterdir()) == ["bars.json", "bars.onnx"]
+    assert evaluate("bars", made["store"]).scores.accuracy == released.card.scores["test"]["accuracy"]
+    assert released.card.scores["cpu"]["ms_a_face"] > 0
+
+
 def test_the_onnx_file_scores_as_the_run_does(made: dict[str, Any], run: Path, home: Path) -> None:
-    release(run, "bars", made["store"], CardText("three bars"), ReleaseSettings(views=10))
+    release(run, "bars", made["store"], CardText("three bars"), ReleaseSettings(views=10, int8=False))
     by_torch = evaluate(str(run), made["store"], EvaluateSettings(views=10))
     by_onnx = evaluate("bars", made["store"])
     assert by_onnx.views == 10
@@ -218,7 +240,7 @@ def test_card_text_comes_from_toml_and_its_mistakes_are_named(tmp_path: Path) ->
 def test_an_ensemble_of_a_run_and_its_release_votes_as_they_do(
     made: dict[str, Any], run: Path, home: Path, tmp_path: Path
 ) -> None:
-    release(run, "bars", made["store"], CardText("three bars"), ReleaseSettings(views=1))
+    release(run, "bars", made["store"], CardText("three bars"), ReleaseSettings(views=1, int8=False))
     arguments = ["ensemble", str(run), "bars", "--data", str(made["store"]), "--views", "1"]
     done = COMMANDS.invoke(app, [*arguments, "--to", str(tmp_path / "votes"), "--json"])
     assert done.exit_code == 0, done.output

@@ -44,6 +44,12 @@ def release(
             help="How much the answers shall favour common emotions less; auto lets validation rows choose.",
         ),
     ] = "0",
+    int8: Annotated[
+        bool,
+        typer.Option(
+            "--int8/--no-int8", help="Ship 8-bit weights where the validation rows allow it; or never."
+        ),
+    ] = True,
     card: Annotated[
         Path | None,
         typer.Option(help="TOML with summary, licence, data, limits … for the card.", show_default=False),
@@ -54,7 +60,7 @@ def release(
     with needs_extra("releasing"):
         from mien.workflows.release import ReleaseSettings, read_card_text
         from mien.workflows.release import release as run_release
-    settings = ReleaseSettings(parse_views(views) or 2, to, _power(prior_power))
+    settings = ReleaseSettings(parse_views(views) or 2, to, _power(prior_power), int8)
     text = read_card_text(card, summary or f"trained in {run.name}")
     with waiting("exporting, comparing with torch, calibrating, scoring: some minutes"):
         made = run_release(run, name, data, text, settings)
@@ -69,6 +75,10 @@ def release(
         f"uncertain below {made.card.uncertain_below:.4f}: {certain['coverage']:.1%} of the validation faces "
         f"are named, {certain['accuracy']:.2%} of them right"
     )
+    scores = made.card.scores
+    if "int8" in scores:
+        typer.echo(f"shipped in {scores['int8']['shipped']}: {scores['int8']['why']}")
+    typer.echo(f"CPU time, one thread: {scores['cpu']['ms_a_face']:.2f} ms a face, {made.card.views} view(s)")
     if "val_by_prior_power" in made.card.scores:
         typer.echo(f"prior power {made.card.scores['val_by_prior_power']['why']}")
     typer.echo(f"next: mien read photo.jpg --model {name if to is None else made.weights}")

@@ -1,10 +1,13 @@
 """Turn a finished run into a model that `mien.load` knows: ONNX, temperatures, parity check, scores, card."""
 
 import json
+import platform
 import shutil
 import tempfile
+import time
 import tomllib
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ from mien.train.export import export_onnx
 from mien.train.trained import TrainedNet, load_trained, parameter_count
 from mien.workflows.calibrate import CALIBRATED_VIEWS, calibrate, class_shares
 from mien.workflows.evaluate import checked_rows
+from mien.workflows.release_int8 import try_int8
 
 MIN_SAME_LABELS = 0.998
 """Part of the validation and test rows on which the ONNX file must name the same emotion as torch."""
@@ -99,11 +103,14 @@ class ReleaseSettings:
         to: Folder for the two files; by default where `mien.load` looks.
         prior_power: How much of the training data's prior to take out of the logits; ``None`` lets the
             validation rows choose. See `mien.workflows.calibrate.choose_prior_power`.
+        int8: Ship the network in 8 bits where the validation rows allow it; see
+            `mien.workflows.release_int8`.
     """
 
     views: Views = 2
     to: Path | None = None
     prior_power: float | None = 0.0
+    int8: bool = True
 
 
 def release(
@@ -138,7 +145,9 @@ def release(
         same, difference = compare(onnx, trained, faces)
         if same < MIN_SAME_LABELS:
             raise ModelError(f"the ONNX file agrees with torch on only {same:.2%} of the rows; not released")
-        card = replace(_card(onnx, trained, faces, text, settings), training=_training(folder, trained))
+        notes = _shrink(onnx, trained, faces) if settings.int8 else {}
+        card = _card(onnx, trained, faces, text, settings)
+        card = replace(card, training=_training(folder, trained), scores=card.scores | notes)
         card = _scored(onnx, card, faces, clean_mask(data, "test"))
         weights = target / onnx.name
         shutil.move(onnx, weights)
@@ -159,8 +168,19 @@ def compare(onnx: Path, trained: TrainedNet, faces: FaceSet) -> tuple[float, flo
 def logits_of(onnx: Path, trained: TrainedNet, images: NDArray[np.uint8], views: int) -> NDArray[np.float32]:
     """Logits by the ONNX file alone."""
     session = open_session(onnx, threads=0)
-    faces = to_input(resized(images, trained.input_size), trained.mean, trained.std)
-    return average_logits(lambda x: run(session, x), faces, views)
+    return average_logits(lambda x: run(session, x), _inputs(trained, images), views)
+
+
+def _inputs(trained: TrainedNet, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return to_input(resized(images, trained.input_size), trained.mean, trained.std)
+
+
+def _shrink(onnx: Path, trained: TrainedNet, faces: FaceSet) -> dict[str, Any]:
+    """Put the int8 file in the place of ``onnx`` where it is good enough; what the card says of it."""
+    found = try_int8(onnx, partial(_inputs, trained), faces)
+    if found.path and not found.problem:
+        shutil.move(found.path, onnx)
+    return {"int8": found.to_dict()}
 
 
 def _card(
@@ -205,9 +225,30 @@ def _scored(onnx: Path, card: ModelCard, faces: FaceSet, clean: NDArray[np.bool_
     scores: dict[str, Any] = {"test": score(probs, test.labels, card.labels).to_dict()}
     if clean is not None:
         scores["test_clean"] = score(probs[clean], test.labels[clean], card.labels).to_dict()
-    card = replace(card, scores=scores | card.scores)
+    speed = {"cpu": {"ms_a_face": _ms_a_face(onnx, test.images), "threads": 1, "processor": _processor()}}
+    card = replace(card, scores=scores | card.scores | speed)
     card.write(onnx.with_suffix(".json"))
     return card
+
+
+def _ms_a_face(onnx: Path, images: NDArray[np.uint8], most: int = 32, rounds: int = 5) -> float:
+    """CPU time of one face in the views of the card, faces one by one on one thread; the median of rounds."""
+    model = Classifier(onnx)
+    crops, taken = resized(images[:most], model.card.input_size), []
+    for _ in range(rounds):
+        start = time.process_time()
+        for i in range(len(crops)):
+            model.probs(crops[i : i + 1])
+        taken.append(1000 * (time.process_time() - start) / len(crops))
+    return round(float(np.median(taken)), 2)
+
+
+def _processor() -> str:
+    """What the machine calls its processor."""
+    names = Path("/proc/cpuinfo")
+    lines = names.read_text(encoding="utf-8").splitlines() if names.is_file() else []
+    named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return named or platform.processor() or platform.machine()
 
 
 def _training(folder: Path, trained: TrainedNet) -> dict[str, Any]:
