@@ -83,6 +83,7 @@ def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     module, home = load(HERE / "fixtures_model.py"), tmp_path_factory.mktemp("home")
     clean = {**module.SCORES, "n": 3301, "accuracy": 0.7301}
     scores = {"test": module.SCORES, "test_clean": clean, "val_accuracy_by_views": {"1": 0.7212, "2": 0.7301}}
+    scores["cpu"] = {"ms_a_face": 2.34, "threads": 1, "processor": "abacus"}
     module.write_tiny_model(home / "models", scores=scores)
     return home
 
