@@ -3,9 +3,10 @@
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from mien.core.detection import DETECTORS, Detector
 from mien.core.images import DEFAULT_LIMITS, ImageLimits, ImageSource, open_image
 from mien.core.results import Face, Reading
 from mien.core.store import DEFAULT_MODEL, find_model
+from mien.errors import MienError
 from mien.names import look_up
 
 Picture = NDArray[np.uint8]
@@ -23,7 +25,8 @@ Picture = NDArray[np.uint8]
 class Analyzer:
     """Reads the emotions on every face of a picture; make one and use it for many pictures.
 
-    A model that is not loaded yet is checked at once, and opened while the first picture is searched.
+    A model that is not loaded yet is checked at once, and opened while the first picture is searched. A
+    pickled analyzer opens it anew where it is unpickled, so that other processes can read with it too.
 
     Args:
         model: A model's name, the path of its ``.onnx`` file, or a loaded `Classifier`.
@@ -33,6 +36,7 @@ class Analyzer:
 
     Raises:
         ModelError: the model or the detector cannot be found or verified.
+        MienError: an argument is of another type, or out of range.
     """
 
     def __init__(
@@ -43,6 +47,11 @@ class Analyzer:
         min_score: float = 0.0,
         limits: ImageLimits = DEFAULT_LIMITS,
     ) -> None:
+        if isinstance(min_score, bool) or not isinstance(min_score, int | float) or not 0 <= min_score <= 1:
+            raise MienError(f"min_score must lie in 0..1, got {min_score!r}")
+        if not isinstance(detector, str) and not callable(getattr(detector, "find", None)):
+            raise MienError(f"a detector is a name or has a method 'find', got {type(detector).__name__}")
+        self._model = model
         if isinstance(model, Classifier):
             self.classifier = model
         else:
@@ -50,6 +59,11 @@ class Analyzer:
         self.detector = look_up(DETECTORS, detector, "detector")() if isinstance(detector, str) else detector
         self.min_score = min_score
         self.limits = limits
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(
+            type(self), self._model, self.detector, min_score=self.min_score, limits=self.limits
+        ), ()
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -73,7 +87,16 @@ class Analyzer:
         Raises:
             ImageError: a picture cannot be read; those of its batch are lost, so open pictures yourself
                 where one bad file must not stop the rest.
+            MienError: ``images`` is one picture and not several, or ``batch`` is no positive number.
         """
+        if isinstance(images, str | bytes | os.PathLike | np.ndarray) or not isinstance(images, Iterable):
+            kind = type(images).__name__
+            raise MienError(f"read_many takes a list of pictures, got one {kind}; use read for one picture")
+        if not isinstance(batch, int) or batch < 1:
+            raise MienError(f"batch must be a whole number from 1, got {batch!r}")
+        return self._read_batches(images, batch)
+
+    def _read_batches(self, images: Iterable[ImageSource], batch: int) -> Iterator[tuple[Reading, ...]]:
         waiting: list[Picture] = []
         for image in images:
             waiting.append(open_image(image, self.limits))

@@ -40,6 +40,9 @@ def find_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> tuple[Pa
         ModelError: there is no such model, or several; a file of it is missing, or the weights do not match
             the card.
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        kind = type(name_or_path).__name__
+        raise ModelError(f"a model is given by its name or the path of its .onnx file, got {kind}")
     path = Path(name_or_path)
     if path.suffix in (".onnx", ".json"):
         card_path = path.with_suffix(".json")

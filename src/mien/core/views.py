@@ -44,7 +44,7 @@ def checked_views(views: Views) -> Views:
     Raises:
         MienError: it is neither one of `N_VIEWS` nor `AUTO`.
     """
-    if views != AUTO and views not in N_VIEWS:
+    if isinstance(views, bool) or not isinstance(views, int | str) or views not in (*N_VIEWS, AUTO):
         raise MienError(f"views must be one of {', '.join(map(str, N_VIEWS))} or {AUTO}, got {views}")
     return views
 

@@ -10,7 +10,7 @@ from threading import Thread
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.classifier import Classifier
+from mien.core.classifier import Classifier, Crops
 from mien.core.views import Views
 
 WINDOW_S = 0.003
@@ -49,11 +49,12 @@ class BatchedClassifier(Classifier):
         self._thread = Thread(target=self._work, name="mien-network", daemon=True)
         self._thread.start()
 
-    def probs(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Calibrated probabilities (N, C) of gray crops (N, S, S); waits for the batch that they are in."""
-        if not len(crops):
-            return super().probs(crops)
-        asked = _Asked(crops)
+    def probs(self, crops: Crops) -> NDArray[np.float32]:
+        """Calibrated probabilities (N, C); waits for the batch that the crops are in."""
+        stacked = self._stacked(crops)
+        if not len(stacked):
+            return super().probs(stacked)
+        asked = _Asked(stacked)
         self._queue.put(asked)
         return asked.answer.result()
 
