@@ -1,6 +1,7 @@
 """What every test may ask for."""
 
 import importlib.util
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -82,8 +83,25 @@ def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     module, home = load(HERE / "fixtures_model.py"), tmp_path_factory.mktemp("home")
     clean = {**module.SCORES, "n": 3301, "accuracy": 0.7301}
     scores = {"test": module.SCORES, "test_clean": clean, "val_accuracy_by_views": {"1": 0.7212, "2": 0.7301}}
+    scores["cpu"] = {"ms_a_face": 2.34, "threads": 1, "processor": "abacus"}
     module.write_tiny_model(home / "models", scores=scores)
     return home
+
+
+@pytest.fixture
+def tiny_with(tiny_home: Path, tmp_path: Path) -> Callable[..., str]:
+    """``tiny_with(uncertain_below=0.6)``: the path of the model ``tiny`` under a card that differs so."""
+
+    def make(**fields: Any) -> str:
+        folder = tmp_path / "models"
+        folder.mkdir(exist_ok=True)
+        source = tiny_home / "models" / "tiny.onnx"
+        card = json.loads(source.with_suffix(".json").read_text("utf-8"))
+        (folder / "tiny.json").write_text(json.dumps({**card, **fields}), "utf-8")
+        (folder / "tiny.onnx").write_bytes(source.read_bytes())
+        return str(folder / "tiny.onnx")
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
-"""A model small enough to make in a test: whatever face it gets, it answers with the same probabilities."""
+"""A model small enough to make in a test: linear, and without weights it answers every face alike."""
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -43,14 +44,24 @@ SCORES = {
 }
 
 
-def write_tiny_model(folder: Path, name: str = "tiny", scores: dict | None = None) -> Path:
-    """Write ``name``.onnx and its card into ``folder``; return the path of the network."""
+def write_tiny_model(
+    folder: Path,
+    name: str = "tiny",
+    scores: dict | None = None,
+    weight: np.ndarray | None = None,
+    **card: Any,
+) -> Path:
+    """Write ``name``.onnx and its card into ``folder``; return the path of the network.
+
+    ``weight`` (48 * 48, 7) multiplies the normalised face; ``card`` are fields that differ.
+    """
     logits = np.log(np.array(PROBS, np.float32))
     nodes = [
         helper.make_node("Flatten", ["faces"], ["flat"]),
         helper.make_node("Gemm", ["flat", "weight", "bias"], ["logits"]),
     ]
-    weights = {"weight": np.zeros((48 * 48, len(PROBS)), np.float32), "bias": logits}
+    zeros = np.zeros((48 * 48, len(PROBS)), np.float32)
+    weights = {"weight": zeros if weight is None else weight.astype(np.float32), "bias": logits}
     graph = helper.make_graph(
         nodes,
         name,
@@ -63,20 +74,20 @@ def write_tiny_model(folder: Path, name: str = "tiny", scores: dict | None = Non
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.onnx"
     onnx.save(model, str(path))
-    card = ModelCard(
-        name=name,
-        summary="Answers every face alike.",
-        labels=FER2013,
-        input_size=48,
-        mean=0.5,
-        std=0.25,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        licence="CC0-1.0",
-        data="None.",
-        intended_use="Tests.",
-        unfit_use="Anything else.",
-        limits="Sees nothing.",
-        scores=scores or {},
-    )
-    card.write(path.with_suffix(".json"))
+    fields = {
+        "name": name,
+        "summary": "Answers every face alike.",
+        "labels": FER2013,
+        "input_size": 48,
+        "mean": 0.5,
+        "std": 0.25,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "licence": "CC0-1.0",
+        "data": "None.",
+        "intended_use": "Tests.",
+        "unfit_use": "Anything else.",
+        "limits": "Sees nothing.",
+        "scores": scores or {},
+    }
+    ModelCard(**{**fields, **card}).write(path.with_suffix(".json"))
     return path

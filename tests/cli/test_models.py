@@ -12,9 +12,39 @@ def test_the_list_shows_scores_size_and_licence(mien) -> None:
     lines = mien("models").stdout.splitlines()
     assert lines[0].split("  ")[0] == "model"
     (row,) = [line for line in lines if line.startswith("tiny ")]
-    assert row.split() == ["tiny", "74.1", "(72.7-75.5)", "73.0", "0.722", "1.3", "0.1", "MB"]
+    assert row.split() == ["tiny", "74.1", "(72.7-75.5)", "73.0", "71.8", "7", "2.3", "0.1", "MB"]
     assert "tiny: Answers every face alike. Licence: CC0-1.0" in lines
     assert max(map(len, lines)) <= 80
+
+
+def test_the_default_model_is_marked(mien, monkeypatch) -> None:
+    monkeypatch.setattr(store, "DEFAULT_MODEL", "tiny")
+    lines = mien("models").stdout.splitlines()
+    assert [line.split()[0] for line in lines if line.split()[1:2] == ["*"]] == ["tiny"]
+    assert "*: what mien reads with unless --model names another" in lines
+    cards = json.loads(mien("models", "--json").stdout)
+    assert [card["name"] for card in cards if card["default"]] == ["tiny"]
+
+
+def test_a_part_of_a_name_is_enough_where_no_other_model_has_it(
+    mien, tmp_path, tiny_home, monkeypatch
+) -> None:
+    folder = tmp_path / "home" / "models"
+    folder.mkdir(parents=True)
+    for name in ("web-nano", "web-large", "nano-old-large"):
+        for suffix in (".json", ".onnx"):
+            (folder / f"{name}{suffix}").write_bytes((tiny_home / "models" / f"tiny{suffix}").read_bytes())
+    monkeypatch.setenv("MIEN_HOME", str(tmp_path / "home"))
+    assert store.find_model("old")[0].name == "nano-old-large.onnx"
+    assert store.find_model("web-nano")[0].name == "web-nano.onnx"
+    for short, several in (("nano", "nano-old-large, web-nano"), ("web", "web-large, web-nano")):
+        result = mien("models", short)
+        assert result.exit_code == 2
+        assert f"'{short}' is short for several models: {several}; give one of them" in result.stderr
+    (folder / "nano.json").write_bytes((folder / "web-nano.json").read_bytes())
+    (folder / "nano.onnx").write_bytes((folder / "web-nano.onnx").read_bytes())
+    assert store.find_model("nano")[0].name == "nano.onnx", "a whole name goes before a part"
+    assert "did you mean 'nano'" in mien("models", "nanoo").stderr
 
 
 def test_the_card_shows_every_word_and_score(mien) -> None:
@@ -40,6 +70,7 @@ def test_json_is_the_card_with_its_path_and_size(mien, tiny_home) -> None:
         **json.loads(path.with_suffix(".json").read_text()),
         "path": str(path),
         "bytes": path.stat().st_size,
+        "default": False,
     }
     assert json.loads(mien("models", "tiny", "--json").stdout) == card
     assert card in json.loads(mien("models", "--json").stdout)
@@ -66,7 +97,7 @@ def test_a_model_without_scores_has_dashes(mien, tmp_path, tiny_home, monkeypatc
     (folder / "bare.json").write_text(json.dumps({**card, "name": "bare", "scores": {}}))
     monkeypatch.setenv("MIEN_HOME", str(tmp_path / "home"))
     (row,) = [line for line in mien("models").stdout.splitlines() if line.startswith("bare ")]
-    assert row.split() == ["bare", "-", "-", "-", "-", "0.1", "MB"]
+    assert row.split() == ["bare", "-", "-", "-", "7", "-", "0.1", "MB"]
     assert mien("models", "bare").exit_code == 0
 
 

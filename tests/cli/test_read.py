@@ -44,6 +44,24 @@ def test_good_pictures_give_exit_code_0_and_one_alone_no_summary(mien, photos) -
     assert (result.exit_code, result.stderr) == (0, "")
 
 
+def test_a_face_below_the_threshold_of_the_card_is_uncertain_in_every_output(mien, photos, tiny_with) -> None:
+    """The model answers happy with 0.5; its card asks for 0.6."""
+    doubtful = tiny_with(uncertain_below=0.6)
+    pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
+    lines = mien("read", "photos/one.png", "--model", doubtful).stdout.splitlines()
+    assert lines[0].endswith("(?: uncertain)")
+    assert lines[2].split()[3:5] == ["happy?", "50%"]
+    assert max(map(len, lines)) <= 80
+    value = json.loads(mien("read", "photos/one.png", "--model", doubtful, "--json").stdout)
+    assert value["faces"][0]["uncertain"] is True
+    result = mien("read", "photos/one.png", "--model", doubtful, "--csv", "--parquet", "faces.parquet")
+    (row,) = csv.DictReader(io.StringIO(result.stdout))
+    assert (row["emotion"], row["confidence"], row["uncertain"]) == ("happy", "0.5", "True")
+    assert pq.read_table("faces.parquet").to_pylist()[0]["uncertain"] is True
+    sure = json.loads(mien("read", "photos/one.png", "--model", "tiny", "--json").stdout)
+    assert sure["faces"][0]["uncertain"] is False
+
+
 def test_json_lines_hold_the_faces_of_each_picture(mien, photos, tiny_probs) -> None:
     result = mien("read", "photos", "--model", "tiny", "--json")
     objects = {value["path"]: value for value in map(json.loads, result.stdout.splitlines())}

@@ -209,7 +209,7 @@ def test_a_batch_is_a_positive_number(batch: object, tiny_home: Path) -> None:
 
 
 def test_crops_that_are_no_array_are_refused(tiny_home: Path) -> None:
-    with pytest.raises(ModelError, match="crops must be a numpy array, got list"):
+    with pytest.raises(ModelError, match=r"crops must be uint8 \(48, 48\) each, got list at place 0"):
         mien.load(tiny_home / "models" / "tiny.onnx").probs([[1]])
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mien.core import metrics
-from mien.core.calibration import TEMPERATURES, fit_temperature, softmax
+from mien.core.calibration import TEMPERATURES, correct_prior, fit_temperature, softmax
 from mien.errors import MienError
 
 
@@ -112,3 +112,23 @@ def test_softmax_refuses_rows_without_a_distribution(bad):
 def test_rows_that_cannot_be_fitted_are_refused(logits, labels, text):
     with pytest.raises(MienError, match=re.escape(text)):
         fit_temperature(logits, np.array(labels, dtype=np.int64))
+
+
+def test_the_whole_prior_taken_out_of_a_posterior_leaves_the_likelihoods():
+    likelihood, prior = np.array([0.2, 0.5, 0.3]), np.array([0.7, 0.1, 0.2])
+    posterior = likelihood * prior / (likelihood * prior).sum()
+    np.testing.assert_allclose(softmax(correct_prior(np.log(posterior), prior, 1.0)), likelihood)
+    half = likelihood * np.sqrt(prior)
+    np.testing.assert_allclose(softmax(correct_prior(np.log(posterior), prior, 0.5)), half / half.sum())
+
+
+def test_no_power_leaves_logits_as_they_are_and_their_precision_stays():
+    logits = np.float32([[1, 2, 3]])
+    assert correct_prior(logits, (), 0.0) is logits
+    assert correct_prior(logits, (0.2, 0.3, 0.5), 0.5).dtype == np.float32
+
+
+@pytest.mark.parametrize("prior", [(0.5, 0.5), (0.5, 0.5, 0.0)], ids=["too few", "zero"])
+def test_a_prior_that_cannot_be_is_refused(prior):
+    with pytest.raises(MienError, match="prior must hold 3 positive shares, one a class, got"):
+        correct_prior(np.zeros((1, 3)), prior, 1.0)

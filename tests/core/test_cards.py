@@ -32,7 +32,9 @@ def written(table: Any, folder: Path) -> Path:
 
 
 def test_a_card_is_read_as_it_was_written(tmp_path: Path) -> None:
-    card = ModelCard(**{**CARD, "labels": ("angry", "happy")}, channels=3, temperatures={"1": 1.25, "2": 1.5})
+    more = {"channels": 3, "temperatures": {"1": 1.25, "2": 1.5}, "prior": (0.25, 0.75), "prior_power": 0.5}
+    more |= {"views": "auto", "auto": {"few": 1, "many": 10, "below": 0.5}}
+    card = ModelCard(**{**CARD, "labels": ("angry", "happy"), **more})
     card.write(tmp_path / "card.json")
     assert read_card(tmp_path / "card.json") == card
     assert [path.name for path in tmp_path.iterdir()] == ["card.json"]
@@ -61,6 +63,17 @@ def test_a_short_card_has_the_defaults(tmp_path: Path) -> None:
         ({"temperatures": {"1": "hot"}}, "temperatures must be positive numbers, got "),
         ({"temperatures": {"1": 0}}, "temperatures must be positive numbers, got "),
         ({"channels": 2}, "channels must be 1 or 3, got 2"),
+        ({"views": 3}, "views must be 1, 2, 5, 10, 12, 18 or auto, got 3"),
+        ({"views": "many"}, 'views must be .* or auto, got "many"'),
+        ({"views": "auto"}, "auto is missing, which automatic views need"),
+        ({"auto": {"few": 1}}, r"auto must hold few, many and below \(0..1\), got "),
+        ({"auto": {"few": 1, "many": 3, "below": 0.5}}, "auto must hold few, many and below"),
+        ({"auto": {"few": 1, "many": 10, "below": 2}}, "auto must hold few, many and below"),
+        ({"prior": [0.5, 0.2, 0.3]}, "prior must hold one positive share a label, 1 in all, got "),
+        ({"prior": [1.0, 0]}, "prior must hold one positive share a label"),
+        ({"prior": [0.5, 0.4]}, "prior must hold one positive share a label"),
+        ({"prior_power": 0.5}, "prior is missing, which prior_power needs"),
+        ({"prior": [0.5, 0.5], "prior_power": -1}, "prior_power must lie in 0..2, got -1"),
         ({"uncertain_below": 1.5}, r"uncertain_below must lie in 0..1, got 1.5"),
         ({"format": 2}, "it has format 2, this mien reads up to 1; upgrade mien"),
         ({"scores": {"test": "high"}}, r'scores.test must be an object or a number, got "high"'),

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -23,6 +25,14 @@ def gray(height: int, width: int, value: int = 128) -> np.ndarray:
 
 def has_colour(pixels: np.ndarray, colour: tuple[int, int, int]) -> bool:
     return bool((pixels == colour).all(axis=-1).any())
+
+
+def test_an_uncertain_face_bears_a_question_mark_in_its_tag() -> None:
+    face = Reading(Face(Box(100, 100, 300, 300), 0.9), ("happy", "sad"), (0.5, 0.5))
+    plain, marked = (annotate(gray(400, 600), [replace(face, uncertain_below=t)]) for t in (0.5, 0.51))
+    alike = annotate(gray(400, 600), [face], ["happy?  50%"])
+    assert np.array_equal(marked, alike)
+    assert not np.array_equal(marked, plain)
 
 
 def test_without_readings_the_result_is_an_equal_copy() -> None:

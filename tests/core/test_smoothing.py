@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from mien.core.results import Box, Face, Reading
 from mien.core.smoothing import UNCERTAIN, Smoother, SmoothingSettings
 
 LABELS = ("happy", "sad", "neutral")
@@ -88,6 +89,14 @@ def test_a_label_holds_until_another_is_clearly_better(last, probs, label) -> No
 def test_the_threshold_comes_from_the_card_unless_it_is_given() -> None:
     assert Smoother(LABELS, threshold=0.45).threshold == 0.45
     assert Smoother(LABELS, SmoothingSettings(threshold=0.2), threshold=0.45).threshold == 0.2
+
+
+@pytest.mark.parametrize("top", [0.5, 0.4999])
+def test_a_first_moment_is_uncertain_in_a_video_just_where_it_is_in_a_picture(top: float) -> None:
+    probs = (top, (1 - top) / 2, (1 - top) / 2)
+    reading = Reading(Face(Box(0, 0, 9, 9), 1.0), LABELS, probs, uncertain_below=0.5)
+    label = Smoother(LABELS, threshold=0.5).next_label(None, np.array(probs))
+    assert (label == UNCERTAIN) is reading.uncertain is (top < 0.5)
 
 
 def test_people_are_smoothed_apart() -> None:

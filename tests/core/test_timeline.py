@@ -1,6 +1,7 @@
 """Rows of a timeline, their quality and the affect that probabilities amount to."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from mien.core.affect import AFFECT, affect
 from mien.core.emotions import FER2013, FERPLUS
 from mien.core.quality import HEAD, blur, quality_of, turned
 from mien.core.results import Box, Face, Landmarks, Reading
+from mien.core.smoothing import UNCERTAIN
 from mien.core.timeline import Person, Quality, TimelineRow, columns
 
 LABELS = ("happy", "sad")
@@ -20,16 +22,22 @@ PERSON = Person(3, Reading(FACE, LABELS, (0.75, 0.25)), Quality(34.7, 0.3, None)
 def test_the_columns_are_those_that_the_manual_lists() -> None:
     assert columns(LABELS) == (
         *("time_s", "frame", "track", "x1", "y1", "x2", "y2", "detection_score"),
-        *("quality_size", "quality_blur", "quality_pose", "label"),
+        *("quality_size", "quality_blur", "quality_pose", "label", "uncertain"),
         *("p_happy", "p_sad", "p_smooth_happy", "p_smooth_sad", "valence", "arousal"),
     )
 
 
 def test_a_row_with_a_person_fills_every_column() -> None:
     assert TimelineRow(1.2345678, 7, PERSON).cells(LABELS) == (
-        *(1.234568, 7, 3, 10, 20, 40.13, 60, 0.987654, 34.7, 0.3, None, "happy", 0.75, 0.25, 0.5, 0.5),
+        *(1.234568, 7, 3, 10, 20, 40.13, 60, 0.987654, 34.7, 0.3, None, "happy", False, 0.75, 0.25, 0.5, 0.5),
         *(0.09, 0.12),  # (0.81 - 0.63) / 2 and (0.51 - 0.27) / 2
     )
+
+
+def test_a_row_is_uncertain_where_its_label_is() -> None:
+    doubtful = replace(PERSON, label=UNCERTAIN)
+    assert TimelineRow(0, 0, doubtful).to_dict(LABELS)["uncertain"] is True
+    assert TimelineRow(0, 0, PERSON).to_dict(LABELS)["uncertain"] is False
 
 
 def test_a_row_without_a_person_has_its_time_and_frame_alone() -> None:

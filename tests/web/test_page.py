@@ -49,6 +49,17 @@ def test_the_page_says_what_the_numbers_are_not(serve):
         assert claim in re.sub(r"\s+", " ", text)
 
 
+def test_the_page_says_what_calibration_was_measured_against(serve, tiny_with):
+    client = serve(model=tiny_with(uncertain_below=0.42, calibrated_on="the 12 faces of a drawer"))
+    page, script = client.get("/").text, (STATIC / "app.js").read_text("utf-8")
+    for name in ("calibrated-on", "threshold"):
+        assert f'id="{name}"' in page
+        assert f'$("{name}").textContent' in script
+    assert "people would agree" not in page, "labels were counted, not people asked"
+    (served,) = [model for model in client.get("/v1/models").json()["models"] if model["served"]]
+    assert (served["uncertain_below"], served["calibrated_on"]) == (0.42, "the 12 faces of a drawer")
+
+
 def test_the_page_and_the_pictures_use_the_same_colours():
     text = (STATIC / "draw.js").read_text("utf-8")
     for label, rgb in COLOURS.items():

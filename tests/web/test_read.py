@@ -42,6 +42,24 @@ def test_a_picture_is_read_as_the_library_reads_it(serve, face_png):
     assert face == wanted
 
 
+@pytest.mark.parametrize(("threshold", "is_uncertain"), [(0.6, True), (0.3, False)])
+def test_a_face_below_the_threshold_of_the_card_is_uncertain(
+    serve, face_png, tiny_with, threshold: float, is_uncertain: bool
+):
+    client = serve(model=tiny_with(uncertain_below=threshold, calibrated_on="nobody"))
+    (image,) = client.post("/v1/read", content=face_png).json()["images"]
+    assert image["faces"][0]["uncertain"] is is_uncertain
+
+
+def test_the_service_reads_photos_with_the_views_of_the_card(serve, face_png, tiny_with):
+    auto = {"few": 1, "many": 10, "below": 0.9}
+    path = tiny_with(views="auto", auto=auto, temperatures={"1": 1.0, "2": 1.0, "auto": 0.5})
+    (reading,) = Analyzer(path).read(face_png)
+    assert reading.confidence > 0.7, "twice as sharp as by one view"
+    (image,) = serve(model=path).post("/v1/read", content=face_png).json()["images"]
+    assert image["faces"][0]["probabilities"] == pytest.approx(reading.probabilities, abs=1e-6)
+
+
 def test_many_pictures_answer_in_order_and_a_bad_one_stops_no_other(serve, face_png, crowd_png):
     files = [
         ("image", ("two.png", crowd_png)),

@@ -11,7 +11,7 @@ pytest.importorskip("onnxscript", reason="needs the train extra")
 
 from mien.cli.main import app
 from mien.errors import DataError
-from mien.workflows.release import CardText, release
+from mien.workflows.release import CardText, ReleaseSettings, release
 
 pytestmark = pytest.mark.train
 COMMANDS = CliRunner()
@@ -20,7 +20,7 @@ COMMANDS = CliRunner()
 def test_an_ensemble_of_a_run_and_its_release_votes_as_they_do(
     made: dict[str, Any], run: Path, home: Path, tmp_path: Path
 ) -> None:
-    release(run, "bars", made["store"], CardText("three bars"), views=1)
+    release(run, "bars", made["store"], CardText("three bars"), ReleaseSettings(views=1, int8=False))
     arguments = ["ensemble", str(run), "bars", "--data", str(made["store"]), "--views", "1"]
     done = COMMANDS.invoke(app, [*arguments, "--to", str(tmp_path / "votes"), "--json"])
     assert done.exit_code == 0, done.output

@@ -265,13 +265,15 @@ FAILED = PictureResult("bad\udcff.png", error="is damaged")
 
 def test_rows_count_faces_from_one_and_keep_pictures_without() -> None:
     names = columns(LABELS)
-    assert " ".join(names) == ("path face x1 y1 x2 y2 detection_score emotion confidence p_happy p_sad error")
+    assert " ".join(names) == (
+        "path face x1 y1 x2 y2 detection_score emotion confidence uncertain p_happy p_sad error"
+    )
     assert to_rows(result_of("a.png", 0.75, 0.1234567), LABELS) == [
-        ("a.png", 1, 1.23, 2, 11.5, 9, 0.987654, "happy", 0.75, 0.75, 0.25, None),
-        ("a.png", 2, 1.23, 2, 11.5, 9, 0.987654, "sad", 0.876543, 0.123457, 0.876543, None),
+        ("a.png", 1, 1.23, 2, 11.5, 9, 0.987654, "happy", 0.75, False, 0.75, 0.25, None),
+        ("a.png", 2, 1.23, 2, 11.5, 9, 0.987654, "sad", 0.876543, False, 0.123457, 0.876543, None),
     ]
-    assert to_rows(result_of("b.png"), LABELS) == [("b.png", *[None] * 11)]
-    assert to_rows(FAILED, LABELS) == [("bad\ufffd.png", *[None] * 10, "is damaged")]
+    assert to_rows(result_of("b.png"), LABELS) == [("b.png", *[None] * 12)]
+    assert to_rows(FAILED, LABELS) == [("bad\ufffd.png", *[None] * 11, "is damaged")]
 
 
 def test_a_json_object_says_all_that_a_reading_does() -> None:

@@ -19,7 +19,7 @@ from mien.data.store import write_store
 from mien.errors import DataError, MienError, ModelError
 from mien.train.recipe_reading import check_recipe
 from mien.workflows.evaluate import EvaluateSettings, evaluate
-from mien.workflows.release import CardText, read_card_text, release
+from mien.workflows.release import CardText, ReleaseSettings, read_card_text, release
 from mien.workflows.train import train
 
 pytestmark = pytest.mark.train
@@ -39,15 +39,57 @@ def test_a_run_is_released_under_a_name_and_the_light_half_reads_with_it(
     assert model.card.labels == made["faces"].label_names
     assert model.card.training["recipe"]["run"]["epochs"] == 6
     assert model.card.training["recipe"]["data"]["store"] == "faces.h5", "a card names no folder"
-    assert set(model.card.temperatures) == {"1", "2", "10"}
+    assert set(model.card.temperatures) == {"1", "2", "10", "auto"}
+    val = made["faces"].select("val")
+    named = model.probs(val.images).max(1) >= model.card.uncertain_below
+    assert named.mean() == pytest.approx(model.card.scores["val_certain"]["coverage"])
+    assert named.mean() >= 0.8
+    assert model.card.calibrated_on == "the 100 validation faces of bars"
     face = np.repeat(test.images[:1, :, :, None], 3, axis=3)[0]
     read = model.classify(face)
     assert max(read, key=read.get) == model.labels[int(model.probs(test.images[:1]).argmax())]
     assert sum(read.values()) == pytest.approx(1)
 
 
+def test_a_model_with_automatic_views_and_a_prior_scores_as_its_card_says(
+    made: dict[str, Any], run: Path, home: Path
+) -> None:
+    card = release(run, "bars", made["store"], CardText(""), ReleaseSettings("auto", prior_power=None)).card
+    training = made["faces"].select("train").labels
+    assert card.prior == pytest.approx([(training == label).mean() for label in range(3)])
+    assert card.auto == {"few": 1, "many": 10, "below": 0.5}
+    assert card.scores["val_by_prior_power"]["why"].startswith("0: none gains")
+    scored = evaluate("bars", made["store"])
+    assert (scored.views, scored.temperature) == ("auto", card.temperatures["auto"])
+    assert scored.scores.accuracy == card.scores["test"]["accuracy"]
+    with pytest.raises(ModelError, match="automatic views need the threshold of a released model"):
+        evaluate(str(run), made["store"], EvaluateSettings("val", views="auto"))
+
+
+@pytest.mark.parametrize("least", [0.985, 1.01], ids=["good enough", "not"])
+def test_the_int8_file_is_shipped_only_where_the_validation_rows_allow_it(
+    made: dict[str, Any], run: Path, home: Path, monkeypatch: pytest.MonkeyPatch, least: float
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    monkeypatch.setattr("mien.workflows.release_int8.MIN_SAME_LABELS", least)
+    released = release(run, "bars", made["store"], CardText("three bars"))
+    told, kinds = (
+        released.card.scores["int8"],
+        {t.data_type for t in onnx.load(released.weights).graph.initializer},
+    )
+    is_shipped = least < 1
+    assert told["shipped"] == ("int8" if is_shipped else "float")
+    assert (onnx.TensorProto.INT8 in kinds) is is_shipped
+    assert told["why"].startswith(
+        "same label on" if is_shipped else "fewer than 101.0% of the labels stay: same"
+    )
+    assert sorted(path.name for path in (home / "models").iterdir()) == ["bars.json", "bars.onnx"]
+    assert evaluate("bars", made["store"]).scores.accuracy == released.card.scores["test"]["accuracy"]
+    assert released.card.scores["cpu"]["ms_a_face"] > 0
+
+
 def test_the_onnx_file_scores_as_the_run_does(made: dict[str, Any], run: Path, home: Path) -> None:
-    release(run, "bars", made["store"], CardText("three bars"), views=10)
+    release(run, "bars", made["store"], CardText("three bars"), ReleaseSettings(views=10, int8=False))
     by_torch = evaluate(str(run), made["store"], EvaluateSettings(views=10))
     by_onnx = evaluate("bars", made["store"])
     assert by_onnx.views == 10

@@ -107,7 +107,7 @@ def test_files_below_the_working_folder_are_named_from_there(tmp_path: Path, mon
 def drawn(monkeypatch):
     """The figures in place of their files."""
     kept = []
-    monkeypatch.setattr(search_report, "_save", lambda figure, path: kept.append(figure))
+    monkeypatch.setattr(search_report, "save", lambda figure, path: kept.append(figure))
     return kept
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import AllowLeak, AsJson, Device, ScoresFolder, Views
+from mien.cli.options import AllowLeak, AsJson, Device, ScoresFolder, Views, parse_views
 from mien.cli.terminal import waiting
 from mien.errors import needs_extra
 
@@ -44,7 +44,9 @@ def ensemble(
         from mien.workflows.ensemble import ensemble as run_ensemble
         from mien.workflows.evaluate import EvaluateSettings
     with waiting(f"scoring {len(models)} models on the {split} rows of {data.name}"):
-        result = run_ensemble(models, data, EvaluateSettings(split, views, to, devices, allow_leak))
+        result = run_ensemble(
+            models, data, EvaluateSettings(split, parse_views(views), to, devices, allow_leak)
+        )
     if as_json:
         typer.echo(json.dumps(result.to_dict(), indent=1))
         return

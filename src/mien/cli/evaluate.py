@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import AllowLeak, AsJson, Device, ScoresFolder, Subject, Views
+from mien.cli.options import AllowLeak, AsJson, Device, ScoresFolder, Subject, Views, parse_views
 from mien.cli.terminal import waiting
 from mien.errors import needs_extra
 
@@ -43,7 +43,9 @@ def evaluate(
         from mien.workflows.evaluate import EvaluateSettings
         from mien.workflows.evaluate import evaluate as run_evaluation
     with waiting(f"scoring the {split} rows of {data.name}"):
-        result = run_evaluation(model, data, EvaluateSettings(split, views, to, devices, allow_leak))
+        result = run_evaluation(
+            model, data, EvaluateSettings(split, parse_views(views), to, devices, allow_leak)
+        )
     if as_json:
         typer.echo(json.dumps(result.to_dict(), indent=1))
         return

@@ -19,11 +19,13 @@ EXAMPLES = """\b
 Examples:
   mien models
   mien models fer2013-s2d12
+  mien models s2d12
   mien models --json | jq '.[].name'
 """
 WIDTH = 80
 NONE = "-"
-HEADS = ("model", "accuracy %", "clean %", "macro F1", "ECE %", "size")
+HEADS = ("model", "accuracy %", "clean", "balanced", "labels", "ms", "size")
+DEFAULT_NOTE = "*: what mien reads with unless --model names another"
 MAIN, CLEAN = "test", "test_clean"
 """Of a card's scores; the second leaves out faces that have a near copy in training."""
 
@@ -38,8 +40,9 @@ def models(
 ) -> None:
     """List the models, their measured scores and their terms.
 
-    Accuracy has its 95 % interval; "clean" is the accuracy on test faces that have no near copy in training;
-    ECE is the calibration error. Without NAME all models are listed, a user's own included.
+    Accuracy has its 95 % interval; "clean" is the accuracy on test faces that have no near copy in training,
+    "balanced" the mean over the emotions, "ms" the CPU time of a face where it was measured. Without NAME all
+    models are listed, a user's own included. A part of a name is enough where no other model has it.
     """
     from mien.core.cards import read_card
     from mien.core.model_store import find_model, list_models, user_models
@@ -66,26 +69,34 @@ def _json(card: "ModelCard", weights: Path) -> str:
     import json
     from dataclasses import asdict
 
-    return json.dumps({**asdict(card), "path": str(weights), "bytes": weights.stat().st_size}, indent=1)
+    from mien.core.model_store import DEFAULT_MODEL
+
+    more = {"path": str(weights), "bytes": weights.stat().st_size, "default": card.name == DEFAULT_MODEL}
+    return json.dumps({**asdict(card), **more}, indent=1)
 
 
 def table_lines(found: Iterable[tuple["ModelCard", Path]]) -> list[str]:
     """A table of models, and under it what each is and its licence."""
-    rows, notes = [], []
+    from mien.core.model_store import DEFAULT_MODEL
+
+    rows, notes = [], [DEFAULT_NOTE]
     for card, weights in found:
-        rows.append((printable(card.name), *_cells(card.scores), _size(weights)))
+        mark = " *" if card.name == DEFAULT_MODEL else ""
+        cells = _cells(card.scores, len(card.labels))
+        rows.append((f"{printable(card.name)}{mark}", *cells, _size(weights)))
         notes += ["", *_field(card.name, f"{card.summary.rstrip('.')}. Licence: {card.licence}")]
     return [*_align(HEADS, rows), *notes]
 
 
-def _cells(scores: dict[str, Any]) -> tuple[str, ...]:
-    """Accuracy with interval, clean accuracy, macro F1 and calibration error on the test set."""
+def _cells(scores: dict[str, Any], n_labels: int) -> tuple[str, ...]:
+    """Accuracy with interval, clean and balanced accuracy on the test set; labels; CPU time of a face."""
     main, clean = scores.get(MAIN, {}), scores.get(CLEAN, {})
     return (
         _accuracy(main),
         _number(clean.get("accuracy"), 100, 1),
-        _number(main.get("macro_f1"), 1, 3),
-        _number(main.get("ece"), 100, 1),
+        _number(main.get("balanced_accuracy"), 100, 1),
+        str(n_labels),
+        _number(scores.get("cpu", {}).get("ms_a_face"), 1, 1),
     )
 
 
@@ -126,6 +137,8 @@ def card_lines(card: "ModelCard", weights: Path) -> list[str]:
         "Emotions": ", ".join(card.labels),
         "Input": f"{kind}, mean {card.mean:g}, std {card.std:g}",
         "Views": f"{card.views} (temperature {temperatures})",
+        "Uncertain": f"below {card.uncertain_below:g}",
+        "Calibrated on": card.calibrated_on or NONE,
         "Weights": f"{weights} ({_size(weights)})",
         "SHA-256": card.sha256,
         **{f"Training, {key}": _plain(value) for key, value in card.training.items()},

@@ -5,6 +5,12 @@ from typing import Annotated
 
 import typer
 
+
+def parse_views(text: str | None) -> int | str | None:
+    """A number of views, or the word, which the model checks."""
+    return int(text) if text is not None and text.isdecimal() else text
+
+
 # --- which model reads which faces -----------------------------------------------------------------------
 
 Subject = Annotated[
@@ -23,8 +29,12 @@ MinFace = Annotated[
 # --- scoring on a data set -------------------------------------------------------------------------------
 
 Views = Annotated[
-    int | None,
-    typer.Option(help="Views of a face to average: 1, 2, 5, 10, 12 or 18.", show_default="the model's"),
+    str | None,
+    typer.Option(
+        metavar="N|auto",
+        help="Views of a face to average: 1, 2, 5, 10, 12 or 18; auto takes more of doubtful faces.",
+        show_default="the model's",
+    ),
 ]
 ScoresFolder = Annotated[
     Path | None, typer.Option(help="Folder for predictions, figures and scores.", show_default=False)

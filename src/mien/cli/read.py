@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import MinScore, Shipped
+from mien.cli.options import MinScore, Shipped, parse_views
 from mien.cli.terminal import bar, printable, progress_bar
 from mien.errors import MienError
 
@@ -37,7 +37,7 @@ A folder's other files, such as notes and films, are counted on standard error.
 """
 FEW = 3  # pictures, up to which a progress bar is more flicker than help
 SHOWN_ERRORS = 20
-TABLE_HEAD = "  #  x1,y1     x2,y2      most likely emotions"
+TABLE_HEAD = "  #  x1,y1     x2,y2      most likely emotions (?: uncertain)"
 TOP = 3
 
 
@@ -91,7 +91,10 @@ def read(
         typer.Option("--rotated", help="Also find faces that lie or stand on their head; 4 x slower."),
     ] = False,
     views: Annotated[
-        int | None, typer.Option(metavar="1|2|10", help="Views of a face to average; more is slower.")
+        str | None,
+        typer.Option(
+            metavar="1|2|10|auto", help="Views of a face to average; auto takes more of doubtful faces."
+        ),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Read the first N pictures only.")
@@ -119,7 +122,7 @@ def read(
 
     _refuse_nothing(sources())
     analyzer = build_analyzer(
-        ReadSettings(model or DEFAULT_MODEL, "mtcnn", min_score, min_face, rotated, views)
+        ReadSettings(model or DEFAULT_MODEL, "mtcnn", min_score, min_face, rotated, parse_views(views))
     )
     tally = Tally(PassedOver(), None if min_face is not None else MtcnnSettings().max_side)
     with ExitStack() as stack:
@@ -195,7 +198,10 @@ def table_lines(result: "PictureResult") -> Iterator[str]:
 def _face_line(number: int, reading: "Reading") -> str:
     box = reading.box
     top = sorted(zip(reading.probs, reading.labels, strict=True), reverse=True)[:TOP]
-    emotions = "  ".join(f"{label:<8} {prob:>4.0%} {bar(prob, 3)}" for prob, label in top)
+    names = [f"{label}{'?' if reading.uncertain and not i else ''}" for i, (_, label) in enumerate(top)]
+    emotions = "  ".join(
+        f"{name:<9}{prob:>4.0%} {bar(prob, 3)}" for name, (prob, _) in zip(names, top, strict=True)
+    )
     start, end = f"{box.x1:.0f},{box.y1:.0f}", f"{box.x2:.0f},{box.y2:.0f}"
     return f"{number:>3}  {start:<9} {end:<9} {emotions}".rstrip()
 

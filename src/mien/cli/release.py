@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from mien.cli.options import parse_views
 from mien.cli.terminal import waiting
-from mien.errors import needs_extra
+from mien.errors import MienError, needs_extra
 
 EXAMPLES = """\b
 Examples:
@@ -29,7 +30,26 @@ def release(
         Path | None,
         typer.Option(help="Folder for the model; by default where mien looks.", show_default=False),
     ] = None,
-    views: Annotated[int, typer.Option(help="Views of a face that it averages: 1, 2 or 10.")] = 2,
+    views: Annotated[
+        str,
+        typer.Option(
+            metavar="1|2|10|auto",
+            help="Views of a face that it averages; auto takes 10 of doubtful faces alone.",
+        ),
+    ] = "2",
+    prior_power: Annotated[
+        str,
+        typer.Option(
+            metavar="0-2|auto",
+            help="How much the answers shall favour common emotions less; auto lets validation rows choose.",
+        ),
+    ] = "0",
+    int8: Annotated[
+        bool,
+        typer.Option(
+            "--int8/--no-int8", help="Ship 8-bit weights where the validation rows allow it; or never."
+        ),
+    ] = True,
     card: Annotated[
         Path | None,
         typer.Option(help="TOML with summary, licence, data, limits … for the card.", show_default=False),
@@ -38,15 +58,40 @@ def release(
 ) -> None:
     """Export a run to ONNX, check it against torch, calibrate and score it, and write its card."""
     with needs_extra("releasing"):
-        from mien.workflows.release import read_card_text
+        from mien.workflows.release import ReleaseSettings, read_card_text
         from mien.workflows.release import release as run_release
+    settings = ReleaseSettings(parse_views(views) or 2, to, _power(prior_power), int8)
     text = read_card_text(card, summary or f"trained in {run.name}")
     with waiting("exporting, comparing with torch, calibrating, scoring: some minutes"):
-        made = run_release(run, name, data, text, views=views, to=to)
+        made = run_release(run, name, data, text, settings)
     test = made.card.scores["test"]
     low, high = test["accuracy_interval"]
     typer.echo(f"wrote {made.weights} ({made.weights.stat().st_size / 1e6:.1f} MB) and its card")
     same = f"{made.same_labels:.2%} of the rows; logits within {made.largest_difference:.1e}"
     typer.echo(f"same label as torch on {same}")
     typer.echo(f"test accuracy {test['accuracy']:.2%} ({low:.1%}-{high:.1%}), ECE {test['ece']:.4f}")
+    certain = made.card.scores["val_certain"]
+    typer.echo(
+        f"uncertain below {made.card.uncertain_below:.4f}: {certain['coverage']:.1%} of the validation faces "
+        f"are named, {certain['accuracy']:.2%} of them right"
+    )
+    scores = made.card.scores
+    if "int8" in scores:
+        typer.echo(f"shipped in {scores['int8']['shipped']}: {scores['int8']['why']}")
+    typer.echo(f"CPU time, one thread: {scores['cpu']['ms_a_face']:.2f} ms a face, {made.card.views} view(s)")
+    if "val_by_prior_power" in made.card.scores:
+        typer.echo(f"prior power {made.card.scores['val_by_prior_power']['why']}")
     typer.echo(f"next: mien read photo.jpg --model {name if to is None else made.weights}")
+
+
+def _power(text: str) -> float | None:
+    """The number, or ``None`` for auto."""
+    if text == "auto":
+        return None
+    try:
+        power = float(text)
+    except ValueError:
+        power = -1
+    if not 0 <= power <= 2:
+        raise MienError(f"--prior-power must lie in 0..2, or be auto, got '{text}'")
+    return power

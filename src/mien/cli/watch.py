@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import MinFace, MinScore, Shipped
+from mien.cli.options import MinFace, MinScore, Shipped, parse_views
 from mien.cli.terminal import bar, progress_bar
 from mien.cli.watch_screen import Show, screen, stop_on_ctrl_c
 from mien.errors import MienError
@@ -70,8 +70,13 @@ def watch(
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped run ended.")] = False,
     model: Shipped = None,
     views: Annotated[
-        int, typer.Option(metavar="1|2|10", help="Views of a face to average; more is slower.")
-    ] = 2,
+        str | None,
+        typer.Option(
+            metavar="1|2|10|auto",
+            help="Views of a face to average; more is slower.",
+            show_default="the model's, at most 2",
+        ),
+    ] = None,
     min_face: MinFace = 40,
     min_score: MinScore = 0.0,
     smooth: Annotated[
@@ -130,7 +135,7 @@ def watch(
 
 
 def _settings(
-    model: str | None, views: int, min_face: float, min_score: float, smooth_s: float, live: bool
+    model: str | None, views: str | None, min_face: float, min_score: float, smooth_s: float, live: bool
 ) -> "WatchSettings":
     from mien.core.model_store import DEFAULT_MODEL
     from mien.core.smoothing import SmoothingSettings
@@ -139,7 +144,7 @@ def _settings(
     smoothing = SmoothingSettings(time_s=smooth_s, ahead_s=0.0 if live else 2 * smooth_s)
     return WatchSettings(
         model or DEFAULT_MODEL,
-        views=views,
+        views=parse_views(views),
         min_face=min_face,
         min_score=min_score,
         batch=1 if live else 8,

@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -26,7 +26,8 @@ Picture = NDArray[np.uint8]
 class Analyzer:
     """Reads the emotions on every face of a picture; make one and use it for many pictures.
 
-    A model that is not loaded yet is checked at once, and opened while the first picture is searched.
+    A model that is not loaded yet is checked at once, and opened while the first picture is searched. A
+    pickled analyzer opens it anew where it is unpickled, so that other processes can read with it too.
 
     Args:
         model: A model's name, the path of its ``.onnx`` file, or a loaded `Classifier`.
@@ -48,6 +49,7 @@ class Analyzer:
         limits: ImageLimits = DEFAULT_LIMITS,
     ) -> None:
         _check_score(min_score)
+        self._model = model
         self.detector = look_up(DETECTORS, detector, "detector")() if isinstance(detector, str) else detector
         if not callable(getattr(self.detector, "find", None)):
             raise MienError(
@@ -60,6 +62,11 @@ class Analyzer:
             self._opening = _Opening(find_model(model)[0])
         self.min_score = min_score
         self.limits = limits
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(
+            type(self), self._model, self.detector, min_score=self.min_score, limits=self.limits
+        ), ()
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -111,11 +118,8 @@ class Analyzer:
         ]
         if not crops:
             return [()] * len(pictures)
-        probs = iter(self.classifier.probs(np.stack(crops)).tolist())
-        return [
-            tuple(Reading(face, self.classifier.labels, tuple(next(probs))) for face in faces)
-            for faces in found
-        ]
+        probs = iter(self.classifier.probs(np.stack(crops)))
+        return [tuple(self.classifier.reading(face, next(probs)) for face in faces) for faces in found]
 
     def _faces(self, picture: Picture) -> list[Face]:
         found = checked_faces(self.detector.find(picture), f"detector {type(self.detector).__name__}")

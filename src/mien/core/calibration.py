@@ -1,9 +1,10 @@
-"""Temperature scaling: one number that makes a network's confidence match its accuracy.
+"""From logits to honest probabilities: the training data's prior taken back, then one temperature.
 
-Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2.
+Source of the temperature: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2.
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,29 @@ def softmax(logits: Logits, temperature: float = 1.0) -> Logits:
         raise MienError("logits must be finite, got NaN or infinity; look at the network or its input")
     powers = np.exp((scores - top) / scores.dtype.type(temperature))
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+
+def correct_prior(logits: Logits, prior: Sequence[float], power: float) -> Logits:
+    """Logits that favour common classes less: ``logits - power * log(prior)``.
+
+    Every reading and every score takes its logits through here, before the temperature.
+
+    Args:
+        logits: Shape (..., C).
+        prior: Share of each class in the training data, C positive numbers; unused where ``power`` is 0.
+        power: 0 leaves the logits as they are; 1 answers as if all classes had been as common.
+
+    Raises:
+        MienError: not one positive share for each class.
+
+    Source: Menon et al., "Long-tail learning via logit adjustment", ICLR 2021, section 4.2.
+    """
+    if not power:
+        return logits
+    shares = np.asarray(prior, np.float64)
+    if shares.shape != logits.shape[-1:] or not (shares > 0).all():
+        raise MienError(f"prior must hold {logits.shape[-1]} positive shares, one a class, got {list(prior)}")
+    return np.asarray(logits - (power * np.log(shares)).astype(logits.dtype))
 
 
 def fit_temperature(logits: Logits, labels: Labels) -> float:

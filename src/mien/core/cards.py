@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.core.files import atomic_write
+from mien.core.tta import AUTO, N_VIEWS, AutoViews, Views
 from mien.errors import ModelError
 from mien.names import nearest
 
@@ -29,14 +30,19 @@ class ModelCard:
             `mien.core.preprocess.face_crop`.
         channels: 1 for gray faces, 3 for RGB.
         views: Views of a face that are averaged unless the caller chooses; see `mien.core.tta`.
-        temperatures: For each number of views (as a string) what logits are divided by before the softmax.
+        auto: What automatic views are: the fields of `mien.core.tta.AutoViews`; empty where unknown.
+        temperatures: For each number of views (as a string), and for ``auto``, what logits are divided by
+            before the softmax.
+        prior: Share of each class in the training data; empty where nobody counted.
+        prior_power: How much of the prior is taken out of the logits, before the temperature; 0 is nothing.
         sha256: Of the ``.onnx`` file.
         licence: Terms of the weights.
         data: What the network learned from, with its terms.
         intended_use: What it is for.
         unfit_use: What it must not be used for.
         limits: Known weaknesses.
-        uncertain_below: In a video, a label is ``uncertain`` where no emotion is as probable as this.
+        uncertain_below: An answer is ``uncertain`` where no emotion is as probable as this.
+        calibrated_on: The rows that temperatures and threshold were fitted on; empty where nobody wrote it.
         scores: Measured figures by name of the test set; the dict form of `mien.core.scores.Scores`.
         training: Recipe, data hash, machine, time.
         format: Version of this file format.
@@ -56,15 +62,19 @@ class ModelCard:
     limits: str
     crop_scale: float = 1.0
     channels: int = 1
-    views: int = 1
+    views: int | str = 1
+    auto: dict[str, float] = field(default_factory=dict)
     temperatures: dict[str, float] = field(default_factory=lambda: {"1": 1.0})
+    prior: tuple[float, ...] = ()
+    prior_power: float = 0.0
     uncertain_below: float = 0.3
+    calibrated_on: str = ""
     scores: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
-    def temperature(self, views: int) -> float:
-        """The temperature that was fitted for a number of views.
+    def temperature(self, views: Views) -> float:
+        """The temperature that was fitted for a number of views, or for automatic ones.
 
         Raises:
             ModelError: none was fitted for it.
@@ -76,6 +86,16 @@ class ModelCard:
             raise ModelError(
                 f"model '{self.name}' is calibrated for {known} views of a face, not for {views}"
             ) from None
+
+    def auto_views(self) -> AutoViews:
+        """What automatic views are for this model.
+
+        Raises:
+            ModelError: the card does not say.
+        """
+        if not self.auto:
+            raise ModelError(f"the card of '{self.name}' has no automatic views; give their number")
+        return AutoViews(int(self.auto["few"]), int(self.auto["many"]), float(self.auto["below"]))
 
     def write(self, path: Path) -> None:
         """Write the card as JSON, whole or not at all."""
@@ -96,7 +116,7 @@ def read_card(path: Path) -> ModelCard:
     mistakes = _mistakes(table)
     if mistakes:
         raise ModelError(f"{path} is not a model card of mien: {'; '.join(mistakes)}")
-    return ModelCard(**{**table, "labels": tuple(table["labels"])})
+    return ModelCard(**{**table, "labels": tuple(table["labels"]), "prior": tuple(table.get("prior", ()))})
 
 
 def _mistakes(table: object) -> list[str]:
@@ -132,6 +152,7 @@ def _mistakes(table: object) -> list[str]:
     temperatures = table.get("temperatures", {"1": 1.0})
     if not temperatures or not all(isinstance(t, int | float) and t > 0 for t in temperatures.values()):
         mistakes.append(f"temperatures must be positive numbers, got {json.dumps(temperatures)[:40]}")
+    mistakes += _mistakes_of_views(table) + _mistakes_of_prior(table)
     if table.get("format", FORMAT) > FORMAT:
         mistakes.append(f"it has format {table['format']}, this mien reads up to {FORMAT}; upgrade mien")
     mistakes += [
@@ -183,11 +204,45 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _mistakes_of_views(table: dict[str, Any]) -> list[str]:
+    views, auto = table.get("views", 1), table.get("auto", {})
+    known = f"{', '.join(map(str, N_VIEWS))} or {AUTO}"
+    mistakes = [] if views in (*N_VIEWS, AUTO) else [f"views must be {known}, got {json.dumps(views)}"]
+    if views == AUTO and not auto:
+        mistakes.append("auto is missing, which automatic views need")
+    if auto and not (
+        auto.keys() == {"few", "many", "below"}
+        and {auto["few"], auto["many"]} <= {*N_VIEWS}
+        and isinstance(auto["below"], int | float)
+        and 0 <= auto["below"] <= 1
+    ):
+        mistakes.append(f"auto must hold few, many and below (0..1), got {json.dumps(auto)[:60]}")
+    return mistakes
+
+
+def _mistakes_of_prior(table: dict[str, Any]) -> list[str]:
+    prior, power = table.get("prior", []), table.get("prior_power", 0)
+    mistakes = []
+    if prior and not (
+        len(prior) == len(table["labels"])
+        and all(isinstance(share, int | float) and share > 0 for share in prior)
+        and abs(sum(prior) - 1) < 1e-3
+    ):
+        mistakes.append(f"prior must hold one positive share a label, 1 in all, got {json.dumps(prior)[:60]}")
+    if power and not prior:
+        mistakes.append("prior is missing, which prior_power needs")
+    if not 0 <= power <= 2:
+        mistakes.append(f"prior_power must lie in 0..2, got {power}")
+    return mistakes
+
+
 KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     str(str): ((str,), "text"),
     str(int): ((int,), "a whole number"),
     str(float): ((int, float), "a number"),
+    str(int | str): ((int, str), "a whole number or text"),
     str(tuple[str, ...]): ((list,), "a list"),
+    str(tuple[float, ...]): ((list,), "a list"),
     str(dict[str, float]): ((dict,), "an object"),
     str(dict[str, Any]): ((dict,), "an object"),
 }

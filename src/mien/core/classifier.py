@@ -1,74 +1,112 @@
 """From face crops to calibrated emotion probabilities."""
 
 import os
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.core.calibration import softmax
+from mien.core.calibration import correct_prior, softmax
 from mien.core.cards import ModelCard
 from mien.core.images import ImageSource, open_image
 from mien.core.model_store import DEFAULT_MODEL, find_model
 from mien.core.preprocess import face_crop, to_input
-from mien.core.results import Face
+from mien.core.results import Face, Reading
 from mien.core.session import open_session, run
-from mien.core.tta import average_logits
-from mien.errors import ModelError
+from mien.core.tta import AUTO, Faces, Views, auto_logits, average_logits, checked_views
+from mien.errors import MienError, ModelError
+
+Crops = NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
+"""Faces as a network takes them: an array (N, S, S), or RGB (N, S, S, 3), or a list of N such crops."""
 
 
 class Classifier:
     """A network with its card, ready to name emotions.
 
+    A pickled one opens its file anew where it is unpickled.
+
     Args:
         name_or_path: A model's name (see ``mien models``) or the path of its ``.onnx`` file.
-        views: Views of each face to average (1, 2 or 10); ``None`` takes the card's.
+        views: Views of each face to average (1, 2 or 10), or ``"auto"``: few of every face, more where those
+            leave it in doubt; ``None`` takes the card's.
         threads: CPU threads; 0 lets ONNX Runtime choose.
 
     Raises:
         ModelError: the model cannot be found, verified or run.
+        MienError: ``views`` are none of those.
     """
 
     def __init__(
         self,
         name_or_path: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
-        views: int | None = None,
+        views: Views | None = None,
         threads: int = 1,
     ) -> None:
         weights, self.card = find_model(name_or_path)
-        self.views = self.card.views if views is None else views
+        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 0:
+            raise MienError(f"threads must be a whole number, 0 or more, got {threads!r}")
+        self.threads = threads
+        self._source = str(weights.resolve()) if _is_path(name_or_path) else weights.stem
+        self.views = checked_views(self.card.views if views is None else views)
         self.temperature = self.card.temperature(self.views)
+        self._auto = self.card.auto_views() if self.views == AUTO else None
         self.session = open_session(weights, threads)
         _check_network(self.session.get_inputs(), self.session.get_outputs(), self.card)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(Classifier, self._source, views=self.views, threads=self.threads), ()
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Emotions in the order of the probabilities."""
         return self.card.labels
 
-    def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Uncalibrated scores (N, C), averaged over the views.
+    def logits(self, crops: Crops) -> NDArray[np.float32]:
+        """Scores (N, C) before the temperature: averaged over the views, less the card's share of the prior.
 
         Args:
-            crops: uint8, gray (N, S, S), or RGB (N, S, S, 3), as the card says.
+            crops: uint8, gray (N, S, S), or RGB (N, S, S, 3), as the card says; or a list of N crops.
 
         Raises:
             ModelError: the crops have another shape or type.
         """
+        stacked = self._stacked(crops)
+        if not len(stacked):
+            return np.zeros((0, len(self.labels)), np.float32)
+        faces = to_input(stacked, self.card.mean, self.card.std)
+        if self._auto:
+            return auto_logits(
+                self.logits_of_views, faces, self._auto, self.card.temperature(self._auto.few)
+            )[0]
+        return self.logits_of_views(faces, int(self.views))
+
+    def _stacked(self, crops: Crops) -> NDArray[np.uint8]:
+        """One array (N, S, S), or (N, S, S, 3), of an array or a list of crops.
+
+        Raises:
+            ModelError: they are no crops, or of another shape or type.
+        """
         size = self.card.input_size
         wanted = (size, size) if self.card.channels == 1 else (size, size, 3)
-        if not isinstance(crops, np.ndarray):
-            raise ModelError(f"crops must be a numpy array, got {type(crops).__name__}")
-        if crops.shape[1:] != wanted or crops.dtype != np.uint8:
-            shape = ", ".join(map(str, wanted))
-            raise ModelError(f"crops must be uint8 (N, {shape}), got {crops.dtype} {crops.shape}")
-        if not len(crops):
-            return np.zeros((0, len(self.labels)), np.float32)
-        faces = to_input(crops, self.card.mean, self.card.std)
-        return average_logits(lambda x: run(self.session, x), faces, self.views)
+        shape = ", ".join(map(str, wanted))
+        if isinstance(crops, list | tuple):
+            for i, crop in enumerate(crops):
+                if not isinstance(crop, np.ndarray) or crop.shape != wanted or crop.dtype != np.uint8:
+                    raise ModelError(f"crops must be uint8 ({shape}) each, got {_kind(crop)} at place {i}")
+            return np.stack(crops) if crops else np.zeros((0, *wanted), np.uint8)
+        if not isinstance(crops, np.ndarray) or crops.shape[1:] != wanted or crops.dtype != np.uint8:
+            raise ModelError(f"crops must be uint8 (N, {shape}), got {_kind(crops)}")
+        return crops
 
-    def probs(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def logits_of_views(self, faces: Faces, views: int) -> NDArray[np.float32]:
+        logits = average_logits(lambda x: run(self.session, x), faces, views)
+        return correct_prior(logits, self.card.prior, self.card.prior_power)
+
+    def probs(self, crops: Crops) -> NDArray[np.float32]:
         """Calibrated probabilities (N, C); see `logits`."""
         return softmax(self.logits(crops), self.temperature)
 
@@ -77,23 +115,55 @@ class Classifier:
         card = self.card
         return face_crop(picture, face, card.input_size, card.crop_scale, card.channels)
 
-    def classify(self, face: ImageSource) -> dict[str, float]:
+    def reading(self, face: Face, probs: NDArray[np.floating[Any]]) -> Reading:
+        """A face with its probabilities (C,), under the labels and the threshold of the card."""
+        return Reading(face, self.labels, tuple(probs.tolist()), self.card.uncertain_below)
+
+    @overload
+    def classify(self, face: ImageSource) -> dict[str, float]: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def classify(self, face: Sequence[ImageSource]) -> list[dict[str, float]]: ...
+
+    def classify(
+        self, face: ImageSource | Sequence[ImageSource]
+    ) -> dict[str, float] | list[dict[str, float]]:
         """Probabilities by emotion for one picture that is a face already, such as a row of FER2013.
 
+        Args:
+            face: The picture; or a list of pictures, which go through the network together.
+
+        Returns:
+            Emotion to probability; or a list of such, in the order of the pictures.
+
         Raises:
-            ImageError: the picture cannot be read.
+            ImageError: a picture cannot be read.
         """
+        faces: Sequence[Any] = face if isinstance(face, list | tuple) else [face]
+        probs = self.probs([self._whole(one) for one in faces])
+        named = [dict(zip(self.labels, row, strict=True)) for row in probs.tolist()]
+        return named if faces is face else named[0]
+
+    def _whole(self, face: ImageSource) -> NDArray[np.uint8]:
+        """A picture that is a face already, as the network takes it."""
         size = self.card.input_size
         picture = Image.fromarray(open_image(face)).convert("L" if self.card.channels == 1 else "RGB")
-        crop = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
-        return dict(zip(self.labels, self.probs(crop[None])[0].tolist(), strict=True))
+        return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
 
 
 def load(
-    name_or_path: str | os.PathLike[str] = DEFAULT_MODEL, *, views: int | None = None, threads: int = 1
+    name_or_path: str | os.PathLike[str] = DEFAULT_MODEL, *, views: Views | None = None, threads: int = 1
 ) -> Classifier:
     """The model of a name or path; see `Classifier`."""
     return Classifier(name_or_path, views=views, threads=threads)
+
+
+def _is_path(name_or_path: str | os.PathLike[str]) -> bool:
+    return os.fspath(name_or_path).endswith((".onnx", ".json"))
+
+
+def _kind(value: object) -> str:
+    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
 
 
 def _check_network(inputs: list, outputs: list, card: ModelCard) -> None:  # type: ignore[type-arg]

@@ -128,7 +128,8 @@ class _Mark:
 
     @property
     def label(self) -> str:
-        return self.caption or f"{self.reading.emotion}  {self.reading.confidence:.0%}"
+        doubt = "?" if self.reading.uncertain else ""
+        return self.caption or f"{self.reading.emotion}{doubt}  {self.reading.confidence:.0%}"
 
     @property
     def tag_size_wh(self) -> tuple[int, int]:

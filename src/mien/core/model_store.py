@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -43,10 +44,12 @@ def find_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> tuple[Pa
     """The ``.onnx`` file of a model and its card.
 
     Args:
-        name_or_path: A name from `list_models`, or the path of an ``.onnx`` or ``.json`` file.
+        name_or_path: A name from `list_models`, a part of one between hyphens that no other has (``nano`` for
+            ``fer2013-nano``), or the path of an ``.onnx`` or ``.json`` file.
 
     Raises:
-        ModelError: there is no such model, a file of it is missing, or the weights do not match the card.
+        ModelError: there is no such model, or several; a file of it is missing, or the weights do not match
+            the card.
     """
     if not isinstance(name_or_path, str | os.PathLike):
         raise ModelError(f"a model must be a name or a path, got {type(name_or_path).__name__}")
@@ -54,7 +57,8 @@ def find_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> tuple[Pa
     if path.suffix in (".onnx", ".json"):
         card_path = path.with_suffix(".json")
     else:
-        card_path = look_up(list_models(), str(name_or_path), "model", ModelError)
+        known = list_models()
+        card_path = look_up(known, _whole_name(str(name_or_path), known), "model", ModelError)
     weights = card_path.with_suffix(".onnx")
     for file in (card_path, weights):
         if not file.is_file():
@@ -63,6 +67,18 @@ def find_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> tuple[Pa
     if sha256(weights) != card.sha256:
         raise ModelError(f"{weights} is not the file that its card describes (sha256 differs); get both anew")
     return weights, card
+
+
+def _whole_name(name: str, known: Collection[str]) -> str:
+    """The one model that ``name`` is short for; ``name`` itself where it is whole, or no part of any."""
+    fitting = [whole for whole in known if name in whole.split("-")]
+    if name in known or not fitting:
+        return name
+    if len(fitting) > 1:
+        raise ModelError(
+            f"'{name}' is short for several models: {', '.join(sorted(fitting))}; give one of them"
+        )
+    return fitting[0]
 
 
 def sha256(path: Path) -> str:

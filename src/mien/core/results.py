@@ -57,13 +57,27 @@ class Face:
     landmarks: Landmarks | None = None
 
 
+def is_uncertain(confidence: float, threshold: float) -> bool:
+    """Whether an answer is too weak to be named: the one rule of pictures and videos.
+
+    Args:
+        confidence: The probability of the answer.
+        threshold: Of the model's card, ``uncertain_below``.
+    """
+    return confidence < threshold
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One face with its emotion; ``probs`` are calibrated, sum to 1 and follow ``labels``."""
+    """One face with its emotion; ``probs`` are calibrated, sum to 1 and follow ``labels``.
+
+    ``uncertain_below`` is the threshold of the model's card; 0 calls nothing uncertain.
+    """
 
     face: Face
     labels: tuple[str, ...]
     probs: tuple[float, ...]
+    uncertain_below: float = 0.0
 
     @property
     def box(self) -> Box:
@@ -92,12 +106,18 @@ class Reading:
         """The probability of ``emotion``."""
         return max(self.probs)
 
+    @property
+    def uncertain(self) -> bool:
+        """Whether ``confidence`` lies below the model's threshold: treat ``emotion`` as a guess."""
+        return is_uncertain(self.confidence, self.uncertain_below)
+
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict: box, landmarks, detection_score, emotion, probabilities."""
+        """A JSON-ready dict: box, landmarks, detection_score, emotion, uncertain, probabilities."""
         return {
             "box": self.box.to_dict(),
             "landmarks": self.landmarks.to_dict() if self.landmarks else None,
             "detection_score": self.detection_score,
             "emotion": self.emotion,
+            "uncertain": self.uncertain,
             "probabilities": self.probabilities,
         }

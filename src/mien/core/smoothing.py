@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.calibration import softmax
+from mien.core.results import is_uncertain
 
 UNCERTAIN = "uncertain"
 LEAST_PROB = 1e-4
@@ -105,13 +106,14 @@ class Smoother:
         """Hysteresis: the last label stays until another is clearly better, or none is good enough."""
         threshold, margin = self.threshold, self.settings.margin
         best = int(probs.argmax())
+        top = float(probs[best])
         if last == UNCERTAIN:
-            return self.labels[best] if probs[best] >= threshold + margin / 2 else UNCERTAIN
+            return UNCERTAIN if is_uncertain(top, threshold + margin / 2) else self.labels[best]
         if last is not None:
             held = float(probs[self.labels.index(last)])
-            if held >= threshold - margin / 2 and probs[best] - held < margin:
+            if not is_uncertain(held, threshold - margin / 2) and top - held < margin:
                 return last
-        return self.labels[best] if probs[best] >= threshold else UNCERTAIN
+        return UNCERTAIN if is_uncertain(top, threshold) else self.labels[best]
 
     def to_dict(self) -> dict[str, Any]:
         """All that later answers depend on, JSON-ready."""

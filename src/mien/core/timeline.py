@@ -6,14 +6,16 @@ from typing import Any
 
 from mien.core.affect import affect
 from mien.core.results import Reading
+from mien.core.smoothing import UNCERTAIN
 
-Cell = str | int | float | None
+Cell = str | bool | int | float | None
 
 BEFORE = ("time_s", "frame", "track", "x1", "y1", "x2", "y2", "detection_score")
 QUALITY = ("quality_size", "quality_blur", "quality_pose")
 TEXT = ("label",)
+FLAGS = ("uncertain",)
 WHOLE = ("frame", "track")
-"""Columns that hold text and whole numbers; the others hold fractions."""
+"""Columns that hold text, true or false, and whole numbers; the others hold fractions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,11 @@ class Person:
     smooth_probs: tuple[float, ...]
 
     @property
+    def uncertain(self) -> bool:
+        """Whether the smoothed answer is too weak to be named; see `mien.core.results.is_uncertain`."""
+        return self.label == UNCERTAIN
+
+    @property
     def affect(self) -> tuple[float, float]:
         """Valence and arousal, -1 to 1, derived from the smoothed probabilities."""
         return affect(self.reading.labels, self.smooth_probs)
@@ -80,6 +87,7 @@ class TimelineRow:
             round(quality.blur, 4),
             None if quality.pose is None else round(quality.pose, 1),
             person.label,
+            person.uncertain,
             *(round(prob, 6) for prob in person.reading.probs),
             *(round(prob, 6) for prob in person.smooth_probs),
             round(valence, 4),
@@ -94,4 +102,4 @@ class TimelineRow:
 def columns(labels: Sequence[str]) -> tuple[str, ...]:
     """The columns of a timeline for a model's labels, in order."""
     raw, smooth = (f"p_{label}" for label in labels), (f"p_smooth_{label}" for label in labels)
-    return (*BEFORE, *QUALITY, "label", *raw, *smooth, "valence", "arousal")
+    return (*BEFORE, *QUALITY, "label", "uncertain", *raw, *smooth, "valence", "arousal")

@@ -1,11 +1,20 @@
 """Test-time augmentation: several views of the same face, whose logits are averaged."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.core.calibration import softmax
 from mien.errors import MienError
+
+Views = int | str
+"""A number of views, of `N_VIEWS`, or `AUTO`."""
+
+AUTO = "auto"
+"""Few views of every face, and many of those that the few leave in doubt."""
 
 Faces = NDArray[np.float32]
 Predict = Callable[[Faces], NDArray[np.float32]]
@@ -18,6 +27,51 @@ CHUNK = 64
 N_VIEWS = (1, 2, 5, 10, 12, 18)
 """1 the face; 2 with its mirror image; 5 also shifted by `SHIFT_PX` to four sides; 10 these with their mirror
 images; 12 the face and five crops (centre and corners), with mirrored too; 18 nine shifts, mirrored too."""
+
+
+@dataclass(frozen=True, slots=True)
+class AutoViews:
+    """What `AUTO` means for a model: ``few`` views of every face, ``many`` where confidence is ``below``."""
+
+    few: int
+    many: int
+    below: float
+
+
+def checked_views(views: Views) -> Views:
+    """``views`` itself.
+
+    Raises:
+        MienError: it is neither one of `N_VIEWS` nor `AUTO`.
+    """
+    if isinstance(views, bool) or not isinstance(views, int | str) or views not in (*N_VIEWS, AUTO):
+        raise MienError(f"views must be one of {', '.join(map(str, N_VIEWS))} or {AUTO}, got {views}")
+    return views
+
+
+def auto_logits(
+    score: Callable[[NDArray[Any], int], NDArray[np.float32]],
+    faces: NDArray[Any],
+    auto: AutoViews,
+    temperature: float,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Logits (N, C) by few views, or by many where the few leave a face in doubt; those go together.
+
+    Args:
+        score: Logits (N, C) of faces by a number of views.
+        faces: Anything that ``score`` takes, one row a face.
+        auto: See there.
+        temperature: Of the logits by ``auto.few`` views.
+
+    Returns:
+        The logits, and which faces (N,) were seen in many views.
+    """
+    logits = score(faces, auto.few)
+    doubtful = np.asarray(softmax(logits, temperature).max(axis=1) < auto.below)
+    if doubtful.any():
+        logits = logits.copy()
+        logits[doubtful] = score(faces[doubtful], auto.many)
+    return logits, doubtful
 
 
 def average_logits(predict: Predict, faces: Faces, n_views: int) -> NDArray[np.float32]:

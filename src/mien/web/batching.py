@@ -10,7 +10,8 @@ from threading import Thread
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.classifier import Classifier
+from mien.core.classifier import Classifier, Crops
+from mien.core.tta import Views
 
 WINDOW_S = 0.003
 MAX_FACES = 64
@@ -36,7 +37,11 @@ class BatchedClassifier(Classifier):
     """
 
     def __init__(
-        self, name_or_path: str, *, views: int | None = None, report: Callable[[int], object] | None = None
+        self,
+        name_or_path: str,
+        *,
+        views: Views | None = None,
+        report: Callable[[int], object] | None = None,
     ) -> None:
         super().__init__(name_or_path, views=views)
         self._report = report
@@ -44,11 +49,12 @@ class BatchedClassifier(Classifier):
         self._thread = Thread(target=self._work, name="mien-network", daemon=True)
         self._thread.start()
 
-    def probs(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Calibrated probabilities (N, C) of gray crops (N, S, S); waits for the batch that they are in."""
-        if not len(crops):
-            return super().probs(crops)
-        asked = _Asked(crops)
+    def probs(self, crops: Crops) -> NDArray[np.float32]:
+        """Calibrated probabilities (N, C); waits for the batch that the crops are in."""
+        stacked = self._stacked(crops)
+        if not len(stacked):
+            return super().probs(stacked)
+        asked = _Asked(stacked)
         self.queue.put(asked)
         return asked.answer.result()
 

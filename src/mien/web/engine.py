@@ -28,10 +28,7 @@ from mien.web.errors import RefusedError, to_dict
 from mien.web.limits import LimitedFinder
 from mien.web.settings import Settings
 from mien.workflows.video.frames import Frame
-from mien.workflows.video.watcher import Watcher, WatchSettings
-
-VIDEO_VIEWS = 2
-"""Views of a face that are averaged on moving pictures, where the model is calibrated for them."""
+from mien.workflows.video.watcher import Watcher, WatchSettings, video_views
 
 QUICK_PIXELS, QUICK_S = 8_000_000, 0.5
 """What has more pixels than that, or takes more computing to unpack, goes into the slow lane."""
@@ -60,7 +57,7 @@ class Engine:
         self.settings = settings
         card = find_model(settings.model)[1]
         self.model = card.name
-        self.video_views = VIDEO_VIEWS if str(VIDEO_VIEWS) in card.temperatures else card.views
+        self.video_views = video_views(card)
         self.classifier = BatchedClassifier(settings.model, report=report)
         self.video_classifier = (
             self.classifier

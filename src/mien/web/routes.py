@@ -255,6 +255,8 @@ async def models(service: AService) -> schemas.ModelsAnswer:
                 intended_use=card.intended_use,
                 unfit_use=card.unfit_use,
                 limits=card.limits,
+                uncertain_below=card.uncertain_below,
+                calibrated_on=card.calibrated_on,
                 scores=card.scores,
             )
             for card in cards.values()

@@ -18,6 +18,7 @@ FACE: dict[str, Any] = {
     },
     "detection_score": 0.9998,
     "emotion": "happy",
+    "uncertain": False,
     "probabilities": {"angry": 0.01, "happy": 0.93, "neutral": 0.02, "sad": 0.02, "surprise": 0.02},
 }
 IMAGE: dict[str, Any] = {"name": "astronaut.png", "width": 512, "height": 512, "faces": [FACE], "error": None}
@@ -34,6 +35,7 @@ ROW: dict[str, Any] = {
     "quality_blur": 0.12,
     "quality_pose": 4.1,
     "label": "happy",
+    "uncertain": False,
     "p_happy": 0.93,
     "p_smooth_happy": 0.91,
     "valence": 0.74,
@@ -89,6 +91,7 @@ class Face(BaseModel):
     landmarks: Landmarks | None
     detection_score: float = Field(description="The detector's confidence, 0-1.")
     emotion: str = Field(description="The most probable emotion.")
+    uncertain: bool = Field(description="Its probability lies below the model's `uncertain_below`.")
     probabilities: dict[str, float] = Field(description="Calibrated; they sum to 1.")
 
 
@@ -175,6 +178,8 @@ class Model(BaseModel):
     intended_use: str
     unfit_use: str
     limits: str
+    uncertain_below: float = Field(description="Answers less probable than this are `uncertain`.")
+    calibrated_on: str = Field(description="What the probabilities were calibrated on; may be empty.")
     scores: dict[str, Any]
 
 

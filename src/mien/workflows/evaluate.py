@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mien.core.calibration import softmax
 from mien.core.files import write_json
 from mien.core.scores import Scores, score
+from mien.core.tta import Views
 from mien.data.leaks import Leak, refuse_leak
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_store
@@ -26,7 +27,7 @@ class Evaluation:
     data: str
     data_hash: str
     split: str
-    views: int
+    views: Views
     temperature: float
     scores: Scores
     clean: Scores | None
@@ -59,14 +60,15 @@ class EvaluateSettings:
 
     Attributes:
         split: ``train``, ``val`` or ``test``.
-        views: Views of each face to average (see `mien.core.tta`); by default the card's, or 1 for a run.
+        views: Views of each face to average (see `mien.core.tta`), or ``"auto"`` for a released model; by
+            default the card's, or 1 for a run.
         to: Folder for predictions, figures and the scores as JSON; nothing is written without it.
         device: Where a run's network is evaluated.
         allow_leak: Score even faces that the model learned from; the result says so.
     """
 
     split: str = "test"
-    views: int | None = None
+    views: Views | None = None
     to: Path | None = None
     device: str = "cpu"
     allow_leak: bool = False

@@ -16,6 +16,7 @@ from mien.core.images import DEFAULT_LIMITS, ImageLimits, ImageSource, open_imag
 from mien.core.model_store import DEFAULT_MODEL
 from mien.core.mtcnn import Mtcnn, MtcnnSettings
 from mien.core.results import Reading
+from mien.core.tta import Views
 from mien.errors import ImageError, MienError
 from mien.names import look_up
 from mien.workflows.find import STDIN, Source
@@ -32,7 +33,7 @@ class ReadSettings:
         min_face: Side of the smallest face that is looked for, in pixels of the picture itself. ``None`` is
             40, or 1/32 of the longest side where that is more, so that the time is bounded.
         rotated: Also look for faces turned by 90, 180 and 270 degrees, for four times the time.
-        views: Views of each face that are averaged; ``None`` takes the model's own number.
+        views: Views of each face that are averaged, a number or ``"auto"``; ``None`` takes the model's own.
     """
 
     model: str = DEFAULT_MODEL
@@ -40,7 +41,7 @@ class ReadSettings:
     min_score: float = 0.0
     min_face: float | None = None
     rotated: bool = False
-    views: int | None = None
+    views: Views | None = None
 
 
 @dataclass(frozen=True, slots=True)

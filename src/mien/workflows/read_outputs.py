@@ -15,9 +15,12 @@ from mien.errors import MienError, MissingExtraError
 from mien.workflows.find import JPEG_SUFFIXES, STDIN
 from mien.workflows.read import PictureResult
 
-Row = tuple[str | int | float | None, ...]
+Row = tuple[str | bool | int | float | None, ...]
 
-FACE_COLUMNS = ("path", "face", "x1", "y1", "x2", "y2", "detection_score", "emotion", "confidence")
+FACE_COLUMNS = (
+    *("path", "face", "x1", "y1", "x2", "y2"),
+    *("detection_score", "emotion", "confidence", "uncertain"),
+)
 TEXT_COLUMNS = ("path", "emotion", "error")
 JPEG_QUALITY = 92
 LONGEST_STEM = 240  # bytes; a name may have 255, and a number and the suffix follow
@@ -53,7 +56,7 @@ def _cells(reading: Reading) -> Row:
     corners = (round(value, 2) for value in (box.x1, box.y1, box.x2, box.y2))
     probs = (round(prob, 6) for prob in reading.probs)
     score, confidence = round(reading.detection_score, 6), round(reading.confidence, 6)
-    return *corners, score, reading.emotion, confidence, *probs
+    return *corners, score, reading.emotion, confidence, reading.uncertain, *probs
 
 
 class ParquetRows:
@@ -63,7 +66,7 @@ class ParquetRows:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        kinds = {name: pa.string() for name in TEXT_COLUMNS} | {"face": pa.int32()}
+        kinds = {name: pa.string() for name in TEXT_COLUMNS} | {"face": pa.int32(), "uncertain": pa.bool_()}
         self._schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in names])
         self._record_batch = pa.record_batch
         self._writer = pq.ParquetWriter(path, self._schema)

@@ -1,23 +1,26 @@
 """Turn a finished run into a model that `mien.load` knows: ONNX, temperatures, parity check, scores, card."""
 
 import json
+import platform
 import shutil
 import tempfile
+import time
 import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.calibration import fit_temperature, softmax
 from mien.core.cards import ModelCard
+from mien.core.classifier import Classifier
 from mien.core.model_store import sha256, user_models
 from mien.core.preprocess import resized, to_input
 from mien.core.scores import score
 from mien.core.session import open_session, run
-from mien.core.tta import average_logits
+from mien.core.tta import AUTO, Views, average_logits, checked_views
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_store
 from mien.errors import DataError, ModelError
@@ -25,6 +28,8 @@ from mien.names import nearest
 from mien.train.devices import pick_device
 from mien.train.export import export_onnx
 from mien.train.trained_net import TrainedNet, load_trained, parameter_count
+from mien.workflows.calibrate import CALIBRATED_VIEWS, calibrate, class_shares
+from mien.workflows.release_int8 import try_int8
 from mien.workflows.scorer import checked_rows
 
 MIN_SAME_LABELS = 0.998
@@ -89,12 +94,27 @@ class Released:
     largest_difference: float
 
 
-CALIBRATED_VIEWS = (1, 2, 10)
-"""Numbers of views for which every released model has a temperature."""
+@dataclass(frozen=True)
+class ReleaseSettings:
+    """How to release.
+
+    Attributes:
+        views: Views of a face that the model takes by default: a number, or ``"auto"``.
+        to: Folder for the two files; by default where `mien.load` looks.
+        prior_power: How much of the training data's prior to take out of the logits; ``None`` lets the
+            validation rows choose. See `mien.workflows.calibrate.choose_prior_power`.
+        int8: Ship the network in 8 bits where the validation rows allow it; see
+            `mien.workflows.release_int8`.
+    """
+
+    views: Views = 2
+    to: Path | None = None
+    prior_power: float | None = 0.0
+    int8: bool = True
 
 
 def release(
-    folder: Path, name: str, data: Path, text: CardText, *, views: int = 2, to: Path | None = None
+    folder: Path, name: str, data: Path, text: CardText, settings: ReleaseSettings | None = None
 ) -> Released:
     """Export, check against torch, calibrate on validation rows, score the test rows once, write the card.
 
@@ -103,8 +123,7 @@ def release(
         name: What `mien.load` shall call it.
         data: The data set that the run learned from.
         text: Words for the card.
-        views: Views of a face that the model averages by default.
-        to: Folder for the two files; by default where `mien.load` looks.
+        settings: How to release.
 
     Raises:
         ModelError: the run is unfinished, the name cannot be a file name, or the export disagrees with torch.
@@ -116,7 +135,9 @@ def release(
     faces = read_store(data)
     if faces.content_hash() != trained.data["content_hash"]:
         raise DataError(f"{data} is not the data that {folder} learned from; give that file with --data")
-    target = to or user_models()
+    settings = settings or ReleaseSettings()
+    checked_views(settings.views)
+    target = settings.to or user_models()
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".release-", dir=target) as temporary:
         onnx = Path(temporary) / f"{name}.onnx"
@@ -124,9 +145,10 @@ def release(
         same, difference = compare(onnx, trained, faces)
         if same < MIN_SAME_LABELS:
             raise ModelError(f"the ONNX file agrees with torch on only {same:.2%} of the rows; not released")
-        card = _card(onnx, trained, faces, data, text, views)
-        card = replace(card, training=_training(folder, trained))
-        card.write(onnx.with_suffix(".json"))
+        notes = _shrink(onnx, trained, faces) if settings.int8 else {}
+        card = _card(onnx, trained, faces, text, settings)
+        card = replace(card, training=_training(folder, trained), scores=card.scores | notes)
+        card = _scored(onnx, card, faces, clean_mask(data, "test"))
         weights = target / onnx.name
         shutil.move(onnx, weights)
         shutil.move(onnx.with_suffix(".json"), weights.with_suffix(".json"))
@@ -146,24 +168,30 @@ def compare(onnx: Path, trained: TrainedNet, faces: FaceSet) -> tuple[float, flo
 def logits_of(onnx: Path, trained: TrainedNet, images: NDArray[np.uint8], views: int) -> NDArray[np.float32]:
     """Logits by the ONNX file alone."""
     session = open_session(onnx, threads=0)
-    faces = to_input(resized(images, trained.input_size), trained.mean, trained.std)
-    return average_logits(lambda x: run(session, x), faces, views)
+    return average_logits(lambda x: run(session, x), _inputs(trained, images), views)
+
+
+def _inputs(trained: TrainedNet, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return to_input(resized(images, trained.input_size), trained.mean, trained.std)
+
+
+def _shrink(onnx: Path, trained: TrainedNet, faces: FaceSet) -> dict[str, Any]:
+    """Put the int8 file in the place of ``onnx`` where it is good enough; what the card says of it."""
+    found = try_int8(onnx, partial(_inputs, trained), faces)
+    if found.path and not found.problem:
+        shutil.move(found.path, onnx)
+    return {"int8": found.to_dict()}
 
 
 def _card(
-    onnx: Path, trained: TrainedNet, faces: FaceSet, data: Path, text: CardText, views: int
+    onnx: Path, trained: TrainedNet, faces: FaceSet, text: CardText, settings: ReleaseSettings
 ) -> ModelCard:
-    val, test = faces.select("val"), checked_rows(faces, "test", trained.labels)
-    val_logits = {n: logits_of(onnx, trained, val.images, n) for n in sorted({*CALIBRATED_VIEWS, views})}
-    temperatures = {str(n): fit_temperature(logits, val.labels) for n, logits in val_logits.items()}
-    probs = softmax(logits_of(onnx, trained, test.images, views), temperatures[str(views)])
-    clean = clean_mask(data, "test")
-    scores: dict[str, Any] = {"test": score(probs, test.labels, trained.labels).to_dict()}
-    if clean is not None:
-        scores["test_clean"] = score(probs[clean], test.labels[clean], trained.labels).to_dict()
-    scores["val_accuracy_by_views"] = {
-        str(n): float((logits.argmax(1) == val.labels).mean()) for n, logits in val_logits.items()
-    }
+    """The card with all that is fitted on validation rows; the test rows are not opened for it."""
+    val, views = faces.select("val"), settings.views
+    numbers = sorted({*CALIBRATED_VIEWS, *([] if views == AUTO else [int(views)])})
+    raw = {n: logits_of(onnx, trained, val.images, n) for n in numbers}
+    prior = () if settings.prior_power == 0 else class_shares(faces)
+    fitted = calibrate(raw, val.labels, views, prior, settings.prior_power)
     return ModelCard(
         name=onnx.stem,
         summary=text.summary,
@@ -179,9 +207,48 @@ def _card(
         unfit_use=text.unfit_use,
         limits=text.limits,
         views=views,
-        temperatures=temperatures,
-        scores=scores,
+        auto=asdict(fitted.auto),
+        temperatures=fitted.temperatures,
+        prior=fitted.prior,
+        prior_power=fitted.prior_power,
+        uncertain_below=fitted.certainty.threshold,
+        calibrated_on=f"the {len(val.labels):,} validation faces of {faces.name}",
+        scores=fitted.scores,
     )
+
+
+def _scored(onnx: Path, card: ModelCard, faces: FaceSet, clean: NDArray[np.bool_] | None) -> ModelCard:
+    """The card with the scores of the test rows, read as `mien.load` reads; written beside the network."""
+    card.write(onnx.with_suffix(".json"))
+    model, test = Classifier(onnx, threads=0), checked_rows(faces, "test", card.labels)
+    probs = model.probs(resized(test.images, card.input_size))
+    scores: dict[str, Any] = {"test": score(probs, test.labels, card.labels).to_dict()}
+    if clean is not None:
+        scores["test_clean"] = score(probs[clean], test.labels[clean], card.labels).to_dict()
+    speed = {"cpu": {"ms_a_face": _ms_a_face(onnx, test.images), "threads": 1, "processor": _processor()}}
+    card = replace(card, scores=scores | card.scores | speed)
+    card.write(onnx.with_suffix(".json"))
+    return card
+
+
+def _ms_a_face(onnx: Path, images: NDArray[np.uint8], most: int = 32, rounds: int = 5) -> float:
+    """CPU time of one face in the views of the card, faces one by one on one thread; the median of rounds."""
+    model = Classifier(onnx)
+    crops, taken = resized(images[:most], model.card.input_size), []
+    for _ in range(rounds):
+        start = time.process_time()
+        for i in range(len(crops)):
+            model.probs(crops[i : i + 1])
+        taken.append(1000 * (time.process_time() - start) / len(crops))
+    return round(float(np.median(taken)), 2)
+
+
+def _processor() -> str:
+    """What the machine calls its processor."""
+    names = Path("/proc/cpuinfo")
+    lines = names.read_text(encoding="utf-8").splitlines() if names.is_file() else []
+    named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return named or platform.processor() or platform.machine()
 
 
 def _training(folder: Path, trained: TrainedNet) -> dict[str, Any]:

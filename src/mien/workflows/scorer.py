@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +11,13 @@ from numpy.typing import NDArray
 from mien.core.calibration import fit_temperature
 from mien.core.classifier import Classifier
 from mien.core.preprocess import resized
-from mien.core.tta import N_VIEWS
+from mien.core.tta import AUTO, N_VIEWS, Views
 from mien.data.leaks import LEARNED, Leak, find_leak, learned, read_learned
 from mien.data.records import FaceSet
 from mien.errors import DataError, ModelError, needs_extra
 
-Score = Callable[[NDArray[np.uint8], int], NDArray[np.float32]]
-"""From crops (N, S, S) or (N, S, S, 3) and a number of views to logits (N, C)."""
+Score = Callable[[NDArray[np.uint8], Any], NDArray[np.float32]]
+"""From crops (N, S, S) or (N, S, S, 3) and views to logits (N, C); a model keeps its own views."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,14 @@ class Scorer:
     name: str
     labels: tuple[str, ...]
     logits: Score
-    views: int
+    views: Views
     temperature: float | None
     run: Path | None = None
     learned_data: str = ""
     """Content hash of the data set whose training part it learned from; empty where unknown."""
 
 
-def open_scorer(model: str, views: int | None, device: str) -> Scorer:
+def open_scorer(model: str, views: Views | None, device: str) -> Scorer:
     """The model of a name, ``.onnx`` path or run folder.
 
     Raises:
@@ -55,6 +56,8 @@ def open_scorer(model: str, views: int | None, device: str) -> Scorer:
         from mien.train.devices import pick_device
         from mien.train.trained_net import load_trained
     trained = load_trained(folder, pick_device(device))
+    if views == AUTO:
+        raise ModelError("automatic views need the threshold of a released model; give a run their number")
     if views is not None and views not in N_VIEWS:
         raise ModelError(f"views must be one of {', '.join(map(str, N_VIEWS))}, got {views}")
     known = trained.data.get("content_hash", "")

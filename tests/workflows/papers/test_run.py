@@ -85,7 +85,10 @@ class StoppedError(Exception):
 
 
 @pytest.mark.train
-def test_an_unfinished_run_is_scored_as_far_as_it_is_and_goes_on_afterwards(data: Path) -> None:
+def test_an_unfinished_run_is_scored_as_far_as_it_is_and_goes_on_afterwards(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.workflows.train.TELL_EVERY_S", 0.0)  # each step is reported
     row, asked = claims.row("cs230-base-64"), settings(data)
 
     def stop(at: Any) -> None:

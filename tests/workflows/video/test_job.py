@@ -65,6 +65,25 @@ def cells(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.parametrize(
+    ("views", "temperatures", "chosen"),
+    [
+        (10, ("1", "2", "10"), 2),
+        ("auto", ("1", "2", "10", "auto"), 2),
+        (1, ("1", "2"), 1),
+        (10, ("10",), 10),
+        ("auto", ("auto",), "auto"),
+    ],
+)
+def test_moving_pictures_take_the_views_of_the_card_but_no_more_than_two(
+    tiny_with, views, temperatures: tuple[str, ...], chosen
+) -> None:
+    auto = {"few": 1, "many": 10, "below": 0.5}
+    path = tiny_with(views=views, auto=auto, temperatures=dict.fromkeys(temperatures, 1.0) | {"1": 1.0})
+    assert Watcher(WatchSettings(path)).classifier.views == chosen
+    assert Watcher(WatchSettings(path, views=1)).classifier.views == 1
+
+
 def test_every_frame_has_rows_at_its_time_and_two_people_stay_two(watched, crossing) -> None:
     rows = cells(watched[0] / "rows.csv")
     with av.open(str(crossing)) as container:

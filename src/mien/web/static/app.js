@@ -114,12 +114,13 @@ async function showPhoto(file, image) {
   await picture.decode().catch(() => {});  // TIFF and PPM are read by the server, and shown by few browsers
   const { card, canvas } = stage(picture, `${file.name}: ${count(image.faces.length, "face")}`);
   const faces = image.faces.map((face, i) => {
-    const title = `${i + 1} ${face.emotion} ${percent(face.probabilities[face.emotion])}`;
-    return { box: face.box, label: face.emotion, title, probs: face.probabilities };
+    const title = `${i + 1} ${face.emotion}${face.uncertain ? "?" : ""} ${percent(face.probabilities[face.emotion])}`;
+    const told = face.uncertain ? `uncertain, perhaps ${face.emotion}` : face.emotion;
+    return { box: face.box, label: face.emotion, told, title, probs: face.probabilities };
   });
   new ResizeObserver(() => drawFaces(canvas, image, faces)).observe(canvas);
   const people = make("div", { class: "people" });
-  faces.forEach((face, i) => people.append(make("section", {}, make("h3", {}, `Face ${i + 1}: ${face.label}`), bars(face))));
+  faces.forEach((face, i) => people.append(make("section", {}, make("h3", {}, `Face ${i + 1}: ${face.told}`), bars(face))));
   if (faces.length) card.append(people);
   card.classList.toggle("beside", faces.length > 0 && faces.length < 4);
 }
@@ -138,7 +139,7 @@ function bars({ probs }) {
 
 function photoRow(name, number, face) {
   const probs = Object.fromEntries(Object.entries(face.probabilities).map(([label, prob]) => [`p_${label}`, prob]));
-  return { file: name, face: number, ...face.box, detection_score: face.detection_score, emotion: face.emotion, ...probs };
+  return { file: name, face: number, ...face.box, detection_score: face.detection_score, emotion: face.emotion, uncertain: face.uncertain, ...probs };
 }
 
 // ---- people through time
@@ -439,7 +440,9 @@ drop.addEventListener("dragleave", ({ relatedTarget }) => drop.contains(relatedT
 /** Says which model reads. */
 async function greet() {
   const { models } = await (await call("v1/models")).json();
-  const { name, summary, licence } = models.find(({ served }) => served);
+  const { name, summary, licence, uncertain_below: threshold, calibrated_on: rows } = models.find(({ served }) => served);
   $("model").textContent = `Model ${name}: ${summary.replace(/\.?$/, ".")} Licence: ${licence}`;
+  if (rows) $("calibrated-on").textContent = `the labels of ${rows}`;
+  $("threshold").textContent = `${percent(threshold)} likely`;
 }
 greet().catch(fail);

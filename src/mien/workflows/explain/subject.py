@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.core.calibration import softmax
+from mien.core.calibration import correct_prior, softmax
 from mien.core.images import open_image
 from mien.core.model_store import find_model
 from mien.core.mtcnn import Mtcnn
@@ -147,7 +147,7 @@ def open_subject(model: str, device: str = "cpu", *, half: bool = False) -> Subj
         card.mean,
         card.std,
         card.temperatures.get("1", 1.0),
-        lambda faces: run(session, faces),
+        lambda faces: correct_prior(run(session, faces), card.prior, card.prior_power),
         card.channels,
     )
 

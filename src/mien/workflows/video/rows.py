@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mien.core.files import atomic_write
-from mien.core.timeline import TEXT, WHOLE, Cell, TimelineRow, columns
+from mien.core.timeline import FLAGS, TEXT, WHOLE, Cell, TimelineRow, columns
 from mien.errors import DataError, MienError, MissingExtraError
 
 CSV, JSON, PARQUET = ".csv", ".jsonl", ".parquet"
@@ -120,6 +120,8 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 def _value(name: str, cell: str | None) -> Cell:
     if not cell:
         return None
+    if name in FLAGS:
+        return cell == str(True)
     return cell if name in TEXT else int(cell) if name in WHOLE else float(cell)
 
 
@@ -129,6 +131,7 @@ def to_parquet(lines: Path, path: Path, names: Sequence[str]) -> None:
     import pyarrow.parquet as pq
 
     kinds = {name: pa.string() for name in TEXT} | {name: pa.int64() for name in WHOLE}
+    kinds |= {name: pa.bool_() for name in FLAGS}
     schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in names])
     with atomic_write(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         group: list[dict[str, Any]] = []

@@ -13,9 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.core.cards import ModelCard
 from mien.core.classifier import Classifier
 from mien.core.geometry import overlap
-from mien.core.model_store import DEFAULT_MODEL
+from mien.core.model_store import DEFAULT_MODEL, find_model
 from mien.core.mtcnn import Mtcnn, MtcnnSettings
 from mien.core.preprocess import luma
 from mien.core.quality import quality_of
@@ -23,6 +24,7 @@ from mien.core.results import Box, Face, Landmarks, Reading
 from mien.core.smoothing import Smoother, SmoothingSettings
 from mien.core.timeline import Person, Quality, TimelineRow
 from mien.core.tracking import Tracker, TrackerSettings, look_of
+from mien.core.tta import Views
 from mien.errors import MienError
 from mien.workflows.video.frames import Frame
 
@@ -36,8 +38,7 @@ class WatchSettings:
 
     Args:
         model: A model's name or the path of its ``.onnx`` file.
-        views: Views of each face that are averaged: 1, 2 or 10. Two cost a sixth of ten, and smoothing over
-            frames makes up for the rest.
+        views: Views of each face that are averaged: 1, 2, 10, or ``"auto"``; ``None`` takes `video_views`.
         min_face: Side in pixels of the smallest face looked for, in a picture of at most ``max_side``.
         min_score: Faces whose detection score (0-1) is lower are left out.
         max_side: Larger pictures are searched at this size.
@@ -48,7 +49,7 @@ class WatchSettings:
     """
 
     model: str = DEFAULT_MODEL
-    views: int = 2
+    views: Views | None = None
     min_face: float = 40
     min_score: float = 0.0
     max_side: int = 960
@@ -64,6 +65,14 @@ class WatchSettings:
             raise MienError(
                 f"the time constant of smoothing must not be negative, got {self.smoothing.time_s}"
             )
+
+
+def video_views(card: ModelCard) -> Views:
+    """Views of a face on moving pictures: the card's own, but no more than two.
+
+    Smoothing over frames averages already what more views of one frame would, and two cost a sixth of ten.
+    """
+    return 2 if card.views not in (1, 2) and "2" in card.temperatures else card.views
 
 
 class Finder(Protocol):
@@ -124,7 +133,7 @@ class Watcher:
         classifier: Classifier | None = None,
     ) -> None:
         self.settings = settings or WatchSettings()
-        self.classifier = classifier or Classifier(self.settings.model, views=self.settings.views)
+        self.classifier = classifier or _classifier(self.settings)
         self.finder: Finder = finder or Mtcnn(
             MtcnnSettings(min_face=self.settings.min_face, max_side=self.settings.max_side)
         )
@@ -189,10 +198,10 @@ class Watcher:
         batch, self._batch = self._batch, []
         faces = [face for _, found in batch for face in found]
         crops = [face.crop for face in faces]
-        probs = iter(self.classifier.probs(np.stack(crops)).tolist() if crops else [])
+        probs = iter(self.classifier.probs(np.stack(crops)) if crops else np.zeros((0, len(self.labels))))
         for seen, found in batch:
             for one in found:
-                reading = Reading(one.face, self.labels, tuple(next(probs)))
+                reading = self.classifier.reading(one.face, next(probs))
                 seen.tracks.append(one.track)
                 seen.readings.append(reading)
                 seen.qualities.append(quality_of(one.face, luma(one.crop)))
@@ -231,7 +240,14 @@ class Watcher:
         self.last_index, self._scan_s, self._last_s = state["last_index"], state["scan_s"], state["last_s"]
         self.tracker.restore(state["tracker"])
         self.smoother.restore(state["smoother"])
-        self._seen = deque(_seen_from_dict(seen, self.labels) for seen in state["seen"])
+        self._seen = deque(_seen_from_dict(seen, self.classifier) for seen in state["seen"])
+
+
+def _classifier(settings: WatchSettings) -> Classifier:
+    views = settings.views
+    return Classifier(
+        settings.model, views=video_views(find_model(settings.model)[1]) if views is None else views
+    )
 
 
 def _is_among(face: Face, faces: Sequence[Face]) -> bool:
@@ -254,13 +270,13 @@ def _seen_to_dict(seen: _Seen) -> dict[str, Any]:
     return {"index": seen.index, "time_s": seen.time_s, "faces": faces}
 
 
-def _seen_from_dict(state: dict[str, Any], labels: tuple[str, ...]) -> _Seen:
+def _seen_from_dict(state: dict[str, Any], classifier: Classifier) -> _Seen:
     seen = _Seen(state["index"], state["time_s"], None)
     for one in state["faces"]:
         points = one["landmarks"]
         landmarks = Landmarks(*(tuple(point) for point in points)) if points else None
         face = Face(Box(*one["box"]), one["score"], landmarks)
         seen.tracks.append(one["track"])
-        seen.readings.append(Reading(face, labels, tuple(one["probs"])))
+        seen.readings.append(classifier.reading(face, np.array(one["probs"])))
         seen.qualities.append(Quality(*one["quality"]))
     return seen

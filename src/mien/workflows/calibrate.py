@@ -1,0 +1,185 @@
+"""What a release fits on validation rows: prior, temperatures, automatic views, the threshold of doubt."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.core.calibration import correct_prior, fit_temperature, softmax
+from mien.core.metrics import Labels, Probs, accuracy, balanced_accuracy, confusion_matrix, risk_coverage
+from mien.core.tta import AUTO, AutoViews, Views, auto_logits
+from mien.data.records import FaceSet
+from mien.errors import DataError
+
+Logits = NDArray[np.float32]
+
+COVERAGE = 0.8
+"""The share of the validation rows that a model names; it calls the others uncertain."""
+
+CALIBRATED_VIEWS = (1, 2, 10)
+"""Numbers of views for which every released model has a temperature."""
+
+FEW, BELOW = 1, 0.5
+"""Automatic views: so many of every face, and more of those whose confidence lies below this."""
+
+POWERS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
+MAX_LOSS = 0.005
+"""Powers of the prior that are tried, and how much accuracy the chosen one may cost."""
+
+
+@dataclass(frozen=True)
+class Certainty:
+    """A threshold of confidence, and what it gives on the rows that it was chosen on.
+
+    Attributes:
+        threshold: Least confidence, 0-1, of an answer that is not uncertain.
+        coverage: The share of the rows at or above it.
+        accuracy: Theirs.
+        accuracy_of_the_rest: Of the rows below it; ``None`` where there are none.
+    """
+
+    threshold: float
+    coverage: float
+    accuracy: float
+    accuracy_of_the_rest: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a card states it among its scores; the threshold has a field of its own there."""
+        table = {"coverage": self.coverage, "accuracy": self.accuracy}
+        rest = self.accuracy_of_the_rest
+        return table if rest is None else {**table, "accuracy_of_the_rest": rest}
+
+
+def fit_certainty(probs: Probs, labels: Labels, coverage: float = COVERAGE) -> Certainty:
+    """The highest threshold that still names ``coverage`` of the rows, rounded down to four digits.
+
+    Args:
+        probs: Calibrated probabilities, shape (N, C).
+        labels: True class ids, shape (N,).
+        coverage: The share, in (0, 1].
+
+    Raises:
+        MienError: ``probs`` are none, or the two lengths differ.
+    """
+    curve = risk_coverage(probs, labels)
+    exact = float(curve.threshold[(curve.coverage < coverage).sum()])
+    threshold = math.floor(exact * 1e4) / 1e4  # another machine's last bits must not turn a row
+    kept = int((curve.threshold >= threshold).sum()) - 1
+    share, right = float(curve.coverage[kept]), float(curve.accuracy[kept])
+    rest = None if share == 1 else (float(curve.accuracy[-1]) - share * right) / (1 - share)
+    return Certainty(threshold, share, right, rest)
+
+
+def class_shares(faces: FaceSet) -> tuple[float, ...]:
+    """The share of each class among the training rows.
+
+    Raises:
+        DataError: a class has none.
+    """
+    counts = np.bincount(faces.select("train").labels, minlength=len(faces.label_names))
+    if not counts.all():
+        empty = ", ".join(np.array(faces.label_names)[counts == 0])
+        raise DataError(f"no training row of '{faces.name}' is {empty}, so it has no prior to correct")
+    return tuple((counts / counts.sum()).tolist())
+
+
+@dataclass(frozen=True)
+class PriorChoice:
+    """How much of the prior is taken out, and what each power that was tried gives on the same rows."""
+
+    power: float
+    why: str
+    tried: dict[float, tuple[float, float]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a card states it among its scores."""
+        figures = {
+            f"{power:g}": {"accuracy": whole, "balanced_accuracy": balanced}
+            for power, (whole, balanced) in self.tried.items()
+        }
+        return {"why": self.why, **figures}
+
+
+def choose_prior_power(logits: Logits, labels: Labels, prior: Sequence[float]) -> PriorChoice:
+    """The power of `POWERS` with the best balanced accuracy among those that cost little accuracy.
+
+    Args:
+        logits: As the network gives them, shape (N, C).
+        labels: True class ids, shape (N,).
+        prior: Share of each class in the training data.
+    """
+    tried = {power: _accuracies(correct_prior(logits, prior, power), labels) for power in POWERS}
+    whole, balanced = tried[0.0]
+    allowed = [power for power in POWERS if tried[power][0] >= whole - MAX_LOSS - 1e-9]
+    power = max(allowed, key=lambda p: (tried[p][1], -p))
+    gain, cost = 100 * (tried[power][1] - balanced), 100 * (whole - tried[power][0])
+    if power:
+        why = f"{power:g} gains {gain:.2f} points of balanced accuracy and costs {cost:.2f} of accuracy"
+    else:
+        why = "0: none gains balanced accuracy"
+    return PriorChoice(power, f"{why}; at most {100 * MAX_LOSS:g} may be lost", tried)
+
+
+def _accuracies(logits: Logits, labels: Labels) -> tuple[float, float]:
+    confusion = confusion_matrix(labels, logits.argmax(axis=1), logits.shape[1])
+    return float(accuracy(confusion)), float(balanced_accuracy(confusion))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What makes logits into honest probabilities, and what was measured on the way.
+
+    Attributes:
+        temperatures: By number of views, as a string, and of ``auto``.
+        auto: Automatic views.
+        certainty: The threshold of doubt for the views that the model takes by default.
+        prior: Share of each class in the training data.
+        prior_power: How much of it is taken out.
+        scores: Figures for the card.
+    """
+
+    temperatures: dict[str, float]
+    auto: AutoViews
+    certainty: Certainty
+    prior: tuple[float, ...] = ()
+    prior_power: float = 0.0
+    scores: dict[str, Any] = field(default_factory=dict)
+
+
+def calibrate(
+    raw: Mapping[int, Logits],
+    labels: Labels,
+    views: Views,
+    prior: tuple[float, ...] = (),
+    prior_power: float | None = 0.0,
+) -> Calibration:
+    """Fit everything on validation rows: the prior's power first, then temperatures, then the threshold.
+
+    Args:
+        raw: The network's logits (N, C) by number of views.
+        labels: True class ids, shape (N,).
+        views: What the model takes by default.
+        prior: Share of each class in the training data.
+        prior_power: How much of it to take out; ``None`` lets `choose_prior_power` choose.
+    """
+    auto = AutoViews(FEW, max(raw), BELOW)
+    scores: dict[str, Any] = {}
+    if prior_power is None:
+        choice = choose_prior_power(raw[max(raw) if views == AUTO else int(views)], labels, prior)
+        prior_power, scores["val_by_prior_power"] = choice.power, choice.to_dict()
+    logits: dict[Views, Logits] = {n: correct_prior(x, prior, prior_power) for n, x in raw.items()}
+    temperatures = {str(n): fit_temperature(x, labels) for n, x in logits.items()}
+    logits[AUTO], doubtful = auto_logits(
+        lambda rows, n: logits[n][rows], np.arange(len(labels)), auto, temperatures[str(auto.few)]
+    )
+    temperatures[AUTO] = fit_temperature(logits[AUTO], labels)
+    scores["val_accuracy_by_views"] = {
+        str(n): float((x.argmax(axis=1) == labels).mean()) for n, x in logits.items()
+    }
+    scores["val_share_in_many_views"] = float(doubtful.mean())
+    certainty = fit_certainty(softmax(logits[views], temperatures[str(views)]), labels)
+    scores["val_certain"] = certainty.to_dict()
+    return Calibration(temperatures, auto, certainty, prior, prior_power, scores)

@@ -1,0 +1,121 @@
+"""A network with its card: views, prior and temperature, against the same arithmetic step by step."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="needs onnx to make a small model")
+
+from mien.core.calibration import softmax
+from mien.core.classifier import Classifier
+from mien.errors import MienError, ModelError
+
+AUTO = {"few": 1, "many": 10, "below": 0.6}
+TEMPERATURES = {"1": 0.8, "2": 1.0, "10": 1.5, "auto": 1.2}
+PRIOR = (0.3, 0.05, 0.1, 0.2, 0.1, 0.1, 0.15)
+
+
+@pytest.fixture(scope="module")
+def write(module_at: Callable[[str], Any]) -> Callable[..., Path]:
+    return module_at("tests/fixtures_model.py").write_tiny_model
+
+
+@pytest.fixture
+def crops() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (40, 48, 48), np.uint8)
+
+
+@pytest.fixture
+def seeing(write: Callable[..., Path], tmp_path: Path) -> Path:
+    """A linear model, sure of some faces of `crops` and of others not."""
+    weight = np.random.default_rng(1).normal(0, 0.02, (48 * 48, 7))
+    return write(tmp_path, weight=weight, auto=AUTO, temperatures=TEMPERATURES)
+
+
+def test_automatic_views_are_many_where_one_leaves_a_face_in_doubt(seeing: Path, crops: np.ndarray) -> None:
+    one, ten = (Classifier(seeing, views=n).logits(crops) for n in (1, 10))
+    doubtful = softmax(one, 0.8).max(1) < 0.6
+    assert 5 < doubtful.sum() < 35
+    expected = softmax(np.where(doubtful[:, None], ten, one), 1.2)
+    np.testing.assert_allclose(Classifier(seeing, views="auto").probs(crops), expected, atol=1e-5)
+
+
+def test_a_face_gets_the_same_views_whatever_comes_with_it(seeing: Path, crops: np.ndarray) -> None:
+    model = Classifier(seeing, views="auto")
+    alone = np.concatenate([model.probs(crops[i : i + 1]) for i in range(len(crops))])
+    np.testing.assert_allclose(model.probs(crops), alone, atol=1e-5)
+
+
+def test_the_doubtful_faces_of_a_batch_go_through_the_network_together(
+    seeing: Path, crops: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = []
+
+    def count(session: Any, inputs: np.ndarray) -> np.ndarray:
+        shapes.append(len(inputs))
+        return np.full((len(inputs), 7), 0.0, np.float32)
+
+    model = Classifier(seeing, views="auto")
+    monkeypatch.setattr("mien.core.classifier.run", count)
+    model.probs(crops)
+    assert shapes == [40, 400]
+
+
+def test_the_card_can_make_automatic_views_the_default(
+    write: Callable[..., Path], tmp_path: Path, crops: np.ndarray
+) -> None:
+    path = write(tmp_path, views="auto", auto=AUTO, temperatures=TEMPERATURES)
+    model = Classifier(path)
+    assert (model.views, model.temperature) == ("auto", 1.2)
+    assert model.probs(crops).shape == (40, 7)
+
+
+@pytest.mark.parametrize("views", ["auto", 1, 2])
+def test_the_prior_is_taken_out_before_the_temperature(
+    write: Callable[..., Path], tmp_path: Path, crops: np.ndarray, views: Any, tiny_probs: dict[str, float]
+) -> None:
+    auto = AUTO | {"below": 0.0}
+    path = write(tmp_path, prior=PRIOR, prior_power=0.5, auto=auto, temperatures=TEMPERATURES)
+    odds = (np.array(list(tiny_probs.values())) / np.sqrt(PRIOR)) ** (1 / TEMPERATURES[str(views)])
+    found = Classifier(path, views=views).probs(crops[:1])
+    np.testing.assert_allclose(found[0], odds / odds.sum(), rtol=1e-5)
+
+
+def test_doubt_is_measured_after_the_prior_is_taken_out(
+    write: Callable[..., Path], tmp_path: Path, crops: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Happy has 0.5, and 0.66 once a prior that favours the others is taken out."""
+    prior = (0.16, 0.16, 0.16, 0.04, 0.16, 0.16, 0.16)
+    path = write(tmp_path, prior=prior, prior_power=0.5, auto=AUTO, temperatures={"1": 1.0, "auto": 1.0})
+    model = Classifier(path, views="auto")
+    monkeypatch.setattr(
+        model,
+        "logits_of_views",
+        lambda faces, n, ask=model.logits_of_views: (asked.append(n), ask(faces, n))[1],
+    )
+    asked: list[int] = []
+    model.probs(crops)
+    assert asked == [1]
+
+
+@pytest.mark.parametrize(
+    ("views", "error", "text"),
+    [
+        (3, MienError, "views must be one of 1, 2, 5, 10, 12, 18 or auto, got 3"),
+        ("many", MienError, "views must be one of .* or auto, got many"),
+        (12, ModelError, "model 'tiny' is calibrated for 1, 2, 10, auto views of a face, not for 12"),
+    ],
+)
+def test_views_that_cannot_be_are_refused(seeing: Path, views: Any, error: type, text: str) -> None:
+    with pytest.raises(error, match=text):
+        Classifier(seeing, views=views)
+
+
+def test_automatic_views_need_a_card_that_holds_them(write: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="model 'tiny' is calibrated for 1 views of a face, not for auto"):
+        Classifier(write(tmp_path), views="auto")
+    with pytest.raises(ModelError, match="the card of 'tiny' has no automatic views; give their number"):
+        Classifier(write(tmp_path, temperatures={"auto": 1.0}), views="auto")
