@@ -158,7 +158,7 @@ def test_a_head_learns_from_stored_features_what_it_learns_from_faces(
             expected = plain.net.eval().features(plain.batches.at(step).faces)
         found = stored.batches.at(step).faces[..., 0, 0]
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
-    losses = [(plain.step(), stored.step()) for _ in range(5)]
+    losses = [(float(plain.step()), float(stored.step())) for _ in range(5)]
     assert [a for a, _ in losses] == pytest.approx([b for _, b in losses], rel=1e-3)
     np.testing.assert_allclose(plain.logits(val.images), stored.logits(val.images), rtol=1e-2, atol=1e-3)
     assert (tmp_path / "x.features").is_dir()

@@ -106,7 +106,7 @@ def test_parts_of_a_batch_lead_to_the_weights_of_the_whole_batch(
         return make_trainer(check_recipe(table), faces, "cpu", workers)
 
     def work(trainer: Trainer) -> tuple[list[float], Trainer]:
-        losses = [trainer.step() for _ in range(8)]
+        losses = [float(trainer.step()) for _ in range(8)]
         trainer.look(faces.select("val"))
         return losses, trainer
 
