@@ -4,6 +4,7 @@ mkdocs.yml names this file. A Markdown file of `ELSEWHERE` becomes a page. Any o
 outside of docs/ is copied into the site, so that no link needs a public repository.
 """
 
+import json
 import os
 import re
 from pathlib import Path
@@ -31,12 +32,34 @@ COPIES = "files"  # folder of the site for what pages link to and is no page
 LINK = re.compile(r"(?P<before>\]\()(?P<path>[^)#\s:]+)(?P<anchor>#[^)\s]*)?(?P<after>\))")
 
 
+def on_config(config: Any) -> Any:
+    """Put the files of a pattern such as ``models/*.md`` in its place in the navigation."""
+    config.nav = expanded(config.nav, Path(config.docs_dir))
+    return config
+
+
+def expanded(nav: list[Any], docs: Path) -> list[Any]:
+    out: list[Any] = []
+    for entry in nav:
+        if isinstance(entry, dict):
+            out += [{k: expanded(v, docs) if isinstance(v, list) else v for k, v in entry.items()}]
+        elif "*" in entry:
+            out += [file.relative_to(docs).as_posix() for file in sorted(docs.glob(entry))]
+        else:
+            out += [entry]
+    return out
+
+
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages and files that lie outside docs/."""
     for name, uri in ELSEWHERE.items():
         files.append(File.generated(config, uri, abs_src_path=str(ROOT / name)))
-    origins = {file.src_uri: Path(file.abs_src_path) for file in files.documentation_pages()}
-    for origin in origins.values():
+    for file in list(files):
+        if file.src_uri.endswith(".ipynb"):
+            text = from_notebook(Path(file.abs_src_path).read_text(encoding="utf-8"), Path(file.src_uri).name)
+            files.append(File.generated(config, str(Path(file.src_uri).with_suffix(".md")), content=text))
+    origins = [Path(file.abs_src_path) for file in files.documentation_pages() if file.abs_src_path]
+    for origin in origins:
         for target in linked(origin.read_text(encoding="utf-8"), origin):
             if address(target).startswith(f"{COPIES}/") and address(target) not in files.src_uris:
                 files.append(File.generated(config, address(target), abs_src_path=str(target)))
@@ -48,7 +71,17 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     for mark, make in MADE.items():
         if mark in markdown:
             markdown = markdown.replace(mark, make())
-    return rewritten(markdown, Path(page.file.abs_src_path), page.file.src_uri)
+    origin = page.file.abs_src_path
+    return rewritten(markdown, Path(origin), page.file.src_uri) if origin else markdown
+
+
+def from_notebook(text: str, name: str) -> str:
+    """The cells of a Jupyter notebook as Markdown, with a link to the file."""
+    parts = []
+    for cell in json.loads(text)["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+    return "\n\n".join([*parts, f"[The notebook itself]({name})", ""])
 
 
 def rewritten(markdown: str, origin: Path, uri: str) -> str:
