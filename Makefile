@@ -1,6 +1,7 @@
 # make demo   read two photographs with the light half (no torch): the first thing to try
 # make test   lint, types and every test that this machine can run, with all extras
-# make clean  remove what the two made
+# make docs   build the documentation site into build/site; a dead link fails
+# make clean  remove what these made
 #
 # PYTHON=python3.12 picks the interpreter, VENV=path the environment. CONSTRAINTS= (empty) takes the newest
 # release of every dependency instead of the pinned ones.
@@ -11,8 +12,9 @@ CONSTRAINTS ?= constraints.txt
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-.PHONY: demo test clean
+.PHONY: demo test docs clean
 
 demo: $(VENV)/light.stamp
 	$(BIN)/python tools/demo_photos.py demo
@@ -23,7 +25,11 @@ test: $(VENV)/dev.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest -m ""
+	$(SITE)
+	MIEN_SITE=build/site $(BIN)/pytest -m ""
+
+docs: $(VENV)/dev.stamp
+	$(SITE)
 
 # The stamps are newer than what they were made from: an environment is refreshed when a dependency changes.
 $(VENV)/light.stamp: pyproject.toml | $(VENV)/made.stamp

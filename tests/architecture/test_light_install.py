@@ -102,6 +102,12 @@ def test_the_wheel_holds_weights_and_recipes_but_no_tests(site) -> None:
     assert not (site / "tests").exists()
 
 
+def test_the_licences_of_code_and_weights_come_along(site) -> None:
+    (info,) = site.glob("mien-*.dist-info")
+    found = {path.name for path in (info / "licenses").rglob("*") if path.is_file()}
+    assert {"LICENSE", "mtcnn-LICENSE.txt"} <= found
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["-c", "import mien; mien.read"], ["-m", "mien", "--help"], ["-m", "mien", "models"]],

@@ -15,17 +15,21 @@ class Box:
 
     @property
     def width(self) -> float:
+        """Pixels from left to right."""
         return self.x2 - self.x1
 
     @property
     def height(self) -> float:
+        """Pixels from top to bottom."""
         return self.y2 - self.y1
 
     @property
     def center(self) -> tuple[float, float]:
+        """x and y of the middle, pixels."""
         return (self.x1 + self.x2) / 2, (self.y1 + self.y2) / 2
 
     def to_dict(self) -> dict[str, float]:
+        """A JSON-ready dict: x1, y1, x2, y2."""
         return {"x1": self.x1, "y1": self.y1, "x2": self.x2, "y2": self.y2}
 
 
@@ -41,9 +45,11 @@ class Landmarks:
 
     @property
     def points(self) -> tuple[tuple[float, float], ...]:
+        """The five points in the order of the fields."""
         return self.left_eye, self.right_eye, self.nose, self.left_mouth, self.right_mouth
 
     def to_dict(self) -> dict[str, list[float]]:
+        """A JSON-ready dict: [x, y] by the name of the point."""
         names = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
         return {name: list(point) for name, point in zip(names, self.points, strict=True)}
 
@@ -81,14 +87,17 @@ class Reading:
 
     @property
     def box(self) -> Box:
+        """Where the face is."""
         return self.face.box
 
     @property
     def landmarks(self) -> Landmarks | None:
+        """The five points of the face, where the detector gives them."""
         return self.face.landmarks
 
     @property
     def detection_score(self) -> float:
+        """How sure the detector is that this is a face, 0-1."""
         return self.face.score
 
     @property

@@ -91,6 +91,9 @@ def watch_video(
         stop: Asked before each frame; true ends the run, and it can go on later.
         keep_pixels: Whether ``take`` gets the pictures as well.
 
+    Returns:
+        How it went: the ``summary`` of all rows; whether it was ``stopped``; the ``error`` that ended it.
+
     Raises:
         VideoError: the video cannot be opened, or holds no frame.
         MienError: a file cannot be written, or there is nothing to resume.
