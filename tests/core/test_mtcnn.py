@@ -175,7 +175,9 @@ def test_a_large_level_is_scanned_in_bands_to_the_same_answer(detector, monkeypa
     seen = []
     run = Mtcnn.run_net
     monkeypatch.setattr(mtcnn, "BAND_PIXELS", 1200)
-    monkeypatch.setattr(Mtcnn, "run_net", lambda self, net, x: (seen.append(x.shape[1]), run(self, net, x))[1])
+    monkeypatch.setattr(
+        Mtcnn, "run_net", lambda self, net, x: (seen.append(x.shape[1]), run(self, net, x))[1]
+    )
     for part, expected in zip(detector.scan(level), whole, strict=True):
         np.testing.assert_array_equal(part, expected)
     assert len(seen) == 5

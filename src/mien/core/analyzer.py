@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from mien.core.classifier import Classifier
 from mien.core.detection import DETECTORS, Detector
 from mien.core.images import DEFAULT_LIMITS, ImageLimits, ImageSource, open_image
-from mien.core.results import Box, Face, Landmarks, Reading
 from mien.core.model_store import DEFAULT_MODEL, find_model
+from mien.core.results import Box, Face, Landmarks, Reading
 from mien.errors import MienError, ModelError
 from mien.names import look_up
 
