@@ -10,6 +10,7 @@ from PIL import Image
 pytest.importorskip("h5py", reason="needs the train extra")
 pytest.importorskip("matplotlib", reason="needs the train extra")
 
+from mien.core.classifier import Classifier
 from mien.core.emotions import FER2013
 from mien.core.mtcnn import Mtcnn
 from mien.core.preprocess import FER2013_POINTS
@@ -137,3 +138,14 @@ def test_a_place_that_does_not_fit_is_refused(to: str, kinds: tuple[str, ...], t
 def test_one_face_is_too_few_to_measure(tiny: str, store: Path, tmp_path: Path) -> None:
     with pytest.raises(MienError, match="over at least 2 faces, got 1; raise --n"):
         explain(Job(tiny, store, tmp_path / "out", ("faithfulness",), n=1))
+
+
+def test_a_model_is_explained_with_the_prior_taken_out_as_it_is_read(tiny_with) -> None:
+    """Without the correction the model says happy; `mien read` in one view says what is asserted here."""
+    prior = [0.01, 0.01, 0.01, 0.94, 0.01, 0.01, 0.01]
+    path = tiny_with(prior=prior, prior_power=1.0)
+    crops = np.zeros((2, 48, 48), np.uint8)
+    subject = open_subject(path)
+    read = Classifier(path, views=1).probs(crops)
+    np.testing.assert_allclose(subject.probs(subject.inputs(crops)), read, rtol=1e-5)
+    assert subject.labels[int(read[0].argmax())] == "neutral"
