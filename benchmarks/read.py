@@ -62,7 +62,8 @@ def main() -> None:
                 [face_crop(photo, face, card.input_size, card.crop_scale) for face in faces]
             )
         )
-        views = np.repeat(to_input(crops, card.mean, card.std), classifier.views, axis=0)
+        n_views = classifier.views if isinstance(classifier.views, int) else card.auto_views().few
+        views = np.repeat(to_input(crops, card.mean, card.std), n_views, axis=0)
         classify, _ = timed(lambda crops=crops: classifier.probs(crops))
         alone, _ = timed(lambda views=views: run(classifier.session, views))
         read, _ = timed(lambda photo=photo: analyzer.read(photo))

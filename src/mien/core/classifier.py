@@ -79,10 +79,8 @@ class Classifier:
             return np.zeros((0, len(self.labels)), np.float32)
         faces = to_input(stacked, self.card.mean, self.card.std)
         if self._auto:
-            return auto_logits(
-                self.logits_of_views, faces, self._auto, self.card.temperature(self._auto.few)
-            )[0]
-        return self.logits_of_views(faces, int(self.views))
+            return auto_logits(self._logits, faces, self._auto, self.card.temperature(self._auto.few))[0]
+        return self._logits(faces, int(self.views))
 
     def _stacked(self, crops: Crops) -> NDArray[np.uint8]:
         """One array (N, S, S), or (N, S, S, 3), of an array or a list of crops.
@@ -102,7 +100,7 @@ class Classifier:
             raise ModelError(f"crops must be uint8 (N, {shape}), got {_kind(crops)}")
         return crops
 
-    def logits_of_views(self, faces: Faces, views: int) -> NDArray[np.float32]:
+    def _logits(self, faces: Faces, views: int) -> NDArray[np.float32]:
         logits = average_logits(lambda x: run(self.session, x), faces, views)
         return correct_prior(logits, self.card.prior, self.card.prior_power)
 
