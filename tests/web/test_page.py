@@ -74,6 +74,14 @@ def test_the_description_has_an_example_of_every_answer(serve):
         getattr(schemas, name).model_validate(example)
 
 
+def test_the_description_tells_each_way_to_send_pictures(serve):
+    read = serve().get("/openapi.json").json()["paths"]["/v1/read"]["post"]
+    ways = read["requestBody"]["content"]
+    assert {"image/jpeg", "multipart/form-data", "application/json"} <= set(ways)
+    assert ways["application/json"]["schema"]["required"] == ["image"]
+    assert "too_costly" in read["responses"]["422"]["description"]
+
+
 def test_models_are_listed_with_their_terms_and_the_one_that_serves(serve):
     models = {model["name"]: model for model in serve().get("/v1/models").json()["models"]}
     assert models["tiny"]["served"]

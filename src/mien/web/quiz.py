@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
+from mien.web.addresses import Heads
 from mien.web.errors import RefusedError, add_handlers
 from mien.web.routes import STATIC
 from mien.web.security import Guard
@@ -131,8 +132,8 @@ def make_app(settings: QuizSettings) -> FastAPI:
         finally:
             quiz.close()
 
-    guard = Middleware(Guard, settings=settings)
-    app = FastAPI(title="mien quiz", docs_url=None, redoc_url=None, lifespan=lifespan, middleware=[guard])
+    doors = [Middleware(Guard, settings=settings), Middleware(Heads)]
+    app = FastAPI(title="mien quiz", docs_url=None, redoc_url=None, lifespan=lifespan, middleware=doors)
     add_handlers(app)
     app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
