@@ -103,6 +103,7 @@ class Classifier:
         return crops
 
     def logits_of_views(self, faces: Faces, views: int) -> NDArray[np.float32]:
+        """Scores (N, C) of normalised faces, averaged over that many views, the card's prior taken back."""
         logits = average_logits(lambda x: run(self.session, x), faces, views)
         return correct_prior(logits, self.card.prior, self.card.prior_power)
 
