@@ -1,46 +1,161 @@
-"""2,000 damaged pictures through `mien.read`: how many open, the slowest, and the memory before and after.
+"""Hostile pictures through `open_image`: what they raise, what they cost, whether they end the process.
 
     python benchmarks/hostile.py [N] [SEED]
 
-The limit is 2 s a file and no growth. The files are made by tests/core/mutations.py: bit flips, truncations,
-wrong headers, spliced chunks and bombs over every format that mien opens.
+N files (2,000) whose bytes are damaged, N whose structure is wrong with sound checksums, over every format
+that mien opens, and the bombs of tests/core/bombs.py; the same for the same seed. They are opened in a
+process of their own, so that one that ends it is counted and the rest goes on. The limits: no signal, no
+exception but `MienError`, no warning, 2 s of computing for a damaged file, 4 s for a bomb (an honest picture
+of 89 million pixels takes 1 to 3), memory that does not grow.
 """
 
-import importlib.util
+import json
+import subprocess
 import sys
 import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.util import module_from_spec, spec_from_file_location
+from itertools import islice
 from pathlib import Path
+from types import ModuleType
 
 import psutil
 
-import mien
+from mien.core.images import open_image
+from mien.errors import MienError
 
-MUTATIONS = Path(__file__).resolve().parents[1] / "tests" / "core" / "mutations.py"
+TESTS = Path(__file__).resolve().parents[1] / "tests" / "core"
+SLOW_S, SLOW_BOMB_S = 2.0, 4.0
+WARM_UP = 300  # files, after which memory should stay
+
+
+@dataclass
+class Tally:
+    """What became of the files."""
+
+    n_tried: int = 0
+    n_opened: int = 0
+    n_refused: int = 0
+    signals: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+    slow: list[str] = field(default_factory=list)
+    slowest: tuple[float, str] = (0.0, "")
+    grown_mib: float = 0.0
+    peak_mib: tuple[float, str] = (0.0, "")
+
+    @property
+    def is_clean(self) -> bool:
+        return not (self.signals or self.foreign or self.slow)
+
+
+def module(name: str) -> ModuleType:
+    spec = spec_from_file_location(name, TESTS / f"{name}.py")
+    loaded = module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def files(n: int, seed: int, start: int) -> Iterator[tuple[str, bytes]]:
+    """All from the one numbered ``start`` on."""
+    mutations, structures, bombs = map(module, ("mutations", "structures", "bombs"))
+    if start < n:
+        for i, (name, data) in enumerate(mutations.mutants(n, seed)):
+            if i >= start:
+                yield f"damaged {name}", data
+    sound = structures.sound_files()
+    for i in range(max(start - n, 0), n):
+        name, data = structures.mutant(i, seed, sound)
+        yield f"structure {name}", data
+    for name, make in list(bombs.BOMBS.items())[max(start - 2 * n, 0) :]:
+        yield f"bomb {name}", make()
+
+
+def work(n: int, seed: int, start: int, end: int) -> None:
+    """Open the files from one number to another, and write a line before and after each."""
+    process = psutil.Process()
+    for name, data in islice(files(n, seed, start), end - start):
+        print(json.dumps({"name": name}), flush=True)
+        before = time.process_time()
+        try:
+            with warnings.catch_warnings(record=True) as heard:
+                warnings.simplefilter("always")
+                open_image(data)
+            outcome = "opened"
+        except MienError:
+            outcome = "refused"
+        except Exception as error:
+            outcome = f"{type(error).__name__}: {error}"[:200]
+        outcome = f"{heard[0].category.__name__}: {heard[0].message}"[:200] if heard else outcome
+        seconds, mib = time.process_time() - before, process.memory_info().rss / 2**20
+        print(
+            json.dumps({"outcome": outcome, "seconds": seconds, "mib": mib, "peak": peak_mib()}), flush=True
+        )
+
+
+def peak_mib() -> float:
+    """The most memory since the last call; 0 where the system does not tell."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return 0.0
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def campaign(n: int, seed: int, *, bombs: bool = True) -> Tally:
+    """Have all files opened, by as many processes as it takes."""
+    tally, first, steady = Tally(), 0.0, 0.0
+    total = 2 * n + (len(module("bombs").BOMBS) if bombs else 0)
+    while tally.n_tried < total:
+        command = [sys.executable, __file__, "--work", *map(str, (n, seed, tally.n_tried, total))]
+        errors = subprocess.DEVNULL  # libtiff's own, in its own words
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
+            name = ""
+            for line in process.stdout:
+                told = json.loads(line)
+                if "name" in told:
+                    name = told["name"]
+                    continue
+                tally.n_tried += 1
+                count(tally, name, told)
+                first = told["mib"] if tally.n_tried == min(WARM_UP, n) else first
+                steady = told["mib"] if tally.n_tried <= 2 * n else steady
+                name = ""
+            if process.wait():
+                tally.n_tried += 1
+                tally.signals.append(f"{name}: exit {process.returncode}")
+    tally.grown_mib = steady - first
+    return tally
+
+
+def count(tally: Tally, name: str, told: dict) -> None:
+    tally.n_opened += told["outcome"] == "opened"
+    tally.n_refused += told["outcome"] == "refused"
+    if told["outcome"] not in ("opened", "refused"):
+        tally.foreign.append(f"{name}: {told['outcome']}")
+    if told["seconds"] > (SLOW_BOMB_S if name.startswith("bomb") else SLOW_S):
+        tally.slow.append(f"{name}: {told['seconds']:.1f} s")
+    tally.slowest = max(tally.slowest, (told["seconds"], name))
+    tally.peak_mib = max(tally.peak_mib, (told["peak"], name))
 
 
 def main() -> None:
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    spec = importlib.util.spec_from_file_location("mutations", MUTATIONS)
-    mutations = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(mutations)
-    process = psutil.Process()
-    seconds, opened, errors, memory = [], 0, 0, []
-    for i, (name, data) in enumerate(mutations.mutants(n=n, seed=seed)):
-        start = time.perf_counter()
-        try:
-            mien.read(data)
-            opened += 1
-        except mien.MienError:
-            errors += 1
-        seconds.append((time.perf_counter() - start, name))
-        if i % (n // 8 or 1) == 0:
-            memory.append(process.memory_info().rss / 2**20)
-    slowest, name = max(seconds[1:])
-    print(f"{opened} opened, {errors} gave a MienError, nothing else")
-    print(f"slowest {slowest:.2f} s ({name}), limit 2 s")
-    print(f"memory, MiB, along the way: {', '.join(f'{m:.0f}' for m in memory)}")
+    tally = campaign(n, seed)
+    print(f"tried {tally.n_tried:,}, seed {seed}: {tally.n_opened:,} opened, {tally.n_refused:,} refused")
+    print(f"signals: {len(tally.signals)}", *tally.signals, sep="\n  ")
+    print(f"foreign exceptions and warnings: {len(tally.foreign)}", *tally.foreign, sep="\n  ")
+    print(f"over {SLOW_S:g} CPU s, bombs over {SLOW_BOMB_S:g}: {len(tally.slow)}", *tally.slow, sep="\n  ")
+    print(f"slowest {tally.slowest[0]:.2f} CPU s: {tally.slowest[1]}")
+    print(f"memory grew by {tally.grown_mib:.0f} MiB after the first {WARM_UP} files")
+    print(f"most at once {tally.peak_mib[0]:.0f} MiB: {tally.peak_mib[1]}")
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--work"]:
+        work(*map(int, sys.argv[2:]))
+    else:
+        main()

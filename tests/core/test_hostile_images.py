@@ -4,10 +4,12 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
+from PIL import ImageFile
 
 from mien.core.images import open_image
 from mien.errors import ImageError, MienError
@@ -40,6 +42,36 @@ def test_damaged_pictures_give_pixels_or_one_line(
 def test_the_same_seed_damages_alike(mutants: Callable[..., Iterator[tuple[str, bytes]]]) -> None:
     assert list(mutants(60, seed=3)) == list(mutants(60, seed=3))
     assert list(mutants(60, seed=3)) != list(mutants(60, seed=4))
+
+
+def test_a_short_campaign_ends_no_process_and_raises_nothing_foreign(module_at: Callable[[str], Any]) -> None:
+    """Damaged bytes, wrong structures and no bombs; `python benchmarks/hostile.py` runs thousands."""
+    tally = module_at("benchmarks/hostile.py").campaign(230, seed=3, bombs=False)
+    assert tally.n_tried == 460
+    assert tally.n_opened > 60
+    assert tally.n_refused > 150
+    assert (tally.signals, tally.foreign) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "jpeg of 1,200 scans",
+        "jpeg of arithmetic coding",
+        "png of one column",
+        "png of one row",
+        "tiff in one tile",
+        "tiff of one column",
+        "bmp in runs",
+    ],
+)
+def test_what_would_cost_most_is_refused_before_it_is_decoded(
+    name: str, module_at: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = module_at("tests/core/bombs.py").BOMBS[name]()
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda *_: pytest.fail("it was decoded"))
+    with pytest.raises(ImageError):
+        open_image(data)
 
 
 def chunk(name: bytes, body: bytes) -> bytes:
@@ -123,7 +155,7 @@ BOMBS: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
     "a canvas of 16 million pixels a side": (
         "webp lossless alpha",
         lambda webp: webp[:24] + b"\xff" * 6 + webp[30:],
-        "has more pixels than Pillow allows; shrink it",
+        "has 16777216 x 16777216 pixels, more than the limit of 89,000,000",
     ),
     "a header of comments": ("ppm", lambda _: b"P6 #" + b"\n#" * 10**6, "too much metadata"),
 }

@@ -124,6 +124,28 @@ def test_an_avif_costs_what_its_stream_states_and_not_its_header(save: dict[str,
         open_image(lying, ImageLimits(max_pixels=300_000))
 
 
+@pytest.mark.parametrize("frames", [[], [Image.new("RGB", (120, 90), "red")]], ids=["one", "animated"])
+@pytest.mark.parametrize(("kind", "options"), [("GIF", {}), ("WEBP", {}), ("WEBP", {"lossless": True})])
+def test_a_size_is_told_before_pillow_compares_it_with_its_own_limit(
+    kind: str, options: dict[str, object], frames: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = Image.new("RGB", (120, 90), "blue")
+    data = encode(picture, kind, **options, **({"save_all": True, "append_images": frames} if frames else {}))
+    assert open_image(data, ImageLimits(max_pixels=120 * 90)).shape == (90, 120, 3)
+    monkeypatch.setattr(Image, "_decompression_bomb_check", lambda _: pytest.fail("Pillow was asked"))
+    with pytest.raises(
+        ImageTooLargeError, match="has 120 x 90 pixels, more than the limit of 10,799; shrink"
+    ):
+        open_image(data, ImageLimits(max_pixels=120 * 90 - 1))
+
+
+def test_a_frame_beyond_the_screen_of_its_gif_counts() -> None:
+    data = encode(Image.new("P", (120, 90)), "GIF")
+    small_screen = data[:6] + struct.pack("<HH", 1, 1) + data[10:]
+    with pytest.raises(ImageTooLargeError, match="has 120 x 90 pixels"):
+        open_image(small_screen, ImageLimits(max_pixels=10_000))
+
+
 @pytest.mark.parametrize("size_wh", [(1, 100_001), (100_001, 1)], ids=str)
 def test_a_side_beyond_the_limit_is_refused(size_wh: tuple[int, int], nothing_is_decoded: None) -> None:
     with pytest.raises(

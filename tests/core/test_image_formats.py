@@ -4,6 +4,7 @@ import base64
 import io
 import struct
 import sys
+import warnings
 import zlib
 from types import ModuleType
 
@@ -173,6 +174,22 @@ def test_what_pillow_writes_as_bigtiff_is_read() -> None:
         np.testing.assert_array_equal(
             open_image(encode(Image.fromarray(RGB), "TIFF", big_tiff=True, **options)), RGB
         )
+
+
+@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
+def test_a_tag_with_too_many_values_makes_no_warning(order: str) -> None:
+    """Pillow's text of it holds the number of values, and Python would remember each such text for good."""
+    data = bytearray(tiff([(LARGE, {"subfile": 0})], order))
+    struct.pack_into(
+        order + "HHII", data, 8 + 2, 296, 3, 2, 0
+    )  # the unit of the resolution, first of the tags
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        np.testing.assert_array_equal(open_image(bytes(data))[..., 0], LARGE)
+        struct.pack_into(order + "I", data, 8 + 2 + 12 + 4, 3)
+        with pytest.raises(ImageError, match="tag 256 has 3 values instead of one"):
+            open_image(bytes(data))
+    assert heard == []
 
 
 def test_pages_in_a_circle_end() -> None:

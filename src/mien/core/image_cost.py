@@ -4,10 +4,11 @@ Bytes and pixels do not bound the work. A progressive JPEG goes over all its pix
 of nothing takes 15 bytes; the tiles of a TIFF are decoded whole, however small the picture; an AVIF is
 decoded at the size that its AV1 stream states, and then scaled to the one that its header states. So each
 format's structure is walked, in less time than its decoder would take, and what exceeds `ImageLimits` is
-refused. docs/decisions/0013-cost-of-a-picture.md lists what each limit costs at most, as measured.
+refused. docs/decisions/0015-cost-of-a-picture.md lists what each limit costs at most, as measured.
 """
 
 import io
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -145,6 +146,48 @@ def _check_tiff(data: bytes, name: str, limits: ImageLimits) -> None:
     _check_work(work, name, limits)
 
 
+# --- GIF, WebP: Pillow compares their sizes with its own limit when it opens them, and warns ----------------
+
+
+def _check_gif(data: bytes, name: str, limits: ImageLimits) -> None:
+    screen_wh = struct.unpack_from("<HH", data, 6)
+    at = 13 + (3 << (data[10] & 7) + 1 if data[10] & 128 else 0)
+    for _ in range(MAX_READS):
+        if data[at] == IMAGE:
+            left, top, width, height = struct.unpack_from("<HHHH", data, at + 1)
+            check_size((max(screen_wh[0], left + width), max(screen_wh[1], top + height)), name, limits)
+            return
+        at += 1
+        if data[at - 1] == EXTENSION:
+            at = _behind_blocks(data, at + 1)
+    raise OSError("too much metadata")
+
+
+IMAGE, EXTENSION = 0x2C, 0x21
+"""First bytes of the parts of a GIF; any other is skipped, as Pillow does."""
+
+
+def _behind_blocks(data: bytes, at: int) -> int:
+    for _ in range(MAX_READS):
+        if not data[at]:
+            return at + 1
+        at += data[at] + 1
+    raise OSError("too much metadata")
+
+
+def _check_webp(data: bytes, name: str, limits: ImageLimits) -> None:
+    """The size lies where the kind of the first chunk says (RFC 9649, sections 2.5-2.7)."""
+    kind = data[12:16]
+    if kind == b"VP8X":
+        width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
+    elif kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    else:
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
+    check_size((width, height), name, limits)
+
+
 # --- AVIF ------------------------------------------------------------------------------------------------
 
 
@@ -160,6 +203,8 @@ def _check_avif(data: bytes, name: str, limits: ImageLimits) -> None:
 STRUCTURES: dict[str, Callable[[bytes, str, ImageLimits], None]] = {
     "JPEG": _check_jpeg,
     "TIFF": _check_tiff,
+    "GIF": _check_gif,
+    "WEBP": _check_webp,
     "AVIF": _check_avif,
 }
 

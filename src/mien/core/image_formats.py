@@ -107,7 +107,7 @@ FORMATS: dict[str, Format] = {
     "WEBP": _pillow(rb"RIFF.{4}WEBP", "WebP", _OrientationOnly),
     "BMP": _pillow(rb"BM", "Bmp"),
     "GIF": _pillow(rb"GIF8[79]a", "Gif"),
-    "TIFF": _pillow(rb"II[*+]\0|MM\0[*+]", "Tiff", _TurnsItself, prepare=tiff.with_picture_first),
+    "TIFF": _pillow(rb"II[*+]\0|MM\0[*+]", "Tiff", _TurnsItself, prepare=tiff.prepared),
     "PPM": _pillow(rb"P[1-6]\s", "Ppm"),
     "AVIF": Format(
         avif.is_avif,

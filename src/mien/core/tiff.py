@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import NamedTuple
 
+from PIL import TiffTags
+
 TAG_BYTES = {
     1: 1,
     2: 1,
@@ -42,16 +44,20 @@ SUB_DIRECTORIES = 330
 REDUCED, MASK = 1, 4  # bits of SUBFILE
 OLD_REDUCED = 2  # a value of OLD_SUBFILE
 JPEG = 7  # of COMPRESSION; libtiff decodes only sequential JPEG for the older 6
+UNKNOWN = 65_000  # a number that is free for anybody
+NEEDED = frozenset((WIDTH, LENGTH, COMPRESSION, PHOTOMETRIC, TILE_WIDTH, TILE_LENGTH))
+NEEDED |= {266, 274, 277, 278, 284, 292, 293, 317}  # how bits, rows and planes are laid out; T.4 and T.6
 SENSOR_DATA = (32803, 34892)  # of PHOTOMETRIC: a colour filter array, and LinearRaw (DNG specification)
 
 
 class Tag(NamedTuple):
-    """Where the values of a tag lie: ``at`` counts from the start of the file."""
+    """Where the values of a tag lie, and its own entry, both counted from the start of the file."""
 
     number: int
     kind: int
     n: int
     at: int
+    entry_at: int
 
     @property
     def size(self) -> int:
@@ -113,7 +119,7 @@ def directory(tiff: bytes, at: int | None = None) -> Directory:
     tags = []
     for place in range(first, first + entry * n_tags, entry):
         number, kind, count = struct.unpack_from(f"{order}HH{offset_form}", tiff, place)
-        tag = Tag(number, kind, count, place + entry - inline)
+        tag = Tag(number, kind, count, place + entry - inline, place)
         if tag.size > inline:
             tag = tag._replace(at=struct.unpack_from(order + offset_form, tiff, tag.at)[0])
         tags.append(tag)
@@ -156,6 +162,36 @@ def _starting_at(tiff: bytes, at: int) -> bytes:
     if struct.unpack_from(order + "H", tiff, 2) == (43,):
         return tiff[:8] + struct.pack(order + "Q", at) + tiff[16:]
     return tiff[:4] + struct.pack(order + "I", at) + tiff[8:]
+
+
+def without_odd_tags(tiff: bytes) -> bytes:
+    """The file, so that no tag of its first directory has several values where Pillow expects one.
+
+    It would warn of each. Tags that the picture does not need become unknown ones.
+
+    Raises:
+        OSError: a tag that it needs has several values.
+        struct.error: the directory is cut.
+    """
+    page = directory(tiff)
+    odd = [
+        tag
+        for tag in page.tags
+        if tag.n != 1 and tag.kind not in TAG_BLOBS and TiffTags.lookup(tag.number).length == 1
+    ]
+    if not odd:
+        return tiff
+    hidden = bytearray(tiff)
+    for tag in odd:
+        if tag.number in NEEDED:
+            raise OSError(f"tag {tag.number} has {tag.n:,} values instead of one")
+        struct.pack_into(page.order + "H", hidden, tag.entry_at, UNKNOWN)
+    return bytes(hidden)
+
+
+def prepared(tiff: bytes) -> bytes:
+    """Both of the above."""
+    return without_odd_tags(with_picture_first(tiff))
 
 
 def check_tags(page: Directory) -> None:
