@@ -143,8 +143,8 @@ async def read(
     ] = None,
 ) -> Response:
     """One picture as the body, or one or many as files of a form, or as base64 in JSON. A picture may be
-    JPEG, PNG, WebP, GIF, BMP, TIFF or PPM. Of one picture, an error is the answer's status; of many, each
-    bears its own."""
+    JPEG, PNG, WebP, GIF, BMP, TIFF, PPM or AVIF. Of one picture, an error is the answer's status; of many,
+    each bears its own."""
     kind = f"image/{picture}" if picture else _preferred(request, (JSON, *FORMATS))
     with service.pictures.body(request) as body:
         pictures = await pictures_of(body.request, service.settings.max_images)
