@@ -69,6 +69,13 @@ def test_a_png_is_turned_by_whatever_holds_its_orientation(name: str, place: int
     np.testing.assert_array_equal(open_image(lying[:place] + TEXTS[name] + lying[place:]), RGB)
 
 
+def test_exif_that_tells_no_orientation_leaves_it_to_xmp() -> None:
+    block = Image.Exif()
+    block[0x010F] = "a maker"
+    lying = encode(Image.fromarray(np.rot90(RGB)), "PNG", exif=block)
+    np.testing.assert_array_equal(open_image(lying[:33] + TEXTS["XMP element"] + lying[33:]), RGB)
+
+
 def test_a_jpeg_and_a_webp_are_turned_by_xmp_alone() -> None:
     blocks = Image.fromarray(np.kron(RGB, np.ones((16, 16, 1), np.uint8)))
     for kind, options in (("JPEG", {"quality": 95}), ("WEBP", {"lossless": True})):

@@ -35,9 +35,7 @@ def took_place(file: Path, path: Path) -> bool:
     """
     try:
         os.link(file, path)
-    except FileExistsError:
-        return False
-    except OSError:  # a file system without hard links
+    except OSError:  # the name is taken, or the file system has no hard links
         try:
             path.open("xb").close()
         except FileExistsError:
