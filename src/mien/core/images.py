@@ -48,6 +48,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.core import jpeg
+from mien.core.addresses import shown
 from mien.core.image_cost import (
     DEFAULT_LIMITS,
     FrugalFile,
@@ -116,7 +117,8 @@ def open_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> NDA
         return _from_bytes(bytes(source), "bytes", limits)
     if isinstance(source, str | os.PathLike):
         path = local_path(os.fsdecode(source))
-        name = repr(path if len(path) <= 200 else path[:200] + "...")
+        told = shown(path)
+        name = repr(told if len(told) <= 200 else told[:200] + "...")
         return _from_bytes(_read_file(path, name, limits), name, limits)
     if callable(getattr(source, "read", None)):
         return _from_file(source, limits)

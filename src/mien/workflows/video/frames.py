@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.core.addresses import URL, shown
 from mien.errors import MienError, MissingExtraError, VideoError
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ CONTAINERS = (
 opened too, to be told as such."""
 
 LIVE_CONTAINERS = CONTAINERS + ",hls,rtsp,rtp,sdp,dash"
-URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-SECRETS = re.compile(r"([?&;#][\w.-]*(?:pass|pwd|token|key|secret|auth|sig)[\w.-]*=)[^&;#\s]*", re.IGNORECASE)
 MAX_PIXELS = 89_000_000
 TIMEOUT_S = 15.0
 TRUNCATED_S = 0.2
@@ -358,16 +357,6 @@ def upright(pixels: Pixels, matrix: NDArray[np.int32]) -> Pixels:
     if down < 0:
         pixels = pixels[::-1]
     return np.ascontiguousarray(pixels)
-
-
-def shown(source: str) -> str:
-    """A source as it may be printed: without the passwords that a camera's address holds.
-
-    Rather too much is covered than too little: a password may hold any character.
-    """
-    if not URL.match(source):
-        return source
-    return SECRETS.sub(r"\1***", re.sub(r"(://[^:@?#]*):.*@", r"\1:***@", source))
 
 
 def _reason(error: Exception) -> str:

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mien.core.addresses import shown
 from mien.core.files import atomic_write
 from mien.core.timeline import TimelineRow
 from mien.errors import DataError, MienError, VideoError
-from mien.workflows.video.frames import Frame, Pick, Video, VideoInfo, shown
+from mien.workflows.video.frames import Frame, Pick, Video, VideoInfo
 from mien.workflows.video.live import Newest
 from mien.workflows.video.rows import RowFile, file_format, read_rows
 from mien.workflows.video.summary import Summary

@@ -1,0 +1,16 @@
+"""Addresses of streams: what counts as one, and how it may be printed."""
+
+import re
+
+URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+SECRETS = re.compile(r"([?&;#][\w.-]*(?:pass|pwd|token|key|secret|auth|sig)[\w.-]*=)[^&;#\s]*", re.IGNORECASE)
+
+
+def shown(source: str) -> str:
+    """A source as it may be printed: without the passwords that a camera's address holds.
+
+    Rather too much is covered than too little: a password may hold any character.
+    """
+    if not URL.match(source):
+        return source
+    return SECRETS.sub(r"\1***", re.sub(r"(://[^:@?#]*):.*@", r"\1:***@", source))
