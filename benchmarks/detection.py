@@ -3,7 +3,7 @@
     python benchmarks/detection.py ../shared/data/photos [key=value ...]     keys: fields of MtcnnSettings
 
 A face counts as found when a box's centre lies inside the annotated landmarks' bounding box and the square
-root of the ratio of the two areas lies within 0.55-2.3. Other people on the pictures are not annotated, so
+root of the ratio of the two areas lies within 0.55-2.3. Other people on the images are not annotated, so
 further boxes are counted but are no errors. The error of the five landmarks is their mean distance over the
 distance of the outer eye corners (the 300-W convention). Time is processor time.
 

@@ -1,17 +1,17 @@
-"""How well models read pictures that come from elsewhere than their training: detector, crop, network.
+"""How well models read images that come from elsewhere than their training: detector, crop, network.
 
     python benchmarks/foreign.py MODEL SET... [--also MODEL]... [--map NAME=EMOTION]... [--crops] [--json]
 
 A SET is a folder of class folders named by emotion, or a CSV with the columns path and label. A name that is
 none of the models' emotions must be mapped (``--map joy=happy``) or left out (``--map contempt=``); boxes of
-a CSV are not used. Each picture is searched as a whole, and its largest face is read. A picture without a
-face is counted and enters no other figure but "right of all pictures", where it is wrong; with ``--crops``
+a CSV are not used. Each image is searched as a whole, and its largest face is read. An image without a
+face is counted and enters no other figure but "right of all images", where it is wrong; with ``--crops``
 it is counted too, and read as if it were the face.
 
-"gloomy" is the share of the pictures that show none of angry, sad and neutral, and are answered so all the
+"gloomy" is the share of the images that show none of angry, sad and neutral, and are answered so all the
 same. Intervals are 95 %: Wilson's for shares, bootstraps for balanced accuracy, and for means over the sets
-bootstraps of the pictures within each set. ECE has none: a resample's is larger than that of its sample. In a
-pair, "lost" are pictures that only the first model read right, "won" those that only the other did.
+bootstraps of the images within each set. ECE has none: a resample's is larger than that of its sample. In a
+pair, "lost" are images that only the first model read right, "won" those that only the other did.
 """
 
 import argparse
@@ -46,7 +46,7 @@ Share = tuple[float, metrics.Interval]
 
 @dataclass
 class Answers:
-    """The pictures of one set whose face was read, and what came of the others.
+    """The images of one set whose face was read, and what came of the others.
 
     ``labels`` holds names; ``probs`` has a row for each of them, with the answers of every model.
     """
@@ -61,7 +61,7 @@ class Answers:
 
 
 def list_set(path: Path) -> Listing:
-    """The pictures of a folder of class folders, or of a CSV of paths and labels."""
+    """The images of a folder of class folders, or of a CSV of paths and labels."""
     return list_paths(path) if path.is_file() else list_folders(path)
 
 
@@ -89,15 +89,15 @@ class Reader:
     def __init__(self, models: Iterable[Classifier], detector: Detector, crops: bool) -> None:
         self.models, self.detector, self.crops = tuple(models), detector, crops
 
-    def read(self, picture: NDArray[np.uint8], label: str, answers: Answers) -> None:
+    def read(self, image: NDArray[np.uint8], label: str, answers: Answers) -> None:
         """Add what each model says of the largest face to the answers."""
-        faces = self.detector.find(picture)
+        faces = self.detector.find(image)
         answers.opened += 1
         answers.no_face += not faces
         if faces:
-            probs = [model.probs(model.crop(picture, faces[0])[None])[0] for model in self.models]
+            probs = [model.probs(model.crop(image, faces[0])[None])[0] for model in self.models]
         elif self.crops:
-            probs = [np.array(list(model.classify(picture).values())) for model in self.models]
+            probs = [np.array(list(model.classify(image).values())) for model in self.models]
         else:
             return
         answers.labels.append(label)
@@ -105,7 +105,7 @@ class Reader:
 
 
 def read_set(listing: Listing, emotions: Mapping[str, str | None], reader: Reader) -> Answers:
-    """Read every picture of a set; ``emotions`` says what its labels are called here."""
+    """Read every image of a set; ``emotions`` says what its labels are called here."""
     answers = Answers(listing.name)
     for entry in listing.entries():
         label = None if entry.label is None else listing.label_names[entry.label]
@@ -113,14 +113,14 @@ def read_set(listing: Listing, emotions: Mapping[str, str | None], reader: Reade
             answers.left_out[label or "no label"] += 1
             continue
         try:
-            picture = open_image(entry.path)
+            image = open_image(entry.path)
         except ImageError as error:
             print(error, file=sys.stderr)
             answers.unreadable += 1
         else:
-            reader.read(picture, emotions[label], answers)
+            reader.read(image, emotions[label], answers)
     if not answers.labels:
-        raise DataError(f"no face was read in '{listing.name}'; pictures that are faces already need --crops")
+        raise DataError(f"no face was read in '{listing.name}'; images that are faces already need --crops")
     return answers
 
 
@@ -168,7 +168,7 @@ def score_set(model: Classifier, answers: Answers, at: int) -> Scored:
 def mean_share(
     metric: Callable[[metrics.Counts], metrics.Floats], confusions: Sequence[metrics.Counts]
 ) -> Share:
-    """The mean of a metric over sets, and the interval by resampling the pictures within each."""
+    """The mean of a metric over sets, and the interval by resampling the images within each."""
     rng = np.random.default_rng(0)
     draws = [
         metric(rng.multinomial(c.sum(), c.ravel() / c.sum(), size=RESAMPLES).reshape(RESAMPLES, *c.shape))
@@ -226,7 +226,7 @@ def measure(models: Mapping[str, Classifier], sets: Sequence[Answers]) -> dict[s
         "sets": [
             {
                 "name": answers.name,
-                "pictures": answers.opened,
+                "images": answers.opened,
                 "no_face": answers.no_face,
                 "unreadable": answers.unreadable,
                 "left_out": dict(answers.left_out),
@@ -250,13 +250,13 @@ def shown(value: Share | None) -> str:
 
 def lines(result: Mapping[str, Any]) -> Iterable[str]:
     """The tables as Markdown."""
-    yield "| set | pictures | no face | unreadable | left out |\n|---|---|---|---|---|"
+    yield "| set | images | no face | unreadable | left out |\n|---|---|---|---|---|"
     for one in result["sets"]:
         left_out = ", ".join(f"{n} {name}" for name, n in one["left_out"].items()) or "-"
-        yield f"| {one['name']} | {one['pictures']} | {one['no_face']} | {one['unreadable']} | {left_out} |"
+        yield f"| {one['name']} | {one['images']} | {one['no_face']} | {one['unreadable']} | {left_out} |"
     for model in result["models"]:
         yield f"\n{model['model']}\n"
-        yield "| set | read | accuracy | right of all pictures | balanced accuracy | ECE | gloomy |"
+        yield "| set | read | accuracy | right of all images | balanced accuracy | ECE | gloomy |"
         yield "|---|---|---|---|---|---|---|"
         rows = list(zip(result["sets"], model["sets"], strict=True))
         for one, scored in rows:
@@ -290,7 +290,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("sets", nargs="+", type=Path, metavar="SET")
     parser.add_argument("--also", action="append", default=[], metavar="MODEL", help="compare with it")
     parser.add_argument("--map", action="append", default=[], metavar="NAME=EMOTION")
-    parser.add_argument("--crops", action="store_true", help="without a face, the picture is the face")
+    parser.add_argument("--crops", action="store_true", help="without a face, the image is the face")
     parser.add_argument("--views", type=int, help="of each face; by default as the model's card says")
     parser.add_argument("--min-face", type=float, default=40, help="smallest face looked for, in pixels")
     parser.add_argument("--json", action="store_true")

@@ -1,11 +1,11 @@
-"""Hostile pictures through `open_image`: what they raise, what they cost, whether they end the process.
+"""Hostile images through `open_image`: what they raise, what they cost, whether they end the process.
 
     python benchmarks/hostile.py [N] [SEED]
 
 N files (2,000) whose bytes are damaged, N whose structure is wrong with sound checksums, over every format
 that mien opens, and the bombs of tests/core/bombs.py; the same for the same seed. They are opened in a
 process of their own, so that one that ends it is counted and the rest goes on. The limits: no signal, no
-exception but `MienError`, no warning, 2 s of computing for a damaged file, 4 s for a bomb (an honest picture
+exception but `MienError`, no warning, 2 s of computing for a damaged file, 4 s for a bomb (an honest image
 of 89 million pixels takes 1 to 3), memory that does not grow.
 """
 

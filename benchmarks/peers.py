@@ -10,7 +10,7 @@ Accuracy is that of the network on PrivateTest, fed with the 48-pixel faces dire
 those that have a near copy in Training. mien's is its card's: to score mien again is to open the test rows
 again, so that needs ``--score-mien``. Everything else is taken in rounds, a fresh process a package, in turn,
 on one core, and medians are given: processor seconds, since other programs disturb the clock more; in
-brackets the median ratio to mien's in the same round. Pictures are decoded beforehand. Memory is the peak.
+brackets the median ratio to mien's in the same round. Images are decoded beforehand. Memory is the peak.
 """
 
 import argparse
@@ -39,7 +39,7 @@ from mien.core.emotions import emotion
 from mien.core.model_store import DEFAULT_MODEL, find_model
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_store
-from mien.workflows.find import is_picture, natural_key
+from mien.workflows.find import is_image, natural_key
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKERS = Path(__file__).resolve().parent / "peer_workers"
@@ -200,7 +200,7 @@ def run_worker(row: Row, job: Mapping[str, Any], core: int) -> dict[str, Any]:
         ) as process,
     ):
         alarm = threading.Timer(TIMEOUT_S, process.kill)
-        alarm.daemon = True  # nobody waits for it where something goes wrong here
+        alarm.daemon = True  # no one waits for it where something goes wrong here
         alarm.start()
         for line in process.stdout:
             if line.startswith("{"):  # packages say other things too
@@ -317,9 +317,9 @@ def write_inputs(work: Path, data: FaceSet, photos: Path, n_photos: int) -> dict
     """
     if data.images.shape[1:] != (48, 48):
         raise MienError(f"the peers take gray faces of 48 x 48 pixels, got {data.images.shape[1:]}")
-    files = sorted((str(f) for f in photos.iterdir() if is_picture(str(f))), key=natural_key)[:n_photos]
+    files = sorted((str(f) for f in photos.iterdir() if is_image(str(f))), key=natural_key)[:n_photos]
     if not files:
-        raise MienError(f"{photos} holds no picture")
+        raise MienError(f"{photos} holds no image")
     work.mkdir(parents=True, exist_ok=True)
     listed = []
     for i, file in enumerate(files):

@@ -6,7 +6,7 @@ Every change is made to the stored faces, one at a time, at several strengths; a
 follow it. Lengths are in 48ths of the face's side, FER2013's pixels. "lost" are faces that were read right
 before the change and wrong after it, "won" the reverse. Prints a table; ``--to`` also writes
 ``NAME-robustness.json`` and ``.png`` for the model's page. Choose by the val rows (PublicTest): the test rows
-are opened only where ``--split test`` says so. One view a face unless told otherwise: ten take ten times the
+are opened only where ``--split test`` says so. One view a face by default: ten take ten times the
 time and move all rows alike.
 """
 
@@ -93,7 +93,7 @@ def shifted(face: Face, length: float, rng: np.random.Generator) -> Face:
 
 
 def at_side(face: Face, side: int, _: np.random.Generator) -> Face:
-    """Shrunk without aliasing, or enlarged, as a picture of that size would bring it."""
+    """Shrunk without aliasing, or enlarged, as an image of that size would bring it."""
     return np.asarray(Image.fromarray(face).resize((side, side), Image.Resampling.BILINEAR))
 
 

@@ -5,10 +5,10 @@
 
 First the library reads the photograph again and again in a process of its own. Then so many clients post it
 to `mien serve`, each its next request when the last is answered; every twentieth request must be refused: too
-many bytes, too many pixels, no picture. Prints both rates and their ratio, the time of requests, the memory
+many bytes, too many pixels, no image. Prints both rates and their ratio, the time of requests, the memory
 of the service after a warm-up and at the end, and the size of batches. Exits with 1 where a claim fails.
 
-With `slow`, so many further clients send bodies of 30 MB at 18 KiB a second, half of them pictures and half
+With `slow`, so many further clients send bodies of 30 MB at 18 KiB a second, half of them images and half
 videos, and begin again when they are cut off. Clients alone and beside them take turns for a quarter of the
 time each, so that both see the same machine. Prints how much longer requests take, the memory of the service
 and its processes, and whether each answer is the one that the photograph got first.
@@ -65,7 +65,7 @@ def bad_requests() -> list[tuple[int, bytes]]:
     """Bodies that must be refused, and the status that each must get."""
     bomb = io.BytesIO()
     Image.new("1", (9000, 9000)).save(bomb, "PNG", compress_level=1)
-    return [(413, bytes(MAX_BYTES + 1)), (413, bomb.getvalue()), (422, b"no picture")]
+    return [(413, bytes(MAX_BYTES + 1)), (413, bomb.getvalue()), (422, b"no image")]
 
 
 class Load:

@@ -96,7 +96,7 @@ def where_time_goes(clip: Path) -> None:
 
         return run
 
-    watcher.finder.find = timed("search the whole picture", watcher.finder.find)
+    watcher.finder.find = timed("search the whole image", watcher.finder.find)
     watcher.finder.find_near = timed("look where faces should be", watcher.finder.find_near)
     watcher.classifier.probs = timed("name the emotions", watcher.classifier.probs)
     start, n = time.process_time(), 0

@@ -79,7 +79,7 @@ def emotions(
 ) -> Iterator[tuple[float, np.ndarray, str]]:
     """One person after the other of FER2013's PrivateTest, each for a known time with a known emotion.
 
-    Neighbours differ in emotion. The picture sways, breathes and flickers, and has a camera's noise.
+    Neighbours differ in emotion. The image sways, breathes and flickers, and has a camera's noise.
 
     Yields:
         Time in seconds, RGB pixels, the emotion that FER2013's raters saw.
@@ -128,7 +128,7 @@ def write_clip(
         path: Its suffix tells the container.
         moments: Frames of one size.
         codec: A video encoder of libav.
-        turn_deg: What the display matrix turns the picture by, counter-clockwise.
+        turn_deg: What the display matrix turns the image by, counter-clockwise.
         tone: With a sound of 440 Hz (AAC).
         options: For the container.
     """

@@ -66,14 +66,14 @@ def clips() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def picture_files() -> dict[str, bytes]:
-    """One small sound picture a file format and kind, by name."""
-    return load(HERE / "core" / "mutations.py").picture_files()
+def image_files() -> dict[str, bytes]:
+    """One small sound image a file format and kind, by name."""
+    return load(HERE / "core" / "mutations.py").image_files()
 
 
 @pytest.fixture(scope="session")
 def mutants() -> Callable[..., Iterator[tuple[str, bytes]]]:
-    """``mutants(n=2000, seed=0)`` yields (what was done, bytes of a damaged picture)."""
+    """``mutants(n=2000, seed=0)`` yields (what was done, bytes of a damaged image)."""
     return load(HERE / "core" / "mutations.py").mutants
 
 

@@ -6,7 +6,7 @@
 The wheel holds joblib pickles, and loading a pickle runs code: each file's SHA-256 is compared before it is
 opened. The output is the same to the byte on every run, so `git status` shows whether anything changed.
 
-Each graph takes the picture as it is, uint8 RGB (N, H, W, 3); the wheel's normalisation (x - 127.5) / 128 is
+Each graph takes the image as it is, uint8 RGB (N, H, W, 3); the wheel's normalisation (x - 127.5) / 128 is
 folded into the first convolution, and its two-way softmax into one sigmoid of the difference of the logits:
 
     pnet   images (N, H, W, 3), any H, W >= 12   -> boxes (N, h, w, 4), scores (N, h, w)

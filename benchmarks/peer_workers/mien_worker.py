@@ -11,8 +11,8 @@ job = common.read_job()
 analyzer = mien.Analyzer(mien.load(job["model"], views=job["views"]))
 
 
-def photo(picture: np.ndarray) -> int:
-    return len(analyzer.read(picture))
+def photo(image: np.ndarray) -> int:
+    return len(analyzer.read(image))
 
 
 def face(crop: np.ndarray) -> str:

@@ -9,15 +9,15 @@ class MienError(Exception):
 
 
 class ImageError(MienError):
-    """A picture cannot be read: missing, truncated, too large, or not a picture."""
+    """An image cannot be read: missing, truncated, too large, or not an image."""
 
 
 class ImageTooLargeError(ImageError):
-    """A picture has more bytes or pixels than its limits allow, or more work than they would take."""
+    """An image has more bytes or pixels than its limits allow, or more work than they would take."""
 
 
 class VideoError(MienError):
-    """A video cannot be read to its end: missing, truncated, damaged, without pictures, or not a video."""
+    """A video cannot be read to its end: missing, truncated, damaged, without images, or not a video."""
 
 
 class DataError(MienError):

@@ -1,4 +1,4 @@
-"""What the benchmark of foreign pictures counts, on a set whose every answer is known."""
+"""What the benchmark of foreign images counts, on a set whose every answer is known."""
 
 import json
 from collections.abc import Callable
@@ -35,14 +35,14 @@ def models(
 
 @pytest.fixture
 def faces(tmp_path: Path, astronaut: Any) -> Path:
-    """Four pictures with one face, as happy, happy, sad and joyful; two without, as fear and sad."""
+    """Four images with one face, as happy, happy, sad and joyful; two without, as fear and sad."""
     folder, face = tmp_path / "faces", Image.fromarray(astronaut[:256, 96:352])
     blank = Image.new("RGB", (120, 120), "gray")
-    pictures = {"happiness": [face, face], "sad": [face, blank], "fear": [blank], "joy": [face]}
-    for label, found in pictures.items():
+    images = {"happiness": [face, face], "sad": [face, blank], "fear": [blank], "joy": [face]}
+    for label, found in images.items():
         (folder / label).mkdir(parents=True)
-        for i, picture in enumerate(found):
-            picture.save(folder / label / f"{i}.png")
+        for i, image in enumerate(found):
+            image.save(folder / label / f"{i}.png")
     return folder
 
 
@@ -55,12 +55,12 @@ def measured(foreign: ModuleType, capsys: pytest.CaptureFixture[str]) -> Callabl
     return run
 
 
-def test_a_picture_without_a_face_is_counted_and_wrong_among_all_pictures_only(measured, models, faces):
+def test_an_image_without_a_face_is_counted_and_wrong_among_all_images_only(measured, models, faces):
     result = measured(models["happy"], str(faces), "--map", "joy=")
     (told,), ((scored,),) = result["sets"], [model["sets"] for model in result["models"]]
     assert told == {
         "name": "faces",
-        "pictures": 5,
+        "images": 5,
         "no_face": 2,
         "unreadable": 0,
         "left_out": {"joy": 1},
@@ -73,7 +73,7 @@ def test_a_picture_without_a_face_is_counted_and_wrong_among_all_pictures_only(m
     assert scored["scores"]["ece"] == pytest.approx(2 / 3 - 0.5, abs=1e-6)
 
 
-def test_with_crops_the_whole_picture_is_the_face_where_none_is_found(measured, models, faces):
+def test_with_crops_the_whole_image_is_the_face_where_none_is_found(measured, models, faces):
     result = measured(models["sad"], str(faces), "--map", "joy=happy", "--crops")
     scored = result["models"][0]["sets"][0]
     assert result["sets"][0]["no_face"] == 2
@@ -104,7 +104,7 @@ def test_the_mean_gives_every_set_one_vote(foreign):
     assert 0.5 < low < value < high <= 1
 
 
-def test_two_models_are_compared_picture_by_picture(measured, models, faces):
+def test_two_models_are_compared_image_by_image(measured, models, faces):
     result = measured(models["happy"], str(faces), str(faces), "--map", "joy=", "--also", models["sad"])
     names = {"first": models["happy"], "other": models["sad"]}
     one = {"set": "faces", **names, "lost": 2, "won": 1, "p_value": 1.0}
@@ -120,7 +120,7 @@ def test_a_csv_of_paths_and_labels_serves_as_well(measured, models, faces):
     result = measured(models["happy"], str(table))
     assert result["sets"][0] == {
         "name": "list",
-        "pictures": 2,
+        "images": 2,
         "no_face": 0,
         "unreadable": 1,
         "left_out": {},
@@ -134,8 +134,8 @@ def test_a_label_that_no_model_answers_must_be_mapped(foreign, models, faces):
 
 
 def test_a_set_without_any_face_says_how_to_read_crops(foreign, models, faces):
-    for picture in (faces / "happiness").iterdir():
-        picture.unlink()
+    for image in (faces / "happiness").iterdir():
+        image.unlink()
     (faces / "sad" / "0.png").unlink()
     with pytest.raises(MienError, match=r"no face was read in 'faces'.*--crops"):
         foreign.main([models["happy"], str(faces), "--map", "joy="])

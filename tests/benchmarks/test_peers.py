@@ -203,8 +203,8 @@ def test_the_test_rows_are_opened_for_mien_only_when_asked(run):
 @pytest.mark.parametrize("score", [False, True], ids=["times", "answers"])
 def test_miens_worker_answers_the_protocol(tiny_home, tmp_path, astronaut, score):
     np.full((12, 48, 48), 128, np.uint8).tofile(tmp_path / "faces.raw")
-    picture = np.ascontiguousarray(astronaut[:256, 96:352])
-    picture.tofile(tmp_path / "photo.raw")
+    image = np.ascontiguousarray(astronaut[:256, 96:352])
+    image.tofile(tmp_path / "photo.raw")
     job = {
         "faces": str(tmp_path / "faces.raw"),
         "n_faces": 12,

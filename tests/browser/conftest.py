@@ -161,11 +161,11 @@ def _is_own(url: str) -> bool:
 
 @pytest.fixture
 def keep(page: Page, look: str):
-    """``keep("photo")`` keeps a picture of the page in the folder that MIEN_GALLERY names, if any."""
+    """``keep("photo")`` keeps an image of the page in the folder that MIEN_GALLERY names, if any."""
 
     def save(name: str) -> None:
         if folder := os.environ.get("MIEN_GALLERY"):
-            picture = Image.open(io.BytesIO(page.screenshot(full_page=True)))
-            picture.quantize(256).save(Path(folder) / f"page-{name}-{look}.png", optimize=True)
+            image = Image.open(io.BytesIO(page.screenshot(full_page=True)))
+            image.quantize(256).save(Path(folder) / f"page-{name}-{look}.png", optimize=True)
 
     return save

@@ -125,10 +125,10 @@ def test_everything_is_reached_by_keyboard(page, address, photo):
 
 @one_look
 def test_what_goes_wrong_is_said(page, address, tmp_path):
-    (tmp_path / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "broken.png").write_bytes(b"no image")
     page.goto(address)
     page.set_input_files("#files", tmp_path / "broken.png")
-    expect(page.get_by_role("alert")).to_contain_text("is not a picture of a known format")
+    expect(page.get_by_role("alert")).to_contain_text("is not an image of a known format")
     page.route("**/v1/read", lambda route: route.abort())
     page.set_input_files("#files", tmp_path / "broken.png")
     expect(page.get_by_role("alert")).to_have_text("The server cannot be reached")

@@ -49,12 +49,12 @@ def test_a_report_opens_from_the_file_system_without_network(chromium, runs, tmp
     page.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda message: errors.append(message.text))
     page.goto(page_file.as_uri())
-    pictures = page.locator("img").evaluate_all("all => all.map((one) => one.complete && one.naturalWidth)")
+    images = page.locator("img").evaluate_all("all => all.map((one) => one.complete && one.naturalWidth)")
     wide = page.evaluate("document.documentElement.scrollWidth")
     shown = page.locator("h2").all_inner_texts()
     context.close()
-    assert len(pictures) == 3
-    assert all(pictures)
+    assert len(images) == 3
+    assert all(images)
     assert shown == ["Scores on validation (PublicTest)", "first", "second"]
     assert [url for url in asked if not url.startswith(("file://", "data:image/"))] == []
     assert errors == []

@@ -54,7 +54,7 @@ def process(tmp_path: Path, tiny_home: Path) -> Callable[..., subprocess.Popen[b
 
 @pytest.fixture
 def photos(tmp_path: Path, astronaut: Any) -> Path:
-    """A folder: one face, the same face twice in one picture, no face, no picture."""
+    """A folder: one face, the same face twice in one image, no face, no image."""
     folder = tmp_path / "photos"
     (folder / "more").mkdir(parents=True)
     face = Image.fromarray(astronaut[:256, 96:352])

@@ -68,8 +68,8 @@ def test_help_shows_an_example(command):
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """A CSV of 12 pictures of four persons and one that is missing."""
+def images(tmp_path):
+    """A CSV of 12 images of four persons and one that is missing."""
     rows = ["path,label,person", "none.png,happy,p0"]
     for i in range(12):
         Image.new("L", (9, 9), 20 * i).save(tmp_path / f"{i}.png")
@@ -78,9 +78,9 @@ def pictures(tmp_path):
     return tmp_path / "mine.csv"
 
 
-def test_pictures_are_imported_shown_split_and_joined(tmp_path, pictures, source):
+def test_images_are_imported_shown_split_and_joined(tmp_path, images, source):
     result = _run(
-        *("import", "csv", pictures, "--to", tmp_path / "a.h5", "--labels", "fer2013", "--map", "rage=angry")
+        *("import", "csv", images, "--to", tmp_path / "a.h5", "--labels", "fer2013", "--map", "rage=angry")
     )
     assert "mine, 12 faces, 48x48 gray; also persons, file_sha256" in result.stdout
     assert "left out: 1 missing file" in result.stdout

@@ -18,7 +18,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "src"
 BROKEN = "mien: 'photos/more/broken.png' is truncated or damaged"
 
 
-def test_the_table_names_every_picture_and_face(mien, photos) -> None:
+def test_the_table_names_every_image_and_face(mien, photos) -> None:
     result = mien("read", "photos", "--model", "tiny")
     lines = result.stdout.splitlines()
     assert lines[1] == "photos/none.png  120 x 90: no face found"
@@ -31,15 +31,15 @@ def test_the_table_names_every_picture_and_face(mien, photos) -> None:
     assert max(map(len, lines)) <= 80
 
 
-def test_a_bad_picture_is_reported_at_the_end_with_exit_code_1(mien, photos) -> None:
+def test_a_bad_image_is_reported_at_the_end_with_exit_code_1(mien, photos) -> None:
     result = mien("read", "photos", "--model", "tiny")
     assert result.exit_code == 1
     summary, error = result.stderr.splitlines()
-    assert summary == "4 pictures, 3 faces; 1 without a face, 1 not readable"
+    assert summary == "4 images, 3 faces; 1 without a face, 1 not readable"
     assert error.startswith(BROKEN)
 
 
-def test_good_pictures_give_exit_code_0_and_one_alone_no_summary(mien, photos) -> None:
+def test_good_images_give_exit_code_0_and_one_alone_no_summary(mien, photos) -> None:
     result = mien("read", "photos/one.png", "--model", "tiny")
     assert (result.exit_code, result.stderr) == (0, "")
 
@@ -62,7 +62,7 @@ def test_a_face_below_the_threshold_of_the_card_is_uncertain_in_every_output(mie
     assert sure["faces"][0]["uncertain"] is False
 
 
-def test_json_lines_hold_the_faces_of_each_picture(mien, photos, tiny_probs) -> None:
+def test_json_lines_hold_the_faces_of_each_image(mien, photos, tiny_probs) -> None:
     result = mien("read", "photos", "--model", "tiny", "--json")
     objects = {value["path"]: value for value in map(json.loads, result.stdout.splitlines())}
     one, two = objects["photos/one.png"], objects["photos/more/two.jpg"]
@@ -79,7 +79,7 @@ def test_json_lines_hold_the_faces_of_each_picture(mien, photos, tiny_probs) -> 
     assert result.exit_code == 1
 
 
-def test_csv_has_one_row_a_face_and_one_for_a_picture_without(mien, photos, tiny_probs) -> None:
+def test_csv_has_one_row_a_face_and_one_for_an_image_without(mien, photos, tiny_probs) -> None:
     rows = list(csv.DictReader(io.StringIO(mien("read", "photos", "--model", "tiny", "--csv").stdout)))
     assert [(Path(row["path"]).name, row["face"]) for row in rows] == [
         ("none.png", ""),
@@ -106,10 +106,10 @@ def test_parquet_alone_prints_a_summary_only(mien, photos) -> None:
     pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
     result = mien("read", "photos", "--model", "tiny", "--parquet", "faces.parquet")
     assert result.stdout == ""
-    assert result.stderr.startswith("4 pictures, 3 faces; ")
+    assert result.stderr.startswith("4 images, 3 faces; ")
 
 
-def test_annotated_pictures_lie_beside_untouched_inputs(mien, photos) -> None:
+def test_annotated_images_lie_beside_untouched_inputs(mien, photos) -> None:
     before = {path: path.read_bytes() for path in photos.rglob("*.*")}
     written = ["more/two.jpg", "none.png", "one.png"]
     again = ["more/two-2.jpg", "none-2.png", "one-2.png"]
@@ -127,7 +127,7 @@ def test_annotated_pictures_lie_beside_untouched_inputs(mien, photos) -> None:
         assert np.any(np.asarray(drawn) != np.asarray(source))
 
 
-def test_a_picture_comes_through_standard_input(mien, photos) -> None:
+def test_an_image_comes_through_standard_input(mien, photos) -> None:
     result = mien("read", "-", "--model", "tiny", "--json", input=(photos / "one.png").read_bytes())
     value = json.loads(result.stdout)
     assert (value["path"], len(value["faces"])) == ("-", 1)
@@ -159,7 +159,7 @@ def test_rotated_finds_a_face_lying_on_its_side(mien, photos) -> None:
     [
         (["gone.png"], "mien: nothing to read: 'gone.png' does not exist; check the path\n"),
         (["gone.png", "away.png"], "does not exist; check the path (and 1 more)\n"),
-        (["."], "mien: nothing to read: '.' holds no picture (mien reads .avif, .bmp, "),
+        (["."], "mien: nothing to read: '.' holds no image (mien reads .avif, .bmp, "),
         (["a.png", "--json", "--csv"], "mien: --json and --csv both go to standard output; choose one\n"),
         (["a.png", "--model", "tny"], "mien: no model named 'tny'; did you mean 'tiny'?"),
         (["a.png", "--min-score", "7"], "mien: min_score must lie in 0..1, got 7.0\n"),
@@ -185,7 +185,7 @@ def test_a_name_that_steers_the_terminal_is_shown_harmless(mien) -> None:
     assert json.loads(mien("read", name, "--model", "tiny", "--json").stdout)["path"] == name
 
 
-def test_many_bad_pictures_are_counted_not_all_listed(mien, tmp_path) -> None:
+def test_many_bad_images_are_counted_not_all_listed(mien, tmp_path) -> None:
     Image.new("RGB", (60, 60)).save("good.png")
     for number in range(30):
         (tmp_path / f"bad{number}.png").write_bytes(b"")
@@ -196,7 +196,7 @@ def test_many_bad_pictures_are_counted_not_all_listed(mien, tmp_path) -> None:
     assert errors[-1] == "mien: and 10 more; --json and --csv give the error of each"
 
 
-def test_what_a_folder_holds_besides_pictures_is_counted(mien, photos) -> None:
+def test_what_a_folder_holds_besides_images_is_counted(mien, photos) -> None:
     (photos / "notes.txt").write_text("a")
     (photos / "more" / "raw.CR2").write_text("a")
     (photos / "LICENCE").write_text("a")
@@ -205,11 +205,11 @@ def test_what_a_folder_holds_besides_pictures_is_counted(mien, photos) -> None:
         result = mien("read", "photos", "--model", "tiny", *extra)
         (line,) = (line for line in result.stderr.splitlines() if "passed over" in line)
         counts = "(no suffix 1, .txt 1, .cr2 1)"
-        assert line == f"mien: passed over 3 files not named like a picture {counts} and 1 link to a folder"
-        assert result.exit_code == 1  # for the broken picture; what is passed over changes nothing
+        assert line == f"mien: passed over 3 files not named like an image {counts} and 1 link to a folder"
+        assert result.exit_code == 1  # for the broken image; what is passed over changes nothing
 
 
-def test_a_picture_of_a_phone_is_not_passed_over(mien, monkeypatch) -> None:
+def test_an_image_of_a_phone_is_not_passed_over(mien, monkeypatch) -> None:
     from mien.core import image_formats
 
     monkeypatch.setitem(sys.modules, "pi_heif", None)
@@ -224,16 +224,16 @@ def test_a_picture_of_a_phone_is_not_passed_over(mien, monkeypatch) -> None:
     )
 
 
-def test_who_expects_faces_on_a_large_picture_is_told_of_the_smallest_looked_for(mien) -> None:
+def test_who_expects_faces_on_a_large_image_is_told_of_the_smallest_looked_for(mien) -> None:
     Image.new("RGB", (1281, 9)).save("large.png")
     Image.new("RGB", (1280, 9)).save("small.png")
-    told = "mien: 1 picture of more than 1280 pixels a side searched at that size for faces of 1/32 of it and"
+    told = "mien: 1 image of more than 1280 pixels a side searched at that size for faces of 1/32 of it and"
     assert told in mien("read", "large.png", "small.png", "--model", "tiny").stderr
     assert told not in mien("read", "large.png", "--min-face", "40", "--model", "tiny").stderr
     assert mien("read", "small.png", "--model", "tiny").stderr == ""
 
 
-def test_a_picture_may_be_named_from_home_or_by_a_file_address(mien, photos, monkeypatch, tmp_path) -> None:
+def test_an_image_may_be_named_from_home_or_by_a_file_address(mien, photos, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("~/photos/one.png", f"file://{photos}/one.png", f"FILE://localhost{photos}/%6fne.png"):
         (value,) = map(json.loads, mien("read", name, "--model", "tiny", "--json").stdout.splitlines())

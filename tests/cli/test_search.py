@@ -108,7 +108,7 @@ def test_json_holds_every_trial_the_importances_and_the_command(searched, mien) 
     assert value["search"]["trials"] == 12
 
 
-def test_the_picture_is_written(searched, mien, tmp_path: Path) -> None:
+def test_the_image_is_written(searched, mien, tmp_path: Path) -> None:
     result = mien("search", "show", str(searched / "found"), "--to", "p.png")
     assert result.stdout.endswith("wrote p.png\n")
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")

@@ -123,11 +123,11 @@ def person(label: str = "happy") -> Person:
 def test_two_pixels_become_one_character_in_their_colours() -> None:
     from PIL import Image
 
-    picture = Image.fromarray(np.uint8([[[1, 2, 3]], [[4, 5, 6]]]))
-    assert half_blocks(picture) == ["\x1b[38;2;1;2;3;48;2;4;5;6m▀\x1b[0m"]
+    image = Image.fromarray(np.uint8([[[1, 2, 3]], [[4, 5, 6]]]))
+    assert half_blocks(image) == ["\x1b[38;2;1;2;3;48;2;4;5;6m▀\x1b[0m"]
 
 
-def test_the_terminal_shows_picture_box_and_bars_in_its_size() -> None:
+def test_the_terminal_shows_image_box_and_bars_in_its_size() -> None:
     watched = Watched((TimelineRow(1.0, 25, person()),), np.zeros((90, 160, 3), np.uint8))
     lines = terminal_view(watched, 80, 24).split("\r\n")
     assert len(lines) <= 24

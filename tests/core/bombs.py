@@ -1,4 +1,4 @@
-"""Files of sound structure that cost far more than their bytes and their picture tell."""
+"""Files of sound structure that cost far more than their bytes and their image tell."""
 
 import io
 import struct
@@ -88,7 +88,7 @@ def gif(screen_wh: tuple[int, int], frame_wh: tuple[int, int]) -> bytes:
 
 
 def webp_canvas(side: int) -> bytes:
-    """A picture of 16 x 16 on a canvas that is stated to be large."""
+    """An image of 16 x 16 on a canvas that is stated to be large."""
     data = encode(Image.new("RGBA", (16, 16), (1, 2, 3, 4)), "WEBP", lossless=True)
     size = struct.pack("<I", side - 1)[:3]
     body = b"VP8X" + struct.pack("<I", 10) + bytes([0x10, 0, 0, 0]) + size + size + data[12:]

@@ -1,4 +1,4 @@
-"""Damaged and hostile picture files, made from sound ones, the same for the same seed."""
+"""Damaged and hostile image files, made from sound ones, the same for the same seed."""
 
 import io
 import struct
@@ -35,8 +35,8 @@ def encode(image: Image.Image, kind: str, **options: object) -> bytes:
     return file.getvalue()
 
 
-def picture_files() -> dict[str, bytes]:
-    """One small sound picture a file format and kind, 40 x 30 pixels."""
+def image_files() -> dict[str, bytes]:
+    """One small sound image a file format and kind, 40 x 30 pixels."""
     ramp = np.linspace(0, 200, 40)[None, :, None] + np.linspace(0, 55, 30)[:, None, None]
     noise = np.random.default_rng(0).integers(-20, 20, (30, 40, 3))
     rgb = Image.fromarray(np.clip(ramp + noise, 0, 255).astype(np.uint8))
@@ -205,9 +205,9 @@ SPECIAL = {"png": png_bomb, "jpeg": jpeg_segments, "tiff": tiff_tags}
 
 
 def mutants(n: int = 2000, seed: int = 0) -> Iterator[tuple[str, bytes]]:
-    """Yield ``n`` pairs: what was done, and the bytes; over every sound picture in turn."""
+    """Yield ``n`` pairs: what was done, and the bytes; over every sound image in turn."""
     rng = np.random.default_rng(seed)
-    files = picture_files()
+    files = image_files()
     names = list(files)
     for index in range(n):
         name = names[index % len(names)]

@@ -1,4 +1,4 @@
-"""Picture files whose structure is wrong: parts moved, repeated, resized, with sound checksums.
+"""Image files whose structure is wrong: parts moved, repeated, resized, with sound checksums.
 
 `mutations` damages bytes, which decoders mostly meet at their first check. Here each format is taken apart
 into its own parts, something is done to one or two of them, and lengths and checksums are made right again.
@@ -84,7 +84,7 @@ def shuffled(parts: Parts, rng: Rng) -> Parts:
 
 
 def changed(part: bytes, rng: Rng) -> bytes:
-    """Some bytes of a part drawn anew, or one number of it made extreme."""
+    """Some bytes of a part drawn again, or one number of it made extreme."""
     data = bytearray(part)
     if len(data) > 4 and rng.random() < 0.5:
         form = ("<H", ">H", "<I", ">I")[rng.integers(4)]

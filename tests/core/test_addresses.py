@@ -22,6 +22,6 @@ def test_passwords_of_an_address_are_not_printed(source, printed):
     assert shown(source) == printed
 
 
-def test_an_address_given_as_a_picture_is_refused_without_its_password():
+def test_an_address_given_as_an_image_is_refused_without_its_password():
     with pytest.raises(ImageError, match=r"rtsp://admin:\*\*\*@127.0.0.1/x' is a web address"):
         open_image("rtsp://admin:S3cret@127.0.0.1/x")

@@ -5,7 +5,7 @@ from mien.core.agreement import answer_counts, clustered_interval, fleiss_kappa
 from mien.core.metrics import accuracy, balanced_accuracy, bootstrap_interval
 from mien.errors import MienError
 
-# Ten pictures, fourteen raters, five classes: the worked example of the encyclopaedias.
+# Ten images, fourteen raters, five classes: the worked example of the encyclopaedias.
 WORKED = [
     [0, 0, 0, 0, 14],
     [0, 2, 6, 4, 2],
@@ -48,17 +48,17 @@ def test_one_class_alone_has_no_kappa():
 @pytest.mark.parametrize(
     "counts",
     [np.array([[1, 0]]), np.array([[2, 0], [1, 2]]), np.zeros((0, 3), int), np.array([2, 0])],
-    ids=["one rater", "different numbers", "no picture", "one dimension"],
+    ids=["one rater", "different numbers", "no image", "one dimension"],
 )
-def test_kappa_needs_as_many_raters_for_each_picture(counts):
-    with pytest.raises(MienError, match="at least two raters, as many for each picture"):
+def test_kappa_needs_as_many_raters_for_each_image(counts):
+    with pytest.raises(MienError, match="at least two raters, as many for each image"):
         fleiss_kappa(counts)
 
 
 @pytest.mark.parametrize(
     ("answers", "says"),
     [
-        (np.array([0, 1]), r"shape \(people, pictures\) .*got \(2,\)"),
+        (np.array([0, 1]), r"shape \(people, images\) .*got \(2,\)"),
         (np.array([[0, -1]]), r"in 0\.\.6, got -1\.\.0"),
         (np.array([[0, 7]]), r"in 0\.\.6, got 0\.\.7"),
     ],
@@ -69,17 +69,17 @@ def test_answers_are_checked(answers, says):
         answer_counts(answers, 7)
 
 
-def _pictures(labels, guesses, n_classes=3):
+def _images(labels, guesses, n_classes=3):
     each = np.zeros((len(labels), n_classes, n_classes), np.int64)
     each[np.arange(len(labels)), labels, guesses] = 1
     return each
 
 
 @pytest.mark.parametrize("metric", [accuracy, balanced_accuracy])
-def test_with_one_answer_a_picture_the_interval_is_the_usual_bootstrap(metric):
+def test_with_one_answer_an_image_the_interval_is_the_usual_bootstrap(metric):
     rng = np.random.default_rng(0)
     labels, guesses = rng.integers(0, 3, (2, 200))
-    each = _pictures(labels, np.where(rng.random(200) < 0.6, labels, guesses))
+    each = _images(labels, np.where(rng.random(200) < 0.6, labels, guesses))
     found = clustered_interval(metric, each, np.random.default_rng(1))
     usual = bootstrap_interval(metric, each.sum(0), np.random.default_rng(2), n=5000)
     assert found == pytest.approx(usual, abs=0.015)
@@ -87,12 +87,12 @@ def test_with_one_answer_a_picture_the_interval_is_the_usual_bootstrap(metric):
 
 def test_three_people_who_answer_alike_are_as_sure_as_one():
     rng = np.random.default_rng(0)
-    each = _pictures(labels := rng.integers(0, 3, 100), np.where(rng.random(100) < 0.6, labels, 0))
+    each = _images(labels := rng.integers(0, 3, 100), np.where(rng.random(100) < 0.6, labels, 0))
     one = clustered_interval(accuracy, each, np.random.default_rng(1))
     assert clustered_interval(accuracy, 3 * each, np.random.default_rng(1)) == pytest.approx(one)
     assert bootstrap_interval(accuracy, 3 * each.sum(0), rng)[0] > one[0] + 0.02
 
 
-def test_an_interval_needs_a_picture():
-    with pytest.raises(MienError, match="at least one picture"):
+def test_an_interval_needs_an_image():
+    with pytest.raises(MienError, match="at least one image"):
         clustered_interval(accuracy, np.zeros((0, 3, 3), int), np.random.default_rng(0))

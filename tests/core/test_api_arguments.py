@@ -101,11 +101,11 @@ def closed(data: bytes) -> io.BytesIO:
         (lambda: io.StringIO("text"), "the StringIO must give bytes, got str; open it in binary mode"),
         (Awaited, "the Awaited must give bytes, got coroutine; open it in binary mode, or await"),
         (lambda: closed(b"x"), r"the BytesIO cannot be read \(I/O operation on closed file"),
-        (lambda: io.BytesIO(b"no picture"), "^the BytesIO is not a picture of a known format"),
+        (lambda: io.BytesIO(b"no image"), "^the BytesIO is not an image of a known format"),
     ],
-    ids=["text", "awaited", "closed", "no picture"],
+    ids=["text", "awaited", "closed", "no image"],
 )
-def test_a_file_that_gives_no_picture_says_why(make: Callable[[], Any], text: str) -> None:
+def test_a_file_that_gives_no_image_says_why(make: Callable[[], Any], text: str) -> None:
     with pytest.raises(ImageError, match=text):
         open_image(make())
 
@@ -150,12 +150,12 @@ def test_a_path_may_be_an_address_or_begin_at_home(text: str, path: str, monkeyp
 FACE = Face(Box(5, 5, 40, 50), 0.9)
 READING = Reading(FACE, ("happy", "sad"), (0.75, 0.25))
 CALLS: dict[str, tuple[Callable[[], Any], str]] = {
-    "picture None": (
+    "image None": (
         lambda: mien.read(None),
-        "a picture must be a path, bytes, an open binary file.*got NoneType",
+        "an image must be a path, bytes, an open binary file.*got NoneType",
     ),
-    "picture number": (lambda: open_image(3), "a picture must be a path.*got int"),
-    "pictures at once": (lambda: mien.read(["a.png", "b.png"]), "a picture must be a path.*got list"),
+    "image number": (lambda: open_image(3), "an image must be a path.*got int"),
+    "images at once": (lambda: mien.read(["a.png", "b.png"]), "an image must be a path.*got list"),
     "limits": (lambda: open_image(RGB, 1000), "limits must be an ImageLimits, got int"),
     "model list": (lambda: mien.read(RGB, ["a"]), "a model must be a name or a path, got list"),
     "model number": (lambda: mien.load(5), "a model must be a name or a path, got int"),
@@ -194,10 +194,10 @@ def test_a_wrong_argument_is_told_with_what_was_expected_and_what_came(name: str
 @pytest.mark.parametrize(
     "one", ["a.png", b"x", Path("a.png"), RGB, io.BytesIO(b"x"), 7], ids=lambda v: type(v).__name__
 )
-def test_a_single_picture_is_not_taken_for_several(one: object, tiny_home: Path) -> None:
+def test_a_single_image_is_not_taken_for_several(one: object, tiny_home: Path) -> None:
     analyzer = Analyzer(tiny_home / "models" / "tiny.onnx")
     with pytest.raises(
-        MienError, match=f"read_many takes several pictures, got one {type(one).__name__}; use read"
+        MienError, match=f"read_many takes several images, got one {type(one).__name__}; use read"
     ):
         analyzer.read_many(one)
 

@@ -129,7 +129,7 @@ def test_landmarks_are_small_dots() -> None:
     ],
     ids=str,
 )
-def test_a_tiny_picture_keeps_its_shape(shape: tuple[int, int], box: tuple[float, ...]) -> None:
+def test_a_tiny_image_keeps_its_shape(shape: tuple[int, int], box: tuple[float, ...]) -> None:
     landmarks = Landmarks((0, 0), (1e9, 2), (3, 3), (-5, -5), (1, 1))
     drawn = annotate(gray(*shape), [reading(*box, landmarks=landmarks)])
     assert drawn.shape == (*shape, 3)
@@ -144,11 +144,11 @@ def test_of_a_box_partly_outside_the_visible_edges_are_drawn() -> None:
 
 
 @pytest.mark.parametrize("box", [(400, 10, 450, 60), (-90, 10, -20, 60), (10, -200, 60, -100)], ids=str)
-def test_a_box_outside_the_picture_draws_nothing(box: tuple[int, ...]) -> None:
+def test_a_box_outside_the_image_draws_nothing(box: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(annotate(gray(300, 300), [reading(*box)]), gray(300, 300))
 
 
-def test_a_larger_picture_gets_larger_marks() -> None:
+def test_a_larger_image_gets_larger_marks() -> None:
     small = annotate(gray(300, 400), [reading(80, 90, 180, 210)])
     large = annotate(gray(1200, 1600), [reading(320, 360, 720, 840)])
     shrunk = np.asarray(Image.fromarray(large).resize((400, 300), Image.Resampling.BOX)).astype(int)

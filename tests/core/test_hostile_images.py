@@ -1,4 +1,4 @@
-"""Two thousand damaged pictures, and the bombs that are known."""
+"""Two thousand damaged images, and the bombs that are known."""
 
 import struct
 import warnings
@@ -17,7 +17,7 @@ from mien.errors import ImageError, MienError
 MIB = 2**20
 
 
-def test_damaged_pictures_give_pixels_or_one_line(
+def test_damaged_images_give_pixels_or_one_line(
     mutants: Callable[..., Iterator[tuple[str, bytes]]],
 ) -> None:
     process, read, after_warm_up, errors = psutil.Process(), 0, 0, []
@@ -163,10 +163,10 @@ BOMBS: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_refused_without_much_memory_or_many_warnings(
-    name: str, picture_files: dict[str, bytes]
+    name: str, image_files: dict[str, bytes]
 ) -> None:
     sound, make, reason = BOMBS[name]
-    data = make(picture_files[sound])
+    data = make(image_files[sound])
     process = psutil.Process()
     before = process.memory_info().rss
     with warnings.catch_warnings(record=True) as heard:
@@ -177,11 +177,11 @@ def test_a_bomb_is_refused_without_much_memory_or_many_warnings(
     assert process.memory_info().rss - before < 128 * MIB
 
 
-def test_lying_exif_costs_nothing_and_says_nothing(picture_files: dict[str, bytes]) -> None:
+def test_lying_exif_costs_nothing_and_says_nothing(image_files: dict[str, bytes]) -> None:
     tags = [(tag, 7, 40_000, 10) for tag in range(1000, 4000)]
     block = b"Exif\0\0" + tiff(tags, bytes(20_000))
     segment = b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block
-    jpeg = picture_files["jpeg"]
+    jpeg = image_files["jpeg"]
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         pixels = open_image(

@@ -1,4 +1,4 @@
-"""What a picture may cost is told from its structure: refused before it is decoded."""
+"""What an image may cost is told from its structure: refused before it is decoded."""
 
 import io
 import struct
@@ -55,7 +55,7 @@ def test_more_scans_than_any_encoder_writes_are_refused(nothing_is_decoded: None
         open_image(with_scans(1100))
 
 
-def test_what_looks_like_scans_behind_the_picture_or_in_its_metadata_does_not_count() -> None:
+def test_what_looks_like_scans_behind_the_image_or_in_its_metadata_does_not_count() -> None:
     rubbish = b"\xff\xda\0\x08\1\1\0\1\x3f\0" * 2000
     segment = b"\xff\xe5" + struct.pack(">H", len(rubbish) + 2) + rubbish
     expected = open_image(PROGRESSIVE)
@@ -84,7 +84,7 @@ def tiled(side: int, tile: int) -> bytes:
     return struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + directory + bytes(4) + body
 
 
-def test_tiles_count_whole_however_small_the_picture_is(nothing_is_decoded: None) -> None:
+def test_tiles_count_whole_however_small_the_image_is(nothing_is_decoded: None) -> None:
     limits = ImageLimits(max_pixels=4_000_000)
     with pytest.raises(
         ImageTooLargeError, match="has tiles of 4,194,304 pixels together, more than the limit"
@@ -92,7 +92,7 @@ def test_tiles_count_whole_however_small_the_picture_is(nothing_is_decoded: None
         open_image(tiled(64, 2048), limits)
 
 
-def test_a_small_picture_in_a_large_tile_is_read() -> None:
+def test_a_small_image_in_a_large_tile_is_read() -> None:
     assert open_image(tiled(64, 512)).shape == (64, 64, 3)
 
 
@@ -118,9 +118,7 @@ def test_an_avif_costs_what_its_stream_states_and_not_its_header(save: dict[str,
     assert open_image(data, ImageLimits(max_pixels=1_200_000)).shape == (1000, 1200, 3)
     at = data.find(b"ispe") + 8
     lying = data[:at] + struct.pack(">II", 64, 64) + data[at + 8 :]
-    with pytest.raises(
-        ImageTooLargeError, match=r"holds AV1 pictures of [\d,]+ pixels together, more than 3"
-    ):
+    with pytest.raises(ImageTooLargeError, match=r"holds AV1 images of [\d,]+ pixels together, more than 3"):
         open_image(lying, ImageLimits(max_pixels=300_000))
 
 
@@ -129,8 +127,8 @@ def test_an_avif_costs_what_its_stream_states_and_not_its_header(save: dict[str,
 def test_a_size_is_told_before_pillow_compares_it_with_its_own_limit(
     kind: str, options: dict[str, object], frames: list[Image.Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture = Image.new("RGB", (120, 90), "blue")
-    data = encode(picture, kind, **options, **({"save_all": True, "append_images": frames} if frames else {}))
+    image = Image.new("RGB", (120, 90), "blue")
+    data = encode(image, kind, **options, **({"save_all": True, "append_images": frames} if frames else {}))
     assert open_image(data, ImageLimits(max_pixels=120 * 90)).shape == (90, 120, 3)
     monkeypatch.setattr(Image, "_decompression_bomb_check", lambda _: pytest.fail("Pillow was asked"))
     with pytest.raises(
@@ -168,7 +166,7 @@ def test_limits_are_whole_numbers(name: str, wrong: object) -> None:
 
 
 def test_sound_files_cost_no_decoding_twice(
-    picture_files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    image_files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads: list[str] = []
     load: Callable[..., object] = ImageFile.ImageFile.load
@@ -179,5 +177,5 @@ def test_sound_files_cost_no_decoding_twice(
     )
     for name in ("jpeg", "jpeg progressive", "png", "webp", "gif", "tiff", "bmp"):
         loads.clear()
-        open_image(picture_files[name])
+        open_image(image_files[name])
         assert len(loads) == 1, name

@@ -1,4 +1,4 @@
-"""What the formats hide: which way is up, which page is the picture, how many bits are used, and the end."""
+"""What the formats hide: which way is up, which page is the image, how many bits are used, and the end."""
 
 import base64
 import io
@@ -93,7 +93,7 @@ def test_a_broken_raw_profile_is_no_reason_to_refuse_sound_pixels(text: bytes) -
     np.testing.assert_array_equal(open_image(data), RGB)
 
 
-# --- which page is the picture ---------------------------------------------------------------------------
+# --- which page is the image ---------------------------------------------------------------------------
 
 ORDERS = {"little-endian": "<", "big-endian": ">"}
 
@@ -164,7 +164,7 @@ SMALL, LARGE = RGB[:2, :3, 0].copy(), RGB[..., 0].copy()
         "alone",
     ],
 )
-def test_the_page_that_is_the_picture_is_read(pages: list, big: bool, order: str) -> None:
+def test_the_page_that_is_the_image_is_read(pages: list, big: bool, order: str) -> None:
     data = tiff(pages, order, big=big)
     if big and order == ">":
         with pytest.raises(
@@ -293,7 +293,7 @@ def test_of_a_jpeg_only_the_end_mark_may_be_missing(name: str) -> None:
         if length >= len(data) - 2:
             np.testing.assert_array_equal(open_image(data[:length]), whole)
         else:
-            with pytest.raises(ImageError, match=r"is truncated or damaged|is not a picture|is empty"):
+            with pytest.raises(ImageError, match=r"is truncated or damaged|is not an image|is empty"):
                 open_image(data[:length])
 
 
@@ -323,9 +323,9 @@ eGkAAAAAAwgICAAAABhpcG1hAAAAAAAAAAEAAQWBAgMFhAAAAENtZGF0AAAANygBrxmA71UP/J4lrKCu
 
 def test_avif_is_read_and_turned_by_its_own_boxes_and_not_by_exif() -> None:
     pytest.importorskip("PIL.AvifImagePlugin", reason="needs Pillow 11.3")
-    picture = Image.fromarray(np.kron(RGB, np.ones((16, 16, 1), np.uint8)))
-    lying = encode(picture.rotate(90, expand=True), "AVIF", exif=exif(6), quality=90)
-    difference = open_image(lying).astype(int) - np.asarray(picture)
+    image = Image.fromarray(np.kron(RGB, np.ones((16, 16, 1), np.uint8)))
+    lying = encode(image.rotate(90, expand=True), "AVIF", exif=exif(6), quality=90)
+    difference = open_image(lying).astype(int) - np.asarray(image)
     assert np.abs(difference).mean() < 12
 
 

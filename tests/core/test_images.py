@@ -47,7 +47,7 @@ def test_every_kind_of_source_gives_the_same_pixels(tmp_path: Path) -> None:
 
 
 def test_the_name_of_a_file_does_not_tell_its_format(tmp_path: Path) -> None:
-    path = tmp_path / "picture.jpg"
+    path = tmp_path / "image.jpg"
     path.write_bytes(encode(Image.fromarray(RGB), "PNG"))
     np.testing.assert_array_equal(open_image(path), RGB)
 
@@ -87,7 +87,7 @@ def test_an_array_of_another_kind_is_refused(array: np.ndarray, got: str) -> Non
 
 
 def test_a_source_of_another_type_is_refused() -> None:
-    with pytest.raises(ImageError, match=r"^a picture must be a path, .* got list$"):
+    with pytest.raises(ImageError, match=r"^an image must be a path, .* got list$"):
         open_image([1, 2, 3])
 
 
@@ -178,7 +178,7 @@ def test_16_bit_rgb_keeps_the_upper_eight_bits() -> None:
 @pytest.mark.parametrize("kind", ["TIFF", "PFM"])
 def test_float_pixels_are_refused(kind: str) -> None:
     data = encode(Image.new("F", (3, 3)), kind.replace("PFM", "PPM"))
-    with pytest.raises(ImageError, match=r"float pixels, whose range is a guess|not a picture of a known"):
+    with pytest.raises(ImageError, match=r"float pixels, whose range is a guess|not an image of a known"):
         open_image(data)
 
 
@@ -301,7 +301,7 @@ def test_of_several_frames_the_first_is_read(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
 @pytest.mark.parametrize("size_wh", [(1, 1), (1, 300), (300, 1)], ids=str)
-def test_thin_pictures_are_read(kind: str, size_wh: tuple[int, int]) -> None:
+def test_thin_images_are_read(kind: str, size_wh: tuple[int, int]) -> None:
     assert opened(Image.new("RGB", size_wh), kind).shape == (*size_wh[::-1], 3)
 
 
@@ -318,7 +318,7 @@ def test_a_pillow_image_without_pixels_is_refused() -> None:
     ["http://a.b/c.jpg", "https://a.b/c.jpg", "ftp://a/b", "file://host/b.png", "data:image/png;base64,AAAA"],
 )
 def test_a_web_address_is_refused(address: str) -> None:
-    with pytest.raises(ImageError, match=r"is a web address; mien never downloads: save the picture and"):
+    with pytest.raises(ImageError, match=r"is a web address; mien never downloads: save the image and"):
         open_image(address)
 
 
@@ -328,7 +328,7 @@ def test_a_missing_file_is_named() -> None:
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"is a folder, not a picture; pass the path of a file in it$"):
+    with pytest.raises(ImageError, match=r"is a folder, not an image; pass the path of a file in it$"):
         open_image(tmp_path)
 
 
@@ -378,7 +378,7 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
 )
 def test_another_format_is_refused(data: bytes) -> None:
     known = r"\(JPEG, PNG, WEBP, BMP, GIF, TIFF, PPM, AVIF, HEIC\); convert it to PNG or JPEG$"
-    with pytest.raises(ImageError, match=rf"^bytes is not a picture of a known format {known}"):
+    with pytest.raises(ImageError, match=rf"^bytes is not an image of a known format {known}"):
         open_image(data)
 
 
@@ -432,8 +432,8 @@ def test_the_limit_is_ours_and_not_the_global_one_of_pillow(monkeypatch: pytest.
     assert DEFAULT_LIMITS.max_pixels < 89_478_485
 
 
-def test_cut_anywhere_a_picture_gives_all_its_pixels_or_an_error(picture_files: dict[str, bytes]) -> None:
-    for name, data in picture_files.items():
+def test_cut_anywhere_an_image_gives_all_its_pixels_or_an_error(image_files: dict[str, bytes]) -> None:
+    for name, data in image_files.items():
         whole = open_image(data)
         errors = []
         for length in range(0, len(data), 7):
@@ -464,10 +464,10 @@ def test_errors_name_the_file(tmp_path: Path) -> None:
 # --- manners ---------------------------------------------------------------------------------------------
 
 
-def test_no_file_stays_open(tmp_path: Path, picture_files: dict[str, bytes]) -> None:
+def test_no_file_stays_open(tmp_path: Path, image_files: dict[str, bytes]) -> None:
     process = psutil.Process()
     before = process.num_fds()
-    for name, data in picture_files.items():
+    for name, data in image_files.items():
         for suffix, content in (("whole", data), ("cut", data[: len(data) // 2])):
             path = tmp_path / f"{name} {suffix}"
             path.write_bytes(content)
@@ -478,13 +478,13 @@ def test_no_file_stays_open(tmp_path: Path, picture_files: dict[str, bytes]) -> 
     assert process.num_fds() == before
 
 
-def test_global_state_is_left_alone_by_threads(picture_files: dict[str, bytes]) -> None:
+def test_global_state_is_left_alone_by_threads(image_files: dict[str, bytes]) -> None:
     before = (list(warnings.filters), Image.MAX_IMAGE_PIXELS)
-    expected = {name: open_image(data) for name, data in picture_files.items()}
+    expected = {name: open_image(data) for name, data in image_files.items()}
     wrong: list[str] = []
 
     def read_all() -> None:
-        for name, data in picture_files.items():
+        for name, data in image_files.items():
             if not np.array_equal(open_image(data), expected[name]):
                 wrong.append(name)
 

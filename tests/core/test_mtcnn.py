@@ -1,4 +1,4 @@
-"""The face detector: on photos whose faces are known, on pictures without any, and stage by stage."""
+"""The face detector: on photos whose faces are known, on images without any, and stage by stage."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from mien.errors import ImageError, MienError, ModelError
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = Path(mtcnn.__file__).parent / "weights"
 
-# From chin to hairline and ear to ear, read off the pictures.
+# From chin to hairline and ear to ear, read off the images.
 ASTRONAUT_BOX = [176, 60, 270, 176]
 HOPPER_BOX = [165, 110, 358, 345]
 FACELESS = ("brick", "coffee", "coins", "grass", "gravel", "moon", "page", "rocket", "text", "chelsea", "ihc")
@@ -69,22 +69,22 @@ def test_landmarks_are_where_the_eyes_nose_and_mouth_are(detector, astronaut):
     "name",
     ["brick", "coffee", "coins", "grass", "gravel", "moon", "page", "rocket", "text", "chelsea", "ihc"],
 )
-def test_a_picture_without_people_has_no_face(detector, name):
+def test_an_image_without_people_has_no_face(detector, name):
     assert detector.find(sample(name)) == ()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 300), (300, 5), (12, 12), (39, 39), (64, 64), (1, 9000)])
-def test_tiny_and_narrow_pictures_have_no_face_and_do_no_harm(detector, shape):
+def test_tiny_and_narrow_images_have_no_face_and_do_no_harm(detector, shape):
     rng = np.random.default_rng(0)
     assert detector.find(rng.integers(0, 256, (*shape, 3), np.uint8)) == ()
 
 
-def test_many_pictures_give_what_each_gives(detector, astronaut):
-    pictures = [astronaut, np.zeros((50, 80, 3), np.uint8), astronaut[:, ::-1]]
-    assert detector.find_many(pictures) == [detector.find(picture) for picture in pictures]
+def test_many_images_give_what_each_gives(detector, astronaut):
+    images = [astronaut, np.zeros((50, 80, 3), np.uint8), astronaut[:, ::-1]]
+    assert detector.find_many(images) == [detector.find(image) for image in images]
 
 
-def test_a_mirrored_picture_has_the_mirrored_face(detector, astronaut):
+def test_a_mirrored_image_has_the_mirrored_face(detector, astronaut):
     (face,), (mirrored,) = detector.find_many([astronaut, np.ascontiguousarray(astronaut[:, ::-1])])
     back = points(mirrored)[[1, 0, 2, 4, 3]] * [-1, 1] + [512, 0]
     assert np.linalg.norm(points(face) - back, axis=1).max() < 4
@@ -98,15 +98,15 @@ def test_the_larger_face_comes_first(detector, astronaut):
     assert first.box.x1 > 300 > second.box.x2
 
 
-def test_boxes_and_landmarks_grow_with_the_picture(detector, astronaut):
+def test_boxes_and_landmarks_grow_with_the_image(detector, astronaut):
     (face,) = detector.find(astronaut)
     (large,) = detector.find(np.asarray(Image.fromarray(astronaut).resize((1536, 1536))))
     assert overlap(xyxy(large.box), 3 * xyxy(face.box))[0, 0] > 0.85
 
 
-def test_a_large_picture_is_searched_at_bounded_size(monkeypatch, detector):
+def test_a_large_image_is_searched_at_bounded_size(monkeypatch, detector):
     seen = []
-    monkeypatch.setattr(Mtcnn, "_cascade", lambda self, picture: seen.append(picture.size) or EMPTY)
+    monkeypatch.setattr(Mtcnn, "_cascade", lambda self, image: seen.append(image.size) or EMPTY)
     detector.find(np.zeros((4000, 6000, 3), np.uint8))
     Mtcnn(MtcnnSettings(max_side=None)).find(np.zeros((200, 1500, 3), np.uint8))
     assert seen == [(1280, 853), (1500, 200)]
@@ -153,7 +153,7 @@ def test_a_face_seen_in_two_turns_is_taken_where_the_last_look_is_surest():
     assert len(mtcnn.surest([near, upright])[0]) == 2  # of one turn, both stay
 
 
-def test_the_smallest_face_is_told_in_pixels_of_the_picture(detector, astronaut):
+def test_the_smallest_face_is_told_in_pixels_of_the_image(detector, astronaut):
     """The face has 87 x 111 pixels, so it fits a side of 60 well and one of 200 not."""
     scene = np.full((600, 8000, 3), 90, np.uint8)
     scene[50:562, 3000:3512] = astronaut
@@ -164,7 +164,7 @@ def test_the_smallest_face_is_told_in_pixels_of_the_picture(detector, astronaut)
 
 
 @pytest.mark.parametrize(("smallest", "size"), [(40, (3000, 20)), (80, (1500, 10)), (3000, (40, 1))])
-def test_a_picture_is_shrunk_as_far_as_its_smallest_face_allows(smallest, size):
+def test_an_image_is_shrunk_as_far_as_its_smallest_face_allows(smallest, size):
     work = Mtcnn(MtcnnSettings(smallest=smallest)).shrunk(np.zeros((20, 3000, 3), np.uint8))
     assert work.size == size
 
@@ -185,9 +185,9 @@ def test_a_large_level_is_scanned_in_bands_to_the_same_answer(detector, monkeypa
 
 @pytest.mark.parametrize("turn", [0, 1, 2, 3])
 def test_turning_back_undoes_the_turn_of_numpy(turn):
-    picture = np.zeros((5, 9), np.uint8)
-    picture[1, 6] = 1
-    ((row, column),) = np.argwhere(np.rot90(picture, turn))
+    image = np.zeros((5, 9), np.uint8)
+    image[1, 6] = 1
+    ((row, column),) = np.argwhere(np.rot90(image, turn))
     assert turn_back(np.array([column + 0.5, row + 0.5]), turn, (9, 5)).tolist() == [6.5, 1.5]
 
 
@@ -196,8 +196,8 @@ def test_turning_back_undoes_the_turn_of_numpy(turn):
     [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3), np.float32), np.zeros((0, 9, 3), np.uint8)],
     ids=["gray", "float", "empty"],
 )
-def test_what_is_no_picture_is_refused(detector, bad):
-    with pytest.raises(ImageError, match=r"a picture must be RGB uint8 of shape \(H, W, 3\), got"):
+def test_what_is_no_image_is_refused(detector, bad):
+    with pytest.raises(ImageError, match=r"an image must be RGB uint8 of shape \(H, W, 3\), got"):
         detector.find(bad)
 
 
@@ -307,7 +307,7 @@ def test_damaged_weights_are_refused(monkeypatch, tmp_path):
         mtcnn.net_session.__wrapped__("rnet", 1)
 
 
-def test_nothing_is_loaded_before_the_first_picture(monkeypatch):
+def test_nothing_is_loaded_before_the_first_image(monkeypatch):
     def refuse(net, threads):
         raise AssertionError("loaded early")
 

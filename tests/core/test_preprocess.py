@@ -1,4 +1,4 @@
-"""From picture to network input: the crop's place, size, direction and gray."""
+"""From image to network input: the crop's place, size, direction and gray."""
 
 import numpy as np
 import pytest

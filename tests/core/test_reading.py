@@ -47,10 +47,10 @@ def test_grace_hopper_has_one_face_on_her_face(analyzer: mien.Analyzer) -> None:
 
 
 @pytest.mark.parametrize("name", ["coffee", "brick", "grass", "page"])
-def test_a_picture_without_a_face_has_no_reading(analyzer: mien.Analyzer, name: str) -> None:
-    data = pytest.importorskip("skimage.data", reason="needs scikit-image for pictures")
-    picture = getattr(data, name)()
-    assert analyzer.read(picture) == ()
+def test_an_image_without_a_face_has_no_reading(analyzer: mien.Analyzer, name: str) -> None:
+    data = pytest.importorskip("skimage.data", reason="needs scikit-image for images")
+    image = getattr(data, name)()
+    assert analyzer.read(image) == ()
 
 
 @pytest.mark.parametrize("kind", ["path", "bytes", "pillow", "array"])
@@ -70,10 +70,10 @@ def test_every_kind_of_source_gives_the_same_reading(
         assert analyzer.read(sources[kind]) == analyzer.read(astronaut)
 
 
-def test_many_pictures_together_read_as_each_alone(analyzer: mien.Analyzer, astronaut: Any) -> None:
-    pictures = [astronaut, np.zeros((50, 60, 3), np.uint8), np.ascontiguousarray(astronaut[:, ::-1])] * 2
-    together = list(analyzer.read_many(pictures, batch=4))
-    alone = [analyzer.read(picture) for picture in pictures]
+def test_many_images_together_read_as_each_alone(analyzer: mien.Analyzer, astronaut: Any) -> None:
+    images = [astronaut, np.zeros((50, 60, 3), np.uint8), np.ascontiguousarray(astronaut[:, ::-1])] * 2
+    together = list(analyzer.read_many(images, batch=4))
+    alone = [analyzer.read(image) for image in images]
     assert [len(readings) for readings in together] == [1, 0, 1] * 2
     for a, b in zip(together, alone, strict=True):
         assert [r.box for r in a] == [r.box for r in b]
@@ -85,12 +85,12 @@ def test_min_score_leaves_out_less_sure_faces(astronaut: Any) -> None:
     assert mien.Analyzer(min_score=min(1.0, reading.detection_score + 1e-6)).read(astronaut) == ()
 
 
-def test_an_unknown_model_is_refused_before_any_picture() -> None:
+def test_an_unknown_model_is_refused_before_any_image() -> None:
     with pytest.raises(mien.MienError, match="no model named 'nope'"):
         mien.Analyzer("nope")
 
 
-def test_a_model_that_cannot_be_opened_is_refused_at_each_picture(astronaut: Any, tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_opened_is_refused_at_each_image(astronaut: Any, tmp_path: Path) -> None:
     weights = tmp_path / "short.onnx"
     shutil.copy(SHIPPED / "fer2013-s2d12.onnx", weights)
     card = read_card(SHIPPED / "fer2013-s2d12.json")

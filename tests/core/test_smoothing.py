@@ -17,7 +17,7 @@ def run(times: list[float], probs: list, settings: SmoothingSettings, cuts: tupl
     """(label, smoothed probabilities) of each moment of one person."""
     smoother = Smoother(LABELS, settings)
     for i, (time_s, row) in enumerate(zip(times, probs, strict=True)):
-        smoother.add(1, time_s, row, anew=i in cuts)
+        smoother.add(1, time_s, row, again=i in cuts)
     return [smoother.answer(1) for _ in times]
 
 
@@ -92,7 +92,7 @@ def test_the_threshold_comes_from_the_card_unless_it_is_given() -> None:
 
 
 @pytest.mark.parametrize("top", [0.5, 0.4999])
-def test_a_first_moment_is_uncertain_in_a_video_just_where_it_is_in_a_picture(top: float) -> None:
+def test_a_first_moment_is_uncertain_in_a_video_just_where_it_is_in_an_image(top: float) -> None:
     probs = (top, (1 - top) / 2, (1 - top) / 2)
     reading = Reading(Face(Box(0, 0, 9, 9), 1.0), LABELS, probs, uncertain_below=0.5)
     label = Smoother(LABELS, threshold=0.5).next_label(None, np.array(probs))

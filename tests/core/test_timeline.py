@@ -57,10 +57,10 @@ def test_an_emotion_without_a_place_leaves_the_others_their_weights() -> None:
     assert affect(("contempt",), (1.0,)) == (0.0, 0.0)
 
 
-def test_blur_grows_with_a_blurring_and_is_one_for_a_flat_picture() -> None:
+def test_blur_grows_with_a_blurring_and_is_one_for_a_flat_image() -> None:
     rng = np.random.default_rng(0)
-    picture = Image.fromarray(rng.integers(0, 256, (48, 48), np.uint8))
-    values = [blur(np.asarray(picture.filter(ImageFilter.GaussianBlur(r)))) for r in (0, 1, 2, 4)]
+    image = Image.fromarray(rng.integers(0, 256, (48, 48), np.uint8))
+    values = [blur(np.asarray(image.filter(ImageFilter.GaussianBlur(r)))) for r in (0, 1, 2, 4)]
     assert values == sorted(values)
     assert values[0] < 0.25 < 0.6 < values[-1] <= 1
     assert blur(np.full((48, 48), 80, np.uint8)) == 1

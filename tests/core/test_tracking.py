@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from mien.core.results import Box
-from mien.core.tracking import NEVER, Tracker, TrackerSettings, assign, look_of
+from mien.core.tracking import NEVER, Tracker, TrackerSettings, appearance_of, assign
 
 FPS = 25
 RNG = np.random.default_rng(7)
-LOOKS = [look_of(RNG.integers(0, 256, (48, 48), np.uint8)) for _ in range(3)]
+LOOKS = [appearance_of(RNG.integers(0, 256, (48, 48), np.uint8)) for _ in range(3)]
 LOOKS.append((LOOKS[1] + LOOKS[2]) / np.float32(np.linalg.norm(LOOKS[1] + LOOKS[2])))  # like two of them
 
 
@@ -20,9 +20,9 @@ def box(x: float, y: float = 100.0, side: float = 80.0) -> Box:
 
 
 def numbers(tracker: Tracker, time_s: float, faces: list[tuple[Box, int]], score: float = 0.99) -> list[int]:
-    """The numbers of faces, each a box and the index of its look; 0 for one that is doubtful."""
-    boxes, looks = [b for b, _ in faces], [LOOKS[i] for _, i in faces]
-    return [t.number if t else 0 for t in tracker.step(time_s, boxes, [score] * len(faces), looks)]
+    """The numbers of faces, each a box and the index of its appearance; 0 for one that is doubtful."""
+    boxes, appearances = [b for b, _ in faces], [LOOKS[i] for _, i in faces]
+    return [t.number if t else 0 for t in tracker.step(time_s, boxes, [score] * len(faces), appearances)]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -112,8 +112,8 @@ def test_another_face_at_the_same_place_after_a_gap_gets_a_new_number() -> None:
 def test_a_sudden_other_look_at_the_same_place_is_told_as_a_change() -> None:
     tracker = Tracker()
     changed = []
-    for n, look in enumerate((0, 0, 1, 1)):
-        (track,) = tracker.step(n / FPS, [box(100)], [0.99], [LOOKS[look]])
+    for n, appearance in enumerate((0, 0, 1, 1)):
+        (track,) = tracker.step(n / FPS, [box(100)], [0.99], [LOOKS[appearance]])
         changed.append(track.changed)
     assert changed == [True, False, True, False]
     assert tracker.n_numbers == 1
@@ -162,5 +162,5 @@ def test_a_restored_tracker_goes_on_as_the_one_that_was_saved() -> None:
 
 def test_a_look_ignores_light_and_contrast() -> None:
     face = RNG.integers(60, 120, (48, 48), np.uint8)
-    assert look_of(face) @ look_of(2 * face + 10) == pytest.approx(1, abs=0.01)
-    assert np.linalg.norm(look_of(np.full((48, 48), 9, np.uint8))) == 0
+    assert appearance_of(face) @ appearance_of(2 * face + 10) == pytest.approx(1, abs=0.01)
+    assert np.linalg.norm(appearance_of(np.full((48, 48), 9, np.uint8))) == 0

@@ -1,4 +1,4 @@
-"""Views of a face, against scipy-free arithmetic on a picture whose pixels are known."""
+"""Views of a face, against scipy-free arithmetic on an image whose pixels are known."""
 
 import numpy as np
 import pytest
@@ -52,10 +52,10 @@ def test_a_shift_repeats_the_border(faces: np.ndarray) -> None:
 
 
 def test_crops_are_those_that_pillow_enlarges(faces: np.ndarray) -> None:
-    picture = Image.fromarray(faces[0, 0])
+    image = Image.fromarray(faces[0, 0])
     boxes = [(1, 1, 15, 15), (0, 0, 14, 14), (2, 0, 16, 14), (0, 2, 14, 16), (2, 2, 16, 16)]
     for crop, box in zip(crops(faces), boxes, strict=True):
-        enlarged = np.asarray(picture.crop(box).resize((16, 16), Image.Resampling.BILINEAR))
+        enlarged = np.asarray(image.crop(box).resize((16, 16), Image.Resampling.BILINEAR))
         inner = slice(2, -2)  # at the rim Pillow stops at the crop's border, we look beyond it
         np.testing.assert_allclose(crop[0, 0, inner, inner], enlarged[inner, inner], atol=1e-5)
 

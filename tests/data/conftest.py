@@ -15,7 +15,7 @@ from mien.data.records import FaceSet
 
 @pytest.fixture
 def make_faces() -> Callable[..., FaceSet]:
-    """``make_faces(n=12, votes=False, seed=0)``: noise pictures; splits and labels go round in turn."""
+    """``make_faces(n=12, votes=False, seed=0)``: noise images; splits and labels go round in turn."""
 
     def make(n: int = 12, *, votes: bool = False, seed: int = 0) -> FaceSet:
         rng = np.random.default_rng(seed)
@@ -50,7 +50,7 @@ def affectnet(make_faces: Callable[..., FaceSet]) -> FaceSet:
 
 @pytest.fixture(scope="session")
 def real_rows(mien_data: Path, module_at: Any) -> tuple[list[dict[str, str]], np.ndarray]:
-    """Label rows (as dicts) and pictures (35887, 48, 48) of FER2013, unpacked without the code under test."""
+    """Label rows (as dicts) and images (35887, 48, 48) of FER2013, unpacked without the code under test."""
     return module_at(mien_data / "fer2013" / "expand.py").load()
 
 

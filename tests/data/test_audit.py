@@ -29,7 +29,7 @@ def test_a_non_face_has_more_than_half_of_the_votes_against_it(make_faces):
     assert not_a_face(make_faces(4)).tolist() == [False] * 4
 
 
-def test_identical_pictures_are_grouped_largest_first(make_faces):
+def test_identical_images_are_grouped_largest_first(make_faces):
     faces = make_faces(10)
     faces.images[7] = faces.images[2]
     faces.images[[3, 9]] = faces.images[5]
@@ -57,19 +57,19 @@ def test_the_summary_counts_every_finding(make_faces):
     }
     assert summary["near_duplicates_in_train"]["test"] == {
         "identical": 2,
-        "same_picture": 3,
+        "same_image": 3,
         "similar": 3,
         "clean": 1,
         "label_agreement_identical": 0.5,
-        "label_agreement_same_picture": 0.0,
+        "label_agreement_same_image": 0.0,
     }
     assert summary["near_duplicates_in_train"]["val"] == {
         "identical": 0,
-        "same_picture": 0,
+        "same_image": 0,
         "similar": 1,
         "clean": 5,
         "label_agreement_identical": None,
-        "label_agreement_same_picture": None,
+        "label_agreement_same_image": None,
     }
     assert [group.tolist() for group in found.conflicts] == [[8, 12]]
 
@@ -87,9 +87,7 @@ def test_the_real_findings_are_those_that_were_published(real_faces):
     assert summary["blank"] == {"train": 11, "val": 1, "test": 0}
     assert summary["not_a_face"] == {"train": 150, "val": 10, "test": 16}
     assert summary["identical"]["redundant_copies"] == 1851
-    assert (
-        found.groups[0].tolist() == found.blanks.tolist()
-    )  # the largest group are the twelve black pictures
+    assert found.groups[0].tolist() == found.blanks.tolist()  # the largest group are the twelve black images
     pixels = Counter(image.tobytes() for image in real_faces.images)
     assert summary["identical"]["groups"] == sum(count > 1 for count in pixels.values())
     train = {image.tobytes() for image in real_faces.select("train").images}
@@ -98,8 +96,8 @@ def test_the_real_findings_are_those_that_were_published(real_faces):
 
 @pytest.mark.parametrize("channels", [(), (3,)], ids=["gray", "colour"])
 def test_no_faces_at_all_have_no_blanks(make_faces, channels):
-    nobody = replace(make_faces(3).take(np.array([], int)), images=np.empty((0, 48, 48, *channels), np.uint8))
-    assert blank(nobody).shape == (0,)
+    empty = replace(make_faces(3).take(np.array([], int)), images=np.empty((0, 48, 48, *channels), np.uint8))
+    assert blank(empty).shape == (0,)
 
 
 def test_one_colour_everywhere_is_blank_and_one_channel_that_varies_is_not(make_faces):

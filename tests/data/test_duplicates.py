@@ -9,7 +9,7 @@ from mien.data.records import FaceSet
 
 
 def _smooth(rng, n):
-    """Pictures with structure over some pixels, as faces have."""
+    """Images with structure over some pixels, as faces have."""
     coarse = rng.normal(size=(n, 8, 8))
     fine = np.kron(coarse, np.ones((7, 7)))[:, :52, :52]
     blurred = sum(fine[:, dy : dy + 48, dx : dx + 48] for dy in range(5) for dx in range(5))
@@ -32,8 +32,8 @@ def _faces(train, others, split=2):
 def _brute_force(train, image):
     """The definition, one window at a time, with numpy's own correlation."""
 
-    def halved(picture):
-        rows = picture.astype(float)[0::2] + picture.astype(float)[1::2]
+    def halved(image):
+        rows = image.astype(float)[0::2] + image.astype(float)[1::2]
         return (rows[:, 0::2] + rows[:, 1::2]) / 4
 
     best = (-2.0, -1)
@@ -87,9 +87,9 @@ def test_a_copy_is_found_although_the_leading_directions_say_little_about_it():
     np.testing.assert_allclose(near.ncc, 1, atol=1e-5)
 
 
-def test_other_pictures_are_no_copies():
-    pictures = _smooth(np.random.default_rng(3), 60)
-    assert len(find_near_duplicates(_faces(pictures[:40], pictures[40:]))) == 0
+def test_other_images_are_no_copies():
+    images = _smooth(np.random.default_rng(3), 60)
+    assert len(find_near_duplicates(_faces(images[:40], images[40:]))) == 0
 
 
 def test_validation_faces_are_searched_too_and_training_faces_are_not():
@@ -99,7 +99,7 @@ def test_validation_faces_are_searched_too_and_training_faces_are_not():
     assert (near.rows.tolist(), near.nearest.tolist()) == ([105], [100])
 
 
-def test_blank_pictures_match_only_blank_pictures_of_the_same_gray():
+def test_blank_images_match_only_blank_images_of_the_same_gray():
     train = _smooth(np.random.default_rng(5), 5)
     train[3] = 0
     others = np.stack([np.full((48, 48), gray, np.uint8) for gray in (0, 9)])
@@ -112,13 +112,13 @@ def test_blank_pictures_match_only_blank_pictures_of_the_same_gray():
 
 @pytest.mark.parametrize(("n_train", "n_others"), [(0, 3), (3, 0)])
 def test_nothing_to_compare_finds_nothing(n_train, n_others):
-    pictures = _smooth(np.random.default_rng(6), 3)
-    assert len(find_near_duplicates(_faces(pictures[:n_train], pictures[:n_others]))) == 0
+    images = _smooth(np.random.default_rng(6), 3)
+    assert len(find_near_duplicates(_faces(images[:n_train], images[:n_others]))) == 0
 
 
 def test_progress_ends_at_the_number_of_searched_faces():
-    pictures, seen = _smooth(np.random.default_rng(7), 50), []
-    find_near_duplicates(_faces(pictures[:5], pictures[5:]), progress=lambda *step: seen.append(step))
+    images, seen = _smooth(np.random.default_rng(7), 50), []
+    find_near_duplicates(_faces(images[:5], images[5:]), progress=lambda *step: seen.append(step))
     assert seen[-1] == (45, 45)
 
 

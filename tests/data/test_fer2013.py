@@ -44,7 +44,7 @@ FORMATS = {
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_csv_gives_the_pictures_labels_and_splits_in_row_order(tmp_path, images, form):
+def test_a_csv_gives_the_images_labels_and_splits_in_row_order(tmp_path, images, form):
     path = tmp_path / "any.csv"
     path.write_bytes(FORMATS[form](images).encode())
     faces = read_fer2013(path, expect_official=False)

@@ -33,12 +33,12 @@ def test_the_order_is_that_of_the_sorted_paths(tmp_path):
     assert read_folders(tmp_path, LAYOUT).images[:, 0, 0].tolist() == [1, 2, 3]
 
 
-def test_colour_pictures_become_gray(tmp_path):
+def test_colour_images_become_gray(tmp_path):
     _save(tmp_path / "train" / "sad" / "a.png", (255, 0, 0), mode="RGB")
     assert read_folders(tmp_path, LAYOUT).images[0, 0, 0] == round(255 * 0.299)
 
 
-def test_files_that_are_no_pictures_and_hidden_files_are_passed_over(tmp_path):
+def test_files_that_are_no_images_and_hidden_files_are_passed_over(tmp_path):
     _save(tmp_path / "train" / "sad" / "a.png")
     (tmp_path / "train" / "sad" / "Thumbs.db").write_bytes(b"x")
     (tmp_path / "train" / "sad" / "._a.png").write_bytes(b"x")
@@ -51,13 +51,13 @@ def test_files_that_are_no_pictures_and_hidden_files_are_passed_over(tmp_path):
     [
         (
             "train/sad/a.png",
-            b"not a picture",
-            r"sad/a\.png: cannot be read as a picture; replace or",
+            b"not an image",
+            r"sad/a\.png: cannot be read as an image; replace or",
         ),
-        ("train/sad/a.png", b"", r"sad/a\.png: cannot be read as a picture"),
+        ("train/sad/a.png", b"", r"sad/a\.png: cannot be read as an image"),
         ("train/sly/a.png", b"", "sly: no emotion named 'sly'"),
         ("train/fear/a.png", b"", r"'fear' is no emotion of this data set \(known: happy, sad\)"),
-        ("pictures/sad/a.png", b"", "holds no folder train, val or test"),
+        ("images/sad/a.png", b"", "holds no folder train, val or test"),
     ],
     ids=["text", "empty", "no emotion", "other emotion", "no split"],
 )
@@ -68,16 +68,16 @@ def test_what_does_not_fit_is_named(tmp_path, name, content, text):
         read_folders(tmp_path, LAYOUT)
 
 
-def test_a_picture_of_another_size_is_named(tmp_path):
+def test_an_image_of_another_size_is_named(tmp_path):
     _save(tmp_path / "train" / "sad" / "a.png", size=(9, 8))
-    with pytest.raises(DataError, match=r"a\.png: expected a picture of 8x8 pixels, got 9x8"):
+    with pytest.raises(DataError, match=r"a\.png: expected an image of 8x8 pixels, got 9x8"):
         read_folders(tmp_path, LAYOUT)
 
 
-def test_a_truncated_picture_is_named(tmp_path):
+def test_a_truncated_image_is_named(tmp_path):
     path = tmp_path / "train" / "sad" / "a.png"
     path.parent.mkdir(parents=True)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(DataError, match="cannot be read as a picture"):
+    with pytest.raises(DataError, match="cannot be read as an image"):
         read_folders(tmp_path, LAYOUT)

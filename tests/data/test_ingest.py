@@ -17,8 +17,8 @@ from PIL import Image
 
 from mien.data import ingest
 from mien.data.csv_list import list_paths
-from mien.data.image_loading import PictureSettings
-from mien.data.ingest import Target, take_in
+from mien.data.image_loading import ImageSettings
+from mien.data.ingest import Target, ingest_images
 from mien.data.listing import Entry, Listing, Problem
 from mien.data.store import read_info, read_store
 from mien.errors import DataError
@@ -42,15 +42,15 @@ def skipped(path):
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    """Parts of 32 entries, so that a few pictures make several."""
+    """Parts of 32 entries, so that a few images make several."""
     monkeypatch.setattr(ingest, "_PART_ENTRIES", 32)
 
 
-def test_every_picture_that_cannot_be_used_is_counted_and_named_and_stops_nothing(tmp_path):
+def test_every_image_that_cannot_be_used_is_counted_and_named_and_stops_nothing(tmp_path):
     good = save(tmp_path / "good.png", 7)
     (tmp_path / "copy.png").write_bytes(good.read_bytes())
     (tmp_path / "cut.png").write_bytes(save(tmp_path / "whole.png", 9).read_bytes()[:-40])
-    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "text.jpg").write_text("no image")
     (tmp_path / "empty.png").touch()
     os.mkfifo(tmp_path / "pipe.png")
     entries = [
@@ -68,7 +68,7 @@ def test_every_picture_that_cannot_be_used_is_counted_and_named_and_stops_nothin
         Entry(good, 0, box=(0, 0, math.nan, 4)),
         Entry(save(tmp_path / "last.png", 200), 1, "val"),
     ]
-    counts = take_in(listing(entries), tmp_path / "a.h5", PictureSettings(8))
+    counts = ingest_images(listing(entries), tmp_path / "a.h5", ImageSettings(8))
     faces = read_store(tmp_path / "a.h5")
     assert faces.images[:, 0, 0].tolist() == [7, 200]
     assert (faces.labels.tolist(), faces.split.tolist(), faces.rows.tolist()) == ([0, 1], [0, 1], [0, 12])
@@ -76,15 +76,15 @@ def test_every_picture_that_cannot_be_used_is_counted_and_named_and_stops_nothin
     assert [(row[0], row[2]) for row in rows] == [
         ("1", "duplicate"),
         ("2", "damaged"),
-        ("3", "not a picture"),
+        ("3", "not an image"),
         ("4", "damaged"),
-        ("5", "not a picture"),
+        ("5", "not an image"),
         ("6", "missing file"),
         ("7", "unreadable file"),
         ("8", "no label"),
         ("9", "label out of range"),
-        ("10", "box outside the picture"),
-        ("11", "box outside the picture"),
+        ("10", "box outside the image"),
+        ("11", "box outside the image"),
     ]
     assert counts == Counter(row[2] for row in rows)
     assert rows[0][3] == f"of {good}, of another label, of another split"
@@ -93,13 +93,13 @@ def test_every_picture_that_cannot_be_used_is_counted_and_named_and_stops_nothin
 
 def test_an_import_without_losses_leaves_no_list_and_removes_an_older_one(tmp_path):
     (tmp_path / "a.skipped.csv").write_text("old")
-    take_in(listing([Entry(save(tmp_path / "a.png"), 0)]), tmp_path / "a.h5", PictureSettings(8))
+    ingest_images(listing([Entry(save(tmp_path / "a.png"), 0)]), tmp_path / "a.h5", ImageSettings(8))
     assert sorted(os.listdir(tmp_path)) == ["a.h5", "a.png"]
 
 
 def test_where_nothing_is_left_the_list_says_why(tmp_path):
-    with pytest.raises(DataError, match=r"no picture could be taken in; .*a\.skipped\.csv says why"):
-        take_in(listing([Entry(tmp_path / "none.png", 0)]), tmp_path / "a.h5", PictureSettings(8))
+    with pytest.raises(DataError, match=r"no image could be taken in; .*a\.skipped\.csv says why"):
+        ingest_images(listing([Entry(tmp_path / "none.png", 0)]), tmp_path / "a.h5", ImageSettings(8))
     assert skipped(tmp_path / "a.skipped.csv")[0][2] == "missing file"
     assert not (tmp_path / "a.h5").exists()
 
@@ -118,15 +118,15 @@ def photo(tmp_path):
     )
 
 
-def test_a_face_is_cropped_to_its_box_within_the_picture_and_its_landmarks_follow(tmp_path, photo):
-    take_in(listing([photo], n_landmarks=2), tmp_path / "a.h5", PictureSettings(8, color=True))
+def test_a_face_is_cropped_to_its_box_within_the_image_and_its_landmarks_follow(tmp_path, photo):
+    ingest_images(listing([photo], n_landmarks=2), tmp_path / "a.h5", ImageSettings(8, color=True))
     faces = read_store(tmp_path / "a.h5")
     assert (faces.images == (200, 100, 50)).all()
     assert faces.landmarks.tolist() == [[[4, 2], [0, 0]]]
 
 
-def test_whole_keeps_the_whole_picture(tmp_path, photo):
-    take_in(listing([photo], n_landmarks=2), tmp_path / "a.h5", PictureSettings(8, whole=True))
+def test_whole_keeps_the_whole_image(tmp_path, photo):
+    ingest_images(listing([photo], n_landmarks=2), tmp_path / "a.h5", ImageSettings(8, whole=True))
     faces = read_store(tmp_path / "a.h5")
     luma = round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)
     assert faces.images[0, 4, [0, 7]].tolist() == [0, luma]
@@ -135,32 +135,33 @@ def test_whole_keeps_the_whole_picture(tmp_path, photo):
 
 def test_two_faces_of_one_photo_are_no_duplicates_unless_it_is_kept_whole(tmp_path, photo):
     entries = [photo, Entry(photo.path, 1, box=(0, 0, 32, 32))]
-    assert not take_in(listing(entries), tmp_path / "a.h5", PictureSettings(8))
-    assert take_in(listing(entries), tmp_path / "b.h5", PictureSettings(8, whole=True)) == {"duplicate": 1}
+    assert not ingest_images(listing(entries), tmp_path / "a.h5", ImageSettings(8))
+    found = ingest_images(listing(entries), tmp_path / "b.h5", ImageSettings(8, whole=True))
+    assert found == {"duplicate": 1}
 
 
 def test_shrinking_does_not_alias(tmp_path):
     stripes = np.zeros((64, 64), np.uint8)
     stripes[:, ::2] = 255
     Image.fromarray(stripes).save(tmp_path / "a.png")
-    take_in(listing([Entry(tmp_path / "a.png", 0)]), tmp_path / "a.h5", PictureSettings(8))
+    ingest_images(listing([Entry(tmp_path / "a.png", 0)]), tmp_path / "a.h5", ImageSettings(8))
     inside = read_store(tmp_path / "a.h5").images[0, :, 1:-1].astype(int)
     assert np.abs(inside - 127).max() <= 8  # every eighth column alone would be all black or all white
 
 
-def test_a_picture_of_the_wanted_size_keeps_its_pixels(tmp_path):
+def test_an_image_of_the_wanted_size_keeps_its_pixels(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (48, 48), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    take_in(listing([Entry(tmp_path / "a.png", 0)]), tmp_path / "a.h5", PictureSettings(48))
+    ingest_images(listing([Entry(tmp_path / "a.png", 0)]), tmp_path / "a.h5", ImageSettings(48))
     np.testing.assert_array_equal(read_store(tmp_path / "a.h5").images[0], pixels)
 
 
-def test_what_is_known_of_a_picture_is_stored_and_the_rest_is_unknown(tmp_path):
+def test_what_is_known_of_an_image_is_stored_and_the_rest_is_unknown(tmp_path):
     a, b = save(tmp_path / "a.png", 1), save(tmp_path / "b.png", 2)
     points = np.ones((3, 2), np.float32)
     entries = [Entry(a, 0, person="S1", valence=0.5, arousal=-1, landmarks=points), Entry(b, 1)]
     has = {"persons": True, "valence_arousal": True, "n_landmarks": 3}
-    take_in(listing(entries, **has), tmp_path / "a.h5", PictureSettings(8), source_sha256="abc")
+    ingest_images(listing(entries, **has), tmp_path / "a.h5", ImageSettings(8), source_sha256="abc")
     faces = read_store(tmp_path / "a.h5")
     assert (faces.persons.tolist(), faces.person_names) == ([0, -1], ("S1",))
     assert faces.valence_arousal[0].tolist() == [0.5, -1]
@@ -172,7 +173,7 @@ def test_what_is_known_of_a_picture_is_stored_and_the_rest_is_unknown(tmp_path):
 def test_labels_without_counterpart_are_left_out_before_the_file_is_opened(tmp_path):
     entries = [Entry(save(tmp_path / "a.png"), 1), Entry(tmp_path / "never-opened.png", 0)]
     target = Target(("sad", "fear"), (None, 0), {"mine": {"happy": None, "sad": "sad"}})
-    counts = take_in(listing(entries), tmp_path / "a.h5", PictureSettings(8), target=target)
+    counts = ingest_images(listing(entries), tmp_path / "a.h5", ImageSettings(8), target=target)
     faces = read_store(tmp_path / "a.h5")
     assert counts == {"label without counterpart": 1}
     assert (faces.labels.tolist(), faces.label_names) == ([0], ("sad", "fear"))
@@ -184,7 +185,7 @@ KILLED = """
     from pathlib import Path
     from mien.data import ingest
     from mien.data.csv_list import list_paths
-    from mien.data.image_loading import PictureSettings
+    from mien.data.image_loading import ImageSettings
 
     folder, where = Path(sys.argv[1]), sys.argv[2]
     write = getattr(ingest, where)
@@ -198,7 +199,7 @@ KILLED = """
         os.kill(os.getpid(), signal.SIGKILL)
 
     setattr(ingest, where, killed)
-    ingest.take_in(list_paths(folder / "list.csv"), folder / "a.h5", PictureSettings(8))
+    ingest.ingest_images(list_paths(folder / "list.csv"), folder / "a.h5", ImageSettings(8))
 """
 
 
@@ -226,10 +227,10 @@ def test_a_killed_import_goes_on_and_ends_as_if_nothing_had_happened(
     written, write_store = [], ingest.write_store
     monkeypatch.setattr(ingest, "write_store", lambda *args: (written.append(args), write_store(*args)))
     mine = list_paths(hundred / "list.csv")
-    take_in(mine, hundred / "a.h5", PictureSettings(8))
+    ingest_images(mine, hundred / "a.h5", ImageSettings(8))
     assert len(written) == missing
     assert {path.name for path in hundred.glob("a.*")} == {"a.h5", "a.skipped.csv"}
-    counts = take_in(mine, hundred / "b.h5", PictureSettings(8))
+    counts = ingest_images(mine, hundred / "b.h5", ImageSettings(8))
     assert counts == {"duplicate": 10, "missing file": 1}
     assert len(written) == missing + 4
     for a, b in (("a.h5", "b.h5"), ("a.skipped.csv", "b.skipped.csv")):
@@ -241,21 +242,21 @@ def test_parts_of_another_import_are_not_gone_on_with(hundred, change, small_par
     with monkeypatch.context() as patch:
         patch.setattr(ingest, "write_parts", None)
         with pytest.raises(TypeError):
-            take_in(list_paths(hundred / "list.csv"), hundred / "a.h5", PictureSettings(8))
+            ingest_images(list_paths(hundred / "list.csv"), hundred / "a.h5", ImageSettings(8))
     assert (hundred / "a.h5.part").is_dir()
     same = list_paths(hundred / "list.csv")
     others = replace(same, entries=lambda: (replace(entry, split="test") for entry in same.entries()))
     size = 16 if change == "size" else 8
-    take_in(same if change == "size" else others, hundred / "a.h5", PictureSettings(size))
+    ingest_images(same if change == "size" else others, hundred / "a.h5", ImageSettings(size))
     faces = read_store(hundred / "a.h5")
     assert faces.images.shape == (89, size, size)
     assert set(faces.split) == ({0} if change == "size" else {2})
 
 
-def test_pictures_are_written_in_parts_and_never_held_together(tmp_path, monkeypatch, small_parts):
+def test_images_are_written_in_parts_and_never_held_together(tmp_path, monkeypatch, small_parts):
     save(tmp_path / "0.png")
     held, alive = [], []
-    load = ingest.PictureLoader.load
+    load = ingest.ImageLoader.load
 
     class Pixels(np.ndarray):
         """Counts those that are alive."""
@@ -265,28 +266,28 @@ def test_pictures_are_written_in_parts_and_never_held_together(tmp_path, monkeyp
                 alive.pop()
 
     def counted(self, entry):
-        picture = load(self, Entry(tmp_path / "0.png", 0))
+        image = load(self, Entry(tmp_path / "0.png", 0))
         alive.append(1)
         held.append(len(alive))
         digest = int(entry.path.stem).to_bytes(32, "big")
-        return type(picture)(picture.pixels.copy().view(Pixels), digest, None)
+        return type(image)(image.pixels.copy().view(Pixels), digest, None)
 
-    monkeypatch.setattr(ingest.PictureLoader, "load", counted)
+    monkeypatch.setattr(ingest.ImageLoader, "load", counted)
     monkeypatch.setattr(ingest, "_cores", lambda: 2)
     entries = [Entry(Path(f"{i}.png"), i % 2) for i in range(640)]
-    take_in(listing(entries), tmp_path / "a.h5", PictureSettings(8))
+    ingest_images(listing(entries), tmp_path / "a.h5", ImageSettings(8))
     assert len(read_store(tmp_path / "a.h5")) == 640
     # a part of 32, four batches of 32 under way, and one being let go
     assert max(held) <= 32 * 6
 
 
-def test_larger_pictures_make_smaller_parts():
+def test_larger_images_make_smaller_parts():
     parts = [
-        ingest.Intake(listing([]), settings, Target((), ()), Path("x")).per_part
+        ingest.Ingestion(listing([]), settings, Target((), ()), Path("x")).per_part
         for settings in (
-            PictureSettings(48),
-            PictureSettings(224, color=True),
-            PictureSettings(1024, color=True),
+            ImageSettings(48),
+            ImageSettings(224, color=True),
+            ImageSettings(1024, color=True),
         )
     ]
     assert parts == [4096, 64 * 2**20 // (224 * 224 * 3), 32]
@@ -295,10 +296,10 @@ def test_larger_pictures_make_smaller_parts():
 def test_progress_counts_to_the_end(tmp_path):
     entries = [Entry(save(tmp_path / f"{i}.png", i), 0) for i in range(70)]
     seen = []
-    take_in(
+    ingest_images(
         listing(entries),
         tmp_path / "a.h5",
-        PictureSettings(8),
+        ImageSettings(8),
         progress=lambda done, total: seen.append((done, total)),
     )
     assert seen == [(32, 70), (64, 70), (70, 70)]

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from mien.core.emotions import FERPLUS_VOTES
-from mien.data.image_loading import PictureSettings
+from mien.data.image_loading import ImageSettings
 from mien.data.join import join_faces, resized
 from mien.data.label_maps import map_labels
 from mien.errors import DataError
@@ -51,17 +51,17 @@ def test_what_does_not_fit_together_is_refused(make_faces, affectnet):
     fer = make_faces(3)
     with pytest.raises(DataError, match=r"labels differ: made-up has angry, .*; give --labels"):
         join_faces([fer, affectnet])
-    small = resized(fer, PictureSettings(24, color=True))
+    small = resized(fer, ImageSettings(24, color=True))
     with pytest.raises(DataError, match="made-up has 48x48 gray, made-up has 24x24 colour; import them with"):
         join_faces([fer, small])
 
 
 def test_another_size_is_that_of_pillow_and_landmarks_follow(make_faces):
     faces = replace(make_faces(2), landmarks=np.full((2, 1, 2), 12, np.float32))
-    small = resized(faces, PictureSettings(24))
+    small = resized(faces, ImageSettings(24))
     expected = Image.fromarray(faces.images[1]).resize((24, 24), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(small.images[1], np.asarray(expected))
     assert (small.landmarks == 6).all()
-    colour = resized(faces, PictureSettings(48, color=True))
+    colour = resized(faces, ImageSettings(48, color=True))
     np.testing.assert_array_equal(colour.images, np.repeat(faces.images[..., None], 3, axis=3))
-    assert resized(faces, PictureSettings(48)) is faces
+    assert resized(faces, ImageSettings(48)) is faces

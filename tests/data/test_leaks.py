@@ -63,7 +63,7 @@ def test_another_part_of_the_same_file_is_a_leak() -> None:
     assert "2 come from the same file" in str(leak)
 
 
-def test_the_same_bytes_in_another_shape_are_another_picture() -> None:
+def test_the_same_bytes_in_another_shape_are_another_image() -> None:
     faces = make(20)
     wide = replace(faces, images=faces.images.reshape(20, 4, 9))
     assert find_leak(wide, learned(faces), faces).pixels == 0

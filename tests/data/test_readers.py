@@ -27,7 +27,7 @@ def save(path, value=0, size_wh=(8, 8)):
 def told(listing):
     """What the entries say, without the folder of the file."""
     entries = list(listing.entries())
-    assert len(entries) == len(list(listing.entries()))  # given anew each time
+    assert len(entries) == len(list(listing.entries()))  # given again each time
     return [(e.path.name, e.label, e.split, e.problem.reason if e.problem else "") for e in entries]
 
 
@@ -67,7 +67,7 @@ def test_the_eleven_labels_of_affectnet_have_the_order_of_its_codes():
     assert codes.split() == list(AFFECTNET11)
 
 
-def test_affectnet_lists_without_a_header_and_with_pictures_at_the_top_are_read(tmp_path):
+def test_affectnet_lists_without_a_header_and_with_images_at_the_top_are_read(tmp_path):
     save(tmp_path / "1" / "a.jpg")
     write_lists(tmp_path, [affectnet_row("1/a.jpg")], header=False)
     (entry,) = list_affectnet(tmp_path).entries()
@@ -273,7 +273,7 @@ def test_csv_rows_that_do_not_fit_are_told(tmp_path):
         (list_rafdb, r"is no RAF-DB: expected list_patition_label\.txt in it"),
         (list_ckplus, r"is no CK\+: expected cohn-kanade-images/ and Emotion/ in it"),
         (list_jaffe, r"is no JAFFE: expected files such as KA\.AN1\.39\.tiff"),
-        (list_folders, "holds no class folders with pictures"),
+        (list_folders, "holds no class folders with images"),
         (lambda path: list_paths(path / "x.csv"), r"x\.csv cannot be read: No such file"),
     ],
     ids=["affectnet", "rafdb", "ckplus", "jaffe", "folders", "csv"],

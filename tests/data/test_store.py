@@ -164,7 +164,7 @@ def test_a_missing_column_is_refused(tmp_path, make_faces, missing):
         read_store(tmp_path / "a.h5")
 
 
-def test_an_altered_picture_is_noticed(tmp_path, make_faces):
+def test_an_altered_image_is_noticed(tmp_path, make_faces):
     write_store(make_faces(), tmp_path / "a.h5")
     with h5py.File(tmp_path / "a.h5", "a") as file:
         file["images"][0, 0, 0] ^= 1

@@ -50,7 +50,7 @@ def test_every_licence_file_is_there() -> None:
         ("[a](https://example.org/b)", "[a](https://example.org/b)"),
         ("[a](#here)", "[a](#here)"),
     ],
-    ids=["page", "anchor", "picture", "absolute", "same page"],
+    ids=["page", "anchor", "image", "absolute", "same page"],
 )
 def test_links_can_be_made_absolute_for_a_package_index(link: str, becomes: str, module_at: Any) -> None:
     assert module_at("tools/absolute_links.py").absolute(link, "https://example.org/x/", "1.2") == becomes

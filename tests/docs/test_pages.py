@@ -23,7 +23,7 @@ from fastapi.testclient import TestClient
 client = TestClient(app)
 with open("astronaut.png", "rb") as photo:
     assert client.post("/emotions", files={"image": photo}).json()[0]["emotion"] == "happy"
-assert client.post("/emotions", files={"image": b"no picture"}).status_code == 422
+assert client.post("/emotions", files={"image": b"no image"}).status_code == 422
 """,
 }
 """What is done after a block that holds such a text."""

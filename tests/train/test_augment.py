@@ -1,4 +1,4 @@
-"""Augmentation against what numpy does to the same picture."""
+"""Augmentation against what numpy does to the same image."""
 
 import math
 
@@ -11,7 +11,7 @@ from mien.train.recipe import AugmentSettings
 
 
 @pytest.fixture
-def picture() -> torch.Tensor:
+def image() -> torch.Tensor:
     return torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
@@ -19,23 +19,23 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_no_change_is_asked_for_and_none_happens(picture: torch.Tensor) -> None:
-    out = augment(picture, torch.zeros(3, dtype=torch.bool), 8, AugmentSettings(), rng())
-    torch.testing.assert_close(out, picture)
+def test_no_change_is_asked_for_and_none_happens(image: torch.Tensor) -> None:
+    out = augment(image, torch.zeros(3, dtype=torch.bool), 8, AugmentSettings(), rng())
+    torch.testing.assert_close(out, image)
 
 
-def test_flip_mirrors_just_the_faces_that_it_names(picture: torch.Tensor) -> None:
-    out = augment(picture, torch.tensor([True, False, True]), 8, AugmentSettings(), rng())
-    expected = np.stack([picture[0].numpy()[..., ::-1], picture[1].numpy(), picture[2].numpy()[..., ::-1]])
+def test_flip_mirrors_just_the_faces_that_it_names(image: torch.Tensor) -> None:
+    out = augment(image, torch.tensor([True, False, True]), 8, AugmentSettings(), rng())
+    expected = np.stack([image[0].numpy()[..., ::-1], image[1].numpy(), image[2].numpy()[..., ::-1]])
     np.testing.assert_allclose(out.numpy(), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("quarter", [1, 2, 3])
-def test_a_quarter_turn_of_the_matrix_is_numpys_quarter_turn(picture: torch.Tensor, quarter: int) -> None:
+def test_a_quarter_turn_of_the_matrix_is_numpys_quarter_turn(image: torch.Tensor, quarter: int) -> None:
     angle = quarter * math.pi / 2
     matrix = torch.tensor([[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0]])
-    out = resample(picture, matrix.expand(3, 2, 3), 8)
-    np.testing.assert_allclose(out.numpy(), np.rot90(picture.numpy(), quarter, axes=(2, 3)), atol=1e-5)
+    out = resample(image, matrix.expand(3, 2, 3), 8)
+    np.testing.assert_allclose(out.numpy(), np.rot90(image.numpy(), quarter, axes=(2, 3)), atol=1e-5)
 
 
 def test_shift_and_zoom_stay_within_their_limits() -> None:
@@ -49,17 +49,17 @@ def test_shift_and_zoom_stay_within_their_limits() -> None:
     assert 9.9 < np.abs(angle).max() <= 10 + 1e-4
 
 
-def test_outside_the_picture_it_is_mirrored() -> None:
+def test_outside_the_image_it_is_mirrored() -> None:
     row = torch.arange(8.0).expand(1, 1, 8, 8)
     matrix = torch.tensor([[[1.0, 0, 2 * 2 / 8], [0, 1, 0]]])  # look two pixels to the right
     out = resample(row, matrix, 8)[0, 0, 0]
     assert out.tolist() == pytest.approx([2, 3, 4, 5, 6, 7, 7, 6])
 
 
-def test_contrast_keeps_each_face_mean_and_scales_its_deviation(picture: torch.Tensor) -> None:
-    out = change_light(picture, AugmentSettings(contrast=0.5), rng())
-    torch.testing.assert_close(out.mean((1, 2, 3)), picture.mean((1, 2, 3)))
-    gain = out.std((1, 2, 3)) / picture.std((1, 2, 3))
+def test_contrast_keeps_each_face_mean_and_scales_its_deviation(image: torch.Tensor) -> None:
+    out = change_light(image, AugmentSettings(contrast=0.5), rng())
+    torch.testing.assert_close(out.mean((1, 2, 3)), image.mean((1, 2, 3)))
+    gain = out.std((1, 2, 3)) / image.std((1, 2, 3))
     assert ((gain > 0.5) & (gain < 1.5)).all()
     assert gain.std() > 0.01
 
@@ -75,12 +75,12 @@ def test_erasing_changes_one_rectangle_of_about_half_the_faces() -> None:
         assert max(rows.sum(), columns.sum()) <= 0.4 * 20 + 1
 
 
-def test_the_same_generator_state_gives_the_same_batch(picture: torch.Tensor) -> None:
+def test_the_same_generator_state_gives_the_same_batch(image: torch.Tensor) -> None:
     settings = AugmentSettings(rotation_deg=9, zoom=0.1, shift=0.1, brightness=0.2, contrast=0.2, erase=0.5)
     flip = torch.tensor([True, False, False])
-    first, again = (augment(picture, flip, 10, settings, rng(7)) for _ in range(2))
+    first, again = (augment(image, flip, 10, settings, rng(7)) for _ in range(2))
     assert torch.equal(first, again)
-    assert not torch.equal(first, augment(picture, flip, 10, settings, rng(8)))
+    assert not torch.equal(first, augment(image, flip, 10, settings, rng(8)))
     assert first.shape == (3, 1, 10, 10)
 
 

@@ -26,7 +26,7 @@ def looks(t: Trainer, accuracies: list[float]) -> None:
     for n, accuracy in enumerate(accuracies):
         with torch.no_grad():
             t.net.head.bias.fill_(n)
-        t.look(Answers(t, accuracy))  # type: ignore[arg-type]
+        t.validate(Answers(t, accuracy))  # type: ignore[arg-type]
 
 
 class Answers:

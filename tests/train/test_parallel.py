@@ -107,7 +107,7 @@ def test_parts_of_a_batch_lead_to_the_weights_of_the_whole_batch(
 
     def work(trainer: Trainer) -> tuple[list[float], Trainer]:
         losses = [float(trainer.step()) for _ in range(8)]
-        trainer.look(faces.select("val"))
+        trainer.validate(faces.select("val"))
         return losses, trainer
 
     losses, alone = work(make(ALONE))

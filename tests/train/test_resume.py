@@ -105,7 +105,7 @@ def test_a_restored_trainer_goes_on_as_if_never_stopped(
         while trainer.step_count < until:
             trainer.step()
             if trainer.step_count % 7 == 0:
-                trainer.look(val)
+                trainer.validate(val)
         return trainer
 
     straight = go(make_trainer(recipe, faces, "cpu"), 16)
@@ -121,12 +121,12 @@ def test_a_restored_trainer_goes_on_as_if_never_stopped(
 
 
 def test_looking_at_the_validation_rows_changes_nothing(faces: FaceSet, recipe: Recipe) -> None:
-    looked, blind = make_trainer(recipe, faces, "cpu"), make_trainer(recipe, faces, "cpu")
+    validated, blind = make_trainer(recipe, faces, "cpu"), make_trainer(recipe, faces, "cpu")
     for _ in range(3):
-        looked.step()
-        looked.look(faces.select("val"))
+        validated.step()
+        validated.validate(faces.select("val"))
         blind.step()
-    assert same(looked.net.state_dict(), blind.net.state_dict())
+    assert same(validated.net.state_dict(), blind.net.state_dict())
 
 
 @pytest.mark.train

@@ -66,7 +66,7 @@ def test_votes_become_shares_of_the_emotions_and_the_label_stands_in(faces: Face
 
 
 def test_soft_votes_need_votes_for_every_emotion(faces: FaceSet, recipe: Recipe) -> None:
-    with pytest.raises(RecipeError, match="nobody could vote for angry, happy, neutral"):
+    with pytest.raises(RecipeError, match="no one could vote for angry, happy, neutral"):
         goals(faces, recipe, loss={"name": "soft-votes"})
     with pytest.raises(RecipeError, match="'bars' has no votes"):
         goals(replace(faces, votes=None, vote_names=None), recipe, loss={"name": "soft-votes"})

@@ -14,7 +14,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from mien.core.images import ImageLimits, open_image
 from mien.errors import ImageError, ImageTooLargeError
-from mien.web.bodies import Picture
+from mien.web.bodies import Upload
 from mien.web.decode_worker import DecodeLimits
 from mien.web.decoding import CostlyError, Lane
 from mien.web.engine import Engine
@@ -24,7 +24,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "src"
 LIMITS = DecodeLimits(max_bytes=10**7, max_pixels=4_000_000, max_cpu_s=60)
 
 
-def picture(side, kind="PNG"):
+def upload(side, kind="PNG"):
     file = io.BytesIO()
     Image.new("L", (side, side), 90).save(file, kind)
     return file.getvalue()
@@ -65,47 +65,47 @@ def outcome(decode, data):
         return type(error), str(error)
 
 
-def test_pictures_and_errors_are_those_of_the_library(lane, face_png):
+def test_images_and_errors_are_those_of_the_library(lane, face_png):
     lane, limits = lane(), ImageLimits(LIMITS.max_bytes, LIMITS.max_pixels)
-    broken = [b"", b"no picture", face_png[:-100], picture(2001)]
-    for data in (face_png, picture(9, "JPEG"), *broken, picture(3, "GIF")):
+    broken = [b"", b"no image", face_png[:-100], upload(2001)]
+    for data in (face_png, upload(9, "JPEG"), *broken, upload(3, "GIF")):
         given = outcome(lambda data: asyncio.run(lane.decode(data)), data)
         assert given == outcome(lambda data: open_image(data, limits), data)
     assert len(lane.processes) == 1
 
 
-def test_a_picture_that_takes_too_much_computing_ends_its_process_and_the_next_is_unpacked(lane):
+def test_an_image_that_takes_too_much_computing_ends_its_process_and_the_next_is_unpacked(lane):
     lane = lane(max_cpu_s=0.1, max_pixels=50_000_000)
     with pytest.raises(CostlyError):
-        asyncio.run(lane.decode(picture(7000)))
-    assert asyncio.run(lane.decode(picture(3))).shape == (3, 3, 3)
+        asyncio.run(lane.decode(upload(7000)))
+    assert asyncio.run(lane.decode(upload(3))).shape == (3, 3, 3)
 
 
 def test_a_process_that_is_stuck_is_ended(lane, monkeypatch):
     monkeypatch.setattr("mien.web.decoding.STUCK_S", 0.0)
     monkeypatch.setattr("mien.web.decoding.STUCK", 0.0)
     with pytest.raises(CostlyError):
-        asyncio.run(lane().decode(picture(3)))
+        asyncio.run(lane().decode(upload(3)))
 
 
 @pytest.mark.parametrize("when", ["before", "during"])
 def test_a_process_that_the_system_ends_is_replaced(lane, monkeypatch, when):
     lane = lane()
-    asyncio.run(lane.decode(picture(3)))
+    asyncio.run(lane.decode(upload(3)))
     process_of(lane).kill()
     process_of(lane).wait()
     if when == "during":
         with monkeypatch.context() as unseen:
             unseen.setattr(type(lane.processes[0]), "is_well", lambda self: True)
             with pytest.raises(ImageError, match="made its decoder fail"):
-                asyncio.run(lane.decode(picture(3)))
-    assert asyncio.run(lane.decode(picture(3))).shape == (3, 3, 3)
+                asyncio.run(lane.decode(upload(3)))
+    assert asyncio.run(lane.decode(upload(3))).shape == (3, 3, 3)
 
 
 def test_the_process_may_take_so_much_memory_and_writes_no_dump(lane):
     resource = pytest.importorskip("resource")
     lane = lane()
-    asyncio.run(lane.decode(picture(3)))
+    asyncio.run(lane.decode(upload(3)))
     if not hasattr(resource, "prlimit"):
         pytest.skip("needs Linux")
     most = resource.prlimit(process_of(lane).pid, resource.RLIMIT_AS)[0]
@@ -145,10 +145,10 @@ def test_what_takes_long_to_unpack_holds_up_nothing_that_does_not(engine, face_p
             raise CostlyError
 
         engine.slow.decode = slow
-        large = [asyncio.create_task(engine.read_or_tell(Picture("large", picture(2900)))) for _ in range(20)]
+        large = [asyncio.create_task(engine.read_or_tell(Upload("large", upload(2900)))) for _ in range(20)]
         while not begun:
             await asyncio.sleep(0.01)
-        image = await engine.read(Picture("small", face_png))
+        image = await engine.read(Upload("small", face_png))
         assert not any(one.done() for one in large)
         go.set()
         return len(image.faces), {one.error.code for one in await asyncio.gather(*large)}
@@ -156,7 +156,7 @@ def test_what_takes_long_to_unpack_holds_up_nothing_that_does_not(engine, face_p
     assert asyncio.run(run()) == (1, {"too_costly"})
 
 
-def test_a_picture_that_is_too_costly_is_told_so_by_its_name(serve, monkeypatch):
+def test_an_image_that_is_too_costly_is_told_so_by_its_name(serve, monkeypatch):
     client = serve()
     engine = client.app_state["service"].engine
 
@@ -164,12 +164,12 @@ def test_a_picture_that_is_too_costly_is_told_so_by_its_name(serve, monkeypatch)
         raise CostlyError
 
     monkeypatch.setattr(engine.slow, "decode", decode)
-    response = client.post("/v1/read", content=picture(2900))
+    response = client.post("/v1/read", content=upload(2900))
     assert (response.status_code, response.json()["error"]["code"]) == (422, "too_costly")
     assert "more than 10 s of computing" in response.json()["error"]["message"]
 
 
-def test_a_camera_whose_picture_is_too_costly_is_told_so_and_given_up(serve, monkeypatch, face_png):
+def test_a_camera_whose_image_is_too_costly_is_told_so_and_given_up(serve, monkeypatch, face_png):
     client = serve()
 
     async def decode(_):
@@ -186,10 +186,10 @@ def test_a_camera_whose_picture_is_too_costly_is_told_so_and_given_up(serve, mon
 
 def test_the_slow_lane_tells_what_is_too_large_for_the_service(engine):
     with pytest.raises(ImageTooLargeError, match="more than the limit of 50,000,000"):
-        asyncio.run(engine.read(Picture("large", picture(7100))))
+        asyncio.run(engine.read(Upload("large", upload(7100))))
 
 
-def test_a_picture_whose_client_has_gone_is_not_read(monkeypatch):
+def test_an_image_whose_client_has_gone_is_not_read(monkeypatch):
     from mien.web.routes import unless_gone
 
     class Gone:

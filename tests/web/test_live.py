@@ -13,15 +13,15 @@ from mien.web.live import Newest
 LIVE = "ws://127.0.0.1:8000/v1/live"
 
 
-def test_a_picture_is_answered_at_once_and_a_face_keeps_its_number(serve, face_png, crowd_png):
+def test_an_image_is_answered_at_once_and_a_face_keeps_its_number(serve, face_png, crowd_png):
     (reading,) = Analyzer("tiny").read(face_png)
     with serve().websocket_connect(LIVE) as socket:
         answers = []
-        for picture in (face_png, face_png, *[crowd_png] * 60):
-            socket.send_bytes(picture)
+        for image in (face_png, face_png, *[crowd_png] * 60):
+            socket.send_bytes(image)
             answers.append(socket.receive_json())
             if len(answers[-1]["faces"]) == 2:
-                break  # the whole picture is searched for new faces only now and then
+                break  # the whole image is searched for new faces only now and then
     assert [answer["frame"] for answer in answers] == list(range(len(answers)))
     assert [[face["track"] for face in answer["faces"]] for answer in answers[:2]] == [[1], [1]]
     last = answers[-1]
@@ -34,15 +34,15 @@ def test_a_picture_is_answered_at_once_and_a_face_keeps_its_number(serve, face_p
     assert (face["x1"], face["y2"]) == pytest.approx((reading.box.x1, reading.box.y2), abs=1)
 
 
-def test_what_is_no_picture_is_told_and_the_next_is_read(serve, face_png):
+def test_what_is_no_image_is_told_and_the_next_is_read(serve, face_png):
     with serve(max_frame_bytes=len(face_png)).websocket_connect(LIVE) as socket:
         codes = []
-        for message in (b"no picture", face_png + b"x"):
+        for message in (b"no image", face_png + b"x"):
             socket.send_bytes(message)
             codes.append(socket.receive_json()["error"]["code"])
         socket.send_text("hello")
         codes.append(socket.receive_json()["error"]["code"])
-        assert codes == ["not_a_picture", "too_large", "not_a_picture"]
+        assert codes == ["not_an_image", "too_large", "not_an_image"]
         socket.send_bytes(face_png)
         assert len(socket.receive_json()["faces"]) == 1
 
@@ -73,17 +73,17 @@ def test_a_camera_that_sends_nothing_is_given_up(serve):
             socket.receive_json()
         assert (ended.value.code, ended.value.reason) == (
             1008,
-            "no picture came, or no answer was taken, for 0.05 s",
+            "no image came, or no answer was taken, for 0.05 s",
         )
 
 
-def test_only_the_newest_picture_is_taken():
+def test_only_the_newest_image_is_taken():
     async def run():
         newest = Newest()
         for i in range(3):
             newest.put(i / 10, b"%d" % i)
-        first = await newest.take()
-        waiting = asyncio.create_task(newest.take())
+        first = await newest.get()
+        waiting = asyncio.create_task(newest.get())
         await asyncio.sleep(0)
         assert not waiting.done()
         newest.put(0.3, b"3")
@@ -92,17 +92,17 @@ def test_only_the_newest_picture_is_taken():
     assert asyncio.run(run()) == ((2, 0.2, b"2"), (3, 0.3, b"3"))
 
 
-def test_patience_with_a_camera_begins_when_its_picture_is_wanted():
+def test_patience_with_a_camera_begins_when_its_image_is_wanted():
     async def run():
         now = 0.0
         newest = Newest(lambda: now)
-        now = 90.0  # the service is at work on the picture before
+        now = 90.0  # the service is at work on the image before
         told = [newest.waited_s()]
-        waiting = asyncio.create_task(newest.take())
+        waiting = asyncio.create_task(newest.get())
         await asyncio.sleep(0)
         now = 92.0
         told.append(newest.waited_s())
-        newest.put(0.0, b"picture")
+        newest.put(0.0, b"image")
         await waiting
         return [*told, newest.waited_s()]
 

@@ -60,7 +60,7 @@ def test_the_page_says_what_calibration_was_measured_against(serve, tiny_with):
     assert (served["uncertain_below"], served["calibrated_on"]) == (0.42, "the 12 faces of a drawer")
 
 
-def test_the_page_and_the_pictures_use_the_same_colours():
+def test_the_page_and_the_images_use_the_same_colours():
     text = (STATIC / "draw.js").read_text("utf-8")
     for label, rgb in COLOURS.items():
         assert f'{label}: "#{bytes(rgb).hex()}"' in text
@@ -74,7 +74,7 @@ def test_the_description_has_an_example_of_every_answer(serve):
         getattr(schemas, name).model_validate(example)
 
 
-def test_the_description_tells_each_way_to_send_pictures(serve):
+def test_the_description_tells_each_way_to_send_images(serve):
     read = serve().get("/openapi.json").json()["paths"]["/v1/read"]["post"]
     ways = read["requestBody"]["content"]
     assert {"image/jpeg", "multipart/form-data", "application/json"} <= set(ways)
@@ -119,8 +119,8 @@ def test_a_proxy_may_serve_it_under_a_prefix(serve, clip_mp4, is_taken_off):
     assert started.headers["Location"] == f"/some/faces/v1/watch/{started.json()['id']}"
     live = f"ws://127.0.0.1:8000{prefix}/v1/live"
     with client.websocket_connect(live, headers=headers) as socket:
-        socket.send_bytes(b"no picture")
-        assert socket.receive_json()["error"]["code"] == "not_a_picture"
+        socket.send_bytes(b"no image")
+        assert socket.receive_json()["error"]["code"] == "not_an_image"
 
 
 def test_the_prefix_alone_leads_to_the_page(serve):

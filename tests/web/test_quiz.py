@@ -47,7 +47,7 @@ def client(quiz_file):
 def test_the_page_is_served_and_says_what_is_asked_and_what_is_not(client):
     page = client().get("/")
     assert "which expression you see" in page.text
-    assert "Nobody asks what the person\n    feels" in page.text
+    assert "No one asks what the person\n    feels" in page.text
     assert "unsafe" not in page.headers["Content-Security-Policy"]
 
 
@@ -82,7 +82,7 @@ def test_a_face_is_scaled_by_a_whole_number_smoothly(client, quiz_file):
     large = np.asarray(Image.open(io.BytesIO(service.get("/v1/faces/asked/1", params={"times": 7}).content)))
     assert large.shape == (7 * 48, 7 * 40)
     blocks = np.asarray(small).repeat(7, 0).repeat(7, 1)
-    steps = [np.abs(np.diff(picture.astype(int), axis=1)).max() for picture in (large, blocks)]
+    steps = [np.abs(np.diff(image.astype(int), axis=1)).max() for image in (large, blocks)]
     assert steps[0] < 0.5 * steps[1]
 
 

@@ -28,13 +28,13 @@ def refusal(response) -> tuple[int, str]:
     return response.status_code, response.json()["error"]["code"]
 
 
-def test_a_picture_is_read_as_the_library_reads_it(serve, face_png):
+def test_an_image_is_read_as_the_library_reads_it(serve, face_png):
     client = serve()
     (reading,) = Analyzer("tiny").read(face_png)
     answer = client.post("/v1/read", content=face_png, headers={"Content-Type": "image/png"}).json()
     assert answer["model"] == "tiny"
     (image,) = answer["images"]
-    assert (image["name"], image["width"], image["height"]) == ("picture", 256, 256)
+    assert (image["name"], image["width"], image["height"]) == ("image", 256, 256)
     (face,) = image["faces"]
     wanted = reading.to_dict()
     assert face["probabilities"] == pytest.approx(wanted.pop("probabilities"), abs=1e-6)
@@ -46,7 +46,7 @@ def test_a_picture_is_read_as_the_library_reads_it(serve, face_png):
 def test_a_face_below_the_threshold_of_the_card_is_uncertain(
     serve, face_png, tiny_with, threshold: float, is_uncertain: bool
 ):
-    client = serve(model=tiny_with(uncertain_below=threshold, calibrated_on="nobody"))
+    client = serve(model=tiny_with(uncertain_below=threshold, calibrated_on="no one"))
     (image,) = client.post("/v1/read", content=face_png).json()["images"]
     assert image["faces"][0]["uncertain"] is is_uncertain
 
@@ -60,7 +60,7 @@ def test_the_service_reads_photos_with_the_views_of_the_card(serve, face_png, ti
     assert image["faces"][0]["probabilities"] == pytest.approx(reading.probabilities, abs=1e-6)
 
 
-def test_many_pictures_answer_in_order_and_a_bad_one_stops_no_other(serve, face_png, crowd_png):
+def test_many_images_answer_in_order_and_a_bad_one_stops_no_other(serve, face_png, crowd_png):
     files = [
         ("image", ("two.png", crowd_png)),
         ("image", ("bad.png", b"no")),
@@ -68,7 +68,7 @@ def test_many_pictures_answer_in_order_and_a_bad_one_stops_no_other(serve, face_
     ]
     images = serve().post("/v1/read", files=files).json()["images"]
     assert [(i["name"], len(i["faces"])) for i in images] == [("two.png", 2), ("bad.png", 0), ("one.png", 1)]
-    assert [i["error"] and i["error"]["code"] for i in images] == [None, "not_a_picture", None]
+    assert [i["error"] and i["error"]["code"] for i in images] == [None, "not_an_image", None]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_many_pictures_answer_in_order_and_a_bad_one_stops_no_other(serve, face_
     [("?as=png", "*/*"), ("", "image/png"), ("", "application/json;q=0.5, image/png")],
     ids=["query", "accept", "weights"],
 )
-def test_the_picture_comes_back_annotated_if_asked(serve, face_png, query, accept):
+def test_the_image_comes_back_annotated_if_asked(serve, face_png, query, accept):
     response = serve().post(f"/v1/read{query}", content=face_png, headers={"Accept": accept})
     assert response.headers["Content-Type"] == "image/png"
     pixels = open_image(face_png)
@@ -89,11 +89,11 @@ def test_a_jpeg_comes_back_as_jpeg(serve, face_png):
     assert Image.open(io.BytesIO(response.content)).format == "JPEG"
 
 
-def test_what_is_no_picture_or_not_wanted_is_refused(serve, face_png):
+def test_what_is_no_image_or_not_wanted_is_refused(serve, face_png):
     client = serve()
     two = [("image", ("a.png", face_png)), ("image", ("b.png", face_png))]
-    assert refusal(client.post("/v1/read", content=b"no picture")) == (422, "not_a_picture")
-    assert refusal(client.post("/v1/read")) == (422, "not_a_picture")
+    assert refusal(client.post("/v1/read", content=b"no image")) == (422, "not_an_image")
+    assert refusal(client.post("/v1/read")) == (422, "not_an_image")
     assert refusal(client.post("/v1/read", files={"x": ("", b"")}, data={"a": "b"}))[0] in (400, 422)
     assert refusal(client.post("/v1/read", content=face_png, headers={"Accept": "text/css"})) == (
         406,
@@ -121,21 +121,21 @@ def as_text(data, start="", alter=lambda text: text):
     ],
     ids=["base64", "data address", "no padding", "for addresses", "lines"],
 )
-def test_a_picture_may_come_in_json(serve, face_png, key, pack):
+def test_an_image_may_come_in_json(serve, face_png, key, pack):
     client = serve()
     wanted = client.post("/v1/read", content=face_png).json()
     assert client.post("/v1/read", json={key: pack(face_png), "actions": ["emotion"]}).json() == wanted
 
 
-def test_many_pictures_may_come_in_json(serve, face_png, crowd_png):
+def test_many_images_may_come_in_json(serve, face_png, crowd_png):
     texts = [as_text(crowd_png), as_text(b"no"), as_text(face_png)]
     images = serve().post("/v1/read", json={"image": texts}).json()["images"]
     assert [(i["name"], len(i["faces"])) for i in images] == [
-        ("picture 1", 2),
-        ("picture 2", 0),
-        ("picture 3", 1),
+        ("image 1", 2),
+        ("image 2", 0),
+        ("image 3", 1),
     ]
-    assert images[1]["error"]["message"].startswith("picture 2 is not a picture of a known format")
+    assert images[1]["error"]["message"].startswith("image 2 is not an image of a known format")
 
 
 @pytest.mark.parametrize(
@@ -145,17 +145,17 @@ def test_many_pictures_may_come_in_json(serve, face_png, crowd_png):
         (b"\xff\xd8\xff", "bad_request", "is not JSON"),
         (b"[" * 100_000, "bad_request", "is not JSON"),
         (b'{"image": %s}' % (b"9" * 5000), "bad_request", "is not JSON"),
-        (b"[]", "bad_request", "holds no picture"),
-        (b'{"image": []}', "bad_request", "holds no picture"),
-        (b'{"image": [1]}', "bad_request", "holds no picture"),
-        (b'{"picture": "aaaa"}', "bad_request", "holds no picture"),
-        (b'{"image": "aa!a"}', "bad_request", "the picture is not base64"),
-        (b'{"image": ["", "\xc3\xa4"]}', "bad_request", "picture 2 is not base64"),
+        (b"[]", "bad_request", "holds no image"),
+        (b'{"image": []}', "bad_request", "holds no image"),
+        (b'{"image": [1]}', "bad_request", "holds no image"),
+        (b'{"photo": "aaaa"}', "bad_request", "holds no image"),
+        (b'{"image": "aa!a"}', "bad_request", "the image is not base64"),
+        (b'{"image": ["", "\xc3\xa4"]}', "bad_request", "image 2 is not base64"),
         (b'{"image": "https://example.org/a.jpg"}', "bad_request", "mien never downloads"),
-        (b'{"image": ["a", "a", "a"]}', "too_many_images", "more than 2 pictures"),
+        (b'{"image": ["a", "a", "a"]}', "too_many_images", "more than 2 images"),
     ],
 )
-def test_json_without_a_picture_is_told_what_to_send(serve, body, code, says):
+def test_json_without_an_image_is_told_what_to_send(serve, body, code, says):
     response = serve(max_images=2).post(
         "/v1/read", content=body, headers={"Content-Type": "application/json"}
     )
@@ -166,8 +166,8 @@ def test_json_without_a_picture_is_told_what_to_send(serve, body, code, says):
 @pytest.mark.parametrize(
     ("sent", "begins"),
     [
-        ({"content": b"no"}, "the picture is not a picture of a known format"),
-        ({"files": {"image": ("me & you.jpg", b"no")}}, "'me & you.jpg' is not a picture of a known format"),
+        ({"content": b"no"}, "the image is not an image of a known format"),
+        ({"files": {"image": ("me & you.jpg", b"no")}}, "'me & you.jpg' is not an image of a known format"),
         ({"files": {"image": ("a.jpg", b"")}}, "'a.jpg' is empty (0 bytes)"),
         ({"files": {"image": ("a.png", bomb_png())}}, "'a.png' has 9000 x 9000 pixels"),
     ],
@@ -177,7 +177,7 @@ def test_an_error_names_the_file_that_it_speaks_of(serve, sent, begins):
     assert serve().post("/v1/read", **sent).json()["error"]["message"].startswith(begins)
 
 
-def test_a_picture_with_too_many_faces_is_told_by_its_name(serve, crowd_png):
+def test_an_image_with_too_many_faces_is_told_by_its_name(serve, crowd_png):
     response = serve(max_faces=1).post("/v1/read", files={"image": ("us.png", crowd_png)})
     assert response.json()["error"]["message"].startswith("'us.png' shows 2 faces")
 
@@ -206,7 +206,7 @@ def test_a_body_over_the_limit_is_refused_however_it_comes(serve, how):
     assert "more than 1,000 bytes" in response.json()["error"]["message"]
 
 
-def test_a_picture_that_unpacks_to_too_many_pixels_is_refused(serve):
+def test_an_image_that_unpacks_to_too_many_pixels_is_refused(serve):
     packed = bomb_png()
     assert len(packed) < 100_000
     response = serve().post("/v1/read", content=packed)
@@ -214,7 +214,7 @@ def test_a_picture_that_unpacks_to_too_many_pixels_is_refused(serve):
     assert "9000 x 9000 pixels, more than the limit of 50,000,000" in response.json()["error"]["message"]
 
 
-def test_too_many_pictures_are_refused(serve, face_png):
+def test_too_many_images_are_refused(serve, face_png):
     client = serve(max_images=2)
     files = [("image", (f"{i}.png", face_png)) for i in range(3)]
     assert refusal(client.post("/v1/read", files=files)) == (413, "too_many_images")

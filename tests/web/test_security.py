@@ -109,7 +109,7 @@ def test_a_socket_that_another_sites_page_opens_is_refused(serve):
 @pytest.mark.parametrize(
     "given", [None, "Bearer wrong-token", "Bearer a-secret-token2", f"Basic {TOKEN}", "Bearer", "Bearer ü"]
 )
-def test_nothing_of_pictures_is_told_without_the_token(serve, path, given):
+def test_nothing_of_images_is_told_without_the_token(serve, path, given):
     headers = {} if given is None else {"Authorization": given.encode()}
     response = serve(token=TOKEN).get(path, headers=headers)
     if path.startswith("/static"):

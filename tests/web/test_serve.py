@@ -139,7 +139,7 @@ def test_an_open_address_without_a_token_is_warned_of(mien_serve, arguments, war
     assert ("everyone who reaches this machine may use it" in result.stderr) is warns
 
 
-def test_a_message_may_be_somewhat_larger_than_a_picture_and_no_more(mien_serve, monkeypatch):
+def test_a_message_may_be_somewhat_larger_than_an_image_and_no_more(mien_serve, monkeypatch):
     from mien.web.settings import Settings
 
     loaded = []

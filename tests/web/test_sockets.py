@@ -159,7 +159,7 @@ def test_clients_that_send_slowly_take_nobodys_place(listen, face_png, clip_mp4)
         client.close()
 
 
-def test_pictures_of_a_form_stay_in_memory_while_they_come(listen):
+def test_images_of_a_form_stay_in_memory_while_they_come(listen):
     place = listen()
     form = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + bytes(3 * 2**20)
     head = b"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 9000000\r\n\r\n"
@@ -187,6 +187,6 @@ def test_a_live_socket_outlasts_the_patience_for_requests(listen, face_png):
     host, port = listen(patience_s=3)
     with connect(f"ws://{host}:{port}/v1/live", subprotocols=["mien-v1"]) as live:
         for _ in range(5):
-            time.sleep(0.8)  # a picture each while, for longer than the patience
+            time.sleep(0.8)  # an image each while, for longer than the patience
             live.send(face_png)
             assert '"track":1' in live.recv(60).replace(" ", "")

@@ -18,20 +18,20 @@ from mien.workflows.evaluate import EvaluateSettings, evaluate
 from mien.workflows.explain.job import Job
 from mien.workflows.explain.run import explain
 from mien.workflows.explain.subject import MapSettings
-from mien.workflows.run_folder import count_look
+from mien.workflows.run_folder import count_test_evaluation
 
 pytestmark = pytest.mark.train
 COMMANDS = CliRunner()
 
 
 def test_each_look_at_the_test_rows_of_a_run_is_counted(made: dict[str, Any], run: Path) -> None:
-    assert evaluate(str(run), made["store"], EvaluateSettings("val")).look is None
-    assert [evaluate(str(run), made["store"]).look for _ in range(2)] == [1, 2]
+    assert evaluate(str(run), made["store"], EvaluateSettings("val")).test_evaluations is None
+    assert [evaluate(str(run), made["store"]).test_evaluations for _ in range(2)] == [1, 2]
     job = Job(str(run), made["store"], run.parent / "maps.npz", maps=MapSettings(("gradient",)), n=2)
     explain(replace(job, split="val"))
-    assert count_look(run) == 3
+    assert count_test_evaluation(run) == 3
     explain(replace(job, split="test"))
-    assert count_look(run) == 5
+    assert count_test_evaluation(run) == 5
 
 
 def test_the_clean_score_leaves_out_the_near_copies(made: dict[str, Any], run: Path, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ HISTORY = [
 
 def predictions(temperature: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
-    labels = rng.integers(0, 2, 300)  # nobody is sad
+    labels = rng.integers(0, 2, 300)  # no one is sad
     logits = rng.normal(size=(300, 3)) * [1, 1, 0] + 2 * np.eye(3)[labels] - [0, 0, 9]
     return softmax(logits, temperature), labels
 
@@ -161,7 +161,7 @@ def test_the_confusion_title_states_intervals_and_classes_never_read(drawn):
     got = scores()
     low, high = (100 * end for end in got.accuracy_interval)
     title = drawn[0].get_suptitle()
-    assert f"300 pictures · accuracy {100 * got.accuracy:.1f} % ({low:.1f}–{high:.1f})" in title
+    assert f"300 images · accuracy {100 * got.accuracy:.1f} % ({low:.1f}–{high:.1f})" in title
     assert title.endswith("never read: sad")
 
 

@@ -1,4 +1,4 @@
-"""Finding pictures, going through them, and what becomes of the readings."""
+"""Finding images, going through them, and what becomes of the readings."""
 
 import csv
 import io
@@ -13,15 +13,15 @@ from PIL import Image
 
 from mien.core.results import Box, Face, Reading
 from mien.errors import MienError, MissingExtraError
-from mien.workflows.find import PassedOver, Source, find_pictures, is_picture, natural_key
-from mien.workflows.read import PictureResult, ReadSettings, build_analyzer, read_pictures
+from mien.workflows.find import PassedOver, Source, find_images, is_image, natural_key
+from mien.workflows.read import ImageResult, ReadSettings, build_analyzer, read_images
 from mien.workflows.read_outputs import AnnotatedFolder, columns, parquet_file, to_object, to_rows
 
 LABELS = ("happy", "sad")
 
 
 class FakeReader:
-    """One face a picture that is not black; the red of the first pixel is the probability of "happy"."""
+    """One face an image that is not black; the red of the first pixel is the probability of "happy"."""
 
     def read(self, image):
         red, _, width = image[0, 0, 0] / 255, *image.shape[:2]
@@ -40,24 +40,24 @@ def make(*names: str, level: int = 51, size: tuple[int, int] = (8, 6)) -> None:
     for name in names:
         path = Path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if is_picture(name):
+        if is_image(name):
             Image.new("RGB", size, (level, level, level)).save(path)
         else:
-            path.write_text("not a picture")
+            path.write_text("not an image")
 
 
 def found(*paths: str, leave_out: str | None = None) -> list[str]:
-    return [source.error or source.name for source in find_pictures(paths, leave_out)]
+    return [source.error or source.name for source in find_images(paths, leave_out)]
 
 
-def test_a_folder_gives_its_pictures_in_natural_order_and_then_those_below(folder: Path) -> None:
+def test_a_folder_gives_its_images_in_natural_order_and_then_those_below(folder: Path) -> None:
     make("a/10.png", "a/9.JPG", "a/b/2.png", "a/notes.txt", "a/.hidden.png", "a/.cache/1.png", "a/c1/x.gif")
     assert found("a") == [
         os.path.join("a", *name.split("/")) for name in ("9.JPG", "10.png", "b/2.png", "c1/x.gif")
     ]
 
 
-def test_a_named_file_is_a_picture_whatever_its_suffix(folder: Path) -> None:
+def test_a_named_file_is_an_image_whatever_its_suffix(folder: Path) -> None:
     make("photo.dat")
     assert found("photo.dat") == ["photo.dat"]
 
@@ -108,10 +108,10 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(folder: Path) -> No
     ("path", "text"),
     [
         ("gone.png", "'gone.png' does not exist; check the path"),
-        ("empty", "'empty' holds no picture (mien reads .avif, .bmp, .gif"),
-        ("*.tif", "no picture matches '*.tif'; check the pattern"),
+        ("empty", "'empty' holds no image (mien reads .avif, .bmp, .gif"),
+        ("*.tif", "no image matches '*.tif'; check the pattern"),
         ("https://example.org/a.png", "is a web address; mien never downloads"),
-        ("out", "'out' is where annotated pictures go; read and write in different folders"),
+        ("out", "'out' is where annotated images go; read and write in different folders"),
         ("dangling.png", "'dangling.png' does not exist; check the path"),
     ],
 )
@@ -147,23 +147,23 @@ def test_what_is_passed_over_is_counted_by_suffix(folder: Path) -> None:
     Path("a/link").symlink_to("b")
     for path in ("a", "a/**", "a*"):
         passed_over = PassedOver()
-        list(find_pictures([path], passed_over=passed_over))
+        list(find_images([path], passed_over=passed_over))
         assert passed_over.suffixes == {".txt": 2, ".mp4": 1, "no suffix": 1, ".md": 1}
         assert passed_over.n_links == 1
     passed_over = PassedOver()
-    list(find_pictures(["a/*.*", "a/b/*"], passed_over=passed_over))
+    list(find_images(["a/*.*", "a/b/*"], passed_over=passed_over))
     assert passed_over.suffixes == {".txt": 2, ".mp4": 1}
     assert str(PassedOver()) == ""
 
 
-def test_a_file_without_suffix_is_a_picture_if_it_begins_like_one(folder: Path) -> None:
+def test_a_file_without_suffix_is_an_image_if_it_begins_like_one(folder: Path) -> None:
     make("a/1.png", "a/2.gif")
     Path("a/1.png").rename("a/first")
-    Path("a/BMW").write_text("BMW, P3 and other words that begin like pictures")
+    Path("a/BMW").write_text("BMW, P3 and other words that begin like images")
     os.mkfifo("a/pipe")
     passed_over = PassedOver()
-    assert [source.name for source in find_pictures(["a"], passed_over=passed_over)] == ["a/2.gif", "a/first"]
-    assert str(passed_over) == "2 files not named like a picture (no suffix 2)"
+    assert [source.name for source in find_images(["a"], passed_over=passed_over)] == ["a/2.gif", "a/first"]
+    assert str(passed_over) == "2 files not named like an image (no suffix 2)"
 
 
 def test_a_link_to_the_folder_above_does_not_loop(folder: Path) -> None:
@@ -177,29 +177,29 @@ def test_natural_order_compares_numbers_by_value() -> None:
     assert sorted(names, key=natural_key) == ["", "9", "10", "a", "a9", "a09b", "a10", "B2"]
 
 
-def test_a_bad_picture_does_not_stop_the_rest(folder: Path) -> None:
+def test_a_bad_image_does_not_stop_the_rest(folder: Path) -> None:
     make("1.png", "3.png")
-    Path("2.png").write_bytes(b"no picture at all")
+    Path("2.png").write_bytes(b"no image at all")
     sources = [Source("1.png"), Source("2.png"), Source("4.png", "is gone"), Source("3.png")]
-    results = list(read_pictures(sources, FakeReader()))
+    results = list(read_images(sources, FakeReader()))
     assert [len(result.readings) for result in results] == [1, 0, 0, 1]
     assert results[0].size_wh == (8, 6)
-    assert "'2.png' is not a picture of a known format" in results[1].error
+    assert "'2.png' is not an image of a known format" in results[1].error
     assert results[1].size_wh is None
     assert results[2].error == "is gone"
 
 
-def test_standard_input_is_read_as_one_picture() -> None:
+def test_standard_input_is_read_as_one_image() -> None:
     file = io.BytesIO()
     Image.new("RGB", (5, 4), (255, 0, 0)).save(file, "PNG")
-    (good,) = read_pictures([Source("-")], FakeReader(), stdin=io.BytesIO(file.getvalue()))
-    (bad,) = read_pictures([Source("-")], FakeReader(), stdin=io.BytesIO(b""))
+    (good,) = read_images([Source("-")], FakeReader(), stdin=io.BytesIO(file.getvalue()))
+    (bad,) = read_images([Source("-")], FakeReader(), stdin=io.BytesIO(b""))
     assert (good.name, good.size_wh, good.readings[0].emotion) == ("-", (5, 4), "happy")
     assert bad.error.startswith("standard input: bytes is empty")
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
-def test_pictures_are_opened_only_as_they_are_asked_for(folder: Path, jobs: int) -> None:
+def test_images_are_opened_only_as_they_are_asked_for(folder: Path, jobs: int) -> None:
     make(*(f"{i}.png" for i in range(5)))
     taken = []
 
@@ -208,7 +208,7 @@ def test_pictures_are_opened_only_as_they_are_asked_for(folder: Path, jobs: int)
             taken.append(i)
             yield Source(f"{i % 5}.png")
 
-    results = read_pictures(sources(), FakeReader(), jobs=jobs)
+    results = read_images(sources(), FakeReader(), jobs=jobs)
     for _ in range(4):
         next(results)
     assert len(taken) <= 4 + 2 * jobs
@@ -225,7 +225,7 @@ def test_several_jobs_keep_the_order_and_work_at_the_same_time(folder: Path) -> 
 
     for level in range(1, 9):
         make(f"{level}.png", level=level)
-    results = read_pictures([Source(f"{level}.png") for level in range(1, 9)], Slow(), jobs=2)
+    results = read_images([Source(f"{level}.png") for level in range(1, 9)], Slow(), jobs=2)
     assert [round(result.readings[0].probs[0] * 255) for result in results] == list(range(1, 9))
 
 
@@ -253,17 +253,17 @@ def test_settings_reach_the_detector_and_the_model(tiny_home: Path, monkeypatch)
     assert (analyzer.min_score, analyzer.classifier.card.name) == (0.5, "tiny")
 
 
-def result_of(name: str, *reds: float) -> PictureResult:
-    """A 20 x 10 picture with one face for each probability of "happy"."""
+def result_of(name: str, *reds: float) -> ImageResult:
+    """A 20 x 10 image with one face for each probability of "happy"."""
     faces = [Face(Box(1.23456, 2, 11.5, 9), 0.98765432) for _ in reds]
     readings = tuple(Reading(f, LABELS, (red, 1 - red)) for f, red in zip(faces, reds, strict=True))
-    return PictureResult(name, readings, np.zeros((10, 20, 3), np.uint8))
+    return ImageResult(name, readings, np.zeros((10, 20, 3), np.uint8))
 
 
-FAILED = PictureResult("bad\udcff.png", error="is damaged")
+FAILED = ImageResult("bad\udcff.png", error="is damaged")
 
 
-def test_rows_count_faces_from_one_and_keep_pictures_without() -> None:
+def test_rows_count_faces_from_one_and_keep_images_without() -> None:
     names = columns(LABELS)
     assert " ".join(names) == (
         "path face x1 y1 x2 y2 detection_score emotion confidence uncertain p_happy p_sad error"
@@ -339,7 +339,7 @@ def test_parquet_into_a_missing_folder_says_so(tmp_path: Path) -> None:
         parquet_file(tmp_path / "gone" / "a.parquet", columns(LABELS)).__enter__()
 
 
-def test_annotated_pictures_take_free_names_and_overwrite_nothing(tmp_path: Path) -> None:
+def test_annotated_images_take_free_names_and_overwrite_nothing(tmp_path: Path) -> None:
     out = tmp_path / "new" / "out"
     writer = AnnotatedFolder(out)
     names = ["a/x.jpg", "b/x.jpg", "c/x.JPEG", "a/x.png", "b/x.bmp", "-"]
@@ -352,22 +352,22 @@ def test_annotated_pictures_take_free_names_and_overwrite_nothing(tmp_path: Path
     assert sorted(os.listdir(out)) == sorted([*before, "x-4.jpg"])
 
 
-def test_an_annotated_picture_shows_the_drawing_in_the_size_of_its_source(tmp_path: Path) -> None:
+def test_an_annotated_image_shows_the_drawing_in_the_size_of_its_source(tmp_path: Path) -> None:
     gray = np.full((200, 300, 3), 128, np.uint8)
     reading = Reading(Face(Box(50, 40, 150, 160), 0.9), LABELS, (0.75, 0.25))
-    png = AnnotatedFolder(tmp_path).write(PictureResult("g.png", (reading,), gray))
-    plain = AnnotatedFolder(tmp_path).write(PictureResult("h.png", (), gray))
+    png = AnnotatedFolder(tmp_path).write(ImageResult("g.png", (reading,), gray))
+    plain = AnnotatedFolder(tmp_path).write(ImageResult("h.png", (), gray))
     with Image.open(png) as drawn, Image.open(plain) as same:
         assert drawn.size == (300, 200)
         assert np.any(np.asarray(drawn) != gray)
         assert np.array_equal(np.asarray(same), gray)
 
 
-def test_annotated_pictures_keep_the_folders_below_the_one_that_was_named(folder: Path) -> None:
+def test_annotated_images_keep_the_folders_below_the_one_that_was_named(folder: Path) -> None:
     make("a/1.png", "a/b/2.png", "a/b/c/3.jpg", "d/4.png")
     writer = AnnotatedFolder("out")
-    for source in find_pictures(["a", "d/4.png"], "out"):
-        (result,) = read_pictures([source], FakeReader())
+    for source in find_images(["a", "d/4.png"], "out"):
+        (result,) = read_images([source], FakeReader())
         writer.write(result)
     assert sorted(str(path) for path in Path("out").rglob("*.*")) == [
         "out/1.png", "out/4.png", "out/b/2.png", "out/b/c/3.jpg"
@@ -382,7 +382,7 @@ def test_a_pattern_keeps_the_folders_below_its_first_wildcard(
     folder: Path, pattern: str, below: list
 ) -> None:
     make("a/1.png", "a/b/2.png", "a/b/c/3.png")
-    assert [source.below for source in find_pictures([pattern])] == below
+    assert [source.below for source in find_images([pattern])] == below
 
 
 @pytest.mark.parametrize("letter", ["a", "ü", "写", "\udcff"], ids=ascii)
@@ -412,9 +412,9 @@ def test_a_name_that_is_taken_meanwhile_is_not_overwritten(tmp_path: Path, monke
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_annotated_pictures_need_a_folder(tmp_path: Path) -> None:
+def test_annotated_images_need_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(MienError, match=r"annotated pictures go into a folder, and .*file is a file"):
+    with pytest.raises(MienError, match=r"annotated images go into a folder, and .*file is a file"):
         AnnotatedFolder(tmp_path / "file")
 
 

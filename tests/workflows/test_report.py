@@ -21,9 +21,9 @@ from mien.errors import DataError, MienError
 from mien.workflows import report_page
 from mien.workflows.figures import curves_figure
 from mien.workflows.report import (
+    Figure,
     Heading,
     Matrix,
-    Picture,
     Table,
     Text,
     make_report,
@@ -113,7 +113,7 @@ def test_a_page_of_one_run_tells_what_it_is(make_run, tmp_path):
     assert (facts["machine"], facts["threads"], facts["training time"]) == ("two cores", "2", "1,234 s")
     assert facts["epochs"] == "3 of 3"
     assert "gpu" not in facts
-    assert [block.title for block in of(blocks, Picture)] == ["risk and coverage, val", "learning curves"]
+    assert [block.title for block in of(blocks, Figure)] == ["risk and coverage, val", "learning curves"]
     assert len(of(blocks, Matrix)) == 1
 
 
@@ -132,7 +132,7 @@ def test_what_is_missing_is_named_with_its_command(make_run, tmp_path):
     blocks = make_report([folder], None, tmp_path)
     assert "this makes it" not in said(blocks)
     shown = ["calibration, val", "examples, val", "mien explain: sheet"]
-    assert [block.title for block in of(blocks, Picture)][-3:] == shown
+    assert [block.title for block in of(blocks, Figure)][-3:] == shown
 
 
 def test_an_unfinished_run_is_shown_as_far_as_it_is(make_run, tmp_path):
@@ -168,7 +168,7 @@ def test_with_the_data_set_faces_are_shown_and_must_be_the_scored_ones(make_run,
     folder = make_run("a")
     write_store(faces, tmp_path / "faces.h5")
     blocks = make_report([folder], tmp_path / "faces.h5", tmp_path)
-    assert "examples, val" in [block.title for block in of(blocks, Picture)]
+    assert "examples, val" in [block.title for block in of(blocks, Figure)]
     write_store(faces.take(np.arange(30)), tmp_path / "half.h5")
     with pytest.raises(DataError, match=r"half\.h5 has not the faces of the predictions"):
         make_report([folder], tmp_path / "half.h5", tmp_path)
@@ -185,7 +185,7 @@ def test_the_html_is_one_file_that_loads_nothing(make_run, tmp_path):
     assert all(Image.open(io.BytesIO(base64.b64decode(code))).width > 400 for code in codes)
 
 
-def test_pictures_are_shrunk_until_the_page_is_small_enough(make_run, tmp_path, monkeypatch):
+def test_images_are_shrunk_until_the_page_is_small_enough(make_run, tmp_path, monkeypatch):
     folder = make_run("a")
     (folder / "explain").mkdir()
     noise = np.random.default_rng(0).integers(0, 256, (200, 1700, 3), np.uint8)
@@ -205,7 +205,7 @@ def test_pictures_are_shrunk_until_the_page_is_small_enough(make_run, tmp_path, 
         widest(1000)
 
 
-def test_the_markdown_has_its_pictures_beside_it(make_run, tmp_path):
+def test_the_markdown_has_its_images_beside_it(make_run, tmp_path):
     write_report([make_run("a")], tmp_path / "page.md")
     text = (tmp_path / "page.md").read_text(encoding="utf-8")
     names = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)

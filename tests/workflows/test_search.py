@@ -287,7 +287,7 @@ def test_a_trial_that_ends_between_the_look_and_the_lock_is_not_taken(make, trai
             )
 
         object.__setattr__(ledger, "state", old_then_true)
-        assert ledger.take(read_search(path)) is None
+        assert ledger.next_trial(read_search(path)) is None
     assert len(rates) == 1
     assert len(looks) == 2
 

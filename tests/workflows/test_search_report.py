@@ -1,4 +1,4 @@
-"""What a search found: importances on the scale of the axes, a picture, a command that repeats the best."""
+"""What a search found: importances on the scale of the axes, an image, a command that repeats the best."""
 
 import math
 import shlex
@@ -111,7 +111,7 @@ def drawn(monkeypatch):
     return kept
 
 
-def test_the_picture_is_a_readable_png_of_sensible_size(tmp_path: Path) -> None:
+def test_the_image_is_a_readable_png_of_sensible_size(tmp_path: Path) -> None:
     path = tmp_path / "trials.png"
     assert parallel_figure(found(PLANTED["rate"][0]), path) == path
     with Image.open(path) as image:
@@ -149,7 +149,7 @@ def test_each_line_runs_through_the_values_of_its_trial_and_the_best_is_drawn_la
     assert f"best {100 * best.accuracy:.1f} % by trial {best.number}" in ax.get_title(loc="left")
 
 
-def test_without_a_complete_trial_there_is_no_picture(tmp_path: Path) -> None:
+def test_without_a_complete_trial_there_is_no_image(tmp_path: Path) -> None:
     state = found(PLANTED["rate"][0], 1)
     empty = SearchState(state.search, "", (Trial(0, "unfinished", state.trials[0].point),))
     with pytest.raises(MienError, match="no trial is complete yet, so there is nothing to draw"):

@@ -95,7 +95,7 @@ def table(module_at: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def faces_on_disk(module_at: Any, tmp_path: Path) -> Path:
-    """Bars under so much noise that no two count as one picture."""
+    """Bars under so much noise that no two count as one image."""
     faces = module_at("tests/train/conftest.py").make_faces()
     noise = np.random.default_rng(1).integers(0, 150, faces.images.shape, dtype=np.uint8)
     path = tmp_path / "faces.h5"

@@ -43,10 +43,10 @@ def import_(
     to: Annotated[
         Path | None, typer.Option(help="The data set file to write; by default KIND.h5.", show_default=False)
     ] = None,
-    size: Annotated[int, typer.Option(min=8, max=1024, help="Width and height of a picture, pixels.")] = 48,
+    size: Annotated[int, typer.Option(min=8, max=1024, help="Width and height of an image, pixels.")] = 48,
     color: Annotated[bool, typer.Option("--color", help="Keep colour; else gray.")] = False,
     whole: Annotated[
-        bool, typer.Option("--whole", help="Keep whole pictures, though face boxes are given.")
+        bool, typer.Option("--whole", help="Keep whole images, though face boxes are given.")
     ] = False,
     labels: Labels = None,
     renamed: Annotated[
@@ -78,7 +78,7 @@ def import_(
     """
     from rich.console import Console
 
-    from mien.data.image_loading import PictureSettings
+    from mien.data.image_loading import ImageSettings
     from mien.data.store import clean_mask
     from mien.workflows.datasets.import_data import ImportSettings, import_data
 
@@ -86,13 +86,13 @@ def import_(
         ferplus=ferplus,
         partial=part,
         search=search,
-        pictures=PictureSettings(size, color, whole),
+        images=ImageSettings(size, color, whole),
         labels=labels,
         renames=dict(_renamed(text) for text in renamed or ()),
         scheme=scheme,
         peaks=peaks,
     )
-    with _bars("reading faces", "reading pictures", "comparing faces") as report:
+    with _bars("reading faces", "reading images", "comparing faces") as report:
         done = import_data(kind, path, to or Path(f"{kind}.h5"), settings, report)
     console = Console()
     _show_info(console, done.info)
@@ -150,7 +150,7 @@ def join(
 def split(
     store: Store,
     to: Annotated[Path, typer.Option(help="The data set file to write.", show_default=False)],
-    by: Annotated[str, typer.Option(help="label, or person: nobody is on two sides.")] = "label",
+    by: Annotated[str, typer.Option(help="label, or person: no one is on two sides.")] = "label",
     parts: Annotated[str, typer.Option(help="Shares of train, val and test.")] = "0.8,0.1,0.1",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same split.")] = 0,
     keep_copies_together: Annotated[
@@ -158,7 +158,7 @@ def split(
         typer.Option("--keep-copies-together", help="Keep identical faces and near copies on one side."),
     ] = False,
 ) -> None:
-    """Divide a data set anew into train, val and test, with the same labels in each.
+    """Split a data set again into train, val and test, with the same labels in each.
 
     Example: mien data split ckplus.h5 --by person --parts 0.7,0.1,0.2 --to ckplus-split.h5
     """
@@ -178,15 +178,15 @@ def split(
 def audit(
     store: Store,
     to: Annotated[
-        Path | None, typer.Option(help="An HTML page to write, with the worst pictures.", show_default=False)
+        Path | None, typer.Option(help="An HTML page to write, with the worst images.", show_default=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Find blank pictures, non-faces, copies and contradicting labels.
+    """Find blank images, non-faces, copies and contradicting labels.
 
     Example: mien data audit fer2013.h5 --to audit.html
 
-    The page holds pictures of the data set, loads nothing from elsewhere, and stays on this machine.
+    The page holds images of the data set, loads nothing from elsewhere, and stays on this machine.
     """
     import json
 
@@ -203,7 +203,7 @@ def audit(
     console.print(_audit_table(found))
     same = found.summary()["identical"]
     console.print(
-        f"{same['redundant_copies']:,} pictures repeat another exactly, in {same['groups']:,} groups; "
+        f"{same['redundant_copies']:,} images repeat another exactly, in {same['groups']:,} groups; "
         f"{same['groups_with_conflicting_labels']:,} groups carry different labels",
         highlight=False,
     )

@@ -94,8 +94,8 @@ def _print(result: "Evaluation") -> None:
         console.print(f"never predicted: {', '.join(scores.never_predicted)}", highlight=False)
     if clean is None and result.split != "train":
         console.print("no clean score: run `mien data audit` on the data set first", highlight=False)
-    if result.look:
-        console.print(f"look {result.look} at the test rows of this run", highlight=False)
+    if result.test_evaluations:
+        console.print(f"test set evaluated {result.test_evaluations} times by this run", highlight=False)
 
 
 def _with_interval(value: float, interval: tuple[float, float]) -> str:
@@ -114,6 +114,6 @@ ROWS: dict[str, Callable[["Scores"], str]] = {
     "NLL": lambda s: f"{s.nll:.3f}",
     "Brier": lambda s: f"{s.brier:.3f}",
     "ECE": lambda s: f"{s.ece:.4f}",
-    "surest half right": lambda s: f"{dict(s.coverage_accuracy)[0.5]:.1%}",
+    "accuracy at 50 % coverage": lambda s: f"{dict(s.coverage_accuracy)[0.5]:.1%}",
 }
 """What the table shows, and how."""

@@ -34,7 +34,7 @@ app = typer.Typer()
 @app.command(epilog=EXAMPLES)
 def explain(
     model: Subject,
-    source: Annotated[Path, typer.Argument(help="A picture, or a data set file (.h5).", show_default=False)],
+    source: Annotated[Path, typer.Argument(help="An image, or a data set file (.h5).", show_default=False)],
     to: Annotated[Path, typer.Option(help="A .png or .npz file, or a folder.")] = Path("explain.png"),
     method: Annotated[
         list[str] | None, typer.Option(help="May be given more than once.", show_default="all it allows")
@@ -49,7 +49,7 @@ def explain(
     fill: Annotated[
         int | None, typer.Option(min=0, max=255, help="Its gray.", show_default="the training mean")
     ] = None,
-    face: Annotated[bool, typer.Option("--face", help="The picture is a cropped face.")] = False,
+    face: Annotated[bool, typer.Option("--face", help="The image is a cropped face.")] = False,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
     n: Annotated[
         int | None,

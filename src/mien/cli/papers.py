@@ -214,9 +214,9 @@ def _bar(name: str) -> "Iterator[Callable[[TrainProgress], None]]":
         task = progress.add_task(name, total=None, rate="starting")
 
         def report(at: "TrainProgress") -> None:
-            if at.looked and "val_accuracy" in at.looked:
-                score = f"  PublicTest {at.looked['val_accuracy']:.1%}"
-                line = f"{name}  epoch {at.epoch:.1f}  loss {at.looked['train_loss']:.3f}{score}"
+            if at.validation and "val_accuracy" in at.validation:
+                score = f"  PublicTest {at.validation['val_accuracy']:.1%}"
+                line = f"{name}  epoch {at.epoch:.1f}  loss {at.validation['train_loss']:.3f}{score}"
                 progress.console.print(line, highlight=False)
             rate = f"epoch {at.epoch:.1f}  {at.images_per_s:,.0f}/s  loss {at.loss:.2f}"
             progress.update(task, completed=at.step, total=at.steps, rate=rate)

@@ -1,4 +1,4 @@
-"""``mien read``: pictures in; a table, JSON lines, CSV, Parquet or annotated pictures out."""
+"""``mien read``: images in; a table, JSON lines, CSV, Parquet or annotated images out."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +16,9 @@ from mien.errors import MienError
 if TYPE_CHECKING:
     from mien.core.results import Reading
     from mien.workflows.find import PassedOver, Source
-    from mien.workflows.read import PictureResult
+    from mien.workflows.read import ImageResult
 
-Taker = Callable[["PictureResult"], object]
+Taker = Callable[["ImageResult"], object]
 """Does something with each result: prints it, or writes it to a file."""
 
 app = typer.Typer(add_completion=False)
@@ -32,10 +32,10 @@ Examples:
   mien read photos/ --parquet faces.parquet
   curl -s https://example.org/a.jpg | mien read -
 
-Exit code: 0 all pictures were read; 1 some could not be read; 2 nothing was read.
+Exit code: 0 all images were read; 1 some could not be read; 2 nothing was read.
 A folder's other files, such as notes and films, are counted on standard error.
 """
-FEW = 3  # pictures, up to which a progress bar is more flicker than help
+FEW = 3  # images, up to which a progress bar is more flicker than help
 SHOWN_ERRORS = 20
 TABLE_HEAD = "  #  x1,y1     x2,y2      most likely emotions (?: uncertain)"
 TOP = 3
@@ -67,14 +67,14 @@ def read(
             metavar="PATH", help="Files, folders, patterns, or - for standard input.", show_default=False
         ),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a picture.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an image.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print one CSV row a face.")] = False,
     parquet: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the rows to a Parquet file.")
     ] = None,
     annotate: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write pictures with faces marked; overwrites nothing."),
+        typer.Option(metavar="DIR", help="Write images with faces marked; overwrites nothing."),
     ] = None,
     model: Shipped = None,
     min_score: MinScore = 0.0,
@@ -83,7 +83,7 @@ def read(
         typer.Option(
             metavar="PIXELS",
             help="Side of the smallest face to look for; smaller is slower.",
-            show_default="40, of large pictures 1/32 of the longest side",
+            show_default="40, of large images 1/32 of the longest side",
         ),
     ] = None,
     rotated: Annotated[
@@ -93,19 +93,20 @@ def read(
     views: Annotated[
         str | None,
         typer.Option(
-            metavar="1|2|10|auto", help="Views of a face to average; auto takes more of doubtful faces."
+            metavar="1|2|10|auto",
+            help="Test-time augmentation: views of a face to average; auto takes more of doubtful faces.",
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Read the first N pictures only.")
+        int | None, typer.Option(metavar="N", min=1, help="Read the first N images only.")
     ] = None,
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", metavar="N", min=1, help="Pictures read at the same time.")
+        int, typer.Option("--jobs", "-j", metavar="N", min=1, help="Images read at the same time.")
     ] = 1,
 ) -> None:
-    """Name the emotion on every face of pictures and folders.
+    """Name the emotion on every face of images and folders.
 
-    Prints the three likeliest emotions of each face with calibrated probabilities. A picture without a
+    Prints the three likeliest emotions of each face with calibrated probabilities. An image without a
     face is listed too, and one that cannot be read does not stop the rest. Of folders, hidden files and links
     to folders are not read.
     """
@@ -114,11 +115,11 @@ def read(
 
     from mien.core.model_store import DEFAULT_MODEL
     from mien.core.mtcnn import MtcnnSettings
-    from mien.workflows.find import PassedOver, find_pictures
-    from mien.workflows.read import ReadSettings, build_analyzer, read_pictures
+    from mien.workflows.find import PassedOver, find_images
+    from mien.workflows.read import ReadSettings, build_analyzer, read_images
 
     def sources(passed_over: "PassedOver | None" = None) -> Iterator["Source"]:
-        return islice(find_pictures(paths, annotate, passed_over), limit)
+        return islice(find_images(paths, annotate, passed_over), limit)
 
     _refuse_nothing(sources())
     analyzer = build_analyzer(
@@ -129,7 +130,7 @@ def read(
         takers = [tally.take, *_takers(outputs, analyzer.classifier.labels, stack)]
         step = stack.enter_context(_progress(sources, hidden=outputs.table and sys.stdout.isatty()))
         stdin = getattr(sys.stdin, "buffer", None)  # there is no stdin where it was closed
-        for result in read_pictures(sources(tally.passed_over), analyzer, stdin=stdin, jobs=jobs):
+        for result in read_images(sources(tally.passed_over), analyzer, stdin=stdin, jobs=jobs):
             for take in takers:
                 take(result)
             step()
@@ -137,7 +138,7 @@ def read(
 
 
 def _refuse_nothing(sources: Iterator["Source"]) -> None:
-    """Raise unless there is a picture, before a model is loaded."""
+    """Raise unless there is an image, before a model is loaded."""
     errors: list[str] = []
     for source in sources:
         if source.error is None:
@@ -175,7 +176,7 @@ def _csv_taker(labels: Sequence[str]) -> Taker:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns(labels))
 
-    def take(result: "PictureResult") -> None:
+    def take(result: "ImageResult") -> None:
         for row in to_rows(result, labels):
             writer.writerow([clean(cell) if isinstance(cell, str) else cell for cell in row])
         sys.stdout.flush()
@@ -183,8 +184,8 @@ def _csv_taker(labels: Sequence[str]) -> Taker:
     return take
 
 
-def table_lines(result: "PictureResult") -> Iterator[str]:
-    """A picture and its faces as lines of at most 80 characters, but for long names."""
+def table_lines(result: "ImageResult") -> Iterator[str]:
+    """An image and its faces as lines of at most 80 characters, but for long names."""
     width, height = result.size_wh or (0, 0)
     name = printable(result.name)
     if result.error is not None:
@@ -210,20 +211,20 @@ def _face_line(number: int, reading: "Reading") -> str:
 class Tally:
     """Counts results and keeps the first errors, for the last lines on stderr and the exit code.
 
-    Pictures with a side beyond ``searched_side`` were searched shrunk to it; ``None`` where none was.
+    Images with a side beyond ``searched_side`` were searched shrunk to it; ``None`` where none was.
     """
 
     passed_over: "PassedOver"
     searched_side: int | None
     n_shrunk: int = 0
-    n_pictures: int = 0
+    n_images: int = 0
     n_faces: int = 0
     n_faceless: int = 0
     n_failed: int = 0
     errors: list[str] = field(default_factory=list)
 
-    def take(self, result: "PictureResult") -> None:
-        self.n_pictures += 1
+    def take(self, result: "ImageResult") -> None:
+        self.n_images += 1
         self.n_faces += len(result.readings)
         self.n_shrunk += max(result.size_wh or (0,)) > (self.searched_side or float("inf"))
         if result.error is not None:
@@ -233,10 +234,10 @@ class Tally:
             self.n_faceless += 1
 
     def report(self, *, summary: bool) -> None:
-        """Print the last lines; exit code 1 where a picture failed."""
-        if summary and self.n_pictures > 1:
+        """Print the last lines; exit code 1 where an image failed."""
+        if summary and self.n_images > 1:
             typer.echo(
-                f"{_count(self.n_pictures, 'picture')}, {_count(self.n_faces, 'face')}; "
+                f"{_count(self.n_images, 'image')}, {_count(self.n_faces, 'face')}; "
                 f"{self.n_faceless:,} without a face, {self.n_failed:,} not readable",
                 err=True,
             )
@@ -251,11 +252,11 @@ class Tally:
             raise typer.Exit(1)
 
     def _notes(self) -> Iterator[str]:
-        """What a person should know who expected more faces or more pictures."""
+        """What a person should know who expected more faces or more images."""
         if self.n_shrunk:
             side = self.searched_side
             yield (
-                f"{_count(self.n_shrunk, 'picture')} of more than {side} pixels a side searched at that size "
+                f"{_count(self.n_shrunk, 'image')} of more than {side} pixels a side searched at that size "
                 "for faces of 1/32 of it and larger; --min-face 40 finds smaller ones, and is slower"
             )
         text = str(self.passed_over)
@@ -269,7 +270,7 @@ def _count(n: int, noun: str) -> str:
 
 @contextmanager
 def _progress(sources: Callable[[], Iterator["Source"]], *, hidden: bool) -> Iterator[Callable[[], object]]:
-    """What to call after each picture; a bar on stderr where that is a terminal and there is some work."""
+    """What to call after each image; a bar on stderr where that is a terminal and there is some work."""
     total = 0 if hidden or not sys.stderr.isatty() else sum(1 for _ in sources())
     if total <= FEW:
         yield lambda: None
@@ -278,7 +279,7 @@ def _progress(sources: Callable[[], Iterator["Source"]], *, hidden: bool) -> Ite
 
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-    rate = TextColumn("{task.fields[rate]:.1f} pictures/s")
+    rate = TextColumn("{task.fields[rate]:.1f} images/s")
     columns = (BarColumn(), MofNCompleteColumn(), rate, TextColumn("left"), TimeRemainingColumn())
     start, n_done = monotonic(), 0
     with progress_bar(*columns, rows=True) as progress:

@@ -1,4 +1,4 @@
-"""``mien serve``: the page and the service, on this machine unless told otherwise."""
+"""``mien serve``: the page and the service, on this machine by default."""
 
 from typing import Annotated
 
@@ -45,17 +45,17 @@ def serve(
         str | None, typer.Option(metavar="PATH", help="The prefix that a proxy serves it under.")
     ] = None,
     max_bytes: Annotated[
-        int | None, typer.Option(metavar="N", help="Bytes of a request with pictures.")
+        int | None, typer.Option(metavar="N", help="Bytes of a request with images.")
     ] = None,
-    max_pixels: Annotated[int | None, typer.Option(metavar="N", help="Pixels of a picture.")] = None,
+    max_pixels: Annotated[int | None, typer.Option(metavar="N", help="Pixels of an image.")] = None,
     max_decode_seconds: Annotated[
-        float | None, typer.Option(metavar="S", help="Computing that unpacking a picture may take.")
+        float | None, typer.Option(metavar="S", help="Computing that unpacking an image may take.")
     ] = None,
-    max_images: Annotated[int | None, typer.Option(metavar="N", help="Pictures in a request.")] = None,
-    max_faces: Annotated[int | None, typer.Option(metavar="N", help="Faces on a picture.")] = None,
+    max_images: Annotated[int | None, typer.Option(metavar="N", help="Images in a request.")] = None,
+    max_faces: Annotated[int | None, typer.Option(metavar="N", help="Faces on an image.")] = None,
     max_requests: Annotated[int | None, typer.Option(metavar="N", help="Requests read at a time.")] = None,
     max_held_bytes: Annotated[
-        int | None, typer.Option(metavar="N", help="Bytes of all requests with pictures together.")
+        int | None, typer.Option(metavar="N", help="Bytes of all requests with images together.")
     ] = None,
     max_video_bytes: Annotated[int | None, typer.Option(metavar="N", help="Bytes of a video.")] = None,
     max_seconds: Annotated[float | None, typer.Option(metavar="S", help="Length of a video.")] = None,
@@ -68,16 +68,16 @@ def serve(
     max_live: Annotated[int | None, typer.Option(metavar="N", help="Cameras at a time.")] = None,
     max_sockets: Annotated[int | None, typer.Option(metavar="N", help="Open connections.")] = None,
     upload: Annotated[
-        float | None, typer.Option(metavar="S", help="Seconds that pictures may take to come; a video x 10.")
+        float | None, typer.Option(metavar="S", help="Seconds that images may take to come; a video x 10.")
     ] = None,
-    patience: Annotated[float | None, typer.Option(metavar="S", help="Seconds a client may dawdle.")] = None,
+    patience: Annotated[float | None, typer.Option(metavar="S", help="Client timeout (s).")] = None,
     keep: Annotated[
         float | None, typer.Option(metavar="S", help="Seconds that the rows of a video are kept.")
     ] = None,
 ) -> None:
-    """Serve a page and a service that read pictures, videos and cameras.
+    """Serve a page and a service that read images, videos and cameras.
 
-    Pictures stay in memory and are forgotten at once; a video lies in a temporary folder while it is
+    Images stay in memory and are forgotten at once; a video lies in a temporary folder while it is
     watched. Without a token everyone who reaches the address may use it. Ctrl-C ends it.
     """
     told = {

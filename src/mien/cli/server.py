@@ -15,7 +15,7 @@ APP, PROTOCOL = "mien.web.app:served", "mien.web.sockets:TimedProtocol"
 
 SETTINGS = "MIEN_SERVE"
 MESSAGE_BYTES = 4 * 2**20
-"""A larger message ends its WebSocket before it is whole; smaller ones the service refuses in words."""
+"""A larger message ends its WebSocket before it is whole; smaller ones the service refuses with a message."""
 
 LAST_WORDS_S = 3
 """Seconds that open requests have after Ctrl-C."""

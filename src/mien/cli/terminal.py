@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, Task, TaskID
 
 LINES_EVERY_S = 30.0
-"""Seconds between lines of progress where nobody watches a terminal."""
+"""Seconds between lines of progress where no one watches a terminal."""
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 

@@ -44,15 +44,13 @@ def training_bar(quiet: bool = False) -> Iterator[Report]:
                 total=at.steps,
                 rate=f"{at.images_per_s:,.0f} faces/s  loss {at.loss:.2f}",
             )
-            if at.looked:
-                progress.console.print(f"{name} {line_of(at.looked)}".lstrip(), highlight=False)
+            if at.validation:
+                progress.console.print(f"{name} {line_of(at.validation)}".lstrip(), highlight=False)
 
         yield report
 
 
-def line_of(looked: dict[str, float]) -> str:
-    """A look at the validation rows as one line."""
-    text = (
-        f"epoch {looked['epoch']:5.1f}  loss {looked['train_loss']:.3f}  train {looked['train_accuracy']:.1%}"
-    )
-    return f"{text}  PublicTest {looked['val_accuracy']:.1%}" if "val_accuracy" in looked else text
+def line_of(found: dict[str, float]) -> str:
+    """A validation as one line."""
+    text = f"epoch {found['epoch']:5.1f}  loss {found['train_loss']:.3f}  train {found['train_accuracy']:.1%}"
+    return f"{text}  PublicTest {found['val_accuracy']:.1%}" if "val_accuracy" in found else text

@@ -57,7 +57,7 @@ def watch(
         Path | None, typer.Option(metavar="FILE", help="The video with faces marked, .mp4 or .mkv.")
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A picture of emotions over time, .png.")
+        Path | None, typer.Option(metavar="FILE", help="An image of emotions over time, .png.")
     ] = None,
     summary: Annotated[
         bool, typer.Option("--summary", help="Print each person's share of emotions, after the rows too.")
@@ -73,7 +73,7 @@ def watch(
         str | None,
         typer.Option(
             metavar="1|2|10|auto",
-            help="Views of a face to average; more is slower.",
+            help="Test-time augmentation: views of a face to average; more is slower.",
             show_default="the model's, at most 2",
         ),
     ] = None,
@@ -111,14 +111,16 @@ def watch(
         show = stack.enter_context(screen(stop) if live and not prints else _progress(pick, hidden=prints))
         printer = _printer(settings.model, as_csv) if prints else None
 
-        def take(watched: "Watched") -> None:
-            show.take(watched)
+        def on_watched(watched: "Watched") -> None:
+            show.show(watched)
             if printer:
                 printer(watched)
 
-        outcome = run(job, settings, take=take, begin=show.begin, stop=stop, keep_pixels=show.wants_pixels)
+        outcome = run(
+            job, settings, on_watched=on_watched, begin=show.begin, stop=stop, keep_pixels=show.wants_pixels
+        )
     if outcome.is_old:
-        typer.echo(f"{job.files[0]} is complete already; delete it to start anew", err=True)
+        typer.echo(f"{job.files[0]} is complete already; delete it to start over", err=True)
         return
     if plot:
         from mien.workflows.video.plot import plot as draw
@@ -178,13 +180,13 @@ def _printer(model: str, as_csv: bool) -> Callable[["Watched"], object]:
     if as_csv:
         stream.write(csv_line(columns(labels)).decode())
 
-    def take(watched: "Watched") -> None:
+    def on_watched(watched: "Watched") -> None:
         for row in watched.rows:
             line = csv_line(row.cells(labels)) if as_csv else json_line(row.to_dict(labels))
             stream.write(line.decode())
         stream.flush()
 
-    return take
+    return on_watched
 
 
 class _Bar:
@@ -207,7 +209,7 @@ class _Bar:
         self.task = self.progress.add_task("watching", total=total, at="0:00", rate=0.0)
         self.began = monotonic()
 
-    def take(self, watched: "Watched") -> None:
+    def show(self, watched: "Watched") -> None:
         if self.progress is None:
             return
         self.n_frames += 1

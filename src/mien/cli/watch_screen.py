@@ -1,4 +1,4 @@
-"""Live pictures with boxes and bars: in a window where there is a screen, else in the terminal."""
+"""Live images with boxes and bars: in a window where there is a screen, else in the terminal."""
 
 import os
 import shutil
@@ -60,12 +60,12 @@ class Show(Protocol):
 
     def begin(self, info: "VideoInfo") -> object: ...
 
-    def take(self, watched: "Watched") -> object: ...
+    def show(self, watched: "Watched") -> object: ...
 
 
 @contextmanager
 def screen(stop: Stop) -> Iterator[Show]:
-    """What shows live pictures: a window, the terminal, or, where there is neither, a line a second."""
+    """What shows live images: a window, the terminal, or, where there is neither, a line a second."""
     window = _Window.open(stop)
     if window:
         try:
@@ -94,7 +94,7 @@ class _Lines:
     def begin(self, info: "VideoInfo") -> None:
         pass
 
-    def take(self, watched: "Watched") -> None:
+    def show(self, watched: "Watched") -> None:
         time_s = watched.rows[0].time_s
         if int(time_s) != self.second:
             self.second = int(time_s)
@@ -115,14 +115,14 @@ class _Terminal:
     def begin(self, info: "VideoInfo") -> None:
         pass
 
-    def take(self, watched: "Watched") -> None:
+    def show(self, watched: "Watched") -> None:
         size = shutil.get_terminal_size()
         self.write(HOME + terminal_view(watched, size.columns, size.lines) + CLEAR_BELOW)
         sys.stdout.flush()
 
 
 def terminal_view(watched: "Watched", columns: int, lines: int) -> str:
-    """A frame as text of at most ``columns`` x ``lines``: the picture, and below it a line a person."""
+    """A frame as text of at most ``columns`` x ``lines``: the image, and below it a line a person."""
     from PIL import Image, ImageDraw
 
     from mien.core.draw import COLOURS, OTHER_COLOUR
@@ -132,10 +132,10 @@ def terminal_view(watched: "Watched", columns: int, lines: int) -> str:
     told.append(f"{watched.rows[0].time_s:.1f} s   Ctrl-C ends")
     if watched.pixels is None:
         return "\r\n".join(told)
-    picture = Image.fromarray(watched.pixels)
+    image = Image.fromarray(watched.pixels)
     rows = max(lines - len(told) - 1, 1)
-    scale = min(columns / picture.width, 2 * rows / picture.height)
-    small = picture.resize((max(1, int(picture.width * scale)), max(2, int(picture.height * scale) // 2 * 2)))
+    scale = min(columns / image.width, 2 * rows / image.height)
+    small = image.resize((max(1, int(image.width * scale)), max(2, int(image.height * scale) // 2 * 2)))
     pen = ImageDraw.Draw(small)
     for person in persons:
         box = person.reading.box
@@ -152,11 +152,11 @@ def person_line(person: "Person", columns: int) -> str:
     return f"{person.track:>3} {person.label:<9}  {bars}"[:columns]
 
 
-def half_blocks(picture: "Image.Image") -> list[str]:
-    """An RGB picture of even height as lines of upper half blocks in colour."""
+def half_blocks(image: "Image.Image") -> list[str]:
+    """An RGB image of even height as lines of upper half blocks in colour."""
     import numpy as np
 
-    pixels = np.asarray(picture)
+    pixels = np.asarray(image)
     lines = []
     for upper, lower in zip(pixels[::2].tolist(), pixels[1::2].tolist(), strict=True):
         cells = (
@@ -204,7 +204,7 @@ class _Window:
     def begin(self, info: "VideoInfo") -> None:
         pass
 
-    def take(self, watched: "Watched") -> None:
+    def show(self, watched: "Watched") -> None:
         from PIL import Image, ImageTk
 
         from mien.workflows.video.annotate import draw

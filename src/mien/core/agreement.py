@@ -1,4 +1,4 @@
-"""How far several people agree who name the same pictures, and how sure their common score is."""
+"""How far several people agree who name the same images, and how sure their common score is."""
 
 from typing import Any
 
@@ -17,9 +17,7 @@ def answer_counts(answers: NDArray[np.integer[Any]], n_classes: int) -> NDArray[
     """
     given = np.asarray(answers)
     if given.ndim != 2 or not given.size:
-        raise MienError(
-            f"answers must have shape (people, pictures) with at least one each, got {given.shape}"
-        )
+        raise MienError(f"answers must have shape (people, images) with at least one each, got {given.shape}")
     if given.min() < 0 or given.max() >= n_classes:
         raise MienError(f"answers must lie in 0..{n_classes - 1}, got {given.min()}..{given.max()}")
     counts: NDArray[np.int64] = (given[:, :, None] == np.arange(n_classes)).sum(axis=0)
@@ -30,8 +28,8 @@ def fleiss_kappa(counts: NDArray[np.integer[Any]]) -> float | None:
     """Agreement of several raters beyond chance: 1 is perfect, 0 what chance gives.
 
     Args:
-        counts: How many raters put each picture into each class, shape (N, C); every row has the same sum,
-            two or more. The raters need not be the same people for all pictures.
+        counts: How many raters put each image into each class, shape (N, C); every row has the same sum,
+            two or more. The raters need not be the same people for all images.
 
     Returns:
         The kappa; ``None`` where all answers are one class, of which chance alone agrees always.
@@ -44,7 +42,7 @@ def fleiss_kappa(counts: NDArray[np.integer[Any]]) -> float | None:
     rows = np.asarray(counts, np.float64)
     raters = rows.sum(axis=1) if rows.ndim == 2 else np.zeros(0)
     if not raters.size or raters.min() < 2 or raters.min() != raters.max():
-        raise MienError("kappa needs counts (N, C) of at least two raters, as many for each picture")
+        raise MienError("kappa needs counts (N, C) of at least two raters, as many for each image")
     n = raters[0]
     agreed = ((rows**2).sum(axis=1) - n) / (n * (n - 1))
     chance = float(((rows.sum(axis=0) / rows.sum()) ** 2).sum())
@@ -54,24 +52,24 @@ def fleiss_kappa(counts: NDArray[np.integer[Any]]) -> float | None:
 def clustered_interval(
     metric: Metric, counts: NDArray[np.integer[Any]], rng: np.random.Generator, level: float = 0.95
 ) -> Interval:
-    """Percentile interval of ``metric`` over 1,000 resamples of the pictures, each with all its answers.
+    """Percentile interval of ``metric`` over 1,000 resamples of the images, each with all its answers.
 
-    Several people's answers to one picture resemble each other: counted one by one, three people with 100
-    pictures would look like 300 pictures. With one answer a picture this is ``bootstrap_interval``.
+    Several people's answers to one image resemble each other: counted one by one, three people with 100
+    images would look like 300 images. With one answer an image this is ``bootstrap_interval``.
 
     Args:
         metric: Maps confusion matrices (n, C, C) to values (n,), such as ``accuracy``.
-        counts: The confusion matrix of each picture, shape (N, C, C).
+        counts: The confusion matrix of each image, shape (N, C, C).
         rng: The source of the resamples.
 
     Raises:
-        MienError: there is no picture.
+        MienError: there is no image.
 
     Source: Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8.
     """
     n = len(counts)
     if not n:
-        raise MienError("an interval needs at least one picture")
+        raise MienError("an interval needs at least one image")
     weights = rng.multinomial(n, np.full(n, 1 / n), size=1000)
     values = metric((weights @ counts.reshape(n, -1)).reshape(-1, *counts.shape[1:]))
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])

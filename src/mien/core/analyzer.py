@@ -1,4 +1,4 @@
-"""Pictures in, readings out: detector, crop and classifier joined."""
+"""Images in, readings out: detector, crop and classifier joined."""
 
 import math
 import os
@@ -20,20 +20,20 @@ from mien.core.results import Box, Face, Landmarks, Reading
 from mien.errors import MienError, ModelError
 from mien.names import look_up
 
-Picture = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 
 
 class Analyzer:
-    """Reads the emotions on every face of a picture; make one and use it for many pictures.
+    """Reads the emotions on every face of an image; make one and use it for many images.
 
-    A model that is not loaded yet is checked at once, and opened while the first picture is searched. A
-    pickled analyzer opens it anew where it is unpickled, so that other processes can read with it too.
+    A model that is not loaded yet is checked at once, and opened while the first image is searched. A
+    pickled analyzer opens it again where it is unpickled, so that other processes can read with it too.
 
     Args:
         model: A model's name, the path of its ``.onnx`` file, or a loaded `Classifier`.
         detector: A detector's name or any object that has the two methods of `Detector`.
         min_score: Faces with a lower detection score (0-1) are left out.
-        limits: How large a picture may be.
+        limits: How large an image may be.
 
     Raises:
         ModelError: the model or the detector cannot be found or verified.
@@ -74,33 +74,33 @@ class Analyzer:
         return self._opening.result()
 
     def read(self, image: ImageSource) -> tuple[Reading, ...]:
-        """Readings of one picture: a path, bytes, open binary file, PIL image or RGB array (H, W, 3).
+        """Readings of one image: a path, bytes, open binary file, PIL image or RGB array (H, W, 3).
 
         Returns:
             One `Reading` a face, largest first; empty where no face is found.
 
         Raises:
-            ImageError: the picture cannot be read.
+            ImageError: the image cannot be read.
         """
         return next(self.read_many([image]))
 
     def read_many(self, images: Iterable[ImageSource], batch: int = 8) -> Iterator[tuple[Reading, ...]]:
-        """Readings of each picture in turn; the faces of ``batch`` pictures go through the network together.
+        """Readings of each image in turn; the faces of ``batch`` images go through the network together.
 
         Raises:
-            ImageError: a picture cannot be read; those of its batch are lost, so open pictures yourself
+            ImageError: an image cannot be read; those of its batch are lost, so open images yourself
                 where one bad file must not stop the rest.
-            MienError: ``images`` is a single picture, or ``batch`` is no positive number.
+            MienError: ``images`` is a single image, or ``batch`` is no positive number.
         """
         is_one = isinstance(images, str | os.PathLike | bytes | bytearray) or hasattr(images, "read")
         if is_one or not isinstance(images, Iterable) or getattr(images, "ndim", 4) < 4:
-            raise MienError(f"read_many takes several pictures, got one {type(images).__name__}; use read")
+            raise MienError(f"read_many takes several images, got one {type(images).__name__}; use read")
         if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
             raise MienError(f"batch must be a whole number of at least 1, got {batch!r}")
         return self._read_many(images, batch)
 
     def _read_many(self, images: Iterable[ImageSource], batch: int) -> Iterator[tuple[Reading, ...]]:
-        waiting: list[Picture] = []
+        waiting: list[Pixels] = []
         for image in images:
             waiting.append(open_image(image, self.limits))
             if len(waiting) == batch:
@@ -109,20 +109,20 @@ class Analyzer:
         if waiting:
             yield from self._read_opened(waiting)
 
-    def _read_opened(self, pictures: list[Picture]) -> list[tuple[Reading, ...]]:
-        found = [self._faces(picture) for picture in pictures]
+    def _read_opened(self, images: list[Pixels]) -> list[tuple[Reading, ...]]:
+        found = [self._faces(image) for image in images]
         crops = [
-            self.classifier.crop(picture, face)
-            for picture, faces in zip(pictures, found, strict=True)
+            self.classifier.crop(image, face)
+            for image, faces in zip(images, found, strict=True)
             for face in faces
         ]
         if not crops:
-            return [()] * len(pictures)
+            return [()] * len(images)
         probs = iter(self.classifier.probs(np.stack(crops)))
         return [tuple(self.classifier.reading(face, next(probs)) for face in faces) for faces in found]
 
-    def _faces(self, picture: Picture) -> list[Face]:
-        found = checked_faces(self.detector.find(picture), f"detector {type(self.detector).__name__}")
+    def _faces(self, image: Pixels) -> list[Face]:
+        found = checked_faces(self.detector.find(image), f"detector {type(self.detector).__name__}")
         return [face for face in found if face.score >= self.min_score]
 
 
@@ -193,7 +193,7 @@ def shared_analyzer(model: str) -> Analyzer:
 
 
 def read(image: ImageSource, model: str = DEFAULT_MODEL) -> tuple[Reading, ...]:
-    """The emotions on every face of a picture; see `Analyzer.read`."""
+    """The emotions on every face of an image; see `Analyzer.read`."""
     if not isinstance(model, str | os.PathLike):
         raise ModelError(f"a model must be a name or a path, got {type(model).__name__}; see mien.Analyzer")
     return shared_analyzer(model).read(image)

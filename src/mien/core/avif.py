@@ -10,9 +10,9 @@ Source: ISO/IEC 14496-12 (boxes, `iloc`, `stco`), AV1 Bitstream & Decoding Proce
 import struct
 from collections.abc import Iterator
 
-MAX_SHARE = 3  # the picture, its alpha plane and its thumbnails
+MAX_SHARE = 3  # the image, its alpha plane and its thumbnails
 MAX_BOXES = 10_000
-MAX_OBUS = 1000  # of one item; a still picture has 3
+MAX_OBUS = 1000  # of one item; a still image has 3
 MAX_ITEMS = 1000
 FULL_BOX = 4  # bytes of version and flags, at the start of some boxes
 SEQUENCE_HEADER = 1
@@ -20,13 +20,13 @@ HEADER_BYTES = 512  # more than 32 operating points take
 
 
 def is_avif(head: bytes) -> bool:
-    """Whether the first box of a file says that it holds AV1 pictures."""
+    """Whether the first box of a file says that it holds AV1 images."""
     brands = _brands(head)
     return bool(brands) and (brands[0] in (b"avif", b"avis") or b"avif" in brands)
 
 
 def is_heif(head: bytes) -> bool:
-    """Whether the first box of a file says that it holds HEVC pictures."""
+    """Whether the first box of a file says that it holds HEVC images."""
     brands = _brands(head)
     return bool(HEVC_BRANDS.intersection(brands[:1])) or (
         brands[:1] in ([b"mif1"], [b"msf1"]) and not is_avif(head)
@@ -121,7 +121,7 @@ class _Numbers:
     def __init__(self, data: bytes, start: int, end: int) -> None:
         self._data, self._at, self._end = data, start, end
 
-    def take(self, n_bytes: int) -> int:
+    def read(self, n_bytes: int) -> int:
         self._at += n_bytes
         if self._at > self._end:
             raise struct.error("a box is cut short")
@@ -131,23 +131,23 @@ class _Numbers:
 def _located(data: bytes, start: int, end: int, idat: int) -> Iterator[tuple[int, Extents]]:
     """Number and place of every item that an `iloc` box lists."""
     numbers = _Numbers(data, start, end)
-    version, _ = numbers.take(1), numbers.take(3)
-    sizes = numbers.take(2)
+    version, _ = numbers.read(1), numbers.read(3)
+    sizes = numbers.read(2)
     offset_size, length_size, base_size, index_size = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
     id_size = 4 if version == 2 else 2
-    n_items = numbers.take(id_size)
+    n_items = numbers.read(id_size)
     if n_items > MAX_ITEMS:
         raise OSError("too many items")
     for _ in range(n_items):
-        number = numbers.take(id_size)
-        method = numbers.take(2) & 15 if version else 0
-        numbers.take(2)
-        base = numbers.take(base_size) + (idat if method == 1 else 0)
+        number = numbers.read(id_size)
+        method = numbers.read(2) & 15 if version else 0
+        numbers.read(2)
+        base = numbers.read(base_size) + (idat if method == 1 else 0)
         extents = []
-        for _ in range(numbers.take(2)):
-            numbers.take(index_size if version else 0)
-            first = base + numbers.take(offset_size)
-            length = numbers.take(length_size)
+        for _ in range(numbers.read(2)):
+            numbers.read(index_size if version else 0)
+            first = base + numbers.read(offset_size)
+            length = numbers.read(length_size)
             extents.append((first, min(first + length, len(data)) if length else len(data)))
         yield number, extents
 
@@ -196,46 +196,46 @@ class _Bits:
         self._value = int.from_bytes(data[:HEADER_BYTES].ljust(HEADER_BYTES, b"\0"))
         self._left = 8 * HEADER_BYTES
 
-    def take(self, n: int) -> int:
+    def read(self, n: int) -> int:
         self._left -= n
         return self._value >> max(self._left, 0) & (1 << n) - 1
 
     def skip_uvlc(self) -> None:
         """A number that says its own length by leading zeros."""
         zeros = 0
-        while zeros < 32 and not self.take(1):
+        while zeros < 32 and not self.read(1):
             zeros += 1
-        self.take(zeros if zeros < 32 else 0)
+        self.read(zeros if zeros < 32 else 0)
 
 
 def _sequence_pixels(header: bytes) -> int:
     """Largest width x height of a frame, from a sequence header (section 5.5.1)."""
     bits = _Bits(header)
-    bits.take(4)  # profile, still picture
-    if bits.take(1):  # reduced header
-        bits.take(5)
+    bits.read(4)  # profile, still image
+    if bits.read(1):  # reduced header
+        bits.read(5)
     else:
-        delay_bits = _skip_timing(bits) if bits.take(1) else 0
-        has_delays = bits.take(1)
-        for _ in range(bits.take(5) + 1):
-            bits.take(12)
-            if bits.take(5) > 7:
-                bits.take(1)
-            if delay_bits and bits.take(1):
-                bits.take(2 * delay_bits + 1)
-            if has_delays and bits.take(1):
-                bits.take(4)
-    width_bits, height_bits = bits.take(4) + 1, bits.take(4) + 1
-    return (bits.take(width_bits) + 1) * (bits.take(height_bits) + 1)
+        delay_bits = _skip_timing(bits) if bits.read(1) else 0
+        has_delays = bits.read(1)
+        for _ in range(bits.read(5) + 1):
+            bits.read(12)
+            if bits.read(5) > 7:
+                bits.read(1)
+            if delay_bits and bits.read(1):
+                bits.read(2 * delay_bits + 1)
+            if has_delays and bits.read(1):
+                bits.read(4)
+    width_bits, height_bits = bits.read(4) + 1, bits.read(4) + 1
+    return (bits.read(width_bits) + 1) * (bits.read(height_bits) + 1)
 
 
 def _skip_timing(bits: _Bits) -> int:
     """Skip timing and decoder model; the bits that a buffer delay of an operating point has, 0 for none."""
-    bits.take(64)
-    if bits.take(1):
+    bits.read(64)
+    if bits.read(1):
         bits.skip_uvlc()
-    if not bits.take(1):
+    if not bits.read(1):
         return 0
-    delay_bits = bits.take(5) + 1
-    bits.take(42)  # units in a decoding tick, two lengths
+    delay_bits = bits.read(5) + 1
+    bits.read(42)  # units in a decoding tick, two lengths
     return delay_bits

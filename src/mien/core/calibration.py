@@ -85,7 +85,7 @@ def fit_temperature(logits: Logits, labels: Labels) -> float:
     Raises:
         MienError: ``logits`` are not finite, the two lengths differ, or a label is out of range.
     """
-    from mien.core.metrics import checked_labels  # reading pictures needs only the softmax, and starts sooner
+    from mien.core.metrics import checked_labels  # reading images needs only the softmax, and starts sooner
 
     scores = np.asarray(logits, dtype=np.float64)
     if scores.ndim != 2:

@@ -33,7 +33,7 @@ class ModelCard:
         auto: What automatic views are: the fields of `mien.core.tta.AutoViews`; empty where unknown.
         temperatures: For each number of views (as a string), and for ``auto``, what logits are divided by
             before the softmax.
-        prior: Share of each class in the training data; empty where nobody counted.
+        prior: Share of each class in the training data; empty where unknown.
         prior_power: How much of the prior is taken out of the logits, before the temperature; 0 is nothing.
         sha256: Of the ``.onnx`` file.
         licence: Terms of the weights.
@@ -42,7 +42,7 @@ class ModelCard:
         unfit_use: What it must not be used for.
         limits: Known weaknesses.
         uncertain_below: An answer is ``uncertain`` where no emotion is as probable as this.
-        calibrated_on: The rows that temperatures and threshold were fitted on; empty where nobody wrote it.
+        calibrated_on: The rows that temperatures and threshold were fitted on; empty where unknown.
         scores: Measured figures by name of the test set; the dict form of `mien.core.scores.Scores`.
         training: Recipe, data hash, machine, time.
         format: Version of this file format.

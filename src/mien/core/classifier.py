@@ -26,7 +26,7 @@ Crops = NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
 class Classifier:
     """A network with its card, ready to name emotions.
 
-    A pickled one opens its file anew where it is unpickled.
+    A pickled one opens its file again where it is unpickled.
 
     Args:
         name_or_path: A model's name (see ``mien models``) or the path of its ``.onnx`` file.
@@ -108,10 +108,10 @@ class Classifier:
         """Calibrated probabilities (N, C); see `logits`."""
         return softmax(self.logits(crops), self.temperature)
 
-    def crop(self, picture: NDArray[np.uint8], face: Face) -> NDArray[np.uint8]:
-        """A face of an RGB picture (H, W, 3) as the network takes it; see `face_crop`."""
+    def crop(self, image: NDArray[np.uint8], face: Face) -> NDArray[np.uint8]:
+        """A face of an RGB image (H, W, 3) as the network takes it; see `face_crop`."""
         card = self.card
-        return face_crop(picture, face, card.input_size, card.crop_scale, card.channels)
+        return face_crop(image, face, card.input_size, card.crop_scale, card.channels)
 
     def reading(self, face: Face, probs: NDArray[np.floating[Any]]) -> Reading:
         """A face with its probabilities (C,), under the labels and the threshold of the card."""
@@ -126,16 +126,16 @@ class Classifier:
     def classify(
         self, face: ImageSource | Sequence[ImageSource]
     ) -> dict[str, float] | list[dict[str, float]]:
-        """Probabilities by emotion for one picture that is a face already, such as a row of FER2013.
+        """Probabilities by emotion for one image that is a face already, such as a row of FER2013.
 
         Args:
-            face: The picture; or a list of pictures, which go through the network together.
+            face: The image; or a list of images, which go through the network together.
 
         Returns:
-            Emotion to probability; or a list of such, in the order of the pictures.
+            Emotion to probability; or a list of such, in the order of the images.
 
         Raises:
-            ImageError: a picture cannot be read.
+            ImageError: an image cannot be read.
         """
         faces: Sequence[Any] = face if isinstance(face, list | tuple) else [face]
         probs = self.probs([self._whole(one) for one in faces])
@@ -143,10 +143,10 @@ class Classifier:
         return named if faces is face else named[0]
 
     def _whole(self, face: ImageSource) -> NDArray[np.uint8]:
-        """A picture that is a face already, as the network takes it."""
+        """An image that is a face already, as the network takes it."""
         size = self.card.input_size
-        picture = Image.fromarray(open_image(face)).convert("L" if self.card.channels == 1 else "RGB")
-        return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
+        image = Image.fromarray(open_image(face)).convert("L" if self.card.channels == 1 else "RGB")
+        return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
 
 
 def load(

@@ -8,14 +8,14 @@ from mien.core.results import Face
 
 
 class Detector(Protocol):
-    """Anything that finds faces; pictures are uint8 RGB (H, W, 3), upright, of any size."""
+    """Anything that finds faces; images are uint8 RGB (H, W, 3), upright, of any size."""
 
     def find(self, image: Pixels) -> tuple[Face, ...]:
-        """The faces of one picture, largest box first; empty where there is none."""
+        """The faces of one image, largest box first; empty where there is none."""
         ...
 
     def find_many(self, images: Sequence[Pixels]) -> list[tuple[Face, ...]]:
-        """The faces of each picture, in the order of the pictures."""
+        """The faces of each image, in the order of the images."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Draw readings into a picture: box, landmarks, the emotion with its probability, a bar for each emotion."""
+"""Draw readings into an image: box, landmarks, the emotion with its probability, a bar for each emotion."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -39,9 +39,9 @@ SHADE = (*INK, 205)  # under text and around lines: what is bright or dark behin
 def annotate(
     image: ImageSource, readings: Iterable[Reading], captions: Sequence[str] | None = None
 ) -> NDArray[np.uint8]:
-    """Draw every reading into a copy of the picture.
+    """Draw every reading into a copy of the image.
 
-    Sizes follow the face and the picture. A label is left out where it is larger than the picture, and bars
+    Sizes follow the face and the image. A label is left out where it is larger than the image, and bars
     where they fit neither beside, below nor above the box without covering another face.
 
     Args:

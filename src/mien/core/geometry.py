@@ -140,15 +140,15 @@ def warp(
     shrink = float(np.linalg.norm(back[:, :2], ord=2))  # source pixels a target pixel, along the worse axis
     reduction = max(1, int(shrink / SUPERSAMPLING))
     region, origin = _region(image, back, size_wh, margin=3 * reduction)
-    picture = Image.fromarray(region)
+    part = Image.fromarray(region)
     if reduction > 1:
-        picture = picture.reduce(reduction)
+        part = part.reduce(reduction)
     samples = max(1, math.ceil(shrink / reduction - 1e-6))
     # Target sample (u, v) of the finer grid -> target pixel -> source -> region -> reduced region.
     fine = np.hstack([back[:, :2] / samples, back[:, 2:] - origin[:, None]]) / reduction
     data = tuple(fine.ravel().tolist())
     finer = (width * samples, height * samples)
-    out = picture.transform(finer, Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
+    out = part.transform(finer, Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
     return np.array(out.reduce(samples) if samples > 1 else out)
 
 

@@ -1,10 +1,10 @@
-"""What a picture may cost in memory and time, told from the file's structure before anything is decoded.
+"""What an image may cost in memory and time, told from the file's structure before anything is decoded.
 
 Bytes and pixels do not bound the work. A progressive JPEG goes over all its pixels once a scan, and a scan
-of nothing takes 15 bytes; the tiles of a TIFF are decoded whole, however small the picture; an AVIF is
+of nothing takes 15 bytes; the tiles of a TIFF are decoded whole, however small the image; an AVIF is
 decoded at the size that its AV1 stream states, and then scaled to the one that its header states. So each
 format's structure is walked, in less time than its decoder would take, and what exceeds `ImageLimits` is
-refused. docs/decisions/0015-cost-of-a-picture.md lists what each limit costs at most, as measured.
+refused. docs/decisions/0015-cost-of-an-image.md lists what each limit costs at most, as measured.
 """
 
 import io
@@ -15,22 +15,22 @@ from dataclasses import dataclass
 from mien.core import avif, jpeg, tiff
 from mien.errors import ImageError, ImageTooLargeError
 
-MAX_READS = 400_000  # 64 MiB of PNG in chunks of 512 bytes; an ordinary picture takes some hundred
+MAX_READS = 400_000  # 64 MiB of PNG in chunks of 512 bytes; an ordinary image takes some hundred
 MAX_EXIF_BLOCKS = 64  # Pillow joins them one by one, which is quadratic; a camera writes one
-MAX_PASSES = 32  # over the largest picture allowed; encoders make 6 to 20
+MAX_PASSES = 32  # over the largest image allowed; encoders make 6 to 20
 MAX_SCANS = 1000  # of a JPEG however small; an ordinary progressive one has 10
 FEW_SCANS = 16  # that cost less than `MAX_PASSES` whatever is in them
 
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """What a picture may cost.
+    """What an image may cost.
 
     Args:
         max_bytes: Largest file, in bytes; checked before anything is read.
         max_pixels: Largest width x height; checked before decoding. Memory peaks at 10 bytes a pixel for RGB,
             at 17 with alpha. The default lies just under the 89.4 million at which Pillow starts to warn.
-            What is decoded besides the picture counts too: tiles of a TIFF that reach over its edge, scans
+            What is decoded besides the image counts too: tiles of a TIFF that reach over its edge, scans
             of a progressive JPEG (which may go over 32 times as many pixels), streams in an AVIF.
         max_side: Largest width or height: a row costs time however short it is.
     """
@@ -57,10 +57,10 @@ def check_bytes(n_bytes: int, name: str, limits: ImageLimits) -> None:
 
 
 def check_size(size_wh: tuple[int, int], name: str, limits: ImageLimits) -> None:
-    """Raise where a picture has no pixels, or too many."""
+    """Raise where an image has no pixels, or too many."""
     width, height = size_wh
     if min(width, height) < 1:
-        raise ImageError(f"{name} has no pixels ({width} x {height}); pass a picture of at least 1 x 1")
+        raise ImageError(f"{name} has no pixels ({width} x {height}); pass an image of at least 1 x 1")
     if width * height > limits.max_pixels:
         too_many = f"{name} has {width} x {height} pixels, more than the limit of {limits.max_pixels:,}"
         raise ImageTooLargeError(f"{too_many}; shrink it, or raise max_pixels")
@@ -195,7 +195,7 @@ def _check_avif(data: bytes, name: str, limits: ImageLimits) -> None:
     pixels = avif.coded_pixels(data)
     if pixels > avif.MAX_SHARE * limits.max_pixels:
         raise ImageTooLargeError(
-            f"{name} holds AV1 pictures of {pixels:,} pixels together, more than {avif.MAX_SHARE} times the "
+            f"{name} holds AV1 images of {pixels:,} pixels together, more than {avif.MAX_SHARE} times the "
             f"limit of {limits.max_pixels:,}; shrink it"
         )
 
@@ -210,7 +210,7 @@ STRUCTURES: dict[str, Callable[[bytes, str, ImageLimits], None]] = {
 
 
 class FrugalFile(io.BytesIO):
-    """A file in memory that may be read often enough for any sane picture, and no more.
+    """A file in memory that may be read often enough for any sane image, and no more.
 
     Pillow keeps an object for each chunk or segment, and a strip may claim bytes that others claimed too.
     """

@@ -11,7 +11,7 @@ from PIL import Image, ImageFile
 from mien.errors import ImageError
 
 FULL_SCALES = (255, 1023, 4095, 16383, 65535)
-"""Largest values of sensors; a picture is scaled by the smallest that holds its brightest pixel."""
+"""Largest values of sensors; an image is scaled by the smallest that holds its brightest pixel."""
 
 LITTLE = sys.byteorder == "little"
 OTHER_BYTE = {
@@ -37,7 +37,7 @@ def gray_of_16_bits(image: Image.Image, name: str) -> NDArray[np.uint8]:
 def rgb_of_16_bits(
     upper: NDArray[np.uint8], rawmode: str | None, decode: Callable[[], ImageFile.ImageFile]
 ) -> NDArray[np.uint8]:
-    """``upper``, or the scaled picture where its 16-bit values use only the lower bits.
+    """``upper``, or the scaled image where its 16-bit values use only the lower bits.
 
     Args:
         upper: RGB (H, W, 3), the upper byte of each value.

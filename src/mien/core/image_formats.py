@@ -1,7 +1,7 @@
-"""The file formats that mien opens: how each is told, which decoder of Pillow reads it, and which way is up.
+"""The file formats that mien opens: how each is recognised, which decoder reads it, and orientation.
 
-A format is told by the first bytes, never by the file's name, and only those of `FORMATS` are tried; none
-of them runs a program.
+A format is recognised by its first bytes, never by the file's name, and only those of `FORMATS` are tried;
+none of them runs a program.
 """
 
 import re
@@ -79,7 +79,7 @@ def _xmp_orientation(info: Mapping[Any, Any]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How a format is told by the first bytes, its decoder's class, and what is laid over that.
+    """How a format is recognised by its first bytes, its decoder's class, and what is laid over that.
 
     Attributes:
         is_it: Whether bytes begin a file of the format.
@@ -132,7 +132,7 @@ def format_of(head: bytes) -> str | None:
 
 @cache
 def decoder(kind: str) -> type[ImageFile.ImageFile] | None:
-    """The class that decodes a format, imported at the first such picture: all of them would delay the start.
+    """The class that decodes a format, imported at the first such image: all of them would delay the start.
 
     Not `Image.open`: that one compares with Pillow's global pixel limit, and warns or raises. `None` where
     this installation has no decoder for the format.

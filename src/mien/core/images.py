@@ -1,6 +1,6 @@
-"""Open any picture as upright RGB pixels, or say in one line why not.
+"""Open any image as upright RGB pixels, or say in one line why not.
 
-What a picture may hold, and what comes out, always uint8 (H, W, 3):
+What an image may hold, and what comes out, always uint8 (H, W, 3):
 
 ================================  =====================================================================
 in the source                     out
@@ -23,11 +23,11 @@ truncated, damaged                refused, even where part of it could be decode
 plain-text PPM, run-length BMP    refused: their decoders are slow enough to block a service
 arithmetic-coded JPEG             refused, as by browsers
 AVIF, HEIC                        read with Pillow 11.3 or newer; with the extra ``heif``
-a camera's raw file               refused; its thumbnail is not the picture
+a camera's raw file               refused; its thumbnail is not the image
 array                             uint8 (H, W) or (H, W, 1) gray, (H, W, 3) RGB, (H, W, 4) RGB and alpha
 ================================  =====================================================================
 
-Safety: a picture comes from anywhere. The format is told by the first bytes, never by the file's name, and
+Safety: an image comes from anywhere. The format is recognised by its first bytes, never by its name, and
 only the formats of ``FORMATS`` are tried; none of them runs a program. Bytes are counted before reading,
 pixels before decoding, and what decoding costs beside is told from the structure (`image_cost`). Metadata
 may cost only so many reads, and tags are checked before Pillow sees them: for each broken one it would warn,
@@ -93,7 +93,7 @@ UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
 
 
 def open_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
-    """Read a picture as upright RGB; the table at the top of this module says how each kind is treated.
+    """Read an image as upright RGB; the table at the top of this module says how each kind is treated.
 
     Args:
         source: A path (also ``~/...`` or ``file://...``), the bytes of an image file, an open binary
@@ -104,7 +104,7 @@ def open_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> NDA
         RGB uint8 (H, W, 3), C-contiguous. It may share memory with ``source`` where that is an array.
 
     Raises:
-        ImageError: the picture is missing, unreadable, empty, truncated, damaged, too large, of an unknown
+        ImageError: the image is missing, unreadable, empty, truncated, damaged, too large, of an unknown
             format, or an array of the wrong shape or type; one line that names the source and what to do.
     """
     if not isinstance(limits, ImageLimits):
@@ -123,7 +123,7 @@ def open_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> NDA
     if callable(getattr(source, "read", None)):
         return _from_file(source, limits)
     raise ImageError(
-        "a picture must be a path, bytes, an open binary file, a Pillow image or a numpy array, "
+        "an image must be a path, bytes, an open binary file, a Pillow image or a numpy array, "
         f"got {type(source).__name__}"
     )
 
@@ -133,7 +133,7 @@ def _from_array(array: NDArray[Any], limits: ImageLimits) -> NDArray[np.uint8]:
     if array.dtype != np.uint8 or channels not in (1, 3, 4):
         raise ImageError(
             "an array must be uint8 of shape (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGB and alpha, "
-            f"got {array.dtype} {array.shape}; pass the picture before normalising, channels last"
+            f"got {array.dtype} {array.shape}; pass the image before normalising, channels last"
         )
     check_size((array.shape[1], array.shape[0]), "the array", limits)
     if channels == 4:
@@ -144,13 +144,13 @@ def _from_array(array: NDArray[Any], limits: ImageLimits) -> NDArray[np.uint8]:
 
 def _read_file(path: str, name: str, limits: ImageLimits) -> bytes:
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:(//|.*;base64,)", path):
-        raise ImageError(f"{name} is a web address; mien never downloads: save the picture and pass its path")
+        raise ImageError(f"{name} is a web address; mien never downloads: save the image and pass its path")
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
-            raise ImageError(f"{name} is a folder, not a picture; pass the path of a file in it")
+            raise ImageError(f"{name} is a folder, not an image; pass the path of a file in it")
         if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device might never end
-            raise ImageError(f"{name} is not a regular file; save the picture to disk and pass its path")
+            raise ImageError(f"{name} is not a regular file; save the image to disk and pass its path")
         check_bytes(status.st_size, name, limits)
         with open(path, "rb") as file:
             return file.read(status.st_size + 1)  # one more, to notice a file that grows meanwhile
@@ -174,7 +174,7 @@ def _from_file(file: BinaryFile, limits: ImageLimits) -> NDArray[np.uint8]:
             raise ImageError(f"{name} cannot be read ({_one_line(error)}); check that it is open") from error
         if not isinstance(part, bytes | bytearray | memoryview):
             if callable(getattr(part, "close", None)):
-                part.close()  # a coroutine that nobody waited for would warn
+                part.close()  # a coroutine that no one waited for would warn
             kind = type(part).__name__
             raise ImageError(
                 f"{name} must give bytes, got {kind}; open it in binary mode, or await its bytes"
@@ -194,7 +194,7 @@ def _from_bytes(data: bytes, name: str, limits: ImageLimits) -> NDArray[np.uint8
     kind = format_of(data[:HEAD])
     if kind is None:
         known = ", ".join(FORMATS)
-        raise ImageError(f"{name} is not a picture of a known format ({known}); convert it to PNG or JPEG")
+        raise ImageError(f"{name} is not an image of a known format ({known}); convert it to PNG or JPEG")
     if decoder(kind) is None:
         raise ImageError(f"{name} is {kind}, which needs {FORMATS[kind].needs}")
     try:

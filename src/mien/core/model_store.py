@@ -65,7 +65,9 @@ def find_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> tuple[Pa
             raise ModelError(f"{file} is missing; a model is an .onnx file with its .json card beside it")
     card = read_card(card_path)
     if sha256(weights) != card.sha256:
-        raise ModelError(f"{weights} is not the file that its card describes (sha256 differs); get both anew")
+        raise ModelError(
+            f"{weights} is not the file that its card describes (sha256 differs); fetch both again"
+        )
     return weights, card
 
 

@@ -1,6 +1,6 @@
-"""Find faces and five landmarks in a picture.
+"""Find faces and five landmarks in an image.
 
-The networks are MTCNN's three: PNet scans a pyramid of the picture for 12 x 12 windows that may hold a face,
+The networks are MTCNN's three: PNet scans a pyramid of the image for 12 x 12 windows that may hold a face,
 RNet looks at those again at 24 x 24, ONet at 48 x 48 and places the landmarks. Each also corrects the box.
 
 Source: Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks",
@@ -33,8 +33,8 @@ SIDES = {"rnet": 24, "onet": 48}
 BATCH = 128
 BAND_PIXELS = 1_000_000  # of a pyramid level that PNet sees at a time; it takes 200 bytes a pixel
 UPRIGHT_BONUS = 0.01
-SAME_FACE = 0.4  # overlap, as a fraction of the smaller box, of one face found in two turns of the picture
-FILL = (127, 127, 127)  # outside the picture: what the networks' normalisation turns to zero
+SAME_FACE = 0.4  # overlap, as a fraction of the smaller box, of one face found in two turns of the image
+FILL = (127, 127, 127)  # outside the image: what the networks' normalisation turns to zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +42,16 @@ class MtcnnSettings:
     """How thoroughly to look.
 
     Args:
-        min_face: Side of the smallest face looked for, in pixels, after the picture has been shrunk. Time
+        min_face: Side of the smallest face looked for, in pixels, after the image has been shrunk. Time
             goes with the inverse square.
-        max_side: A larger picture is first shrunk until its longest side has this many pixels, so that time
+        max_side: A larger image is first shrunk until its longest side has this many pixels, so that time
             is bounded; ``None`` never shrinks.
-        smallest: Side of the smallest face looked for, in pixels of the picture itself. It replaces
-            ``max_side``: the picture is shrunk just so far that such a face has ``min_face`` pixels, and time
+        smallest: Side of the smallest face looked for, in pixels of the image itself. It replaces
+            ``max_side``: the image is shrunk just so far that such a face has ``min_face`` pixels, and time
             goes with its size. At least ``min_face``.
         thresholds: Least score, 0-1, to pass PNet, RNet and ONet.
         factor: Size of a pyramid level relative to the one before, between 0 and 1.
-        orientations: 1 looks at the picture as it is; 4 also turns it by 90, 180 and 270 degrees, for four
+        orientations: 1 looks at the image as it is; 4 also turns it by 90, 180 and 270 degrees, for four
             times the time, and takes each face in the turn in which it is surest.
         max_candidates: At most this many windows go from PNet to RNet, best first.
         threads: Threads of ONNX Runtime.
@@ -78,19 +78,19 @@ class MtcnnSettings:
 
 
 class Mtcnn:
-    """The default detector. Loads nothing before the first picture; safe to share between threads."""
+    """The default detector. Loads nothing before the first image; safe to share between threads."""
 
     def __init__(self, settings: MtcnnSettings | None = None) -> None:
         self.settings = settings or MtcnnSettings()
 
     def find(self, image: Pixels) -> tuple[Face, ...]:
-        """The faces of one picture, largest box first, with landmarks.
+        """The faces of one image, largest box first, with landmarks.
 
         Args:
             image: uint8 RGB (H, W, 3).
 
         Raises:
-            ImageError: the array is not such a picture.
+            ImageError: the array is not such an image.
             ModelError: a weight file is damaged.
         """
         work = self.shrunk(image)
@@ -101,7 +101,7 @@ class Mtcnn:
         return _faces(boxes * np.tile(scale_xy, 2), scores, points * scale_xy, (width, height))
 
     def find_many(self, images: Sequence[Pixels]) -> list[tuple[Face, ...]]:
-        """The faces of each picture, in the order of the pictures."""
+        """The faces of each image, in the order of the images."""
         return [self.find(image) for image in images]
 
     def find_near(self, image: Pixels, boxes: Sequence[Box]) -> tuple[Face, ...]:
@@ -110,7 +110,7 @@ class Mtcnn:
         Takes a tenth of the time of `find`. A face that moved by more than a third of its side may be missed.
 
         Raises:
-            ImageError: the array is not an RGB picture.
+            ImageError: the array is not an RGB image.
         """
         work = self.shrunk(image)
         height, width = image.shape[:2]
@@ -138,15 +138,15 @@ class Mtcnn:
         return points * 48, scores
 
     def shrunk(self, image: Pixels) -> Image.Image:
-        """The picture, checked and shrunk to the largest size that is searched."""
+        """The image, checked and shrunk to the largest size that is searched."""
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
             raise ImageError(
-                f"a picture must be RGB uint8 of shape (H, W, 3), got {image.dtype} {image.shape}"
+                f"an image must be RGB uint8 of shape (H, W, 3), got {image.dtype} {image.shape}"
             )
         return _shrink(Image.fromarray(np.ascontiguousarray(image)), self.settings)
 
     def _turned(self, work: Image.Image, turn: int) -> "Found":
-        """As `_cascade`, with the picture turned by quarters; boxes and points are in ``work`` itself."""
+        """As `_cascade`, with the image turned by quarters; boxes and points are in ``work`` itself."""
         if not turn:
             return self._cascade(work)
         boxes, scores, points, surenesses = self._cascade(work.rotate(90 * turn, expand=True))
@@ -154,28 +154,28 @@ class Mtcnn:
         boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
         return boxes, scores, turn_back(points, turn, work.size), surenesses
 
-    def _cascade(self, picture: Image.Image) -> "Found":
-        """The faces of ``picture`` as it is."""
-        return self._settle(picture, self._proposals(picture)[0])
+    def _cascade(self, image: Image.Image) -> "Found":
+        """The faces of ``image`` as it is."""
+        return self._settle(image, self._proposals(image)[0])
 
-    def _settle(self, picture: Image.Image, boxes: Boxes) -> "Found":
+    def _settle(self, image: Image.Image, boxes: Boxes) -> "Found":
         """As `_cascade`, from boxes (N, 4) that may hold faces: what RNet and ONet make of them."""
-        boxes, scores = self._refine("rnet", picture, boxes)
+        boxes, scores = self._refine("rnet", image, boxes)
         boxes = boxes[suppress(boxes, scores, 0.7)]
-        boxes, scores = self._refine("onet", picture, boxes)
+        boxes, scores = self._refine("onet", image, boxes)
         keep = suppress(boxes, scores, 0.7, over="min")
         boxes, scores = boxes[keep], scores[keep]
         frames = square(boxes)
-        points, surenesses = self._place(windows(picture, frames, 48))
+        points, surenesses = self._place(windows(image, frames, 48))
         points = frames[:, None, :2] + points * (frames[:, None, 2:] - frames[:, None, :2])
         return boxes, scores, points, surenesses
 
-    def _proposals(self, picture: Image.Image) -> tuple[Boxes, Floats]:
+    def _proposals(self, image: Image.Image) -> tuple[Boxes, Floats]:
         settings = self.settings
         found = []
-        for level in pyramid(picture, settings.min_face, settings.factor):
+        for level in pyramid(image, settings.min_face, settings.factor):
             offsets, scores = self.scan(np.asarray(level))
-            scale = np.array([level.width / picture.width, level.height / picture.height], np.float32)
+            scale = np.array([level.width / image.width, level.height / image.height], np.float32)
             boxes, best = proposals(offsets, scores, settings.thresholds[0], settings.max_candidates)
             keep = suppress(boxes, best, 0.5)
             found.append((boxes[keep] / np.tile(scale, 2), best[keep]))
@@ -198,11 +198,11 @@ class Mtcnn:
         offsets, scores = (np.concatenate([part[i][0] for part in parts]) for i in (0, 1))
         return offsets, scores
 
-    def _refine(self, net: str, picture: Image.Image, boxes: Boxes) -> tuple[Boxes, Floats]:
+    def _refine(self, net: str, image: Image.Image, boxes: Boxes) -> tuple[Boxes, Floats]:
         """Look at ``boxes`` again with RNet or ONet: the corrected ones that pass, and their scores."""
         threshold = self.settings.thresholds[1 if net == "rnet" else 2]
         boxes = square(boxes)
-        offsets, scores, *_ = self.run_net(net, windows(picture, boxes, SIDES[net]))
+        offsets, scores, *_ = self.run_net(net, windows(image, boxes, SIDES[net]))
         better = boxes + offsets * np.tile(boxes[:, 2:] - boxes[:, :2], 2)
         keep = (scores > threshold) & (box_areas(better) >= 1)
         return better[keep], scores[keep]
@@ -230,14 +230,14 @@ Found = tuple[Boxes, Floats, Floats, Floats]
 """Boxes (N, 4), scores (N,), points (N, 5, 2), and how sure a last look at each face is, (N,), 0-1."""
 
 
-def pyramid(picture: Image.Image, min_face: float, factor: float) -> Iterator[Image.Image]:
-    """The picture at ever smaller sizes: a face of ``min_face`` pixels fills PNet's window on the first.
+def pyramid(image: Image.Image, min_face: float, factor: float) -> Iterator[Image.Image]:
+    """The image at ever smaller sizes: a face of ``min_face`` pixels fills PNet's window on the first.
 
-    Each level is made from the one before: several times faster than from the picture, and no face is lost.
+    Each level is made from the one before: several times faster than from the image, and no face is lost.
     """
-    scale, level = WINDOW / min_face, picture
+    scale, level = WINDOW / min_face, image
     while True:
-        size_wh = round(picture.width * scale), round(picture.height * scale)
+        size_wh = round(image.width * scale), round(image.height * scale)
         if min(size_wh) < WINDOW:
             return
         level = level.resize(size_wh, Image.Resampling.BILINEAR)
@@ -262,11 +262,11 @@ def square(boxes: Boxes) -> Boxes:
     return np.concatenate([centre - half, centre + half], axis=1)
 
 
-def windows(picture: Image.Image, boxes: Boxes, side: int) -> Pixels:
-    """What lies under the boxes, resized to uint8 (N, side, side, 3); gray outside the picture."""
-    reach = np.concatenate([-boxes[:, :2], boxes[:, 2:] - np.array(picture.size, np.float32)])
+def windows(image: Image.Image, boxes: Boxes, side: int) -> Pixels:
+    """What lies under the boxes, resized to uint8 (N, side, side, 3); gray outside the image."""
+    reach = np.concatenate([-boxes[:, :2], boxes[:, 2:] - np.array(image.size, np.float32)])
     border = int(np.ceil(max(reach.max(initial=0), 0)))
-    canvas = ImageOps.expand(picture, border, FILL) if border else picture
+    canvas = ImageOps.expand(image, border, FILL) if border else image
     out = np.empty((len(boxes), side, side, 3), np.uint8)
     for row, box in zip(out, (boxes + border).tolist(), strict=True):
         row[:] = np.asarray(canvas.resize((side, side), Image.Resampling.BILINEAR, tuple(box), 2.0))
@@ -274,7 +274,7 @@ def windows(picture: Image.Image, boxes: Boxes, side: int) -> Pixels:
 
 
 def turn_back(points: Floats, turn: int, size_wh: tuple[int, int]) -> Floats:
-    """Points (..., 2) of a picture turned ``turn`` quarters counter-clockwise, as points of the picture."""
+    """Points (..., 2) of an image turned ``turn`` quarters counter-clockwise, as points of the image."""
     x, y = points[..., 0], points[..., 1]
     width, height = size_wh
     back = {0: (x, y), 1: (width - y, x), 2: (width - x, height - y), 3: (y, height - x)}[turn]
@@ -296,19 +296,19 @@ def surest(turns: Sequence[Found]) -> tuple[Boxes, Floats, Floats]:
     return boxes[kept], scores[kept], points[kept]
 
 
-def _shrink(picture: Image.Image, settings: MtcnnSettings) -> Image.Image:
-    longest = max(picture.size)
+def _shrink(image: Image.Image, settings: MtcnnSettings) -> Image.Image:
+    longest = max(image.size)
     max_side: float | None = settings.max_side
     if settings.smallest is not None:
         max_side = longest * settings.min_face / settings.smallest
     if max_side is None or longest <= max_side:
-        return picture
-    width, height = (max(1, round(v * max_side / longest)) for v in picture.size)
-    return picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        return image
+    width, height = (max(1, round(v * max_side / longest)) for v in image.size)
+    return image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
 def _faces(boxes: Boxes, scores: Floats, points: Floats, size_wh: tuple[int, int]) -> tuple[Face, ...]:
-    """Plain values, the boxes cut to the picture, largest first; equal ones in reading order."""
+    """Plain values, the boxes cut to the image, largest first; equal ones in reading order."""
     boxes = np.clip(boxes, 0, np.tile(np.array(size_wh, np.float32), 2))
     areas = box_areas(boxes)
     order = np.lexsort((boxes[:, 0], boxes[:, 1], -areas))

@@ -1,4 +1,4 @@
-"""From a face in a picture to the input of a network: one path for training, evaluation and reading."""
+"""From a face in an image to the input of a network: one path for training, evaluation and reading."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ FER2013_BOX = np.array([4.0, -2.5, 43.3, 50.0])
 
 
 def crop_matrix(face: Face, size: int, scale: float = 1.0) -> NDArray[np.float64]:
-    """The similarity (2, 3) from the picture to the crop that `face_crop` makes.
+    """The similarity (2, 3) from the image to the crop that `face_crop` makes.
 
     Raises:
         MienError: the landmarks lie in one place.
@@ -37,14 +37,14 @@ def face_crop(
     places in FER2013; without landmarks, the box's centre and area are brought to the mean box's there.
 
     Args:
-        image: The picture, uint8 RGB (H, W, 3).
+        image: The image, uint8 RGB (H, W, 3).
         face: A face in it.
         size: Side of the crop in pixels.
         scale: Size of the face against FER2013's; above 1 the crop is tighter.
         channels: 1 for gray, 3 for RGB.
 
     Returns:
-        uint8 (size, size), ITU-R 601 luma, or RGB (size, size, 3); beyond the picture its edge repeats.
+        uint8 (size, size), ITU-R 601 luma, or RGB (size, size, 3); beyond the image its edge repeats.
 
     Raises:
         MienError: the landmarks lie in one place.
@@ -53,9 +53,9 @@ def face_crop(
     return colour if channels == 3 else luma(colour)
 
 
-def luma(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A gray picture (H, W) as it is, or an RGB one (H, W, 3) as ITU-R 601 luma (H, W)."""
-    return picture if picture.ndim == 2 else np.array(Image.fromarray(picture).convert("L"))
+def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A gray image (H, W) as it is, or an RGB one (H, W, 3) as ITU-R 601 luma (H, W)."""
+    return image if image.ndim == 2 else np.array(Image.fromarray(image).convert("L"))
 
 
 def resized(crops: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

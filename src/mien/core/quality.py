@@ -24,10 +24,10 @@ def quality_of(face: Face, crop: NDArray[np.uint8]) -> Quality:
 
 
 def blur(gray: NDArray[np.uint8]) -> float:
-    """0 for a sharp picture to 1 for a blurred one: what little a further blurring would change.
+    """0 for a sharp image to 1 for a blurred one: what little a further blurring would change.
 
     Source: Crete et al., "The blur effect: perception and estimation with a new no-reference perceptual blur
-    metric", SPIE 6492, 2007. A flat picture counts as blurred.
+    metric", SPIE 6492, 2007. A flat image counts as blurred.
     """
     pixels = gray.astype(np.float32)
     return max(_blur_along(pixels), _blur_along(pixels.T))

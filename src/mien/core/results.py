@@ -1,4 +1,4 @@
-"""What reading a picture returns: plain, frozen values."""
+"""What reading an image returns: plain, frozen values."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -64,7 +64,7 @@ class Face:
 
 
 def is_uncertain(confidence: float, threshold: float) -> bool:
-    """Whether an answer is too weak to be named: the one rule of pictures and videos.
+    """Whether an answer is too weak to be named: the one rule of images and videos.
 
     Args:
         confidence: The probability of the answer.

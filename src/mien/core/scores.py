@@ -10,7 +10,7 @@ from mien.core import metrics
 from mien.errors import MienError
 
 COVERAGES = (0.5, 0.8, 0.9)
-"""The shares of pictures at which a report states the accuracy of the most confident answers."""
+"""The shares of images at which a report states the accuracy of the most confident answers."""
 
 
 @dataclass(frozen=True, slots=True)

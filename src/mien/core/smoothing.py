@@ -29,7 +29,7 @@ class SmoothingSettings:
 
     Args:
         time_s: Time constant, seconds; 0 leaves the probabilities as they are.
-        ahead_s: Seconds of the future that count; 0 for live pictures. Rows come this much later.
+        ahead_s: Seconds of the future that count; 0 for live images. Rows come this much later.
         margin: An emotion takes over when its probability is higher by this.
         threshold: Below this probability of every emotion the label is ``uncertain``; ``None`` takes the
             model card's.
@@ -69,17 +69,17 @@ class Smoother:
         self.threshold = threshold if self.settings.threshold is None else self.settings.threshold
         self._persons: dict[int, _Person] = {}
 
-    def add(self, track: int, time_s: float, probs: Sequence[float], *, anew: bool = False) -> None:
-        """Take one moment in: calibrated probabilities; ``anew`` where what came before must not count."""
+    def add(self, track: int, time_s: float, probs: Sequence[float], *, again: bool = False) -> None:
+        """Take one moment in: calibrated probabilities; ``again`` where what came before must not count."""
         logs = np.log(np.maximum(np.asarray(probs, np.float64), LEAST_PROB))
         person = self._persons.setdefault(track, _Person(np.zeros(len(self.labels))))
-        person.waiting.append((time_s, logs, anew))
+        person.waiting.append((time_s, logs, again))
 
     def answer(self, track: int) -> tuple[str, tuple[float, ...]]:
         """The label and the smoothed probabilities of the person's oldest moment that has none yet."""
         person = self._persons[track]
-        time_s, logs, anew = person.waiting.popleft()
-        if anew:
+        time_s, logs, again = person.waiting.popleft()
+        if again:
             person.total, person.weight, person.label = np.zeros(len(self.labels)), 0.0, None
         fade = self._weight(time_s - person.time_s)
         person.total = person.total * fade + logs
@@ -123,7 +123,7 @@ class Smoother:
                 "weight": p.weight,
                 "time_s": p.time_s if p.weight else None,
                 "label": p.label,
-                "waiting": [(time_s, logs.tolist(), anew) for time_s, logs, anew in p.waiting],
+                "waiting": [(time_s, logs.tolist(), again) for time_s, logs, again in p.waiting],
             }
             for track, p in self._persons.items()
         }
@@ -136,7 +136,7 @@ class Smoother:
                 p["weight"],
                 -math.inf if p["time_s"] is None else p["time_s"],
                 p["label"],
-                deque((time_s, np.array(logs), anew) for time_s, logs, anew in p["waiting"]),
+                deque((time_s, np.array(logs), again) for time_s, logs, again in p["waiting"]),
             )
             for track, p in state.items()
         }

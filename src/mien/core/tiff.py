@@ -1,4 +1,4 @@
-"""The directories of a TIFF, as far as they decide which page is the picture and what it costs.
+"""The directories of a TIFF, as far as they decide which page is the image and what it costs.
 
 EXIF is a TIFF too. Classic files and BigTIFF are read, of either byte order. Nothing here decodes pixels.
 
@@ -34,7 +34,7 @@ TAG_BYTES = {
 TAG_BLOBS = (1, 2, 7)  # types that stay bytes
 MAX_TAG_VALUES = 2**20  # of numbers in one tag, which become a tuple; strips of a large scan take 2**17
 MAX_TAGS = 65535  # what the 16-bit count of a classic TIFF can say
-MAX_PAGES = 1000  # that are looked through for the picture itself
+MAX_PAGES = 1000  # that are looked through for the image itself
 
 WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 SUBFILE, OLD_SUBFILE, WIDTH, LENGTH, COMPRESSION, PHOTOMETRIC = 254, 255, 256, 257, 259, 262
@@ -96,7 +96,7 @@ class Directory:
         return next(iter(self.numbers(number)), default)
 
     @property
-    def is_picture(self) -> bool:
+    def is_image(self) -> bool:
         """Whether it is neither a reduced copy of another page nor a mask for one."""
         return not self.number(SUBFILE) & (REDUCED | MASK) and self.number(OLD_SUBFILE) != OLD_REDUCED
 
@@ -127,17 +127,17 @@ def directory(tiff: bytes, at: int | None = None) -> Directory:
     return Directory(tiff, order, inline, tuple(tags), next_at)
 
 
-def with_picture_first(tiff: bytes) -> bytes:
-    """The file, so that its first directory is that of the picture, and not of a small copy or a mask.
+def with_image_first(tiff: bytes) -> bytes:
+    """The file, so that its first directory is that of the image, and not of a small copy or a mask.
 
-    Scanners, and cameras in their raw files, put a thumbnail first and mark it as reduced. The picture is
-    then another page, or lies below one. The file stays as it is where no page is a picture.
+    Scanners, and cameras in their raw files, put a thumbnail first and mark it as reduced. The image is
+    then another page, or lies below one. The file stays as it is where no page is an image.
 
     Raises:
         struct.error: the first directory is cut.
     """
     first = directory(tiff)
-    if first.is_picture:
+    if first.is_image:
         return tiff
     pages, seen, at = [first], {0}, first.next_at
     while at not in seen and len(pages) < MAX_PAGES:
@@ -146,13 +146,13 @@ def with_picture_first(tiff: bytes) -> bytes:
             page = directory(tiff, at)
         except struct.error:
             break
-        if page.is_picture:
+        if page.is_image:
             return _starting_at(tiff, at)
         pages.append(page)
         at = page.next_at
     for page in pages[:10]:
         for below in page.numbers(SUB_DIRECTORIES)[:10]:
-            if directory(tiff, below).is_picture:
+            if directory(tiff, below).is_image:
                 return _starting_at(tiff, below)
     return tiff
 
@@ -167,7 +167,7 @@ def _starting_at(tiff: bytes, at: int) -> bytes:
 def without_odd_tags(tiff: bytes) -> bytes:
     """The file, so that no tag of its first directory has several values where Pillow expects one.
 
-    It would warn of each. Tags that the picture does not need become unknown ones.
+    It would warn of each. Tags that the image does not need become unknown ones.
 
     Raises:
         OSError: a tag that it needs has several values.
@@ -191,7 +191,7 @@ def without_odd_tags(tiff: bytes) -> bytes:
 
 def prepared(tiff: bytes) -> bytes:
     """Both of the above."""
-    return without_odd_tags(with_picture_first(tiff))
+    return without_odd_tags(with_image_first(tiff))
 
 
 def check_tags(page: Directory) -> None:
@@ -209,7 +209,7 @@ def check_tags(page: Directory) -> None:
 
 
 def tile_pixels(page: Directory) -> int:
-    """Pixels of all tiles together, which are decoded whole however small the picture is; 0 without tiles."""
+    """Pixels of all tiles together, which are decoded whole however small the image is; 0 without tiles."""
     across, down = page.number(TILE_WIDTH), page.number(TILE_LENGTH)
     if across < 1 or down < 1:
         return 0

@@ -1,7 +1,7 @@
 """Follow faces through time: each keeps its number while it moves, crosses another, or is hidden a moment.
 
 A track moves on with its last speed. A face belongs to the track whose expected box it overlaps and whose
-picture it resembles; the pairs are chosen together, so that their total cost is the least there is. Nothing
+image it resembles; the pairs are chosen together, so that their total cost is the least there is. Nothing
 is random: the same faces give the same numbers.
 """
 
@@ -17,8 +17,8 @@ from PIL import Image
 from mien.core.geometry import overlap
 from mien.core.results import Box
 
-Look = NDArray[np.float32]
-"""A face's picture as a vector of mean 0 and length 1, so that a product of two is their correlation."""
+Appearance = NDArray[np.float32]
+"""A face's image as a vector of mean 0 and length 1, so that a product of two is their correlation."""
 
 LOOK_SIDE = 12
 NEVER = 1e6  # the cost of a pair that must not be
@@ -35,11 +35,11 @@ class TrackerSettings:
         min_overlap: Least overlap (IoU) with the expected place, both boxes grown.
         growth: By how many times its side a box grows in each second out of sight, up to ``coast_s``.
         min_likeness: Least correlation with the face seen last, after a gap of more than ``short_gap_s``.
-        short_gap_s: Seconds up to which place alone may decide, however much a face changes its look. For as
+        short_gap_s: Seconds up to which place alone may decide, however much an appearance changes. For as
             long a stranger waits for a number where a face may come back from behind another one.
         speed_s: Time constant of the speed's average, seconds.
         coast_s: Seconds that a hidden face moves on at its speed; then it waits where it is.
-        look_s: Time constant of the look's average, seconds.
+        appearance_s: Time constant of the appearance's average, seconds.
     """
 
     patience_s: float = 5.0
@@ -50,7 +50,7 @@ class TrackerSettings:
     short_gap_s: float = 0.5
     speed_s: float = 0.3
     coast_s: float = 1.0
-    look_s: float = 1.0
+    appearance_s: float = 1.0
 
 
 @dataclass(slots=True)
@@ -63,17 +63,17 @@ class Track:
         speed: Of the centre, pixels a second.
         since_s: When it was seen first, seconds.
         seen_s: When it was seen last, seconds.
-        look: Its average look.
-        last_look: Its look when it was seen last.
-        changed: Whether that look was another one all at once, as after a cut.
+        appearance: Its average appearance.
+        last_appearance: Its appearance when it was seen last.
+        changed: Whether that appearance was another one all at once, as after a cut.
     """
 
     number: int
     box: tuple[float, float, float, float]
     since_s: float
     seen_s: float
-    look: Look
-    last_look: Look
+    appearance: Appearance
+    last_appearance: Appearance
     speed: tuple[float, float] = (0.0, 0.0)
     changed: bool = True
 
@@ -102,7 +102,7 @@ class Tracker:
         return any(track.seen_s < time_s for track in self.tracks)
 
     def step(
-        self, time_s: float, boxes: Sequence[Box], scores: Sequence[float], looks: Sequence[Look]
+        self, time_s: float, boxes: Sequence[Box], scores: Sequence[float], appearances: Sequence[Appearance]
     ) -> list[Track | None]:
         """Take the faces of one frame in.
 
@@ -110,24 +110,24 @@ class Tracker:
             time_s: Seconds; not less than at the last call.
             boxes: Of the faces, pixels.
             scores: Detection scores, 0-1.
-            looks: From `look_of`.
+            appearances: From `appearance_of`.
 
         Returns:
             The track of each face; ``None`` for a doubtful one that was not seen before.
         """
         patience = self.settings.patience_s
         self.tracks = [t for t in self.tracks if time_s - t.seen_s <= (patience if t.number else 0.2)]
-        pairs = dict(assign(self._costs(time_s, boxes, looks)))
+        pairs = dict(assign(self._costs(time_s, boxes, appearances)))
         tracks = [self.tracks[pairs[i]] if i in pairs else None for i in range(len(boxes))]
         covered = self._covered(time_s, tracks)
         found: list[Track | None] = []
-        for track, box, score, look in zip(tracks, boxes, scores, looks, strict=True):
+        for track, box, score, appearance in zip(tracks, boxes, scores, appearances, strict=True):
             is_sure = track is not None or score >= self.settings.sure_score
             if track is None:
-                track = Track(0, (box.x1, box.y1, box.x2, box.y2), time_s, time_s, look, look)
+                track = Track(0, (box.x1, box.y1, box.x2, box.y2), time_s, time_s, appearance, appearance)
                 self.tracks.append(track)
             else:
-                self._move(track, time_s, box, look)
+                self._move(track, time_s, box, appearance)
             waits = time_s - track.since_s < self.settings.short_gap_s and any(
                 self._shared(one, time_s, box) >= self.settings.min_overlap for one in covered
             )
@@ -137,14 +137,16 @@ class Tracker:
             found.append(track if track.number else None)
         return found
 
-    def _costs(self, time_s: float, boxes: Sequence[Box], looks: Sequence[Look]) -> NDArray[np.float64]:
-        """Cost (faces, tracks) of each pair: 0 for the same look at the expected place, up to 3 or 13."""
+    def _costs(
+        self, time_s: float, boxes: Sequence[Box], appearances: Sequence[Appearance]
+    ) -> NDArray[np.float64]:
+        """Cost (faces, tracks) of each pair: 0 for the same appearance where expected, up to 3 or 13."""
         costs = np.full((len(boxes), len(self.tracks)), NEVER)
         settings = self.settings
         for j, track in enumerate(self.tracks):
-            for i, (box, look) in enumerate(zip(boxes, looks, strict=True)):
+            for i, (box, appearance) in enumerate(zip(boxes, appearances, strict=True)):
                 shared = self._shared(track, time_s, box)
-                like = float(look @ track.look)
+                like = float(appearance @ track.appearance)
                 strange = time_s - track.seen_s > settings.short_gap_s and like < settings.min_likeness
                 if shared >= settings.min_overlap and not strange:
                     costs[i, j] = (1 - shared) + (1 - like) + (0.0 if track.number else DOUBT)
@@ -172,7 +174,7 @@ class Tracker:
         place = _grown(track.expected(time_s, self.settings.coast_s), times)
         return float(overlap(place, _grown((box.x1, box.y1, box.x2, box.y2), times))[0, 0])
 
-    def _move(self, track: Track, time_s: float, box: Box, look: Look) -> None:
+    def _move(self, track: Track, time_s: float, box: Box, appearance: Appearance) -> None:
         settings, gap = self.settings, time_s - track.seen_s
         if gap > 0:
             share = 1 - math.exp(-gap / settings.speed_s)
@@ -182,10 +184,10 @@ class Tracker:
                 track.speed[0] + share * ((now[0] - was[0]) / gap - track.speed[0]),
                 track.speed[1] + share * ((now[1] - was[1]) / gap - track.speed[1]),
             )
-        track.changed = float(look @ track.last_look) < CUT_LIKENESS
-        track.last_look = look
-        share = 1 - math.exp(-max(gap, 0.0) / settings.look_s)
-        track.look = _unit(track.look + np.float32(share) * (look - track.look))
+        track.changed = float(appearance @ track.last_appearance) < CUT_LIKENESS
+        track.last_appearance = appearance
+        share = 1 - math.exp(-max(gap, 0.0) / settings.appearance_s)
+        track.appearance = _unit(track.appearance + np.float32(share) * (appearance - track.appearance))
         track.box, track.seen_s = (box.x1, box.y1, box.x2, box.y2), time_s
 
     def to_dict(self) -> dict[str, Any]:
@@ -197,8 +199,8 @@ class Tracker:
                 "since_s": t.since_s,
                 "seen_s": t.seen_s,
                 "speed": t.speed,
-                "look": t.look.tolist(),
-                "last_look": t.last_look.tolist(),
+                "appearance": t.appearance.tolist(),
+                "last_appearance": t.last_appearance.tolist(),
                 "changed": t.changed,
             }
             for t in self.tracks
@@ -214,8 +216,8 @@ class Tracker:
                 tuple(t["box"]),
                 t["since_s"],
                 t["seen_s"],
-                np.array(t["look"], np.float32),
-                np.array(t["last_look"], np.float32),
+                np.array(t["appearance"], np.float32),
+                np.array(t["last_appearance"], np.float32),
                 tuple(t["speed"]),
                 t["changed"],
             )
@@ -224,12 +226,12 @@ class Tracker:
 
 
 CUT_LIKENESS = 0.6
-"""Correlation of looks under which a face is another one all at once. Between two frames, at 25 a second,
+"""Correlation of appearances under which a face is another one at once. Between two frames, at 25 a second,
 the same face stayed above 0.79 in 999 of 1,000 frames, and another one below 0.54 in 30 of 31 cuts."""
 
 
-def look_of(crop: NDArray[np.uint8]) -> Look:
-    """The look of an upright, aligned gray face (S, S); float32 (144,)."""
+def appearance_of(crop: NDArray[np.uint8]) -> Appearance:
+    """The appearance of an upright, aligned gray face (S, S); float32 (144,)."""
     small = Image.fromarray(crop).resize((LOOK_SIDE, LOOK_SIDE), Image.Resampling.BOX)
     cells = np.asarray(small, np.float32)
     return _unit((cells - cells.mean()).ravel())
@@ -273,6 +275,6 @@ def _grown(box: tuple[float, float, float, float], times: float) -> NDArray[np.f
     return np.array([[x1 - dx, y1 - dy, x2 + dx, y2 + dy]], np.float32)
 
 
-def _unit(vector: NDArray[np.float32]) -> Look:
+def _unit(vector: NDArray[np.float32]) -> Appearance:
     length = float(np.linalg.norm(vector))
     return np.asarray(vector / np.float32(length) if length > 0 else vector, np.float32)

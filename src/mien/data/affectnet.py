@@ -75,7 +75,7 @@ def _from_lists(path: Path) -> Iterator[Entry]:
                         if header:
                             continue
                     row = {column: cells[i] if i < len(cells) else "" for column, i in columns.items()}
-                    folder = folder or _pictures_of(path, row[COLUMNS[0]])
+                    folder = folder or _images_of(path, row[COLUMNS[0]])
                     yield _from_row(folder, row, split)
         except (csv.Error, UnicodeDecodeError) as e:
             raise DataError(f"{path / name} is no CSV in UTF-8: {e}") from e
@@ -88,7 +88,7 @@ def _columns(header: list[str], path: Path) -> dict[str, int]:
     return {name: header.index(name) for name in COLUMNS}
 
 
-def _pictures_of(path: Path, first: str) -> Path:
+def _images_of(path: Path, first: str) -> Path:
     return next((path / name for name in _PICTURES if (path / name / first).is_file()), path / _PICTURES[0])
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with the pictures and labels of a data set: blanks, non-faces, copies, contradictions."""
+"""What is wrong with the images and labels of a data set: blanks, non-faces, copies, contradictions."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class Audit:
 
     @property
     def conflicts(self) -> tuple[Positions, ...]:
-        """The groups whose identical pictures carry different labels."""
+        """The groups whose identical images carry different labels."""
         return tuple(group for group in self.groups if len(set(self.faces.labels[group])) > 1)
 
     def summary(self) -> dict[str, Any]:
@@ -64,9 +64,7 @@ class Audit:
             "blank": summary["blank"],
             "not a face, by FER+": summary["not_a_face"],
             "identical to a training face": {split: counts["identical"] for split, counts in near.items()},
-            f"same picture as one (≥ {SAME_PICTURE})": {
-                s: counts["same_picture"] for s, counts in near.items()
-            },
+            f"same image as one (≥ {SAME_PICTURE})": {s: counts["same_image"] for s, counts in near.items()},
             "clean: no such copy": {split: counts["clean"] for split, counts in near.items()},
         }
         return {what: counts for what, counts in rows.items() if counts is not None}
@@ -79,14 +77,14 @@ class Audit:
         faces, near = self.faces.select(split), self.near
         here = np.isin(near.rows, faces.rows)
         same_label = self.labels_of(near.rows) == self.labels_of(near.nearest)
-        picture = here & (near.ncc >= SAME_PICTURE)
+        image = here & (near.ncc >= SAME_PICTURE)
         return {
             "identical": int(near.exact[here].sum()),
-            "same_picture": int(picture.sum()),
+            "same_image": int(image.sum()),
             "similar": int(here.sum()),
             "clean": int(near.clean(faces.rows).sum()),
             "label_agreement_identical": _share(same_label[here & near.exact]),
-            "label_agreement_same_picture": _share(same_label[picture & ~near.exact]),
+            "label_agreement_same_image": _share(same_label[image & ~near.exact]),
         }
 
     def positions_of(self, rows: NDArray[np.int64]) -> Positions:

@@ -1,4 +1,4 @@
-"""CK+: expressions posed in a laboratory, told by the names of files and folders."""
+"""CK+: expressions posed in a laboratory, recognised by the names of files and folders."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -28,11 +28,11 @@ def list_ckplus(path: Path, peaks: int = 1) -> Listing:
     """
     if peaks < 1:
         raise DataError(f"a sequence gives at least 1 peak frame, got {peaks}")
-    pictures = path / _CKPLUS_PICTURES
+    images = path / _CKPLUS_PICTURES
     labels = next((path / name for name in _EMOTION_FOLDERS if (path / name).is_dir()), None)
-    if labels is None or not pictures.is_dir():
+    if labels is None or not images.is_dir():
         raise DataError(f"{path} is no CK+: expected {_CKPLUS_PICTURES}/ and Emotion/ in it")
-    sequences = sorted(folder for folder in pictures.glob("S*/*") if folder.is_dir())
+    sequences = sorted(folder for folder in images.glob("S*/*") if folder.is_dir())
     frames = [sorted(folder.glob("[!.]*.png"))[-peaks:] for folder in sequences]
     entries = partial(_ckplus_entries, frames, labels)
     return Listing("ckplus", CKPLUS, entries, sum(map(len, frames)), persons=True)

@@ -1,4 +1,4 @@
-"""A CSV of paths and labels, the plainest way to bring one's own pictures.
+"""A CSV of paths and labels, the plainest way to bring one's own images.
 
 Columns, in any order: ``path`` and ``label``; optionally ``split``, ``person``, ``x1``, ``y1``, ``x2``,
 ``y2``, ``valence``, ``arousal``. Paths are relative to the CSV. Columns of other names are passed over.

@@ -1,6 +1,6 @@
 """Faces outside training that have a near copy inside training.
 
-FER2013 was collected by web search: the same photograph, cropped anew, stands on both sides of its splits.
+FER2013 was collected by web search: the same photograph, cropped again, stands on both sides of its splits.
 """
 
 from collections.abc import Callable
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from mien.data.records import SPLITS, FaceSet
 
 SAME_PICTURE = 0.95
-"""Correlation from which two faces count as one picture: by eye, 14 of 14 random pairs at .95-.97 were."""
+"""Correlation from which two faces count as one image: by eye, 14 of 14 random pairs at .95-.97 were."""
 
-_REACH = 2  # shifts in each direction, in pixels of the halved picture
+_REACH = 2  # shifts in each direction, in pixels of the halved image
 _RANK = (
     31  # principal directions in the bound; 16 leave 20 times the candidates, 128 take three times as long
 )
@@ -57,11 +57,11 @@ def find_near_duplicates(
 ) -> NearDuplicates:
     """Search the whole training split for the best match of every validation and test face.
 
-    Convention: pictures are halved by 2x2 means (48 to 24 pixels); from 72 pixels, larger cells shrink them
+    Convention: images are halved by 2x2 means (48 to 24 pixels); from 72 pixels, larger cells shrink them
     as far. The inner window (20x20) of the training face and of its mirror image is compared with the windows
     of the other face at all shifts of up to 2 such pixels, 4 of the original, by Pearson's correlation. A
     blank window correlates 0 with everything; two faces whose pixels are all the same count as 1. Copies that
-    are rotated or zoomed anew are not found.
+    are rotated or zoomed again are not found.
 
     The search is complete: a projection on the leading principal directions of the training windows plus the
     product of the two residual norms bounds every correlation from above (Cauchy-Schwarz), and what the bound
@@ -90,10 +90,10 @@ def find_near_duplicates(
     return NearDuplicates(others.rows[found], train.rows[nearest[found]], ncc[found], exact[found], floor)
 
 
-def same_pictures(
+def same_images(
     faces: FaceSet, *, above: float = SAME_PICTURE, progress: Callable[[int, int], None] | None = None
 ) -> NDArray[np.int64]:
-    """Positions (P, 2) of all pairs of faces, whatever their split, that show one picture.
+    """Positions (P, 2) of all pairs of faces, whatever their split, that show one image.
 
     As ``find_near_duplicates`` compares them, but every face with every other; identical pixels are found by
     their hash, so blank faces pair too.

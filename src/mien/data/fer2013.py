@@ -48,10 +48,10 @@ def read_fer2013(
     Args:
         path: The CSV file or the folder.
         expect_official: Insist on the official number of faces per split and emotion.
-        progress: Called with the bytes or pictures read and their total.
+        progress: Called with the bytes or images read and their total.
 
     Raises:
-        DataError: a row or picture is malformed (the text names the line or file), or the counts differ.
+        DataError: a row or image is malformed (the text names the line or file), or the counts differ.
     """
     path = Path(path)
     if not path.exists():

@@ -43,7 +43,7 @@ class FerPlus:
     Attributes:
         split: uint8 (N,), index into ``SPLITS``.
         votes: uint8 (N, 10), in the order of ``FERPLUS_VOTES``.
-        named: bool (N,), whether FER+ gives the face a picture name; it withholds it from what is no face.
+        named: bool (N,), whether FER+ gives the face an image name; it withholds it from what is no face.
     """
 
     split: NDArray[np.uint8]
@@ -94,7 +94,7 @@ def _shown(text: str | None) -> str:
 def join_ferplus(faces: FaceSet, ferplus: FerPlus) -> FaceSet:
     """``faces`` with the votes of the same rows.
 
-    The join is by row position. The number in a picture name such as ``fer0000059.png`` is not the row: 173
+    The join is by row position. The number in an image name such as ``fer0000059.png`` is not the row: 173
     rows carry no name and the numbering has gaps, so it is wrong for nearly all rows from 60 on.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Pictures in class folders: ``train/<emotion>/*.png``, ``test/<emotion>/*.jpg``, and optionally ``val/``.
+"""Images in class folders: ``train/<emotion>/*.png``, ``test/<emotion>/*.jpg``, and optionally ``val/``.
 
 ``read_folders`` insists on the layout and labels of a known data set; ``list_folders`` takes any tree.
 """
@@ -30,7 +30,7 @@ class FolderLayout:
     Attributes:
         name: of the data set.
         label_names: its emotions, in the order of their codes.
-        side: width and height of every picture, pixels.
+        side: width and height of every image, pixels.
         split_of_name: the split that a file's name tells, which wins over its folder's; None where none.
     """
 
@@ -41,12 +41,12 @@ class FolderLayout:
 
 
 def read_folders(path: Path, layout: FolderLayout, progress: Progress | None = None) -> FaceSet:
-    """Read every picture of the tree, in the order of the sorted paths; ``rows`` are positions in that order.
+    """Read every image of the tree, in the order of the sorted paths; ``rows`` are positions in that order.
 
     Raises:
-        DataError: a folder is no split or emotion, or a picture cannot be read or has another size.
+        DataError: a folder is no split or emotion, or an image cannot be read or has another size.
     """
-    found = list(_pictures(path, layout))
+    found = list(_images(path, layout))
     images = np.empty((len(found), layout.side, layout.side), np.uint8)
     for i, (file, _, _) in enumerate(found):
         images[i] = _gray(file, layout.side)
@@ -67,11 +67,11 @@ def read_folders(path: Path, layout: FolderLayout, progress: Progress | None = N
 def list_folders(path: Path) -> Listing:
     """Any tree of class folders, with or without split folders above them; labels are the folders' names.
 
-    Names of emotions become mien's. Pictures may lie deeper than their class folder. Without split folders
+    Names of emotions become mien's. Images may lie deeper than their class folder. Without split folders
     everything is training; ``mien data split`` divides it.
 
     Raises:
-        DataError: there are no class folders with pictures.
+        DataError: there are no class folders with images.
     """
     if not path.is_dir():
         raise DataError(f"no folder at {path}")
@@ -85,7 +85,7 @@ def list_folders(path: Path) -> Listing:
         if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
     ]
     if not found:
-        raise DataError(f"{path} holds no class folders with pictures; expected <label>/<picture>")
+        raise DataError(f"{path} holds no class folders with images; expected <label>/<image>")
     label_names = tuple(sorted({label for _, label, _ in found}))
     return Listing(
         name=path.resolve().name,
@@ -95,11 +95,11 @@ def list_folders(path: Path) -> Listing:
     )
 
 
-def _pictures(path: Path, layout: FolderLayout) -> Iterator[tuple[Path, int, int]]:
-    """File, label and split of every picture."""
+def _images(path: Path, layout: FolderLayout) -> Iterator[tuple[Path, int, int]]:
+    """File, label and split of every image."""
     parts = {folder: SPLIT_NAMES.get(folder.name.lower()) for folder in _folders(path)}
     if not any(parts.values()):
-        raise DataError(f"{path} holds no folder train, val or test; expected train/<emotion>/<picture>")
+        raise DataError(f"{path} holds no folder train, val or test; expected train/<emotion>/<image>")
     for part, split in parts.items():
         for folder in _folders(part) if split else ():
             label = _label(folder, layout.label_names)
@@ -124,10 +124,10 @@ def _label(folder: Path, label_names: tuple[str, ...]) -> int:
 
 def _gray(file: Path, side: int) -> NDArray[np.uint8]:
     try:
-        with Image.open(file) as picture:
-            if picture.size != (side, side):
-                width, height = picture.size
-                raise DataError(f"{file}: expected a picture of {side}x{side} pixels, got {width}x{height}")
-            return np.asarray(picture.convert("L"))
+        with Image.open(file) as image:
+            if image.size != (side, side):
+                width, height = image.size
+                raise DataError(f"{file}: expected an image of {side}x{side} pixels, got {width}x{height}")
+            return np.asarray(image.convert("L"))
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as e:
-        raise DataError(f"{file}: cannot be read as a picture; replace or remove it") from e
+        raise DataError(f"{file}: cannot be read as an image; replace or remove it") from e

@@ -1,4 +1,4 @@
-"""From a picture file to the pixels of a data set: opened safely, cropped, resized, gray or RGB."""
+"""From an image file to the pixels of a data set: opened safely, cropped, resized, gray or RGB."""
 
 import hashlib
 import math
@@ -17,17 +17,17 @@ from mien.data.listing import Entry, Problem
 from mien.errors import ImageError
 
 SMALL = ImageLimits(max_bytes=4 * 2**20, max_pixels=4_000_000)
-"""Pictures up to here are opened by all threads at once, 40 MB each; a larger one waits for its turn."""
+"""Images up to here are opened by all threads at once, 40 MB each; a larger one waits for its turn."""
 
 
 @dataclass(frozen=True, slots=True)
-class PictureSettings:
-    """What every picture becomes.
+class ImageSettings:
+    """What every image becomes.
 
     Attributes:
         size: width and height, pixels.
         color: RGB instead of gray (ITU-R 601 luma).
-        whole: keep the whole picture where a face box is given too (Ayerdi & Bucknell 2018 did).
+        whole: keep the whole image where a face box is given too (Ayerdi & Bucknell 2018 did).
     """
 
     size: int = 48
@@ -41,7 +41,7 @@ class PictureSettings:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Picture:
+class LoadedImage:
     """Pixels uint8 of the shape that was asked for, SHA-256 of the file, landmarks (K, 2) in the pixels."""
 
     pixels: NDArray[np.uint8]
@@ -50,14 +50,14 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureLoader:
-    """Opens entries, from any number of threads; memory stays bounded by one large picture at a time."""
+class ImageLoader:
+    """Opens entries, from any number of threads; memory stays bounded by one large image at a time."""
 
-    settings: PictureSettings
+    settings: ImageSettings
     _one_large: Lock = field(default_factory=Lock)
 
-    def load(self, entry: Entry) -> Picture | Problem:
-        """The picture of an entry, or why there is none; never raises for what a file may hold."""
+    def load(self, entry: Entry) -> LoadedImage | Problem:
+        """The image of an entry, or why there is none; never raises for what a file may hold."""
         if entry.problem:
             return entry.problem
         found = _open(entry.path, SMALL)
@@ -72,19 +72,19 @@ class PictureLoader:
         if entry.box and not self.settings.whole:
             wanted = ", ".join(f"{corner:g}" for corner in entry.box)
             if not all(map(math.isfinite, entry.box)):
-                return Problem("box outside the picture", f"box {wanted}")
+                return Problem("box outside the image", f"box {wanted}")
             x1, y1, x2, y2 = map(round, entry.box)
             box = (max(x1, 0), max(y1, 0), min(x2, width), min(y2, height))
             if box[2] <= box[0] or box[3] <= box[1]:
-                return Problem("box outside the picture", f"box {wanted} in {width} x {height}")
-        return Picture(_resized(pixels, box, self.settings), sha256, _moved(entry, box, self.settings))
+                return Problem("box outside the image", f"box {wanted} in {width} x {height}")
+        return LoadedImage(_resized(pixels, box, self.settings), sha256, _moved(entry, box, self.settings))
 
 
 def _open(path: Path, limits: ImageLimits) -> tuple[NDArray[np.uint8], bytes] | Problem:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # reading a pipe might never end
-            return Problem("not a picture", "no regular file")
+            return Problem("not an image", "no regular file")
         if status.st_size > limits.max_bytes:
             return Problem("too large", f"{status.st_size:,} bytes, more than {limits.max_bytes:,}")
         data = path.read_bytes()
@@ -101,22 +101,22 @@ def _open(path: Path, limits: ImageLimits) -> tuple[NDArray[np.uint8], bytes] | 
 def _reason(data: bytes, error: str) -> str:
     if "more than the limit" in error:
         return "too large"
-    return "damaged" if not data or format_of(data[:HEAD]) else "not a picture"
+    return "damaged" if not data or format_of(data[:HEAD]) else "not an image"
 
 
 def _resized(
-    pixels: NDArray[np.uint8], box: tuple[int, int, int, int], settings: PictureSettings
+    pixels: NDArray[np.uint8], box: tuple[int, int, int, int], settings: ImageSettings
 ) -> NDArray[np.uint8]:
     """Pillow's bilinear filter widens with the reduction, so nothing aliases; it would reach out of a box."""
     x1, y1, x2, y2 = box
-    picture = Image.fromarray(np.ascontiguousarray(pixels[y1:y2, x1:x2]))
-    picture = picture if settings.color else picture.convert("L")
+    image = Image.fromarray(np.ascontiguousarray(pixels[y1:y2, x1:x2]))
+    image = image if settings.color else image.convert("L")
     size_wh = (settings.size, settings.size)
-    return np.asarray(picture.resize(size_wh, Image.Resampling.BILINEAR))
+    return np.asarray(image.resize(size_wh, Image.Resampling.BILINEAR))
 
 
 def _moved(
-    entry: Entry, box: tuple[int, int, int, int], settings: PictureSettings
+    entry: Entry, box: tuple[int, int, int, int], settings: ImageSettings
 ) -> NDArray[np.float32] | None:
     if entry.landmarks is None:
         return None

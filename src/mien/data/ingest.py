@@ -1,9 +1,9 @@
-"""Take any number of pictures into one store: on all cores, in bounded memory, and resumable.
+"""Take any number of images into one store: on all cores, in bounded memory, and resumable.
 
 What is done lies in a folder ``x.h5.part`` beside the store: a small store for each few thousand entries,
 written whole and named by the position after it, with a JSON of what was left out. HDF5 has no journal: a
 file that grows can be lost to a kill, whole parts cannot. They are joined at the end, when the disk holds the
-pictures twice.
+images twice.
 """
 
 import csv
@@ -23,7 +23,7 @@ import numpy as np
 
 from mien import __version__
 from mien.core.files import atomic_write
-from mien.data.image_loading import Picture, PictureLoader, PictureSettings
+from mien.data.image_loading import ImageLoader, ImageSettings, LoadedImage
 from mien.data.listing import Entry, Listing, Problem
 from mien.data.records import SPLITS, FaceSet, LabelMap
 from mien.data.store import read_columns, read_store, write_parts, write_store
@@ -52,42 +52,42 @@ class Target:
     label_map: LabelMap | None = None
 
 
-def take_in(
+def ingest_images(
     listing: Listing,
     to: Path,
-    settings: PictureSettings,
+    settings: ImageSettings,
     *,
     target: Target | None = None,
     source_sha256: str = "",
     progress: Progress | None = None,
 ) -> Counter[str]:
-    """Open every picture of ``listing`` and write the store ``to``; the same call goes on after a kill.
+    """Open every image of ``listing`` and write the store ``to``; the same call goes on after a kill.
 
-    A picture that cannot be used is left out and listed with the reason in ``x.skipped.csv`` beside ``x.h5``.
+    An image that cannot be used is left out and listed with the reason in ``x.skipped.csv`` beside ``x.h5``.
     Of identical files (SHA-256; with face boxes, the same box too) the first is kept.
 
     Args:
         listing: What a reader found.
         to: The store; its folder must exist.
-        settings: What every picture becomes.
+        settings: What every image becomes.
         target: What the labels become; by default they stay.
-        source_sha256: Of the file that lists the pictures, hex.
+        source_sha256: Of the file that lists the images, hex.
         progress: Called as the work goes on.
 
     Returns:
         How many were left out, by reason.
 
     Raises:
-        DataError: no picture is left, or a file cannot be written.
+        DataError: no image is left, or a file cannot be written.
     """
     names = listing.label_names
-    intake = Intake(
+    ingestion = Ingestion(
         listing, settings, target or Target(names, tuple(range(len(names)))), to.with_name(f"{to.name}.part")
     )
-    intake.run(progress or (lambda done, total: None))
-    skipped = intake.skipped()
+    ingestion.run(progress or (lambda done, total: None))
+    skipped = ingestion.skipped()
     _write_skipped(skipped, to.with_suffix(".skipped.csv"))
-    intake.join(to, source_sha256)
+    ingestion.join(to, source_sha256)
     return Counter(reason for _, _, reason, _ in skipped)
 
 
@@ -110,12 +110,12 @@ class _Files:
         return Problem("duplicate", f"of {first[0]}{differs}")
 
 
-class Intake:
+class Ingestion:
     """The state of one import: the files seen, the persons met, and the parts on disk."""
 
-    def __init__(self, listing: Listing, settings: PictureSettings, target: Target, folder: Path) -> None:
+    def __init__(self, listing: Listing, settings: ImageSettings, target: Target, folder: Path) -> None:
         self.listing, self.settings, self.target, self.folder = listing, settings, target, folder
-        self.loader = PictureLoader(settings)
+        self.loader = ImageLoader(settings)
         self._forget()
         bytes_each = int(np.prod(settings.shape))
         self.per_part = max(_BATCH, min(_PART_ENTRIES, _PART_BYTES // bytes_each))
@@ -146,7 +146,7 @@ class Intake:
         sizes = [len(read_columns(part, "rows")["rows"]) for part in parts]
         if not sum(sizes):
             where = to.with_suffix(".skipped.csv") if parts else self.listing.name
-            raise DataError(f"no picture could be taken in; {where} says why")
+            raise DataError(f"no image could be taken in; {where} says why")
         persons = tuple(self.persons) if self.listing.persons else None
         whole = self.folder / "whole.h5"
         faces = (
@@ -167,7 +167,7 @@ class Intake:
             "name": self.listing.name,
             "labels": self.listing.label_names,
             "target": asdict(self.target),
-            "pictures": asdict(self.settings),
+            "images": asdict(self.settings),
             "version": __version__,
         }
         wanted = json.dumps(settings)
@@ -209,9 +209,9 @@ class Intake:
 
     def _loaded(
         self, entries: Iterator[Entry], pool: ThreadPoolExecutor, window: int
-    ) -> Iterator[tuple[Entry, Picture | Problem]]:
-        """Every entry with its picture, in order; so many batches are under way that no thread waits."""
-        pending: deque[tuple[list[Entry], Future[list[Picture | Problem]]]] = deque()
+    ) -> Iterator[tuple[Entry, LoadedImage | Problem]]:
+        """Every entry with its image, in order; so many batches are under way that no thread waits."""
+        pending: deque[tuple[list[Entry], Future[list[LoadedImage | Problem]]]] = deque()
         while True:
             while len(pending) < window and (batch := list(islice(entries, _BATCH))):
                 pending.append((batch, pool.submit(self._load_all, batch)))
@@ -220,10 +220,10 @@ class Intake:
             batch, future = pending.popleft()
             yield from zip(batch, future.result(), strict=True)
 
-    def _load_all(self, entries: list[Entry]) -> list[Picture | Problem]:
+    def _load_all(self, entries: list[Entry]) -> list[LoadedImage | Problem]:
         return [self._load(entry) for entry in entries]
 
-    def _load(self, entry: Entry) -> Picture | Problem:
+    def _load(self, entry: Entry) -> LoadedImage | Problem:
         if entry.problem is None:
             if entry.label is None:
                 return Problem("no label")
@@ -232,11 +232,11 @@ class Intake:
                 return Problem("label without counterpart", name)
         return self.loader.load(entry)
 
-    def _write_part(self, part: list[tuple[Entry, Picture | Problem]], start: int) -> None:
-        kept: list[tuple[int, Entry, Picture]] = []
+    def _write_part(self, part: list[tuple[Entry, LoadedImage | Problem]], start: int) -> None:
+        kept: list[tuple[int, Entry, LoadedImage]] = []
         skipped: list[list[Any]] = []
         for position, (entry, found) in enumerate(part, start):
-            if isinstance(found, Picture):
+            if isinstance(found, LoadedImage):
                 found = self.files.add(entry, found.sha256) or found
             if isinstance(found, Problem):
                 skipped.append([position, str(entry.path), found.reason, found.detail])
@@ -249,9 +249,9 @@ class Intake:
             temporary.write_text(json.dumps({"entries": _digest(entries), "skipped": skipped}))
         write_store(self._face_set(kept), path)
 
-    def _face_set(self, kept: list[tuple[int, Entry, Picture]]) -> FaceSet:
+    def _face_set(self, kept: list[tuple[int, Entry, LoadedImage]]) -> FaceSet:
         listing, n = self.listing, len(kept)
-        entries, pictures = [entry for _, entry, _ in kept], [picture for _, _, picture in kept]
+        entries, images = [entry for _, entry, _ in kept], [image for _, _, image in kept]
         optional: dict[str, Any] = {}
         if listing.persons:
             codes = [self.persons.get(entry.person, -1) for entry in entries]
@@ -261,12 +261,12 @@ class Intake:
             optional["valence_arousal"] = np.array(values, np.float32).reshape(n, 2)
         if listing.n_landmarks:
             unknown = np.full((listing.n_landmarks, 2), np.nan, np.float32)
-            points = [unknown if picture.landmarks is None else picture.landmarks for picture in pictures]
+            points = [unknown if image.landmarks is None else image.landmarks for image in images]
             optional["landmarks"] = np.array(points, np.float32).reshape(n, *unknown.shape)
         labels = [self.target.codes[entry.label or 0] for entry in entries]
-        digests = b"".join(picture.sha256 for picture in pictures)
+        digests = b"".join(image.sha256 for image in images)
         return FaceSet(
-            images=np.array([p.pixels for p in pictures], np.uint8).reshape(n, *self.settings.shape),
+            images=np.array([p.pixels for p in images], np.uint8).reshape(n, *self.settings.shape),
             labels=np.array(labels, np.int64),
             split=np.array([SPLITS.index(entry.split) for entry in entries], np.uint8),
             rows=np.array([position for position, _, _ in kept], np.int64),
@@ -284,8 +284,8 @@ def _cores() -> int:
 
 
 def _tracked(
-    loaded: Iterator[tuple[Entry, Picture | Problem]], progress: Progress, done: int, total: int
-) -> list[tuple[Entry, Picture | Problem]]:
+    loaded: Iterator[tuple[Entry, LoadedImage | Problem]], progress: Progress, done: int, total: int
+) -> list[tuple[Entry, LoadedImage | Problem]]:
     part = []
     for one in loaded:
         part.append(one)

@@ -1,4 +1,4 @@
-"""JAFFE: expressions posed in a laboratory, told by the names of files."""
+"""JAFFE: expressions posed in a laboratory, recognised by the names of files."""
 
 import re
 from pathlib import Path

@@ -8,19 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.data.image_loading import PictureSettings
+from mien.data.image_loading import ImageSettings
 from mien.data.records import FaceSet
 from mien.errors import DataError
 
 
-def resized(faces: FaceSet, settings: PictureSettings) -> FaceSet:
+def resized(faces: FaceSet, settings: ImageSettings) -> FaceSet:
     """``faces`` in another size or with three channels; gray from colour is ITU-R 601 luma."""
     if faces.images.shape[1:] == settings.shape:
         return faces
     images = np.empty((len(faces), *settings.shape), np.uint8)
     for i, image in enumerate(faces.images):
-        picture = Image.fromarray(image).convert("RGB" if settings.color else "L")
-        images[i] = np.asarray(picture.resize((settings.size, settings.size), Image.Resampling.BILINEAR))
+        face = Image.fromarray(image).convert("RGB" if settings.color else "L")
+        images[i] = np.asarray(face.resize((settings.size, settings.size), Image.Resampling.BILINEAR))
     landmarks = faces.landmarks
     if landmarks is not None:
         height, width = faces.images.shape[1:3]
@@ -35,7 +35,7 @@ def join_faces(sets: Sequence[FaceSet]) -> FaceSet:
     stands for unknown; votes need the same names and landmarks the same number, or are left out.
 
     Raises:
-        DataError: labels or the shapes of the pictures differ.
+        DataError: labels or the shapes of the images differ.
     """
     first = sets[0]
     for other in sets[1:]:
@@ -47,7 +47,7 @@ def join_faces(sets: Sequence[FaceSet]) -> FaceSet:
         if other.images.shape[1:] != first.images.shape[1:]:
             ours, theirs = (_shape(faces) for faces in (first, other))
             raise DataError(
-                f"pictures differ: {first.name} has {ours}, {other.name} has {theirs}; "
+                f"images differ: {first.name} has {ours}, {other.name} has {theirs}; "
                 "import them with the same --size and --color"
             )
     names = _source_names(sets)

@@ -48,7 +48,7 @@ LEARNED = "learned-faces.npz"
 
 
 def write_learned(known: Learned, path: Path) -> None:
-    """Keep the marks, 8 bytes a face; no picture can be made of them."""
+    """Keep the marks, 8 bytes a face; no image can be made of them."""
     with atomic_write(path) as temporary:
         np.savez(temporary, pixels=known.pixels, files=known.files)
 

@@ -1,4 +1,4 @@
-"""What a reader of a data set yields: one entry a picture, from file names and text alone."""
+"""What a reader of a data set yields: one entry an image, from file names and text alone."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ SPLIT_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a picture is left out: a reason that is counted, and what exactly is wrong."""
+    """Why an image is left out: a reason that is counted, and what exactly is wrong."""
 
     reason: str
     detail: str = ""
@@ -32,18 +32,18 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One picture of a data set, not opened yet.
+    """One image of a data set, not opened yet.
 
     Attributes:
         path: the file.
         label: index into the listing's ``label_names``; None where there is a problem.
         split: one of ``SPLITS``.
         person: who is shown; empty where unknown.
-        box: the face, x1 y1 x2 y2 in pixels of the upright picture; None for the whole picture.
+        box: the face, x1 y1 x2 y2 in pixels of the upright image; None for the whole image.
         valence: -1..1; NaN where unknown.
         arousal: -1..1; NaN where unknown.
-        landmarks: float32 (K, 2) in pixels of the upright picture; None where unknown.
-        problem: why the picture cannot be used, as far as the text tells.
+        landmarks: float32 (K, 2) in pixels of the upright image; None where unknown.
+        problem: why the image cannot be used, as far as the text tells.
     """
 
     path: Path
@@ -59,12 +59,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A data set before its pictures are opened.
+    """A data set before its images are opened.
 
     Attributes:
         name: of the data set.
         label_names: its labels, in the order of their codes.
-        entries: gives all entries anew, in the same order each time.
+        entries: gives all entries again, in the same order each time.
         total: how many entries there are, for the time left.
         persons: whether the entries name persons.
         valence_arousal: whether they have valence and arousal.

@@ -42,11 +42,11 @@ def _entries(rows: list[list[str]], folder: Path) -> Iterator[Entry]:
         elif label is None:
             shown = f"expected 1 to {len(RAFDB)}, got {text[:20]!r}"
             problem = Problem("label out of range", shown) if text else Problem("no label")
-        yield Entry(_picture(folder, name), label, split or "train", problem=problem)
+        yield Entry(_image(folder, name), label, split or "train", problem=problem)
 
 
-def _picture(folder: Path, name: str) -> Path:
-    """The list says ``train_00001.jpg`` and the aligned picture is ``train_00001_aligned.jpg``."""
+def _image(folder: Path, name: str) -> Path:
+    """The list says ``train_00001.jpg`` and the aligned image is ``train_00001_aligned.jpg``."""
     stem, _, suffix = name.rpartition(".")
     aligned = folder / f"{stem}_aligned.{suffix}"
     return aligned if aligned.is_file() else folder / name

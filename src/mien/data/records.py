@@ -1,4 +1,4 @@
-"""FaceSet: the one shape in which pictures and labels travel from files to training."""
+"""FaceSet: the one shape in which images and labels travel from files to training."""
 
 import hashlib
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ COLUMNS: dict[str, tuple[type[np.generic], int]] = {
     "split": (np.uint8, 1),
     "rows": (np.int64, 1),
 }
-"""The arrays that every FaceSet has: type and number of dimensions. Colour pictures have one more."""
+"""The arrays that every FaceSet has: type and number of dimensions. Colour images have one more."""
 
 OPTIONAL: dict[str, tuple[type[np.generic], int]] = {
     "votes": (np.uint8, 2),
@@ -42,7 +42,7 @@ LabelMap = Mapping[str, Mapping[str, str | None]]
 
 @dataclass(frozen=True, eq=False)
 class FaceSet:
-    """Face pictures with one label each; checked when made.
+    """Face images with one label each; checked when made.
 
     Attributes:
         images: uint8 (N, H, W) gray, or (N, H, W, 3) RGB.
@@ -58,8 +58,8 @@ class FaceSet:
         sources: uint8 (N,), index into ``source_names``; None where all faces have one source.
         source_names: the data sets that were joined; or None.
         valence_arousal: float32 (N, 2), each -1..1, NaN where unknown; or None.
-        landmarks: float32 (N, K, 2), x and y in pixels of the picture, NaN where unknown; or None.
-        file_sha256: uint8 (N, 32), of the file each picture came from, zeros where unknown; or None.
+        landmarks: float32 (N, K, 2), x and y in pixels of the image, NaN where unknown; or None.
+        file_sha256: uint8 (N, 32), of the file each image came from, zeros where unknown; or None.
         label_map: by source, the label that each label of it became; None where labels are the source's own.
 
     Raises:
@@ -89,7 +89,7 @@ class FaceSet:
         _check_codes("labels", self.labels, len(self.label_names))
         _check_codes("split", self.split, len(SPLITS))
         if len(np.unique(self.rows)) != len(self):
-            raise DataError("rows must differ from each other: they say which picture of the source this is")
+            raise DataError("rows must differ from each other: they say which image of the source this is")
         for field, names in (
             ("votes", "vote_names"),
             ("persons", "person_names"),
@@ -151,7 +151,7 @@ class FaceSet:
         return count_faces(self.split, self.labels, len(self.label_names))
 
     def content_hash(self) -> str:
-        """SHA-256 (hex) over shape, pictures, labels (little-endian) and split: which data a run has seen.
+        """SHA-256 (hex) over shape, images, labels (little-endian) and split: which data a run has seen.
 
         Valence, arousal and landmarks follow where there are any; votes never counted.
         """
@@ -161,7 +161,7 @@ class FaceSet:
 
 
 class ContentHash:
-    """``FaceSet.content_hash`` of a data set that comes in parts; ``shape`` is that of all its pictures."""
+    """``FaceSet.content_hash`` of a data set that comes in parts; ``shape`` is that of all its images."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self._digest = hashlib.sha256(repr(shape).encode())

@@ -26,13 +26,13 @@ _NEAR = ("rows", "nearest", "ncc", "exact")
 
 @dataclass(frozen=True, slots=True)
 class StoreInfo:
-    """What a store says of itself, apart from the pictures.
+    """What a store says of itself, apart from the images.
 
     Attributes:
         content_hash: ``FaceSet.content_hash()`` of what was written.
         source_sha256: of the file that was imported; empty where the source was a folder or unknown.
         created_by: the version of mien that wrote it.
-        shape: of all pictures together, (N, H, W) or (N, H, W, 3).
+        shape: of all images together, (N, H, W) or (N, H, W, 3).
         counts: faces per split and label.
         optional: which of the columns that not all data sets have are there.
         label_map: as in ``FaceSet``.
@@ -140,7 +140,7 @@ def read_store(path: str | os.PathLike[str]) -> FaceSet:
 
 
 def read_info(path: str | os.PathLike[str]) -> StoreInfo:
-    """What the store says of itself, without reading the pictures; raises as ``read_store``."""
+    """What the store says of itself, without reading the images; raises as ``read_store``."""
     with _opened(path) as file:
         text = {k: str(file.attrs[k]) for k in ("name", "content_hash", "source_sha256", "created_by")}
         label_names = _names(file, "label_names") or ()
@@ -156,13 +156,13 @@ def read_info(path: str | os.PathLike[str]) -> StoreInfo:
 
 
 def read_columns(path: str | os.PathLike[str], *fields: str) -> dict[str, NDArray[Any]]:
-    """Some columns of a store, without the pictures and the hash over all; raises as ``read_store``."""
+    """Some columns of a store, without the images and the hash over all; raises as ``read_store``."""
     with _opened(path) as file:
         return {field: file[field][()] for field in fields}
 
 
 def read_near_duplicates(path: str | os.PathLike[str]) -> NearDuplicates | None:
-    """The near duplicates of the store, or None where nobody has searched them; raises as ``read_store``."""
+    """The near duplicates of the store, or None where it was not searched; raises as ``read_store``."""
     with _opened(path) as file:
         if "near_duplicates" not in file:
             return None
@@ -173,10 +173,10 @@ def read_near_duplicates(path: str | os.PathLike[str]) -> NearDuplicates | None:
 def clean_mask(path: str | os.PathLike[str], split: str = "test") -> NDArray[np.bool_] | None:
     """Which faces (N,) of a split have no near duplicate in training, in the order of ``select(split)``.
 
-    For FER2013 these are 3,035 of the 3,589 test faces; a score over them owes less to remembered pictures.
+    For FER2013 these are 3,035 of the 3,589 test faces; a score over them owes less to remembered images.
 
     Returns:
-        The mask, or None where nobody has searched this store for near duplicates.
+        The mask, or None where this store was not searched for near duplicates.
 
     Raises:
         DataError: as ``read_store``, or there is no split of that name.
@@ -191,7 +191,7 @@ def clean_mask(path: str | os.PathLike[str], split: str = "test") -> NDArray[np.
 
 
 def require_h5py() -> Any:
-    """The module h5py; a workflow asks first, so that nobody waits for an import that cannot be kept.
+    """The module h5py; a workflow asks first, so that no time is spent on an import that cannot be kept.
 
     Raises:
         MissingExtraError: it is not installed.

@@ -39,7 +39,7 @@ def augment(
 
 
 def affine(flip: Tensor, settings: AugmentSettings, rng: torch.Generator) -> Tensor:
-    """Random matrices (N, 2, 3) from output to input coordinates, where the picture spans -1..1."""
+    """Random matrices (N, 2, 3) from output to input coordinates, where the image spans -1..1."""
     n = len(flip)
 
     def uniform(limit: float) -> Tensor:
@@ -55,7 +55,7 @@ def affine(flip: Tensor, settings: AugmentSettings, rng: torch.Generator) -> Ten
 
 
 def resample(faces: Tensor, matrices: Tensor, size: int) -> Tensor:
-    """Bilinear resampling of (N, C, H, W) through (N, 2, 3); outside the picture it is mirrored."""
+    """Bilinear resampling of (N, C, H, W) through (N, 2, 3); outside the image it is mirrored."""
     centres = (torch.arange(size, device=faces.device) * 2 + 1) / size - 1
     m = torch.view_as_complex(matrices.transpose(1, 2).contiguous())[..., None, None]  # x + iy is a point
     points = m[:, 0] * centres + (m[:, 1] * centres[:, None] + m[:, 2])  # F.affine_grid takes 4 times as long

@@ -33,7 +33,7 @@ BATCH = 64
 
 
 def feature_folder(store: str | Path) -> Path:
-    """Where the features of a data set lie, if nobody says otherwise: beside it."""
+    """Where the features of a data set lie, by default: beside it."""
     return Path(store).with_suffix(".features")
 
 

@@ -88,7 +88,7 @@ class Trainer:
 
     @property
     def done(self) -> bool:
-        """The last step is made, or enough looks brought nothing better."""
+        """The last step is made, or enough validations brought nothing better."""
         patience = self.recipe.run.stop_after
         waited = len(self.history) - 1 - best_look(self.history, self.recipe.run.watch)
         return self.step_count >= self.batches.steps or bool(patience and self.history and waited >= patience)
@@ -154,7 +154,7 @@ class Trainer:
         return self.average.tensors if self.average else self.net.state_dict()
 
     def weights(self) -> dict[str, Tensor]:
-        """The weights to release: the current ones, or those of the best look where the recipe keeps it."""
+        """The weights to release: the current ones, or those of the best validation if so asked."""
         return self.best or self.current_weights()
 
     def logits(
@@ -175,7 +175,7 @@ class Trainer:
         """What the network takes for faces (N, H, W)."""
         return to_input(resized(images, scored_size(self.recipe)), *self.mean_std)
 
-    def look(self, val: FaceSet) -> dict[str, float]:
+    def validate(self, val: FaceSet) -> dict[str, float]:
         """Score the validation rows, add a line to the history, and start new totals."""
         totals = self.totals.note()
         line = {

@@ -64,7 +64,7 @@ def votes_loss(logits: Tensor, votes: Tensor) -> Tensor:
 
     Args:
         logits: (N, V).
-        votes: (N, V); a row sums to 1, or to 0 where nobody voted.
+        votes: (N, V); a row sums to 1, or to 0 where no one voted.
     """
     voted = votes.sum(1)
     per_row = -(votes * torch.log_softmax(logits, dim=1)).sum(1)

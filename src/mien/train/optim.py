@@ -72,7 +72,7 @@ def one_cycle(rest: float, at: Position, settings: OptimSettings) -> float:
 
 
 def plateau(rest: float, at: Position, settings: OptimSettings) -> float:
-    """``gamma`` once more each time that ``patience`` looks brought no better validation accuracy."""
+    """``gamma`` once more each time that ``patience`` validations brought no better validation accuracy."""
     best, waited, factor = -math.inf, 0, 1.0
     for accuracy in at.accuracies:
         best, waited = (accuracy, 0) if accuracy > best else (best, waited + 1)

@@ -124,7 +124,7 @@ class OptimSettings(Settings):
     ] = Field("linear", description="how the rate falls after the warm-up")
     gamma: Fraction = Field(0.5, description="factor of step, decay (an epoch) and plateau")
     every: int = Field(10, gt=0, description="epochs between the falls of step")
-    patience: int = Field(10, gt=0, description="looks without a better validation accuracy, for plateau")
+    patience: int = Field(10, gt=0, description="validations without a better accuracy, for plateau")
     min_lr: float = Field(0.0, ge=0, description="plateau goes no lower")
     time_decay: float = Field(1e-4, ge=0, description="inverse-time divides by 1 + time_decay * step")
 
@@ -148,12 +148,14 @@ class RunSettings(Settings):
     )
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16 computes in mixed precision")
     ema: float = Field(0.0, ge=0, lt=1, description="decay a step of the averaged weights; 0 keeps none")
-    evaluate_every: int = Field(1, gt=0, description="epochs between looks at the validation rows")
-    keep: Literal["last", "best"] = Field("last", description="weights of which look; best goes by `watch`")
+    evaluate_every: int = Field(1, gt=0, description="epochs between validations")
+    keep: Literal["last", "best"] = Field("last", description="weights kept; best goes by `watch`")
     watch: Literal["val_accuracy", "val_loss"] = Field(
         "val_accuracy", description="what `keep` and `stop_after` go by"
     )
-    stop_after: int = Field(0, ge=0, description="looks without a better `watch` that end the run; 0 never")
+    stop_after: int = Field(
+        0, ge=0, description="validations without a better `watch` before the end; 0 never"
+    )
     checkpoint_every_s: float = Field(
         60.0, ge=0, description="seconds between checkpoints; 0 writes each step"
     )

@@ -99,7 +99,7 @@ def shares(votes: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def vote_targets(faces: FaceSet) -> NDArray[np.float32]:
-    """The raters' shares of the data set's emotions (N, C); the label where nobody chose any of them.
+    """The raters' shares of the data set's emotions (N, C); the label where no one chose any of them.
 
     Raises:
         RecipeError: the data set has no votes, or none for one of its emotions.
@@ -108,7 +108,7 @@ def vote_targets(faces: FaceSet) -> NDArray[np.float32]:
         raise RecipeError(f"loss.name=soft-votes: data set '{faces.name}' has no votes")
     missing = set(faces.label_names) - set(faces.vote_names)
     if missing:
-        raise RecipeError(f"loss.name=soft-votes: nobody could vote for {', '.join(sorted(missing))}")
+        raise RecipeError(f"loss.name=soft-votes: no one could vote for {', '.join(sorted(missing))}")
     columns = [faces.vote_names.index(name) for name in faces.label_names]
     targets: NDArray[np.float32] = shares(faces.votes[:, columns])
     unknown = targets.sum(1) == 0

@@ -24,7 +24,7 @@ from mien.web.settings import Settings, settings_from_environment
 
 PURGE_S = 5.0
 DESCRIPTION = """
-Reads the emotions on the faces of pictures, videos and cameras. The numbers say which **expression people
+Reads the emotions on the faces of images, videos and cameras. The numbers say which **expression people
 would see**, with calibrated probabilities; not what a person feels. Not for judging people at work or in
 education.
 
@@ -48,7 +48,7 @@ def make_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        engine = Engine(settings, metrics.take_batch)
+        engine = Engine(settings, metrics.count_batch)
         with own_folder(settings.folder) as folder:
             jobs = Jobs(settings, engine, folder)
             service = Service(settings, engine, jobs, metrics)

@@ -59,7 +59,7 @@ class BatchedClassifier(Classifier):
         return asked.answer.result()
 
     def close(self) -> None:
-        """End the thread; to be called when nobody waits for an answer any more."""
+        """End the thread; to be called when no one waits for an answer any more."""
         self.queue.put(None)
         self._thread.join()
 

@@ -1,4 +1,4 @@
-"""What is in the body of a request: pictures, kept in memory, or a video, written to a file."""
+"""What is in the body of a request: images, kept in memory, or a video, written to a file."""
 
 import asyncio
 import binascii
@@ -21,15 +21,15 @@ from mien.web.errors import RefusedError
 from mien.web.limits import client_of
 
 FORM, JSON = "multipart/form-data", "application/json"
-AS_JSON = 'send {"image": TEXT}, where TEXT is a picture file in base64 or a data: address, or a list of them'
+AS_JSON = 'send {"image": TEXT}, where TEXT is an image file in base64 or a data: address, or a list of them'
 URL_SAFE = str.maketrans("-_", "+/")
 DATA_ADDRESS = re.compile(r"\s*data:[^,]{0,200};base64,", re.IGNORECASE)
 MOST_FIELDS, MOST_NAME = 8, 200
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture file of a request.
+class Upload:
+    """An image file of a request.
 
     Attributes:
         name: What the client calls it, for answers and errors only; it never becomes a path.
@@ -44,12 +44,12 @@ class Picture:
 
     @contextmanager
     def named(self) -> Iterator[None]:
-        """Begin errors with the name, where they begin with what the library calls a picture."""
+        """Begin errors with the name, where they begin with what the library calls an image."""
         try:
             yield
         except MienError as error:
-            called = repr(self.name) if self.is_file else re.sub("^picture$", "the picture", self.name)
-            error.args = (re.sub(r"^(bytes|the picture)(?= )", lambda _: called, str(error)),)
+            called = repr(self.name) if self.is_file else re.sub("^image$", "the image", self.name)
+            error.args = (re.sub(r"^(bytes|the image)(?= )", lambda _: called, str(error)),)
             raise
 
 
@@ -60,8 +60,8 @@ class _InMemory(MultiPartParser):
     max_file_size = sys.maxsize  # its name until Starlette 0.45
 
 
-async def pictures_of(request: Request, max_images: int) -> list[Picture]:
-    """The pictures of a request, in their order.
+async def uploads_of(request: Request, max_images: int) -> list[Upload]:
+    """The images of a request, in their order.
 
     Raises:
         RefusedError: there is none, there are too many, or the client has gone.
@@ -73,7 +73,7 @@ async def pictures_of(request: Request, max_images: int) -> list[Picture]:
             body = await request.body()
             return await asyncio.to_thread(_from_json, body, max_images, client)
         if not is_form(request):
-            return [Picture("picture", await request.body(), client)]
+            return [Upload("image", await request.body(), client)]
         parser = _InMemory(request.headers, request.stream(), max_files=max_images, max_fields=MOST_FIELDS)
         try:
             form = await parser.parse()
@@ -83,19 +83,19 @@ async def pictures_of(request: Request, max_images: int) -> list[Picture]:
             raise HTTPException(400, error.message) from None
     try:
         files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
-        pictures = [
-            Picture(
-                (file.filename or f"picture {i}")[:MOST_NAME], await file.read(), client, bool(file.filename)
+        uploads = [
+            Upload(
+                (file.filename or f"image {i}")[:MOST_NAME], await file.read(), client, bool(file.filename)
             )
             for i, file in enumerate(files, start=1)
         ]
     finally:
         await form.close()
-    if not pictures:
+    if not uploads:
         raise RefusedError(
-            "bad_request", "the form holds no file; send pictures as files, such as -F image=@photo.jpg"
+            "bad_request", "the form holds no file; send images as files, such as -F image=@photo.jpg"
         )
-    return pictures
+    return uploads
 
 
 async def save_video(request: Request, path: Path) -> str:
@@ -137,8 +137,8 @@ def _is(request: Request, kind: str) -> bool:
     return request.headers.get("content-type", "").lower().startswith(kind)
 
 
-def _from_json(body: bytes, max_images: int, client: str) -> list[Picture]:
-    """The pictures of ``{"image": BASE64}``, or of a list of such; "img" is what other services call it."""
+def _from_json(body: bytes, max_images: int, client: str) -> list[Upload]:
+    """The images of ``{"image": BASE64}``, or of a list of such; "img" is what other services call it."""
     try:
         told = json.loads(body)
     except (ValueError, RecursionError):
@@ -146,19 +146,19 @@ def _from_json(body: bytes, max_images: int, client: str) -> list[Picture]:
     given = [told[name] for name in ("image", "img") if name in told] if isinstance(told, dict) else []
     texts = given[0] if given and isinstance(given[0], list) else given[:1]
     if not texts or not all(isinstance(text, str) for text in texts):
-        raise RefusedError("bad_request", f"the JSON holds no picture; {AS_JSON}")
+        raise RefusedError("bad_request", f"the JSON holds no image; {AS_JSON}")
     if len(texts) > max_images:
         raise _too_many(max_images)
     if not isinstance(given[0], list):
-        return [Picture("picture", _bytes(texts[0], "the picture"), client)]
-    names = [f"picture {i}" for i in range(1, len(texts) + 1)]
-    return [Picture(name, _bytes(text, name), client) for name, text in zip(names, texts, strict=True)]
+        return [Upload("image", _bytes(texts[0], "the image"), client)]
+    names = [f"image {i}" for i in range(1, len(texts) + 1)]
+    return [Upload(name, _bytes(text, name), client) for name, text in zip(names, texts, strict=True)]
 
 
 def _bytes(text: str, called: str) -> bytes:
     if re.match(r"https?:", text, re.IGNORECASE):
         raise RefusedError(
-            "bad_request", f"{called} is a web address; mien never downloads: send the picture itself"
+            "bad_request", f"{called} is a web address; mien never downloads: send the image itself"
         )
     packed = "".join(DATA_ADDRESS.sub("", text, count=1).split()).translate(URL_SAFE)
     try:
@@ -170,5 +170,5 @@ def _bytes(text: str, called: str) -> bytes:
 
 
 def _too_many(max_images: int) -> RefusedError:
-    most = f"more than {max_images} pictures in one request"
+    most = f"more than {max_images} images in one request"
     return RefusedError("too_many_images", f"{most}; send the others in further requests")

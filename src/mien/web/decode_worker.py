@@ -1,7 +1,7 @@
-"""The process that unpacks pictures for the service, so that one can be ended without the service.
+"""The process that unpacks images for the service, so that one can be ended without the service.
 
 Files come on standard input, each after its length (`LENGTH`). What became of each goes to standard output:
-`HEAD` and the pixels, or the text of the error. The process ends by itself when a picture takes more
+`HEAD` and the pixels, or the text of the error. The process ends by itself when an image takes more
 computing than it may, with `signal.SIGPROF`, and when the service is gone.
 """
 
@@ -31,11 +31,11 @@ LARGE_BYTES = 2**20
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
-    """What unpacking a picture may cost.
+    """What unpacking an image may cost.
 
     Args:
         max_bytes: Of the file.
-        max_pixels: Of the picture.
+        max_pixels: Of the image.
         max_cpu_s: Seconds of computing.
         niceness: How far the process stands back behind others.
     """
@@ -49,7 +49,7 @@ class DecodeLimits:
 def give_memory_back() -> None:
     """Make the C library return large blocks to the system at once, where it is glibc.
 
-    Pictures are such blocks. Left alone, glibc raises its threshold with the first of them and keeps the next
+    Images are such blocks. Left alone, glibc raises its threshold with the first of them and keeps the next
     in the arena of each thread: twice the memory under load, growing for minutes (benchmarks/serve.py).
     """
     with suppress(OSError, AttributeError, TypeError):
@@ -101,7 +101,7 @@ def _bound(limits: DecodeLimits) -> None:
     except ImportError:
         return
     os.nice(limits.niceness)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold somebody's picture
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold somebody's image
     with suppress(OSError, ValueError), open("/proc/self/statm", "rb") as file:
         now = int(file.read().split()[0]) * resource.getpagesize()
         most = now + BYTES_A_PIXEL * limits.max_pixels + 3 * limits.max_bytes + SPARE_BYTES

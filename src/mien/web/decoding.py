@@ -1,7 +1,7 @@
-"""Unpack pictures in processes of their own: what a file can take is bounded, whatever its decoder does.
+"""Unpack images in processes of their own: what a file can take is bounded, whatever its decoder does.
 
 A thread cannot be stopped, a process can. It ends itself after so much computing, and is replaced at the next
-picture.
+image.
 """
 
 import asyncio
@@ -31,16 +31,16 @@ Pixels = NDArray[np.uint8]
 
 
 class CostlyError(Exception):
-    """Unpacking the picture took more computing than it may."""
+    """Unpacking the image took more computing than it may."""
 
 
 class Lane:
-    """Some processes that unpack pictures of one kind; each starts with the first picture that needs it.
+    """Some processes that unpack images of one kind; each starts with the first image that needs it.
 
     Args:
-        limits: What each picture may cost.
+        limits: What each image may cost.
         n_processes: How many work at the same time.
-        width: How many pictures are unpacked or in memory after that; clients take turns.
+        width: How many images are unpacked or in memory after that; clients take turns.
     """
 
     def __init__(self, limits: DecodeLimits, n_processes: int, width: int) -> None:
@@ -51,7 +51,7 @@ class Lane:
         self._threads = ThreadPoolExecutor(n_processes, "mien-decoding")
 
     async def decode(self, data: bytes) -> Pixels:
-        """The upright RGB pixels (H, W, 3) of a picture file; to be called within a `turn`.
+        """The upright RGB pixels (H, W, 3) of an image file; to be called within a `turn`.
 
         Raises:
             ImageError: it cannot be unpacked.
@@ -98,7 +98,7 @@ class _Process:
         _widen(self.process)
 
     def is_well(self) -> bool:
-        """Whether it can take a picture; the system may have ended it meanwhile."""
+        """Whether it can take an image; the system may have ended it meanwhile."""
         return not self._is_broken and self.process.poll() is None
 
     def decode(self, data: bytes) -> Pixels:
@@ -113,7 +113,7 @@ class _Process:
             raise self._reason() from None
         except BaseException as error:
             if not isinstance(error, ImageError):
-                self.close()  # nobody knows what it would say next
+                self.close()  # no one knows what it would say next
             raise
         finally:
             watchdog.cancel()
@@ -140,9 +140,7 @@ class _Process:
     def _reason(self) -> Exception:
         """Why the process has ended."""
         is_costly = self._was_stuck or self.process.returncode == -getattr(signal, "SIGPROF", 0)
-        return (
-            CostlyError() if is_costly else ImageError("bytes made its decoder fail; save the picture again")
-        )
+        return CostlyError() if is_costly else ImageError("bytes made its decoder fail; save the image again")
 
     def _kill_stuck(self) -> None:
         self._was_stuck = True

@@ -1,4 +1,4 @@
-"""What reads pictures, videos and live pictures for all requests: one network, some threads."""
+"""What reads images, videos and live images for all requests: one network, some threads."""
 
 import asyncio
 import io
@@ -21,7 +21,7 @@ from mien.core.timeline import TimelineRow
 from mien.errors import ImageTooLargeError, MienError
 from mien.web import schemas
 from mien.web.batching import BatchedClassifier
-from mien.web.bodies import Picture
+from mien.web.bodies import Upload
 from mien.web.decode_worker import DecodeLimits
 from mien.web.decoding import CostlyError, Lane
 from mien.web.errors import RefusedError, to_dict
@@ -68,8 +68,8 @@ class Engine:
         self.analyzer = Analyzer(self.classifier, self._finder(MtcnnSettings()))
         n_cores = os.cpu_count() or 1
         # More threads than cores: some of them wait for the network.
-        self._pool = ThreadPoolExecutor(2 * n_cores + 2, "mien-pictures")
-        self._live_pool = ThreadPoolExecutor(2, "mien-live")  # so that they need not queue behind pictures
+        self._pool = ThreadPoolExecutor(2 * n_cores + 2, "mien-images")
+        self._live_pool = ThreadPoolExecutor(2, "mien-live")  # so that they need not queue behind images
         n_processes = min(max(n_cores, 2), MOST_PROCESSES)
         limits = DecodeLimits(settings.max_bytes, settings.max_pixels, settings.max_decode_s)
         quick = replace(
@@ -85,51 +85,51 @@ class Engine:
     def _finder(self, settings: MtcnnSettings) -> LimitedFinder:
         return LimitedFinder(Mtcnn(settings), self.settings.max_faces)
 
-    async def read(self, picture: Picture) -> schemas.Image:
-        """The faces of a picture file.
+    async def read(self, upload: Upload) -> schemas.Image:
+        """The faces of an image file.
 
         Raises:
             ImageError: it cannot be read.
             RefusedError: it takes too much computing, or shows too many faces.
         """
         (width, height), readings = await self._with_pixels(
-            picture, lambda pixels: (pixels.shape[1::-1], self.analyzer.read(pixels))
+            upload, lambda pixels: (pixels.shape[1::-1], self.analyzer.read(pixels))
         )
-        return schemas.image(picture.name, (width, height), readings)
+        return schemas.image(upload.name, (width, height), readings)
 
-    async def read_or_tell(self, picture: Picture) -> schemas.Image:
-        """As `read`; what is wrong with the picture becomes part of the answer."""
+    async def read_or_tell(self, upload: Upload) -> schemas.Image:
+        """As `read`; what is wrong with the image becomes part of the answer."""
         try:
-            return await self.read(picture)
+            return await self.read(upload)
         except MienError as error:
             info = schemas.ErrorInfo.model_validate(to_dict(error))
-            return schemas.Image(name=picture.name, width=None, height=None, faces=[], error=info)
+            return schemas.Image(name=upload.name, width=None, height=None, faces=[], error=info)
 
-    async def draw(self, picture: Picture, kind: str) -> bytes:
-        """The picture with its faces marked, as a file of the media type ``kind``.
+    async def draw(self, upload: Upload, kind: str) -> bytes:
+        """The image with its faces marked, as a file of the media type ``kind``.
 
         Raises:
             ImageError: it cannot be read.
             RefusedError: it takes too much computing, or shows too many faces.
         """
-        return await self._with_pixels(picture, lambda pixels: self._draw(pixels, FORMATS[kind]))
+        return await self._with_pixels(upload, lambda pixels: self._draw(pixels, FORMATS[kind]))
 
-    async def _with_pixels(self, picture: Picture, work: Callable[[Pixels], T]) -> T:
-        """What ``work`` makes of a picture, on a thread; errors call it by its name."""
-        with picture.named():
-            return await self._in_lane(picture, work)
+    async def _with_pixels(self, upload: Upload, work: Callable[[Pixels], T]) -> T:
+        """What ``work`` makes of an image, on a thread; errors call it by its name."""
+        with upload.named():
+            return await self._in_lane(upload, work)
 
-    async def _in_lane(self, picture: Picture, work: Callable[[Pixels], T]) -> T:
+    async def _in_lane(self, upload: Upload, work: Callable[[Pixels], T]) -> T:
         """As `_with_pixels`; what takes long to unpack has a lane of its own."""
         try:
-            async with self.quick.turn(picture.client):
-                pixels = await self.quick.decode(picture.data)
+            async with self.quick.turn(upload.client):
+                pixels = await self.quick.decode(upload.data)
                 return await _in(self._pool, lambda: work(pixels))
         except (CostlyError, ImageTooLargeError):
             pass
         try:
-            async with self.slow.turn(picture.client):
-                pixels = await self.slow.decode(picture.data)
+            async with self.slow.turn(upload.client):
+                pixels = await self.slow.decode(upload.data)
                 return await _in(self._pool, lambda: work(pixels))
         except CostlyError:
             raise _too_costly(self.settings.max_decode_s) from None
@@ -146,7 +146,7 @@ class Engine:
         return Watcher(settings, finder=self._finder(finder), classifier=self.video_classifier)
 
     def live_watcher(self) -> Watcher:
-        """What watches one camera: each picture is answered at once, and the past alone smooths it."""
+        """What watches one camera: each image is answered at once, and the past alone smooths it."""
         smoothing = SmoothingSettings(ahead_s=0)
         settings = WatchSettings(self.settings.model, self.video_views, batch=1, smoothing=smoothing)
         finder = self._finder(MtcnnSettings(min_face=settings.min_face, max_side=LIVE_SIDE))
@@ -155,7 +155,7 @@ class Engine:
     async def watch_live(
         self, watcher: Watcher, data: bytes, index: int, time_s: float
     ) -> tuple[tuple[int, int], tuple[TimelineRow, ...]]:
-        """Size and rows of a live picture.
+        """Size and rows of a live image.
 
         Raises:
             ImageError: it cannot be read.
@@ -191,5 +191,5 @@ async def _in(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
 def _too_costly(most_s: float) -> RefusedError:
     return RefusedError(
         "too_costly",
-        f"the picture takes more than {most_s:g} s of computing to unpack; save it again as PNG or JPEG",
+        f"the image takes more than {most_s:g} s of computing to unpack; save it again as PNG or JPEG",
     )

@@ -26,7 +26,7 @@ LOG = logging.getLogger(__name__)
 
 CODES: dict[type[MienError], str] = {
     ImageTooLargeError: "too_large",
-    ImageError: "not_a_picture",
+    ImageError: "not_an_image",
     VideoError: "not_a_video",
     ModelError: "model_failed",
     MissingExtraError: "not_installed",
@@ -45,7 +45,7 @@ STATUSES = {
     "too_many_images": 413,
     "video_too_long": 413,
     "wrong_host": 421,
-    "not_a_picture": 422,
+    "not_an_image": 422,
     "not_a_video": 422,
     "too_costly": 422,
     "too_many_faces": 422,

@@ -1,4 +1,4 @@
-"""Videos as jobs: taken in, watched one after the other, their rows kept on disk until nobody wants them."""
+"""Videos as jobs: taken in, watched one after the other, their rows kept on disk until no one wants them."""
 
 import logging
 import secrets
@@ -35,14 +35,14 @@ class Job:
     Attributes:
         folder: Holds the video while it is needed, and the rows.
         name: What the client calls it, for errors.
-        looked_s: When somebody asked for it last, on the clock of `Jobs`.
+        read_s: When somebody asked for it last, on the clock of `Jobs`.
         n_bytes: Bytes of whole rows in the file.
         future: Its work; ``None`` while the video comes in.
     """
 
     id: str
     folder: Path
-    looked_s: float
+    read_s: float
     name: str = "the video"
     state: str = "waiting"
     pick: Pick = field(default_factory=Pick)
@@ -110,9 +110,9 @@ class _CheckedPick(Pick):
 
     check: Callable[[float], None] = field(kw_only=True)
 
-    def takes(self, index: int, time_s: float, before_s: float | None) -> bool:
+    def wants(self, index: int, time_s: float, before_s: float | None) -> bool:
         self.check(time_s)
-        return Pick.takes(self, index, time_s, before_s)
+        return Pick.wants(self, index, time_s, before_s)
 
 
 class Jobs:
@@ -152,13 +152,13 @@ class Jobs:
             )
 
     def new(self) -> Job:
-        """A job that takes nobody's place yet: its video is to be written to its file first."""
+        """A job that takes no one's place yet: its video is to be written to its file first."""
         number = secrets.token_urlsafe(16)
         folder = self.folder / number
         folder.mkdir()
         return Job(number, folder, self.clock())
 
-    def take_in(self, job: Job) -> None:
+    def enqueue(self, job: Job) -> None:
         """Give a place to a job whose video is whole.
 
         Raises:
@@ -198,7 +198,7 @@ class Jobs:
         job = self._jobs.get(number)
         if job is None:
             raise RefusedError("not_found", "there is no such video, or it was kept for long enough")
-        job.looked_s = self.clock()
+        job.read_s = self.clock()
         return job
 
     def remove(self, job: Job) -> None:
@@ -213,10 +213,10 @@ class Jobs:
 
     def purge(self) -> None:
         """Remove what is over and was not asked for in a while."""
-        over = sorted((job for job in self._jobs.values() if job.is_over), key=lambda job: job.looked_s)
+        over = sorted((job for job in self._jobs.values() if job.is_over), key=lambda job: job.read_s)
         oldest = self.clock() - self.settings.keep_s
         for place, job in enumerate(over):
-            if job.looked_s < oldest or place < len(over) - MOST_OVER:
+            if job.read_s < oldest or place < len(over) - MOST_OVER:
                 self.remove(job)
 
     def close(self) -> None:
@@ -238,7 +238,7 @@ class Jobs:
             job.error, state = RefusedError("internal", BUG), "failed"
         finally:
             job.video.unlink(missing_ok=True)
-            job.looked_s = self.clock()
+            job.read_s = self.clock()
             job.state = state
 
     def _watch(self, job: Job) -> None:
@@ -249,7 +249,7 @@ class Jobs:
         def give(ready: Iterable[Watched]) -> None:
             rows = [row for watched in ready for row in watched.rows]
             for row in rows:
-                summary.take(row)
+                summary.add(row)
             file.write(rows)
             job.n_bytes = file.flush()
             job.n_rows += len(rows)

@@ -116,7 +116,7 @@ def client_of(connection: HTTPConnection) -> str:
 
 
 class LimitedFinder:
-    """`Mtcnn`, but for pictures that show more faces than may be read."""
+    """`Mtcnn`, but for images that show more faces than may be read."""
 
     def __init__(self, finder: Mtcnn, max_faces: int) -> None:
         self.finder, self.max_faces = finder, max_faces
@@ -141,7 +141,7 @@ class LimitedFinder:
         if len(faces) > self.max_faces:
             raise RefusedError(
                 "too_many_faces",
-                f"the picture shows {len(faces)} faces, more than the limit of {self.max_faces}; "
+                f"the image shows {len(faces)} faces, more than the limit of {self.max_faces}; "
                 "cut it up, or serve with a higher --max-faces",
             )
         return faces

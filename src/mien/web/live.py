@@ -1,4 +1,4 @@
-"""A camera over a WebSocket: pictures in, rows out, always of the newest picture."""
+"""A camera over a WebSocket: images in, rows out, always of the newest image."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ POLICY_VIOLATION = 1008
 
 
 class Newest:
-    """Holds one picture: one that is not taken in time gives way to the next, so that nothing lags.
+    """Holds one image: one that is not taken in time gives way to the next, so that nothing lags.
 
     Args:
         clock: Seconds that never go back.
@@ -27,27 +27,27 @@ class Newest:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._there = asyncio.Event()
-        self._picture: tuple[int, float, bytes] | None = None
-        self.n_pictures = 0
+        self._image: tuple[int, float, bytes] | None = None
+        self.n_images = 0
         self._wanted_since_s: float | None = None
 
     def put(self, time_s: float, data: bytes) -> None:
-        """Leave a picture, in place of the one that waits."""
-        self._picture = self.n_pictures, time_s, data
-        self.n_pictures += 1
+        """Leave an image, in place of the one that waits."""
+        self._image = self.n_images, time_s, data
+        self.n_images += 1
         self._there.set()
 
-    async def take(self) -> tuple[int, float, bytes]:
-        """Number, time and bytes of the newest picture that was not taken yet."""
+    async def get(self) -> tuple[int, float, bytes]:
+        """Number, time and bytes of the newest image that was not taken yet."""
         self._wanted_since_s = self._clock()
         await self._there.wait()
         self._wanted_since_s = None
         self._there.clear()
-        picture, self._picture = self._picture, None
-        return picture or await self.take()
+        image, self._image = self._image, None
+        return image or await self.get()
 
     def waited_s(self) -> float:
-        """For how long somebody has been waiting for a picture; 0 while nobody does."""
+        """For how long somebody has been waiting for an image; 0 while no one does."""
         return 0.0 if self._wanted_since_s is None else self._clock() - self._wanted_since_s
 
 
@@ -63,9 +63,9 @@ async def talk(socket: WebSocket, engine: Engine) -> None:
     except* WebSocketDisconnect:
         pass
     except* CostlyError:
-        await socket.close(POLICY_VIOLATION, "a picture took too much computing")
+        await socket.close(POLICY_VIOLATION, "an image took too much computing")
     except* TimeoutError:
-        await socket.close(POLICY_VIOLATION, f"no picture came, or no answer was taken, for {patience_s:g} s")
+        await socket.close(POLICY_VIOLATION, f"no image came, or no answer was taken, for {patience_s:g} s")
 
 
 async def _listen(socket: WebSocket, newest: Newest, patience_s: float) -> None:
@@ -86,7 +86,7 @@ async def _listen(socket: WebSocket, newest: Newest, patience_s: float) -> None:
 async def _answer(socket: WebSocket, newest: Newest, engine: Engine) -> None:
     watcher, last = engine.live_watcher(), -1
     while True:
-        number, time_s, data = await newest.take()
+        number, time_s, data = await newest.get()
         answer: dict[str, Any] = {"frame": number, "dropped": number - last - 1, "time_s": round(time_s, 3)}
         last = number
         is_costly = False

@@ -41,7 +41,7 @@ class Metrics:
         """Add a figure that is looked up whenever somebody asks."""
         Gauge(name, what, registry=self.registry).set_function(value)
 
-    def take_batch(self, n_faces: int) -> None:
+    def count_batch(self, n_faces: int) -> None:
         """Count a batch of faces."""
         self.faces.inc(n_faces)
         self.batches.observe(n_faces)

@@ -26,7 +26,7 @@ MOST_TIMES = 40
 
 
 class QuizSettings(Settings):
-    """What the quiz's server may be told, besides token and hosts.
+    """What the quiz's server can be configured, besides token and hosts.
 
     Attributes:
         quiz: The quiz file.

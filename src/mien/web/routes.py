@@ -16,15 +16,15 @@ from mien.core.cards import read_card
 from mien.core.model_store import find_model, list_models
 from mien.errors import ModelError
 from mien.web import schemas
-from mien.web.bodies import FORM, Picture, pictures_of, save_video
+from mien.web.bodies import FORM, Upload, save_video, uploads_of
 from mien.web.engine import FORMATS, Engine
 from mien.web.errors import STATUSES, RefusedError, answer
-from mien.web.intake import BodyLimits, Intake
 from mien.web.jobs import Job, Jobs
 from mien.web.limits import Gate, client_of
 from mien.web.live import talk
 from mien.web.metrics import CONTENT_TYPE, Metrics
 from mien.web.settings import Settings
+from mien.web.uploads import BodyLimits, UploadGate
 from mien.workflows.video.frames import Pick, parse_every
 
 STATIC = Path(__file__).parent / "static"
@@ -35,13 +35,13 @@ READ_ERRORS = (
     "too_slow",
     "too_large",
     "too_many_images",
-    "not_a_picture",
+    "not_an_image",
     "too_costly",
     "too_many_faces",
     "busy",
 )
 VIDEO_UPLOADS = 10
-"""How many times as long as pictures a video may come."""
+"""How many times as long as images a video may come."""
 
 NEW_ROWS_S = 0.1
 """Seconds between two looks for new rows while they are streamed."""
@@ -60,22 +60,22 @@ class Service:
     metrics: Metrics
     reads: Gate = field(init=False)
     lives: Gate = field(init=False)
-    pictures: Intake = field(init=False)
-    videos: Intake = field(init=False)
+    uploads: UploadGate = field(init=False)
+    videos: UploadGate = field(init=False)
 
     def __post_init__(self) -> None:
         told = self.settings
         self.reads = Gate(told.max_requests, "requests")
         self.lives = Gate(told.max_live, "cameras")
         limits = BodyLimits(told.max_bytes, told.patience_s, told.upload_s, "--max-bytes")
-        self.pictures = Intake(limits, told.max_held_bytes)
+        self.uploads = UploadGate(limits, told.max_held_bytes)
         limits = BodyLimits(
             told.max_video_bytes, told.patience_s, VIDEO_UPLOADS * told.upload_s, "--max-video-bytes"
         )
-        self.videos = Intake(limits, told.max_jobs * told.max_video_bytes)
+        self.videos = UploadGate(limits, told.max_jobs * told.max_video_bytes)
         gauge = self.metrics.gauge
-        gauge("mien_held_bytes", "Bytes of requests with pictures.", lambda: self.pictures.n_bytes)
-        gauge("mien_requests_active", "Requests with pictures at work.", lambda: self.reads.n_inside)
+        gauge("mien_held_bytes", "Bytes of requests with images.", lambda: self.uploads.n_bytes)
+        gauge("mien_requests_active", "Requests with images at work.", lambda: self.reads.n_inside)
         gauge("mien_live_sockets", "Open live sockets.", lambda: self.lives.n_inside)
         gauge("mien_videos_waiting", "Videos that wait.", lambda: self.jobs.count("waiting"))
         gauge("mien_videos_running", "Videos that are watched.", lambda: self.jobs.count("running"))
@@ -105,7 +105,7 @@ def _errors(*codes: str) -> dict[int | str, dict[str, Any]]:
     }
 
 
-TEXT = {"type": "string", "description": "A picture file in base64, or a `data:` address."}
+TEXT = {"type": "string", "description": "An image file in base64, or a `data:` address."}
 AS_JSON = {
     JSON: {
         "schema": {
@@ -128,7 +128,7 @@ def _body(field_name: str, kinds: tuple[str, ...], *, many: bool) -> dict[str, A
 
 @router.post(
     "/v1/read",
-    summary="Read the faces on pictures",
+    summary="Read the faces on images",
     response_model=schemas.ReadAnswer,
     responses=_errors(*READ_ERRORS)
     | {200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in FORMATS}}},
@@ -137,19 +137,19 @@ def _body(field_name: str, kinds: tuple[str, ...], *, many: bool) -> dict[str, A
 async def read(
     request: Request,
     service: AService,
-    picture: Annotated[
+    upload: Annotated[
         Literal["jpeg", "png"] | None,
-        Query(alias="as", description="The picture with its faces marked, instead of JSON; so does Accept."),
+        Query(alias="as", description="The image with its faces marked, instead of JSON; so does Accept."),
     ] = None,
 ) -> Response:
-    """One picture as the body, or one or many as files of a form, or as base64 in JSON. A picture may be
-    JPEG, PNG, WebP, GIF, BMP, TIFF, PPM or AVIF. Of one picture, an error is the answer's status; of many,
-    each bears its own."""
-    kind = f"image/{picture}" if picture else _preferred(request, (JSON, *FORMATS))
-    with service.pictures.body(request) as body:
-        pictures = await pictures_of(body.request, service.settings.max_images)
+    """One image as the body, or one or many as files of a form, or as base64 in JSON. An image may be
+    JPEG, PNG, WebP, GIF, BMP, TIFF, PPM or AVIF. Of one image, an error is the answer's status; of many,
+    each has its own."""
+    kind = f"image/{upload}" if upload else _preferred(request, (JSON, *FORMATS))
+    with service.uploads.body(request) as body:
+        uploads = await uploads_of(body.request, service.settings.max_images)
         with service.reads.enter(client_of(request)):
-            return await unless_gone(request, _read(service.engine, pictures, kind))
+            return await unless_gone(request, _read(service.engine, uploads, kind))
 
 
 @router.post(
@@ -178,7 +178,7 @@ async def watch(
     try:
         with service.videos.body(request) as body:
             job.name = await save_video(body.request, job.video)
-            jobs.take_in(job)
+            jobs.enqueue(job)
         await asyncio.to_thread(jobs.check, job)
     except BaseException:  # the client may be gone: nothing of it stays
         jobs.remove(job)
@@ -281,18 +281,18 @@ async def page() -> FileResponse:
     return FileResponse(STATIC / "index.html")
 
 
-async def _read(engine: Engine, pictures: Sequence[Picture], kind: str) -> Response:
-    """The answer for some pictures, of the media type ``kind``."""
+async def _read(engine: Engine, uploads: Sequence[Upload], kind: str) -> Response:
+    """The answer for some images, of the media type ``kind``."""
     if kind != JSON:
-        if len(pictures) > 1:
+        if len(uploads) > 1:
             raise RefusedError(
-                "not_acceptable", f"only JSON can answer {len(pictures)} pictures; send one at a time"
+                "not_acceptable", f"only JSON can answer {len(uploads)} images; send one at a time"
             )
-        return Response(await engine.draw(pictures[0], kind), media_type=kind)
-    if len(pictures) == 1:
-        images = [await engine.read(pictures[0])]
+        return Response(await engine.draw(uploads[0], kind), media_type=kind)
+    if len(uploads) == 1:
+        images = [await engine.read(uploads[0])]
     else:
-        images = await asyncio.gather(*map(engine.read_or_tell, pictures))
+        images = await asyncio.gather(*map(engine.read_or_tell, uploads))
     return Response(schemas.ReadAnswer(model=engine.model, images=images).model_dump_json(), media_type=JSON)
 
 
@@ -345,4 +345,4 @@ async def _stream(job: Job, jobs: Jobs, after: int) -> AsyncIterator[bytes]:
             return
         else:
             await asyncio.sleep(NEW_ROWS_S)
-        job.looked_s = jobs.clock()
+        job.read_s = jobs.clock()

@@ -66,7 +66,7 @@ class ErrorAnswer(BaseModel):
 
 
 class Box(BaseModel):
-    """Pixels of the upright picture; (x1, y1) is the top left corner."""
+    """Pixels of the upright image; (x1, y1) is the top left corner."""
 
     x1: float
     y1: float
@@ -75,7 +75,7 @@ class Box(BaseModel):
 
 
 class Landmarks(BaseModel):
-    """Five points in pixels of the upright picture; left and right are the viewer's."""
+    """Five points in pixels of the upright image; left and right are the viewer's."""
 
     left_eye: Point
     right_eye: Point
@@ -96,7 +96,7 @@ class Face(BaseModel):
 
 
 class Image(BaseModel):
-    """One picture of a request: its faces, largest first, or what is wrong with it."""
+    """One image of a request: its faces, largest first, or what is wrong with it."""
 
     model_config = ConfigDict(json_schema_extra={"example": IMAGE})
 
@@ -108,7 +108,7 @@ class Image(BaseModel):
 
 
 class ReadAnswer(BaseModel):
-    """The pictures of a request, in their order."""
+    """The images of a request, in their order."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"model": "fer2013-s2d12", "images": [IMAGE]}})
 
@@ -197,6 +197,6 @@ class Health(BaseModel):
 
 
 def image(name: str, size_wh: tuple[int, int], readings: Sequence[Reading]) -> Image:
-    """The answer for a picture."""
+    """The answer for an image."""
     faces = [Face.model_validate(reading.to_dict()) for reading in readings]
     return Image(name=name, width=size_wh[0], height=size_wh[1], faces=faces)

@@ -1,4 +1,4 @@
-"""Who may ask, and from where: token, Host and Origin, and the headers that every answer bears.
+"""Who may ask, and from where: token, Host and Origin, and the headers that every answer carries.
 
 The service usually listens on 127.0.0.1, where any web page that the user visits could reach it. Two checks
 keep such pages out: a name that an attacker points to 127.0.0.1 (DNS rebinding) shows in ``Host``, and a
@@ -19,7 +19,7 @@ from mien.web.errors import RefusedError, refuse
 from mien.web.settings import Settings
 
 OPEN = re.compile(r"/(static/[\w.-]+|healthz|openapi\.json)?")
-"""What is served without a token: nothing of it tells of pictures."""
+"""What is served without a token: nothing of it tells of images."""
 
 SUBPROTOCOL = "mien-v1"
 TOKEN_PREFIX = "bearer."
@@ -140,7 +140,7 @@ class Guard:
 
 
 def _is_preflight(scope: Scope) -> bool:
-    """Whether a browser asks what a page may send; it bears no token."""
+    """Whether a browser asks what a page may send; it has no token."""
     is_asked = "access-control-request-method" in Headers(scope=scope)
     return scope["type"] == "http" and scope["method"] == "OPTIONS" and is_asked
 

@@ -1,4 +1,4 @@
-"""What the service may be told: which model, who may ask, and how much at once."""
+"""What the service can be configured: which model, who may ask, and how much at once."""
 
 import json
 import os
@@ -35,26 +35,26 @@ class Settings(BaseModel):
         root_path: What a proxy puts before the service's addresses, such as ``/faces``.
         origins: Other sites whose pages may use the service, such as ``https://app.example``.
         hosts: Names under which the service may be reached, besides ``localhost`` and IP addresses.
-        max_bytes: Of the body of a request with pictures.
-        max_pixels: Of a picture, or of a frame of a video.
-        max_decode_s: Seconds of computing that unpacking a picture may take.
-        max_images: Pictures in one request.
-        max_faces: Faces on a picture or a frame.
-        max_requests: Requests with pictures at work at the same time, waiting ones included; each takes its
+        max_bytes: Of the body of a request with images.
+        max_pixels: Of an image, or of a frame of a video.
+        max_decode_s: Seconds of computing that unpacking an image may take.
+        max_images: Images in one request.
+        max_faces: Faces on an image or a frame.
+        max_requests: Requests with images at work at the same time, waiting ones included; each takes its
             place when its body is whole.
-        max_held_bytes: Of the bodies of all requests with pictures together, those on their way included.
+        max_held_bytes: Of the bodies of all requests with images together, those on their way included.
         max_video_bytes: Of a video.
         max_video_s: Length of a video, seconds.
         max_watch_s: Seconds that a video may be watched, however short it is; the next one waits meanwhile.
         max_rows: Rows that a video may give.
         max_jobs: Videos that wait or are watched; one is watched at a time.
         max_live: Open live sockets.
-        max_frame_bytes: Of one live picture.
+        max_frame_bytes: Of one live image.
         max_sockets: Open connections of all kinds.
-        upload_s: Seconds until the body of a request with pictures must be whole; a video may take ten times
+        upload_s: Seconds until the body of a request with images must be whole; a video may take ten times
             as long.
-        patience_s: Seconds that a client may dawdle: to send a request's head, to begin its body, to take an
-            answer, between two live pictures.
+        patience_s: Client timeout in seconds: to send a request's head, to begin its body, to take an
+            answer, between two live images.
         keep_s: Seconds that the rows of a video are kept after they were last asked for.
         folder: Where temporary files go; the system's folder by default.
     """

@@ -18,7 +18,7 @@ from mien.data.store import clean_mask, read_store
 from mien.errors import DataError
 from mien.workflows.evaluate import EvaluateSettings
 from mien.workflows.figures import confusion_figure
-from mien.workflows.run_folder import count_look, write_predictions
+from mien.workflows.run_folder import count_test_evaluation, write_predictions
 from mien.workflows.scorer import Scorer, checked_rows, fitted_temperature, leak_of, open_scorer
 
 
@@ -93,7 +93,7 @@ def ensemble(models: list[str], data: Path, settings: EvaluateSettings | None = 
     voted = {kind: vote(members, weights) for kind, vote in VOTES.items()}
     for scorer in scorers:
         if scorer.run and settings.split == "test":
-            count_look(scorer.run)
+            count_test_evaluation(scorer.run)
     best = int((on_val.argmax(2) == val.labels).mean(1).argmax())
     clean = clean_mask(data, settings.split) if settings.split != "train" else None
     names, labels = scorers[0].labels, chosen.labels

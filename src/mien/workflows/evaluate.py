@@ -15,7 +15,7 @@ from mien.data.leaks import Leak, refuse_leak
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_store
 from mien.workflows.figures import calibration_figure, confusion_figure
-from mien.workflows.run_folder import count_look, write_predictions
+from mien.workflows.run_folder import count_test_evaluation, write_predictions
 from mien.workflows.scorer import checked_rows, fitted_temperature, leak_of, open_scorer
 
 
@@ -34,7 +34,7 @@ class Evaluation:
     uncalibrated: Scores
     leak: Leak | None = None
     """Faces that the model learned from; ``None`` where what it learned from is not known."""
-    look: int | None = None
+    test_evaluations: int | None = None
     """How many times this run has now been scored on its test rows; ``None`` for other splits and models."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class Evaluation:
             "split": self.split,
             "views": self.views,
             "temperature": self.temperature,
-            "look": self.look,
+            "test_evaluations": self.test_evaluations,
             "leak": {**asdict(self.leak), "leaks": bool(self.leak)} if self.leak else None,
             "scores": self.scores.to_dict(),
             "clean": self.clean.to_dict() if self.clean else None,
@@ -113,7 +113,7 @@ def evaluate(model: str, data: Path, settings: EvaluateSettings | None = None) -
         clean=score(probs[clean], chosen.labels[clean], scorer.labels) if clean is not None else None,
         uncalibrated=score(softmax(logits), chosen.labels, scorer.labels),
         leak=leak,
-        look=count_look(scorer.run) if scorer.run and split == "test" else None,
+        test_evaluations=count_test_evaluation(scorer.run) if scorer.run and split == "test" else None,
     )
     if settings.to is not None:
         _write(result, chosen, probs, settings.to)

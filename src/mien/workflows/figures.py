@@ -58,7 +58,7 @@ def confusion_figure(scores: Scores, path: str | os.PathLike[str]) -> Path:
     side = 2.2 + 0.55 * len(counts)
     figure = new_figure(2 * side, side + 0.5)
     left, right = figure.subplots(1, 2)
-    dress(left, "pictures", "read as", "true class")
+    dress(left, "images", "read as", "true class")
     dress(right, "percent of the true class", "read as", "")
     _cells(
         left,
@@ -69,7 +69,7 @@ def confusion_figure(scores: Scores, path: str | os.PathLike[str]) -> Path:
     _cells(right, share, [[f"{100 * v:.0f}" if v else "·" for v in r] for r in share], scores.label_names)
     never = f" · never read: {', '.join(scores.never_predicted)}" if scores.never_predicted else ""
     figure.suptitle(
-        f"{scores.n:,} pictures · accuracy {percent(scores.accuracy, scores.accuracy_interval)}"
+        f"{scores.n:,} images · accuracy {percent(scores.accuracy, scores.accuracy_interval)}"
         f" · balanced {percent(scores.balanced_accuracy, scores.balanced_accuracy_interval)}"
         f" · macro F1 {percent(scores.macro_f1, scores.macro_f1_interval)}{never}",
         fontsize=NORMAL,
@@ -171,7 +171,7 @@ def calibration_figure(
         top, below = axes[:, column]
         title = f"{name} (T = {t:.3g}): ECE {percent(scores.ece)} · NLL {scores.nll:.3f}"
         dress(top, title, "", "" if column else "accuracy")
-        dress(below, "", "confidence", "" if column else "pictures")
+        dress(below, "", "confidence", "" if column else "images")
         _reliability(top, below, scores.reliability, hue)
         top.set(xlim=(0, 1), ylim=(0, 1))
         legend(top, loc="upper left")
@@ -196,7 +196,7 @@ def risk_coverage_figure(curves: Mapping[str, RiskCoverage], path: str | os.Path
     dress(
         ax,
         "accuracy when the least sure answers are withheld",
-        "pictures answered (percent)",
+        "images answered (percent)",
         "percent right",
     )
     for (name, curve), hue in zip(curves.items(), HUES, strict=False):

@@ -1,4 +1,4 @@
-"""Find the pictures that a person names: files, folders, patterns. Nothing is passed over unsaid."""
+"""Find the images that a person names: files, folders, patterns. Nothing is passed over unsaid."""
 
 import glob
 import os
@@ -17,7 +17,7 @@ JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"})
 PHONE_SUFFIXES = frozenset({".heic", ".heif", ".hif", ".avif"})
 SUFFIXES = JPEG_SUFFIXES | PHONE_SUFFIXES
 SUFFIXES |= {".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"}
-"""What counts as a picture in a folder; a file that is named itself is read whatever its suffix."""
+"""What counts as an image in a folder; a file that is named itself is read whatever its suffix."""
 
 SURE_FORMATS = frozenset({"JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF", "HEIC"})
 """Formats whose first bytes no text begins with by chance."""
@@ -27,11 +27,11 @@ STDIN = "-"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A picture to read: its path, or `STDIN`.
+    """An image to read: its path, or `STDIN`.
 
     Attributes:
         name: The path.
-        error: Why there is no picture after all.
+        error: Why there is no image after all.
         below: The folder it lies in, seen from the folder or the pattern that was named.
     """
 
@@ -42,7 +42,7 @@ class Source:
 
 @dataclass(slots=True)
 class PassedOver:
-    """What lay in the folders and was not taken for a picture."""
+    """What lay in the folders and was not taken for an image."""
 
     suffixes: Counter[str] = field(default_factory=Counter)
     n_links: int = 0
@@ -55,38 +55,38 @@ class PassedOver:
             most = ", ".join(f"{suffix} {count:,}" for suffix, count in self.suffixes.most_common(5))
             more = ", ..." if len(self.suffixes) > 5 else ""
             one = n == 1
-            parts.append(f"{n:,} file{'' if one else 's'} not named like a picture ({most}{more})")
+            parts.append(f"{n:,} file{'' if one else 's'} not named like an image ({most}{more})")
         if self.n_links:
             parts.append(f"{self.n_links:,} link{'' if self.n_links == 1 else 's'} to a folder")
         return " and ".join(parts)
 
 
-def find_pictures(
+def find_images(
     paths: Sequence[str],
     leave_out: str | os.PathLike[str] | None = None,
     passed_over: PassedOver | None = None,
 ) -> Iterator[Source]:
-    """The pictures that ``paths`` name, one after the other, each once.
+    """The images that ``paths`` name, one after the other, each once.
 
-    A file stands for itself; a folder for the pictures in it and below, without hidden ones, in natural
+    A file stands for itself; a folder for the images in it and below, without hidden ones, in natural
     order (``2.png`` before ``10.png``); a pattern such as ``"**/*.jpg"``, where no such file exists, for what
-    it matches; ``-`` for standard input. In a folder a picture is told by its suffix, or without one by its
-    first bytes. Memory grows with ``paths`` and with the largest folder only.
+    it matches; ``-`` for standard input. In a folder an image is recognised by its suffix, or without one
+    by its first bytes. Memory grows with ``paths`` and with the largest folder only.
 
     Args:
         paths: As a person typed them, in the order wanted; also ``~/...`` and ``file://...``.
-        leave_out: A folder that is not searched, for its pictures are written meanwhile.
+        leave_out: A folder that is not searched, for its images are written meanwhile.
         passed_over: Counts what else the folders hold.
 
     Yields:
-        Pictures; also, with an error, what does not exist, cannot be listed, or holds no picture.
+        Images; also, with an error, what does not exist, cannot be listed, or holds no image.
     """
     out = None if leave_out is None else os.path.realpath(os.fspath(leave_out))
     yield from _Finder(out, passed_over or PassedOver()).find(map(local_path, paths))
 
 
 class _Finder:
-    """Remembers the paths that were named, not every picture in them."""
+    """Remembers the paths that were named, not every image in them."""
 
     def __init__(self, leave_out: str | None, passed_over: PassedOver) -> None:
         self.leave_out = leave_out
@@ -111,10 +111,10 @@ class _Finder:
         wanted = [
             m
             for m in sorted(matches, key=natural_key)
-            if os.path.isdir(m) or is_picture(m) or (not _is_below(m, folders) and self._takes(m))
+            if os.path.isdir(m) or is_image(m) or (not _is_below(m, folders) and self._takes(m))
         ]
         if not wanted:
-            yield Source(pattern, f"no picture matches {pattern!r}; check the pattern")
+            yield Source(pattern, f"no image matches {pattern!r}; check the pattern")
         for path in wanted:
             folder = path if os.path.isdir(path) else os.path.dirname(path)
             yield from self._expand(path, os.path.relpath(folder or ".", base or "."))
@@ -125,16 +125,14 @@ class _Finder:
         if real in self.done or self._was_walked(real):
             return
         if real == self.leave_out:
-            yield Source(
-                path, f"{path!r} is where annotated pictures go; read and write in different folders"
-            )
+            yield Source(path, f"{path!r} is where annotated images go; read and write in different folders")
         elif os.path.isdir(path):
             empty = not any(name.startswith(os.path.join(real, "")) for name in self.done)
             for source in self._walk(path, real, below):
                 empty = False
                 yield source
             if empty:
-                yield Source(path, f"{path!r} holds no picture (mien reads {', '.join(sorted(SUFFIXES))})")
+                yield Source(path, f"{path!r} holds no image (mien reads {', '.join(sorted(SUFFIXES))})")
         else:
             yield Source(path, None if os.path.exists(path) else _why_not(path), below)
         self.done.add(real)
@@ -144,14 +142,14 @@ class _Finder:
         return self.leave_out is not None and Path(real).is_relative_to(self.leave_out)
 
     def _was_walked(self, real: str) -> bool:
-        """Whether this picture or folder lies in a folder that was named before."""
+        """Whether this image or folder lies in a folder that was named before."""
         above = next((p for p in Path(real).parents if str(p) in self.done), None)
-        if above is None or not (is_picture(real) or os.path.isdir(real)):
+        if above is None or not (is_image(real) or os.path.isdir(real)):
             return False
         return not any(part.startswith(".") for part in Path(real).relative_to(above).parts)
 
     def _walk(self, folder: str, real: str, below: str) -> Iterator[Source]:
-        """Pictures of a folder, then those of its folders; symbolic links to folders are not followed."""
+        """Images of a folder, then those of its folders; symbolic links to folders are not followed."""
         if real in self.done or real == self.leave_out:
             return
         try:
@@ -174,14 +172,14 @@ class _Finder:
                 yield from self._walk(os.path.join(folder, name), os.path.join(real, name), deeper)
 
     def _takes(self, path: str) -> bool:
-        """Whether a file in a folder is a picture; counts what is not."""
-        if is_picture(path):
+        """Whether a file in a folder is an image; counts what is not."""
+        if is_image(path):
             return True
         if os.path.isdir(path):
             self.passed_over.n_links += 1
             return False
         suffix = os.path.splitext(path)[1].lower()
-        if not suffix and _looks_like_a_picture(path):
+        if not suffix and _looks_like_an_image(path):
             return True
         self.passed_over.suffixes[suffix or "no suffix"] += 1
         return False
@@ -202,7 +200,7 @@ def _without_magic(pattern: str) -> str:
     return os.sep.join(parts) or (os.sep if pattern.startswith(os.sep) else "")
 
 
-def _looks_like_a_picture(path: str) -> bool:
+def _looks_like_an_image(path: str) -> bool:
     try:
         if not os.path.isfile(path):  # a pipe might never end
             return False
@@ -221,8 +219,8 @@ def _why_not(path: str) -> str:
     return f"{path!r} appeared just now; run again"  # it did not exist when the caller looked
 
 
-def is_picture(path: str) -> bool:
-    """Whether the suffix is one of a picture."""
+def is_image(path: str) -> bool:
+    """Whether the suffix is one of an image."""
     return os.path.splitext(path)[1].lower() in SUFFIXES
 
 

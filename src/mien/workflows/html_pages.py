@@ -1,4 +1,4 @@
-"""What the HTML pages of mien share: one file each, pictures inside, nothing loaded from elsewhere."""
+"""What the HTML pages of mien share: one file each, images inside, nothing loaded from elsewhere."""
 
 import base64
 import io
@@ -95,7 +95,7 @@ def _shade(share: float) -> str:
 
 
 def data_uri(image: NDArray[np.uint8]) -> str:
-    """A picture as PNG inside an address."""
+    """An image as PNG inside an address."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,4 +1,4 @@
-"""Read the emotions in many pictures: find them, go through one by one, let no bad one stop the rest."""
+"""Read the emotions in many images: find them, go through one by one, let no bad one stop the rest."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -24,13 +24,13 @@ from mien.workflows.find import STDIN, Source
 
 @dataclass(frozen=True, slots=True)
 class ReadSettings:
-    """How pictures are read.
+    """How images are read.
 
     Args:
         model: A model's name or the path of its ``.onnx`` file.
         detector: A detector's name.
         min_score: Faces whose detection score (0-1) is lower are left out.
-        min_face: Side of the smallest face that is looked for, in pixels of the picture itself. ``None`` is
+        min_face: Side of the smallest face that is looked for, in pixels of the image itself. ``None`` is
             40, or 1/32 of the longest side where that is more, so that the time is bounded.
         rotated: Also look for faces turned by 90, 180 and 270 degrees, for four times the time.
         views: Views of each face that are averaged, a number or ``"auto"``; ``None`` takes the model's own.
@@ -45,10 +45,10 @@ class ReadSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureResult:
-    """What one picture gave.
+class ImageResult:
+    """What one image gave.
 
-    ``pixels`` is the upright RGB picture, uint8 (H, W, 3); it is ``None`` where ``error`` says why not.
+    ``pixels`` is the upright RGB image, uint8 (H, W, 3); it is ``None`` where ``error`` says why not.
     ``below`` is that of its `Source`.
     """
 
@@ -64,7 +64,7 @@ class PictureResult:
 
 
 class Reader(Protocol):
-    """What `read_pictures` needs of an `Analyzer`."""
+    """What `read_images` needs of an `Analyzer`."""
 
     def read(self, image: ImageSource) -> tuple[Reading, ...]: ...
 
@@ -92,29 +92,29 @@ def _mtcnn_settings(settings: ReadSettings) -> MtcnnSettings:
     return MtcnnSettings(min_face=side, smallest=settings.min_face, orientations=orientations)
 
 
-def read_pictures(
+def read_images(
     sources: Iterable[Source], reader: Reader, *, stdin: BinaryIO | None = None, jobs: int = 1
-) -> Iterator[PictureResult]:
-    """One result a source, in their order; only the few pictures at hand are in memory.
+) -> Iterator[ImageResult]:
+    """One result a source, in their order; only the few images at hand are in memory.
 
     Args:
-        sources: Pictures, such as `find_pictures` gives.
+        sources: Images, such as `find_images` gives.
         reader: Usually an `Analyzer`.
         stdin: Where the bytes of the source `STDIN` come from.
-        jobs: Pictures that are read at the same time, each on its own thread.
+        jobs: Images that are read at the same time, each on its own thread.
 
     Raises:
-        MienError: what is wrong is not the picture, but the model.
+        MienError: what is wrong is not the image, but the model.
     """
 
-    def read_one(source: Source) -> PictureResult:
+    def read_one(source: Source) -> ImageResult:
         return _read_one(source, reader, stdin)
 
     if jobs < 2:
         yield from map(read_one, sources)
         return
     pool = ThreadPoolExecutor(jobs)
-    waiting: deque[Future[PictureResult]] = deque()
+    waiting: deque[Future[ImageResult]] = deque()
     try:
         for source in sources:
             waiting.append(pool.submit(read_one, source))
@@ -126,19 +126,19 @@ def read_pictures(
         pool.shutdown(cancel_futures=True)
 
 
-def _read_one(source: Source, reader: Reader, stdin: BinaryIO | None) -> PictureResult:
+def _read_one(source: Source, reader: Reader, stdin: BinaryIO | None) -> ImageResult:
     if source.error is not None:
-        return PictureResult(source.name, error=source.error)
+        return ImageResult(source.name, error=source.error)
     try:
         pixels = _from_stream(stdin, DEFAULT_LIMITS) if source.name == STDIN else open_image(source.name)
-        return PictureResult(source.name, reader.read(pixels), pixels, below=source.below)
+        return ImageResult(source.name, reader.read(pixels), pixels, below=source.below)
     except ImageError as error:
-        return PictureResult(source.name, error=str(error))
+        return ImageResult(source.name, error=str(error))
 
 
 def _from_stream(stream: BinaryIO | None, limits: ImageLimits) -> NDArray[np.uint8]:
     if stream is None:
-        raise ImageError("standard input is closed; pass the path of a picture")
+        raise ImageError("standard input is closed; pass the path of an image")
     data = stream.read(limits.max_bytes + 1)
     try:
         return open_image(data, limits)

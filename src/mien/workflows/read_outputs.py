@@ -1,4 +1,4 @@
-"""What becomes of readings: JSON objects, table rows, a Parquet file, annotated pictures."""
+"""What becomes of readings: JSON objects, table rows, a Parquet file, annotated images."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from mien.core.files import atomic_write, took_place
 from mien.core.results import Reading
 from mien.errors import MienError, MissingExtraError
 from mien.workflows.find import JPEG_SUFFIXES, STDIN
-from mien.workflows.read import PictureResult
+from mien.workflows.read import ImageResult
 
 Row = tuple[str | bool | int | float | None, ...]
 
@@ -27,7 +27,7 @@ LONGEST_STEM = 240  # bytes; a name may have 255, and a number and the suffix fo
 ROWS_A_BATCH = 4096
 
 
-def to_object(result: PictureResult) -> dict[str, Any]:
+def to_object(result: ImageResult) -> dict[str, Any]:
     """A JSON-ready dict: path, width, height, faces (`Reading.to_dict`), error."""
     width, height = result.size_wh or (None, None)
     faces = [reading.to_dict() for reading in result.readings]
@@ -39,8 +39,8 @@ def columns(labels: Sequence[str]) -> tuple[str, ...]:
     return (*FACE_COLUMNS, *(f"p_{label}" for label in labels), "error")
 
 
-def to_rows(result: PictureResult, labels: Sequence[str]) -> list[Row]:
-    """One row a face, faces counted from 1; a picture without faces gives one row with empty cells.
+def to_rows(result: ImageResult, labels: Sequence[str]) -> list[Row]:
+    """One row a face, faces counted from 1; an image without faces gives one row with empty cells.
 
     Boxes are rounded to hundredths of a pixel, scores and probabilities to millionths. Bytes of a file name
     that are not UTF-8 become a replacement character.
@@ -118,7 +118,7 @@ def parquet_file(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator
 
 
 class AnnotatedFolder:
-    """Writes annotated pictures under the names of their sources; a file that exists is never overwritten.
+    """Writes annotated images under the names of their sources; a file that exists is never overwritten.
 
     Folders below the one that was read are kept. The format is JPEG where the source's is, else PNG. A taken
     name gets a number: ``party-2.jpg``; one too long for the disk is cut.
@@ -134,11 +134,11 @@ class AnnotatedFolder:
         self.folder = Path(folder)
         self._last: dict[Path, int] = {}  # the last number of each name that is taken
         if self.folder.exists() and not self.folder.is_dir():
-            raise MienError(f"annotated pictures go into a folder, and {self.folder} is a file")
+            raise MienError(f"annotated images go into a folder, and {self.folder} is a file")
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def write(self, result: PictureResult) -> Path | None:
-        """The annotated picture's path; ``None`` for a picture that could not be read."""
+    def write(self, result: ImageResult) -> Path | None:
+        """The annotated image's path; ``None`` for an image that could not be read."""
         if result.pixels is None:
             return None
         stem, suffix = os.path.splitext(os.path.basename(result.name))
@@ -147,13 +147,13 @@ class AnnotatedFolder:
         suffix = ".jpg" if suffix.lower() in JPEG_SUFFIXES else ".png"
         folder = self.folder / result.below
         folder.mkdir(parents=True, exist_ok=True)
-        picture = Image.fromarray(annotate(result.pixels, result.readings))
+        image = Image.fromarray(annotate(result.pixels, result.readings))
         temporary = folder / f".mien-{os.urandom(8).hex()}{suffix}"
         try:
             if suffix == ".jpg":
-                picture.save(temporary, quality=JPEG_QUALITY, subsampling=0)
+                image.save(temporary, quality=JPEG_QUALITY, subsampling=0)
             else:
-                picture.save(temporary)
+                image.save(temporary)
             return next(path for path in self._names(folder, stem, suffix) if took_place(temporary, path))
         finally:
             temporary.unlink(missing_ok=True)

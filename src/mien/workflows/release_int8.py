@@ -66,7 +66,7 @@ class Int8:
 
     @property
     def told(self) -> str:
-        """The figures in words."""
+        """The figures as text."""
         return (
             f"same label on {self.same_labels:.2%} of the validation rows, accuracy {self.accuracy:.2%} for "
             f"{self.float_accuracy:.2%}; CPU time int8 : float {self.time_ratio:.2f} "
@@ -80,7 +80,7 @@ def try_int8(onnx: Path, to_inputs: ToInputs, faces: FaceSet) -> Int8:
 
     Args:
         onnx: The float file.
-        to_inputs: From pictures of faces to its input.
+        to_inputs: From images of faces to its input.
         faces: Training rows set the ranges, validation rows judge.
 
     Raises:

@@ -63,14 +63,14 @@ class Matrix:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Figure:
     """A PNG file."""
 
     title: str
     path: Path
 
 
-Block = Heading | Text | Table | Matrix | Picture
+Block = Heading | Text | Table | Matrix | Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +209,7 @@ def _comparison(runs: Sequence[Run], split: str, draw: Path) -> Iterator[Block]:
         yield Table(("", *(run.name for run in runs)), tuple(rows))
     yield Heading("Accuracy when the least sure answers are withheld", 3)
     curves = {run.name: _curve(run.predictions[split]) for run in runs[:MOST_CURVES]}
-    yield Picture(f"risk and coverage, {split}", risk_coverage_figure(curves, draw / f"coverage-{split}.png"))
+    yield Figure(f"risk and coverage, {split}", risk_coverage_figure(curves, draw / f"coverage-{split}.png"))
 
 
 def _seed_groups(runs: Sequence[Run]) -> Iterator[list[Run]]:
@@ -284,11 +284,11 @@ def _one(run: Run, data: Path | None, draw: Path, *, alone: bool) -> Iterator[Bl
     recipe = run.told["recipe"].get("recipe", {})
     yield Text(json.dumps(recipe, indent=1, ensure_ascii=False), title="the whole recipe")
     if (run.folder / "curves.png").is_file():
-        yield Picture("learning curves", run.folder / "curves.png")
+        yield Figure("learning curves", run.folder / "curves.png")
     for split in run.predictions:
         yield from _split(run, split, data, draw)
     for path in _sheets(run.folder):
-        yield Picture(f"mien explain: {path.stem}", path)
+        yield Figure(f"mien explain: {path.stem}", path)
     for what, command in _missing(run, data):
         yield Text(f"No {what}; this makes it: {command}")
 
@@ -333,10 +333,10 @@ def _split(run: Run, split: str, data: Path | None, draw: Path) -> Iterator[Bloc
     )
     for what in ("calibration", "examples"):
         if (path := run.folder / f"{what}-{split}.png").is_file():
-            yield Picture(f"{what}, {split}", path)
+            yield Figure(f"{what}, {split}", path)
     if data and not (run.folder / f"examples-{split}.png").is_file():
         drawn = _examples(run.predictions[split], data, draw / f"examples-{run.name}-{split}.png")
-        yield Picture(f"examples, {split}", drawn)
+        yield Figure(f"examples, {split}", drawn)
 
 
 def _examples(found: Predictions, data: Path, path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The blocks of a report as one HTML file, or as Markdown with its pictures in a folder beside it."""
+"""The blocks of a report as one HTML file, or as Markdown with its images in a folder beside it."""
 
 import base64
 import io
@@ -12,17 +12,17 @@ from PIL import Image
 
 from mien.errors import MienError
 from mien.workflows.html_pages import MATRIX_STYLE, check_place, matrix, page, table, write_text
-from mien.workflows.report import Block, Heading, Matrix, Picture, Table, Text, make_report
+from mien.workflows.report import Block, Figure, Heading, Matrix, Table, Text, make_report
 
 MAX_BYTES = 5_000_000
 WIDTHS = (1600, 1000, 640)
-"""Pictures wider than the first are shrunk to it; to the next where the page would be too large."""
+"""Images wider than the first are shrunk to it; to the next where the page would be too large."""
 
 STYLE = (
     MATRIX_STYLE
     + """
-.picture { width: auto; margin: 1rem 0; text-align: left; font-size: .9rem; }
-.picture img { width: auto; height: auto; max-width: 100%; image-rendering: auto; background: #fff; }
+.image { width: auto; margin: 1rem 0; text-align: left; font-size: .9rem; }
+.image img { width: auto; height: auto; max-width: 100%; image-rendering: auto; background: #fff; }
 pre { overflow-x: auto; font-size: .8rem; } summary { cursor: pointer; color: var(--soft); }
 p { overflow-wrap: anywhere; }
 """
@@ -57,13 +57,13 @@ def _html(block: Block, width: int) -> str:
         case Matrix(counts, names):
             both = (matrix("faces", counts, names), matrix("percent of the row", counts, names, shares=True))
             return f"<div class='wall scroll'>{''.join(both)}</div><p>Rows are the true labels.</p>"
-        case Picture(title, path):
+        case Figure(title, path):
             source = f"<img alt='{escape(title)}' src='{_embedded(path, width)}'>"
-            return f"<figure class='picture'>{source}<figcaption>{escape(title)}</figcaption></figure>"
+            return f"<figure class='image'>{source}<figcaption>{escape(title)}</figcaption></figure>"
 
 
 def _embedded(path: Path, width: int) -> str:
-    """The picture as an address: the file as it is, or as WebP where that is smaller or it is too wide."""
+    """The image as an address: the file as it is, or as WebP where that is smaller or it is too wide."""
     try:
         with Image.open(path) as image:
             small = image.convert("RGB")
@@ -73,7 +73,7 @@ def _embedded(path: Path, width: int) -> str:
                     (width, round(small.height * width / small.width)), Image.Resampling.LANCZOS
                 )
     except (OSError, ValueError, Image.DecompressionBombError) as e:
-        raise MienError(f"{path} is no picture: {e}") from e
+        raise MienError(f"{path} is no image: {e}") from e
     buffer = io.BytesIO()
     small.save(buffer, "WEBP", quality=85)
     kind, content = "webp", buffer.getvalue()
@@ -83,14 +83,14 @@ def _embedded(path: Path, width: int) -> str:
 
 
 def as_markdown(blocks: Sequence[Block], to: Path) -> None:
-    """Write the text, and copies of the pictures into the folder of its name.
+    """Write the text, and copies of the images into the folder of its name.
 
     Raises:
         MienError: it cannot be written.
     """
     folder, parts = to.with_suffix(""), []
     for i, block in enumerate(blocks):
-        if isinstance(block, Picture):
+        if isinstance(block, Figure):
             folder.mkdir(exist_ok=True)
             name = f"{i:03}-{block.path.name}".replace(" ", "-")
             shutil.copyfile(block.path, folder / name)
@@ -134,7 +134,7 @@ WRITERS: dict[str, Callable[[Sequence[Block], Path], None]] = {".html": as_html,
 
 
 def write_report(folders: Sequence[Path], to: Path, data: Path | None = None) -> None:
-    """Make a report of run folders and write it: ``.html`` in one file, ``.md`` with its pictures beside it.
+    """Make a report of run folders and write it: ``.html`` in one file, ``.md`` with its images beside it.
 
     Raises:
         MienError: as ``make_report``; or the suffix is neither, or the page cannot be written.

@@ -13,9 +13,9 @@ from mien.core.files import atomic_write
 from mien.data.records import FaceSet
 
 
-def count_look(run: Path) -> int:
+def count_test_evaluation(run: Path) -> int:
     """Log that the test rows of a run were opened; return how often they have been."""
-    log = run / "test-looks.log"
+    log = run / "test-evaluations.log"
     with log.open("a", encoding="utf-8") as file:
         file.write(time.strftime("%Y-%m-%d %H:%M:%S %z") + "\n")
         file.flush()

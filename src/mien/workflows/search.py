@@ -128,7 +128,7 @@ def run_search(
     with open_ledger(folder) as ledger:
         ledger.claim(plan, faces.content_hash())
         worker = _Worker(plan, ledger, device, report)
-        while taken := ledger.take(plan):
+        while taken := ledger.next_trial(plan):
             number, lock = taken
             try:
                 worker.run(number)
@@ -264,7 +264,7 @@ class _Ledger:
         trials = tuple(_trial(search, one) for one in self.study.get_trials(deepcopy=False))
         return SearchState(search, found["recipe"]["data"]["store"], trials)
 
-    def take(self, plan: Plan) -> tuple[int, FileLock] | None:
+    def next_trial(self, plan: Plan) -> tuple[int, FileLock] | None:
         """The number of a trial that a process left, or else of a new one, and its lock, held."""
         with FileLock(self.folder / "locks" / "search"):
             trials = self.state().trials

@@ -1,4 +1,4 @@
-"""What a search found: which keys mattered, a picture of all trials, and the command for the best in full."""
+"""What a search found: which keys mattered, an image of all trials, and the command for the best in full."""
 
 import math
 import os

@@ -1,7 +1,7 @@
 """Soft targets of training faces: recipes trained on the other folds name each face, stacked with its votes.
 
 A face's own label never reaches the networks that name it, nor do its copies: a fold holds whole clusters of
-faces that show one picture. The votes of FER+, which say more of a face than its label, are joined to what
+faces that show one image. The votes of FER+, which say more of a face than its label, are joined to what
 the networks say by a regression that is fitted on the other folds too.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.calibration import softmax
-from mien.data.duplicates import same_pictures
+from mien.data.duplicates import same_images
 from mien.data.records import FaceSet
 from mien.data.splits import connected
 from mien.data.store import read_store, write_store
@@ -143,14 +143,14 @@ def _ask_all(
 
 
 def draw_folds(faces: FaceSet, n_folds: int, seed: int) -> NDArray[np.int64]:
-    """The fold (N,) of each face; faces that show one picture share theirs.
+    """The fold (N,) of each face; faces that show one image share theirs.
 
     Raises:
         DataError: there are fewer faces than folds.
     """
     if len(faces) < n_folds:
         raise DataError(f"{len(faces)} training faces are too few for {n_folds} folds")
-    codes = connected(len(faces), same_pictures(faces))
+    codes = connected(len(faces), same_images(faces))
     first, cluster = np.unique(codes, return_index=True, return_inverse=True)[1:]
     in_order = np.argsort(np.argsort(first))  # clusters are numbered by their first face
     drawn = np.random.default_rng(seed).integers(0, n_folds, len(first))

@@ -40,14 +40,14 @@ from mien.workflows.run_folder import write_predictions
 
 @dataclass(frozen=True)
 class TrainProgress:
-    """Where a run stands after a step; ``looked`` is the history's new line, where the step brought one."""
+    """Where a run stands after a step; ``validation`` is the history's new line, if there is one."""
 
     step: int
     steps: int
     epoch: float
     loss: float
     images_per_s: float
-    looked: dict[str, float] | None = None
+    validation: dict[str, float] | None = None
 
 
 def train(
@@ -154,24 +154,24 @@ TELL_EVERY_S = 0.2
 
 def _go(trainer: Trainer, val: FaceSet, checkpoint: Path, report: Callable[[TrainProgress], None]) -> None:
     run, leads = trainer.recipe.run, trainer.workers.leads
-    per_look = run.evaluate_every * trainer.batches.per_epoch
+    per_validation = run.evaluate_every * trainer.batches.per_epoch
     begun = last = saved = told = time.monotonic()
     first = trainer.step_count
     try:
         while not trainer.done:
             with _whole_steps():
                 loss = trainer.step()
-                at_look = trainer.step_count % per_look == 0 or trainer.done
-                looked = trainer.look(val) if at_look else None
+                is_due = trainer.step_count % per_validation == 0 or trainer.done
+                validation = trainer.validate(val) if is_due else None
             now = time.monotonic()
             trainer.seconds, last = trainer.seconds + now - last, now
             rate = (trainer.step_count - first) * trainer.batches.batch_size / max(now - begun, 1e-9)
             if leads and now - saved >= run.checkpoint_every_s:
                 save_tensors(checkpoint, trainer.tensors(), trainer.note())
                 saved = now
-            if leads and (looked or now - told >= TELL_EVERY_S or trainer.step_count == first + 1):
+            if leads and (validation or now - told >= TELL_EVERY_S or trainer.step_count == first + 1):
                 told = now  # a report reads the loss, and so waits for a GPU
-                at = (trainer.step_count, trainer.batches.steps, trainer.epoch, float(loss), rate, looked)
+                at = (trainer.step_count, trainer.batches.steps, trainer.epoch, float(loss), rate, validation)
                 report(TrainProgress(*at))
     except KeyboardInterrupt:
         save_tensors(checkpoint, trainer.tensors(), trainer.note())

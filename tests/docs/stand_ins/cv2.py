@@ -1,4 +1,4 @@
-"""Stands in for OpenCV: a camera that gives one picture twice, in BGR, and a window that knows it again."""
+"""Stands in for OpenCV: a camera that gives one image twice, in BGR, and a window that knows it again."""
 
 from pathlib import Path
 
@@ -22,14 +22,14 @@ class VideoCapture:
             raise AssertionError("the loop ended before the camera did")
 
 
-def cvtColor(picture: np.ndarray, code: int) -> np.ndarray:  # noqa: N802 - OpenCV's name
-    return np.ascontiguousarray(picture[:, :, ::-1])
+def cvtColor(image: np.ndarray, code: int) -> np.ndarray:  # noqa: N802 - OpenCV's name
+    return np.ascontiguousarray(image[:, :, ::-1])
 
 
-def imshow(title: str, picture: np.ndarray) -> None:
-    if not (picture[-1] == FRAME[-1]).all():
-        raise AssertionError("the window shows another picture, or its colours are not BGR")
-    if (picture == FRAME).all():
+def imshow(title: str, image: np.ndarray) -> None:
+    if not (image[-1] == FRAME[-1]).all():
+        raise AssertionError("the window shows another image, or its colours are not BGR")
+    if (image == FRAME).all():
         raise AssertionError("nothing is marked")
 
 

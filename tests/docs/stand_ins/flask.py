@@ -21,9 +21,9 @@ class Flask:
             request.files = {"image": BytesIO(Path("astronaut.png").read_bytes())}
             if view()[0]["emotion"] != "happy":
                 raise AssertionError("the photo is read otherwise than by `mien read`")
-            request.files = {"image": BytesIO(b"no picture")}
+            request.files = {"image": BytesIO(b"no image")}
             if view()[1] != 422:
-                raise AssertionError("what is no picture must be refused")
+                raise AssertionError("what is no image must be refused")
             return view
 
         return register

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image as Pictures
+from PIL import Image as Images
 
 
 class Image:
@@ -15,7 +15,7 @@ class Interface:
         self.call = call
 
     def launch(self) -> None:
-        picture = np.asarray(Pictures.open("astronaut.png").convert("RGB"))
-        shown = self.call(picture)
-        if shown.shape != picture.shape or (shown == picture).all():
+        image = np.asarray(Images.open("astronaut.png").convert("RGB"))
+        shown = self.call(image)
+        if shown.shape != image.shape or (shown == image).all():
             raise AssertionError("nothing is marked")

@@ -16,9 +16,9 @@ def file_uploader(label: str, kinds: list[str]) -> BytesIO:
     return BytesIO(Path("astronaut.png").read_bytes())
 
 
-def image(picture: np.ndarray) -> None:
-    if picture.dtype != np.uint8 or picture.ndim != 3:
-        raise AssertionError("not a picture")
+def image(image: np.ndarray) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3:
+        raise AssertionError("not an image")
 
 
 def bar_chart(values: dict[str, float]) -> None:

@@ -64,9 +64,9 @@ def test_the_page_shows_every_finding(tmp_path, store):
     assert page.open == []
     assert page.titles == [
         "Audit of <made> & up",
-        "Blank pictures (1)",
+        "Blank images (1)",
         "Not a face (1)",
-        "Identical pictures that contradict each other (1)",
+        "Identical images that contradict each other (1)",
         "Near copies across the splits (1)",
     ]
     shown = [attrs["alt"] for tag, attrs in page.tags if tag == "img"]
@@ -80,14 +80,14 @@ def test_the_page_shows_every_finding(tmp_path, store):
     ]
 
 
-def test_the_pictures_on_the_page_are_those_of_the_store(tmp_path, store):
+def test_the_images_on_the_page_are_those_of_the_store(tmp_path, store):
     found = audit_data(store, tmp_path / "audit.html")
     codes = re.findall(
         r"data:image/png;base64,([\w+/=]+)", (tmp_path / "audit.html").read_text(encoding="utf-8")
     )
-    pictures = [np.asarray(Image.open(io.BytesIO(base64.b64decode(code)))) for code in codes]
-    for picture, position in zip(pictures, (3, 4, 6, 8, 11, 9), strict=True):
-        np.testing.assert_array_equal(picture, found.faces.images[position])
+    images = [np.asarray(Image.open(io.BytesIO(base64.b64decode(code)))) for code in codes]
+    for image, position in zip(images, (3, 4, 6, 8, 11, 9), strict=True):
+        np.testing.assert_array_equal(image, found.faces.images[position])
 
 
 def test_the_page_loads_nothing_from_elsewhere(tmp_path, store):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mien.core.emotions import FERPLUS, RAFDB
 from mien.data.ferplus import COLUMNS
-from mien.data.image_loading import PictureSettings
+from mien.data.image_loading import ImageSettings
 from mien.data.store import clean_mask, read_info, read_store
 from mien.errors import DataError, MissingExtraError
 from mien.workflows.datasets.audit import audit_data
@@ -153,7 +153,7 @@ def _save(path, value):
 
 @pytest.fixture
 def folders(tmp_path):
-    """Class folders of three happy, two bored and one broken picture."""
+    """Class folders of three happy, two bored and one broken image."""
     for i, name in enumerate(
         ("Happiness/a.png", "Happiness/b.png", "joy/c.png", "bored/d.png", "bored/e.png")
     ):
@@ -162,9 +162,9 @@ def folders(tmp_path):
     return tmp_path / "photos"
 
 
-def test_pictures_become_a_store_of_the_wanted_size_colour_and_labels(tmp_path, folders):
+def test_images_become_a_store_of_the_wanted_size_colour_and_labels(tmp_path, folders):
     settings = ImportSettings(
-        pictures=PictureSettings(16, color=True), labels="fer2013", renames={"joy": "happy"}, search=True
+        images=ImageSettings(16, color=True), labels="fer2013", renames={"joy": "happy"}, search=True
     )
     last = {}
     report = lambda step, *part: last.__setitem__(step, part)  # noqa: E731
@@ -173,14 +173,14 @@ def test_pictures_become_a_store_of_the_wanted_size_colour_and_labels(tmp_path, 
     assert done.info.name == "photos"
     assert dict(zip(done.info.label_names, done.info.counts[0], strict=True))["happy"] == 3
     assert done.info.label_map == {"photos": {"bored": None, "happy": "happy", "joy": "happy"}}
-    assert done.skipped == {"label without counterpart": 2, "not a picture": 1}
+    assert done.skipped == {"label without counterpart": 2, "not an image": 1}
     assert done.skipped_list == tmp_path / "a.skipped.csv"
-    assert last["reading pictures"] == (6, 6)
+    assert last["reading images"] == (6, 6)
     assert clean_mask(tmp_path / "a.h5") is not None
 
 
 def test_fer2013_can_be_brought_to_a_size_colour_and_labels_too(tmp_path, source):
-    settings = ImportSettings(partial=True, pictures=PictureSettings(24, color=True), labels="rafdb")
+    settings = ImportSettings(partial=True, images=ImageSettings(24, color=True), labels="rafdb")
     done = import_data("fer2013", source, tmp_path / "a.h5", settings)
     assert (done.info.shape, done.info.label_names) == ((9, 24, 24, 3), RAFDB)
     assert done.skipped == {}
@@ -206,7 +206,7 @@ def test_a_map_needs_a_label_set(tmp_path, folders):
 
 
 @pytest.mark.parametrize("kind", LISTINGS)
-def test_every_kind_of_pictures_refuses_a_folder_of_nothing(tmp_path, kind):
+def test_every_kind_of_images_refuses_a_folder_of_nothing(tmp_path, kind):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty"):
         import_data(kind, tmp_path / "empty", tmp_path / "a.h5")

@@ -59,9 +59,9 @@ def test_the_same_seed_gives_the_same_file(tmp_path, store):
 
 
 def test_a_split_that_cannot_be_is_refused(tmp_path, store, faces):
-    write_store(replace(faces, persons=None, person_names=None), tmp_path / "nobody.h5")
+    write_store(replace(faces, persons=None, person_names=None), tmp_path / "no one.h5")
     with pytest.raises(DataError, match="mine names no persons; divide it by label"):
-        split_data(tmp_path / "nobody.h5", tmp_path / "b.h5", SplitSettings("person"))
+        split_data(tmp_path / "no one.h5", tmp_path / "b.h5", SplitSettings("person"))
     with pytest.raises(DataError, match="by label or person, got 'age'"):
         split_data(store, tmp_path / "b.h5", SplitSettings("age"))
     (tmp_path / "notes.txt").write_text("mine")

@@ -43,7 +43,7 @@ def tiny(tiny_home: Path) -> str:
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
+def image(tmp_path: Path) -> Path:
     Image.new("L", (60, 60), 90).save(tmp_path / "gray.png")
     return tmp_path / "gray.png"
 
@@ -73,10 +73,10 @@ def test_a_model_that_sees_nothing_gets_maps_of_zero_that_are_no_better_than_ran
         assert sheet.width > 600
 
 
-def test_a_picture_that_is_a_face_gives_arrays_alone_where_npz_is_asked_for(
-    tiny: str, picture: Path, tmp_path: Path
+def test_an_image_that_is_a_face_gives_arrays_alone_where_npz_is_asked_for(
+    tiny: str, image: Path, tmp_path: Path
 ) -> None:
-    done = explain(Job(tiny, picture, tmp_path / "maps.npz", is_face=True, chosen="fear"))
+    done = explain(Job(tiny, image, tmp_path / "maps.npz", is_face=True, chosen="fear"))
     assert [f.name for f in done.files] == ["maps.npz"]
     with np.load(tmp_path / "maps.npz") as arrays:
         assert arrays["classes"].tolist() == [FER2013.index("fear")]
@@ -115,10 +115,8 @@ def test_faces_are_drawn_by_the_seed(tiny: str, store: Path) -> None:
     ],
     ids=["needs gradients", "method", "filters", "activations", "pairs", "class", "no face", "no file"],
 )
-def test_a_job_that_cannot_be_done_says_why(
-    job: dict, error: type, text: str, tiny, picture, tmp_path
-) -> None:
-    given = {"model": tiny, "source": picture, "to": tmp_path / "out", "is_face": True, **job}
+def test_a_job_that_cannot_be_done_says_why(job: dict, error: type, text: str, tiny, image, tmp_path) -> None:
+    given = {"model": tiny, "source": image, "to": tmp_path / "out", "is_face": True, **job}
     with pytest.raises(error, match=text):
         explain(Job(**given))
 

@@ -36,7 +36,7 @@ def a_result(row: str = "maastricht-cnn1", **changed: Any) -> dict[str, Any]:
         "finished": True,
         "seconds": 1234.4,
         "environment": {"machine": "2 cores, X", "threads": 1, "gpu": None, "commit": "abc1234"},
-        "look": 1,
+        "test_evaluations": 1,
         "val": scores(1750, 3589),
         "test": scores(1729, 3589),
         "clean": scores(1400, 3035),
@@ -124,13 +124,13 @@ def test_rows_without_a_run_say_why(tmp_path: Path) -> None:
     assert all(len(cells(page, row)) == len(papers_page.COLUMNS) for row in claims.rows())
 
 
-def test_second_looks_and_classes_never_named_are_told() -> None:
+def test_second_evaluations_and_classes_never_named_are_told() -> None:
     test = scores(1729, 3589) | {"never_predicted": ["disgust"]}
-    page = papers_page.page({"maastricht-cnn1": a_result(look=2, test=test)}, Path("papers"))
+    page = papers_page.page({"maastricht-cnn1": a_result(test_evaluations=2, test=test)}, Path("papers"))
     assert "`maastricht-cnn1`: never predicts disgust; PrivateTest opened 2 times." in page
 
 
-def test_the_table_takes_over_small_pictures_and_keeps_faces_and_predictions_back(tmp_path: Path) -> None:
+def test_the_table_takes_over_small_images_and_keeps_faces_and_predictions_back(tmp_path: Path) -> None:
     folder = put(tmp_path / "runs", a_result())
     noise = np.random.default_rng(0).integers(0, 256, (600, 600, 3), dtype=np.uint8)
     for name, pixels in {"curves.png": noise // 250, "confusion-test.png": noise}.items():

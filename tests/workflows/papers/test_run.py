@@ -49,7 +49,7 @@ def settings(data: Path, **changed: Any) -> PaperSettings:
 
 
 def looks(folder: Path) -> int:
-    path = folder / "test-looks.log"
+    path = folder / "test-evaluations.log"
     return len(path.read_text().splitlines()) if path.is_file() else 0
 
 
@@ -59,15 +59,15 @@ def test_a_run_leaves_scores_figures_one_look_and_the_score_as_the_paper_took_it
     result = run_row(row, settings(data))
     folder = data.parent / "runs" / row.name
     for name in ("curves", "confusion-val", "confusion-test", "examples-test"):
-        with Image.open(folder / f"{name}.png") as picture:
-            assert picture.width > 600, name
+        with Image.open(folder / f"{name}.png") as image:
+            assert image.width > 600, name
     assert json.loads((folder / "result.json").read_text()) == json.loads(json.dumps(result))
     assert (result["epochs"], result["epochs_wanted"], result["finished"]) == (2, 40, True)
     assert "run.epochs=2 (40)" in result["changes"]
     assert not any("store" in change for change in result["changes"])
     assert str(data) not in json.dumps(result)
-    assert (result["look"], looks(folder)) == (1, 1)
-    assert result["clean"] is None  # nobody searched this data set for copies
+    assert (result["test_evaluations"], looks(folder)) == (1, 1)
+    assert result["clean"] is None  # no one searched this data set for copies
     predicted = (folder / "predictions-test.csv").read_text().splitlines()[1:]
     right = sum(line.split(",")[1] == line.split(",")[2] for line in predicted)
     assert result["test"]["accuracy"] == right / len(predicted)

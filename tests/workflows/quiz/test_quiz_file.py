@@ -74,7 +74,7 @@ def test_the_same_seed_draws_the_same_faces_and_another_others(store, tmp_path):
     assert rows(3) == rows(3, training=9) != rows(4)
 
 
-def test_nobody_is_asked_about_a_blank_picture_or_no_face(store, tmp_path):
+def test_nobody_is_asked_about_a_blank_image_or_no_face(store, tmp_path):
     quiz = open_quiz(tmp_path / "all.db", store, Draw(n=138))
     rows = set(quiz.faces().rows.tolist())
     quiz.close()
@@ -139,7 +139,7 @@ def test_without_a_name_everyone_gets_a_new_one(quiz):
     quiz.begin("Person 3")
     assert quiz.begin().person == "person 4"
     assert quiz.begin("PERSON 1", known_only=True).person == "person 1"
-    with pytest.raises(MienError, match="nobody called 'Eve' has begun"):
+    with pytest.raises(MienError, match="no participant called 'Eve' has begun"):
         quiz.begin("Eve", known_only=True)
 
 
@@ -149,7 +149,7 @@ def test_without_a_name_everyone_gets_a_new_one(quiz):
         ("Ada", ASKED, 1, 0, "face 2 is not the next of Ada"),
         ("Ada", TRAINING, 0, 0, "face 1 is not the next of Ada"),
         ("Ada", ASKED, 0, 7, r"a label must lie in 0\.\.6, got 7"),
-        ("Eve", ASKED, 0, 0, "nobody called 'Eve' has begun"),
+        ("Eve", ASKED, 0, 0, "no participant called 'Eve' has begun"),
     ],
     ids=["other face", "other part", "label", "person"],
 )

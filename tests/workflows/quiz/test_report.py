@@ -92,7 +92,7 @@ def test_only_faces_that_were_answered_count(quiz):
 
 def test_without_an_answer_there_is_no_report(quiz):
     quiz.begin("Ada")
-    with pytest.raises(MienError, match=r"nobody has answered in .*quiz\.db yet"):
+    with pytest.raises(MienError, match=r"no one has answered in .*quiz\.db yet"):
         quiz_report(quiz.path)
 
 
@@ -160,7 +160,7 @@ def test_the_study_has_a_figure_for_every_label_of_fer2013():
     assert set(EKMAN) == set(FER2013)
 
 
-def test_the_json_holds_no_picture_and_every_comparison(quiz):
+def test_the_json_holds_no_image_and_every_comparison(quiz):
     take(quiz, "Ada", quiz.faces().labels)
     told = quiz_report(quiz.path).to_dict()
     assert told["n_faces"] == 12
@@ -172,13 +172,13 @@ def test_the_json_holds_no_picture_and_every_comparison(quiz):
 class _Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
-        self.open, self.pictures, self.marks = [], [], []
+        self.open, self.images, self.marks = [], [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         self.marks.append(tag)
         if tag == "img":
-            self.pictures.append(dict(attrs)["src"])
+            self.images.append(dict(attrs)["src"])
         elif tag not in ("meta", "br"):
             self.open.append(tag)
 
@@ -201,8 +201,8 @@ def test_the_page_is_whole_escaped_and_loads_nothing(quiz, tiny_home, monkeypatc
     assert "<b>Ada" not in text
     assert "&lt;made&gt; &amp; up" in text
     assert "Fleiss" in text
-    assert len(page.pictures) == 6  # the neutral ones, which tiny calls happy and two of three people do not
-    assert all(src.startswith("data:image/png;base64,") for src in page.pictures)
+    assert len(page.images) == 6  # the neutral ones, which tiny calls happy and two of three people do not
+    assert all(src.startswith("data:image/png;base64,") for src in page.images)
     around = re.sub(r"data:image/png;base64,[\w+/=]+", "", text)
     assert not re.search(r"//|url\(|@import|<script|<link|<iframe", around)
     assert page.marks.count("rect") == 2 * 3 + 7  # happy and neutral by three readers, the study by label

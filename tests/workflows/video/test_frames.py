@@ -145,7 +145,7 @@ def damaged(name: str, clips: ModuleType, folder: Path) -> bytes:
         "noise": np.random.default_rng(0).bytes(50_000),
         "playlist": f"#EXTM3U\n#EXTINF:3,\nfile://{good}\n#EXT-X-ENDLIST\n".encode(),
         "concat": f"ffconcat version 1.0\nfile {good}\n".encode(),
-        "picture": b"\x89PNG\r\n\x1a\n" + data[:500],
+        "image": b"\x89PNG\r\n\x1a\n" + data[:500],
     }[name]
 
 
@@ -153,14 +153,14 @@ def damaged(name: str, clips: ModuleType, folder: Path) -> bytes:
     ("name", "says"),
     [
         ("cut in the middle", r"is cut off: it ends at \d\.\d\d s of 3\.00 s; the rest is kept"),
-        ("cut in the header", "holds no pictures"),
+        ("cut in the header", "holds no images"),
         ("empty", "the file is empty"),
         ("sound", "holds only sound"),
         ("text", "is not a video"),
         ("noise", "is not a video"),
         ("playlist", "is not a video"),
         ("concat", "is not a video"),
-        ("picture", "is not a video"),
+        ("image", "is not a video"),
     ],
 )
 def test_a_bad_video_is_told_in_one_line(name, says, tmp_path, clips) -> None:
@@ -193,19 +193,19 @@ def test_an_address_that_cannot_be_opened_is_told_without_its_password() -> None
 
 
 def test_a_display_matrix_that_changes_on_the_way_is_read_again() -> None:
-    def picture(turn_deg: int) -> SimpleNamespace:
+    def image(turn_deg: int) -> SimpleNamespace:
         matrix = {0: None, 90: [0, -65536, 0, 65536, 0, 0, 0, 0, 1 << 30]}[turn_deg]
         data = {} if matrix is None else {"DISPLAYMATRIX": np.array(matrix, np.int32)}
         return SimpleNamespace(rotation=turn_deg, side_data=data)
 
     video = SimpleNamespace(_turn_deg=None, _display=None)
-    assert Video.display_matrix(video, picture(0)) is None
-    assert Video.display_matrix(video, picture(90)).tolist()[:2] == [0, -65536]
-    assert Video.display_matrix(video, picture(90)).tolist()[:2] == [0, -65536]
-    assert Video.display_matrix(video, picture(0)) is None
+    assert Video.display_matrix(video, image(0)) is None
+    assert Video.display_matrix(video, image(90)).tolist()[:2] == [0, -65536]
+    assert Video.display_matrix(video, image(90)).tolist()[:2] == [0, -65536]
+    assert Video.display_matrix(video, image(0)) is None
 
 
-def test_pictures_that_were_read_do_not_wait_for_the_garbage_collector(tmp_path, clips) -> None:
+def test_images_that_were_read_do_not_wait_for_the_garbage_collector(tmp_path, clips) -> None:
     path = tmp_path / "clip.mp4"
     clips.write_clip(path, clips.still(2))
     gc.collect()

@@ -75,7 +75,7 @@ def cells(path: Path) -> list[dict[str, str]]:
         ("auto", ("auto",), "auto"),
     ],
 )
-def test_moving_pictures_take_the_views_of_the_card_but_no_more_than_two(
+def test_moving_images_take_the_views_of_the_card_but_no_more_than_two(
     tiny_with, views, temperatures: tuple[str, ...], chosen
 ) -> None:
     auto = {"few": 1, "many": 10, "below": 0.5}
@@ -101,7 +101,7 @@ def test_tracks_follow_the_people_through_the_crossing(watched) -> None:
         for track in "12"
         for pick in (lambda t: t < 0.5 or t > 3.5,)
     }
-    for xs in places.values():  # each crosses the picture once, from one side to the other
+    for xs in places.values():  # each crosses the image once, from one side to the other
         assert abs(xs[-1] - xs[0]) > 300
     assert (places["1"][0] - places["2"][0]) * (places["1"][-1] - places["2"][-1]) < 0
 
@@ -146,7 +146,7 @@ def test_rows_of_a_killed_and_resumed_run_equal_those_of_one_that_was_not(
             raise Killed
 
     with pytest.raises(Killed):
-        watch_video(WatchJob(str(small), files=(out,)), settings, take=die)
+        watch_video(WatchJob(str(small), files=(out,)), settings, on_watched=die)
     grown = tmp_path / f"rows{suffix}.rows" if suffix == ".parquet" else out
     with grown.open("ab") as file:
         file.write(b"0.99,half a li")
@@ -241,7 +241,7 @@ def squares(times: list[float]) -> list[Frame]:
     return frames
 
 
-def test_the_whole_picture_is_searched_a_few_times_a_second_only(settings) -> None:
+def test_the_whole_image_is_searched_a_few_times_a_second_only(settings) -> None:
     finder = Square()
     watcher = Watcher(settings, finder=finder)
     frames = squares([n / 25 for n in range(50)])
@@ -266,8 +266,8 @@ def test_batches_do_not_change_rows(settings) -> None:
 
 def test_a_plot_shows_the_time_seen_in_the_colour_of_the_emotion(watched, tmp_path) -> None:
     summary = watched[1].summary
-    picture = np.asarray(draw(summary))
-    assert (picture == (240, 228, 66)).all(axis=2).sum() > 0.3 * 1250 * 150  # half of all is happy
+    image = np.asarray(draw(summary))
+    assert (image == (240, 228, 66)).all(axis=2).sum() > 0.3 * 1250 * 150  # half of all is happy
     plot(summary, tmp_path / "timeline.png")
     assert (tmp_path / "timeline.png").stat().st_size > 1000
     with pytest.raises(MienError, match=r"a plot is a \.png"):
@@ -291,7 +291,7 @@ def test_bins_merge_so_that_a_long_video_takes_no_more_memory() -> None:
     summary = Summary(("happy", "neutral"))
     row = dict.fromkeys(columns(summary.labels), None) | {"p_smooth_happy": 0.25, "p_smooth_neutral": 0.75}
     for n in range(5000):
-        summary.take_cells(row | {"time_s": n * 1.0, "frame": n, "track": 1, "label": "neutral"})
+        summary.add_cells(row | {"time_s": n * 1.0, "frame": n, "track": 1, "label": "neutral"})
     person = summary.persons[1]
     assert len(person.bins) <= N_BINS
     assert summary.bin_s * N_BINS >= 5000

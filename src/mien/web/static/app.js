@@ -73,10 +73,10 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
-/** A picture or video with a canvas over it. */
+/** An image or video with a canvas over it. */
 function stage(media, caption) {
   const canvas = make("canvas");
-  canvas.setAttribute("aria-hidden", "true");  // the same is told in words below
+  canvas.setAttribute("aria-hidden", "true");  // the same is given as text below
   const figure = make("figure", {}, make("div", { class: "stage" }, media, canvas), make("figcaption", {}, caption));
   const card = make("article", { class: "card" }, figure);
   $("results").append(card);
@@ -108,11 +108,11 @@ async function readPhotos(files) {
 }
 
 async function showPhoto(file, image) {
-  const picture = make("img", { alt: `${file.name}, with ${count(image.faces.length, "face")} marked` });
+  const photo = make("img", { alt: `${file.name}, with ${count(image.faces.length, "face")} marked` });
   const shown = URL.createObjectURL(file);
-  picture.src = shown;
-  await picture.decode().catch(() => {});  // TIFF and PPM are read by the server, and shown by few browsers
-  const { card, canvas } = stage(picture, `${file.name}: ${count(image.faces.length, "face")}`);
+  photo.src = shown;
+  await photo.decode().catch(() => {});  // TIFF and PPM are read by the server, and shown by few browsers
+  const { card, canvas } = stage(photo, `${file.name}: ${count(image.faces.length, "face")}`);
   const faces = image.faces.map((face, i) => {
     const title = `${i + 1} ${face.emotion}${face.uncertain ? "?" : ""} ${percent(face.probabilities[face.emotion])}`;
     const told = face.uncertain ? `uncertain, perhaps ${face.emotion}` : face.emotion;
@@ -350,7 +350,7 @@ async function useCamera() {
     timeline.keep(MOST_LIVE_ROWS);
     timeline.draw([Math.max(0, answer.time_s - LIVE_SPAN_S), Math.max(answer.time_s, 10)], answer.time_s);
     timeline.tell(answer.time_s);
-    const words = answer.faces?.map((row) => `person ${row.track}: ${row.label}`).join(", ") || "nobody in sight";
+    const words = answer.faces?.map((row) => `person ${row.track}: ${row.label}`).join(", ") || "no one in sight";
     if (words !== told) busy(`Camera on, ${words}`);  // said only when it changes
     told = words;
     setTimeout(next, Math.max(0, FRAME_MS - (performance.now() - sent)));

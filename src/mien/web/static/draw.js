@@ -1,4 +1,4 @@
-// Boxes and bars over a picture, and the timeline of a person.
+// Boxes and bars over an image, and the timeline of a person.
 
 export const COLOURS = {  // as mien draws them in Python; the colour-blind tell them apart (Okabe and Ito, 2008)
   neutral: "#c8c8c8", happy: "#f0e442", surprise: "#56b4e9", sad: "#0072b2", angry: "#d55e00",
@@ -22,9 +22,9 @@ function open(canvas) {
 }
 
 /**
- * Marks faces over a picture.
- * @param canvas lies over the whole picture
- * @param size {width, height} of the picture in its own pixels
+ * Marks faces over an image.
+ * @param canvas lies over the whole image
+ * @param size {width, height} of the image in its own pixels
  * @param faces [{box: {x1, y1, x2, y2}, title, label, probs: {label: 0..1}}]
  */
 export function drawFaces(canvas, size, faces) {
@@ -78,7 +78,7 @@ function drawTag(pen, [x1, y1, x2, y2], face) {
   pen.fillText(face.title, x1 + 7, (y1 + y2) / 2 + 1);
 }
 
-/** Right of the box, left, below or above: the first place that is on the picture and free. */
+/** Right of the box, left, below or above: the first place that is on the image and free. */
 function placeChart([x1, y1, x2, y2], face, width, height, taken) {
   const wide = 132, high = 12 + 14 * Object.keys(face.probs).length, gap = 8, tag = 28;
   const top = Math.max(0, Math.min(y1, height - high)), left = Math.max(0, Math.min(x1, width - wide));

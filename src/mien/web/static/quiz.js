@@ -7,7 +7,7 @@ let token = takeToken();
 let quiz = null;      // what is asked: labels, totals, width and height of a face
 let step = null;      // where this person stands; see Step in workflows/quiz/quiz_file.py
 let shownAt = null;   // when the face was seen; null while nothing may be answered
-let pictures = {};    // promises of blob addresses by the face's address, the next face among them
+let images = {};    // promises of blob addresses by the face's address, the next face among them
 
 // ---- talking to the server
 
@@ -61,26 +61,26 @@ function times() {
 
 const pathOf = (part, place) => `v1/faces/${part}/${place}?times=${times()}`;
 
-function picture(path) {
-  pictures[path] ??= call(path, null, "GET").then((response) => response.blob()).then(URL.createObjectURL);
-  pictures[path].catch(() => delete pictures[path]);
-  return pictures[path];
+function image(path) {
+  images[path] ??= call(path, null, "GET").then((response) => response.blob()).then(URL.createObjectURL);
+  images[path].catch(() => delete images[path]);
+  return images[path];
 }
 
 async function showFace() {
   const { part, place, total } = step, face = $("face"), ratio = window.devicePixelRatio || 1;
   const path = pathOf(part, place);
-  face.src = await picture(path);
+  face.src = await image(path);
   face.width = times() * quiz.width / ratio;
   face.height = times() * quiz.height / ratio;
   await face.decode().catch(() => {});
   shownAt ??= performance.now();
   face.alt = `Face ${place + 1} of ${total}`;
-  for (const other of Object.keys(pictures).filter((one) => one !== path)) {
-    pictures[other].then(URL.revokeObjectURL, () => {});
-    delete pictures[other];
+  for (const other of Object.keys(images).filter((one) => one !== path)) {
+    images[other].then(URL.revokeObjectURL, () => {});
+    delete images[other];
   }
-  if (place + 1 < total) picture(pathOf(part, place + 1));
+  if (place + 1 < total) image(pathOf(part, place + 1));
 }
 
 // ---- the steps
@@ -180,7 +180,7 @@ async function open() {
   const examples = quiz.training ? `First ${quiz.training} examples, whose label you are told after you answered. Then ` : "";
   $("plan").textContent = `${examples}${quiz.totals.asked} faces, one at a time.`.replace(/^./, (c) => c.toUpperCase());
   const known = localStorage.getItem(`mien quiz ${quiz.id}`) ?? "";
-  $("person-label").textContent = quiz.names ? "Your name, also to go on later" : "Your name from before; leave it empty to begin anew";
+  $("person-label").textContent = quiz.names ? "Your name, also to go on later" : "Your name from before; leave it empty to begin again";
   $("person").required = quiz.names;
   $("person").value = known;
   named();

@@ -13,7 +13,7 @@ from mien.data.store import read_info, read_near_duplicates, read_store, write_s
 from mien.workflows.html_pages import check_place, data_uri, write_text
 from mien.workflows.html_pages import page as whole_page
 
-_SHOWN = 48  # pictures or pairs a section: enough to judge, and the page stays near a megabyte
+_SHOWN = 48  # images or pairs a section: enough to judge, and the page stays near a megabyte
 
 
 def audit_data(
@@ -25,7 +25,7 @@ def audit_data(
 
     Args:
         store: A data set that ``import_data`` wrote.
-        page: An HTML page to write, with pictures inside and nothing loaded from elsewhere; or None.
+        page: An HTML page to write, with images inside and nothing loaded from elsewhere; or None.
         progress: Called with the faces searched and their total, where a search is needed.
 
     Raises:
@@ -46,16 +46,16 @@ def audit_data(
 def audit_page(found: Audit) -> str:
     """The findings as one self-contained HTML page.
 
-    It holds face pictures of the data set: to look at, and not to publish where the data's terms forbid it.
+    It holds face images of the data set: to look at, and not to publish where the data's terms forbid it.
     """
     name = escape(found.faces.name)
     body = [f"<h1>Audit of {name}</h1>", _count_table(found)]
-    body += _section("Blank pictures", "One gray value everywhere.", ([i] for i in found.blanks), found)
+    body += _section("Blank images", "One gray value everywhere.", ([i] for i in found.blanks), found)
     if found.non_faces is not None:
         about = "More than half of the FER+ raters said so."
         body += _section("Not a face", about, ([i] for i in found.non_faces), found)
-    about = "Pixel for pixel the same, yet labelled differently: nobody can be right about all."
-    body += _section("Identical pictures that contradict each other", about, found.conflicts, found)
+    about = "Pixel for pixel the same, yet labelled differently: no one can be right about all."
+    body += _section("Identical images that contradict each other", about, found.conflicts, found)
     about = (
         f"A validation or test face beside the training face most like it, at a correlation of {SAME_PICTURE}"
         " or more. Pairs with different labels come first."
@@ -75,7 +75,7 @@ def _count_table(found: Audit) -> str:
     same = found.summary()["identical"]
     return (
         f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{cells}</tbody></table>\n"
-        f"<p>{same['redundant_copies']:,} pictures repeat another exactly, in {same['groups']:,} groups; "
+        f"<p>{same['redundant_copies']:,} images repeat another exactly, in {same['groups']:,} groups; "
         f"{same['groups_with_conflicting_labels']:,} groups carry different labels.</p>"
     )
 

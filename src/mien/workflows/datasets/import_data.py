@@ -14,8 +14,8 @@ from mien.data.duplicates import find_near_duplicates
 from mien.data.fer2013 import read_fer2013
 from mien.data.ferplus import SCHEMES, ferplus_faces, join_ferplus, read_ferplus
 from mien.data.folders import list_folders
-from mien.data.image_loading import PictureSettings
-from mien.data.ingest import take_in
+from mien.data.image_loading import ImageSettings
+from mien.data.ingest import ingest_images
 from mien.data.jaffe import list_jaffe
 from mien.data.join import resized
 from mien.data.label_maps import label_target, map_labels
@@ -41,7 +41,7 @@ class ImportSettings:
         ferplus: ``fer2013new.csv``, whose votes are joined by row.
         partial: accept another number of faces than the official one.
         search: search validation and test faces for near copies in training, which the clean score needs.
-        pictures: size and colour of the pictures.
+        images: size and colour of the images.
         labels: the label set that labels are brought to, one of ``LABEL_SETS``; None keeps them.
         renames: labels of the source, and what the label set calls them.
         scheme: how votes become targets where FER+ is imported, one of ``SCHEMES``.
@@ -51,7 +51,7 @@ class ImportSettings:
     ferplus: Path | None = None
     partial: bool = False
     search: bool = False
-    pictures: PictureSettings = field(default_factory=PictureSettings)
+    images: ImageSettings = field(default_factory=ImageSettings)
     labels: str | None = None
     renames: Mapping[str, str] = field(default_factory=dict)
     scheme: str = "majority"
@@ -65,7 +65,7 @@ class Imported:
     Attributes:
         path: the store.
         info: what the store says of itself.
-        skipped: how many pictures were left out, by reason.
+        skipped: how many images were left out, by reason.
         skipped_list: the CSV that names each of them; None where there are none.
         notes: what the user should know of this source, one sentence each.
     """
@@ -86,7 +86,7 @@ def import_data(
 ) -> Imported:
     """Read a data set and write its store, replacing an older store only when complete.
 
-    Pictures in files are opened on all cores; those that cannot be used are left out, counted and listed by
+    Images in files are opened on all cores; those that cannot be used are left out, counted and listed by
     the store. Such an import that was killed goes on when it is called again.
 
     Args:
@@ -116,7 +116,7 @@ def import_data(
             n = len(faces)
             faces = map_labels(faces, settings.labels, settings.renames)
             skipped.update({"label without counterpart": n - len(faces)} if len(faces) < n else {})
-        write_store(resized(faces, settings.pictures), to, source_sha256=_source_sha256(source))
+        write_store(resized(faces, settings.images), to, source_sha256=_source_sha256(source))
     else:
         listing = LISTINGS[kind](source, settings)
         skipped = _take_in(listing, source, to, settings, report)
@@ -133,13 +133,13 @@ def _take_in(
     target = None
     if settings.labels:
         target = label_target(listing.name, listing.label_names, settings.labels, settings.renames)
-    return take_in(
+    return ingest_images(
         listing,
         to,
-        settings.pictures,
+        settings.images,
         target=target,
         source_sha256=_source_sha256(source),
-        progress=lambda done, total: report("reading pictures", done, total),
+        progress=lambda done, total: report("reading images", done, total),
     )
 
 
@@ -203,7 +203,7 @@ LISTINGS: dict[str, Callable[[Path, ImportSettings], Listing]] = {
     "folders": lambda path, _: list_folders(path),
     "csv": lambda path, _: list_paths(path),
 }
-"""Pictures in files, of which those that can be used are taken."""
+"""Images in files, of which those that can be used are taken."""
 
 KINDS = (*FACE_SETS, *LISTINGS)
 """The data sets that can be imported."""

@@ -1,4 +1,4 @@
-"""Make one store of several, or divide one anew."""
+"""Make one store of several, or split one again."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.data.duplicates import same_pictures
+from mien.data.duplicates import same_images
 from mien.data.join import join_faces
 from mien.data.label_maps import map_labels
 from mien.data.records import FaceSet
@@ -65,7 +65,7 @@ def join_data(stores: Sequence[Path], to: Path, labels: str | None = None) -> tu
 def split_data(
     store: Path, to: Path, settings: SplitSettings, progress: Callable[[int, int], None] | None = None
 ) -> StoreInfo:
-    """Write a store divided anew into train, val and test; the same seed gives the same division.
+    """Write a store split again into train, val and test; the same seed gives the same division.
 
     Raises:
         DataError: no persons where they are asked for, parts are no shares, or ``to`` cannot be written.
@@ -90,5 +90,5 @@ def _links(
             raise DataError(f"{faces.name} names no persons; divide it by label")
         links += by_code(faces.persons)
     if settings.keep_copies_together:
-        links += list(same_pictures(faces, progress=progress))
+        links += list(same_images(faces, progress=progress))
     return links

@@ -67,7 +67,7 @@ class MethodScore:
 
     @property
     def verdict(self) -> str:
-        """In words; a gain counts where its interval is clear of zero."""
+        """As text; a gain counts where its interval is clear of zero."""
         gains = {"deletion": self.deletion_interval, "insertion": self.insertion_interval}
         beats = [name for name, (low, _) in gains.items() if low > 0]
         text = f"beats random in {' and '.join(beats)}" if beats else "no better than random"

@@ -23,13 +23,13 @@ class Job:
 
     Args:
         model: A model's name, an ``.onnx`` path or a run folder.
-        source: A picture, or a data set file.
+        source: An image, or a data set file.
         to: A ``.png`` (its arrays lie beside it as ``.npz``), an ``.npz`` for arrays alone, or a folder.
         kinds: Of ``sheet``, ``filters``, ``activations``, ``pairs``, ``mean`` and ``faithfulness``.
         maps: Which maps, and how.
         chosen: The class to explain; empty takes the one that the model names.
         activations: Of which layer.
-        is_face: The picture is a cropped face.
+        is_face: The image is a cropped face.
         split: Of the data set.
         n: How many faces; ``None`` takes `N_FACES`.
         device: Where a run's network runs.
@@ -65,7 +65,7 @@ class Job:
         return self.to.suffix.lower() in (".png", ".npz")
 
     def file(self, kind: str) -> Path:
-        """Where the picture of a kind goes."""
+        """Where the image of a kind goes."""
         return self.to if self.one_file else self.to / f"{kind}.png"
 
 
@@ -85,7 +85,7 @@ class Work:
         return np.asarray(self.subject.predict(inputs).argmax(1))
 
     def write(self, kind: str, arrays: dict[str, Any], draw: Callable[[Path], object]) -> list[Path]:
-        """Write the arrays and the picture beside them, or the arrays alone where ``to`` is an ``.npz``."""
+        """Write the arrays and the image beside them, or the arrays alone where ``to`` is an ``.npz``."""
         file = self.job.file(kind)
         beside = file.with_suffix(".npz")
         with atomic_write(beside) as temporary:

@@ -25,14 +25,14 @@ from mien.workflows.explain.subject import (
     Report,
     Subject,
     drawn,
-    faces_of_picture,
+    faces_of_image,
     faces_of_store,
     is_store,
     make_maps,
     open_subject,
     silent,
 )
-from mien.workflows.run_folder import count_look
+from mien.workflows.run_folder import count_test_evaluation
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def explain(job: Job, report: Report = silent) -> Explained:
     Raises:
         ModelError: there is no such model, class or layer.
         DataError: the data set cannot be read, or has other labels; or there is no such file.
-        ImageError: the picture cannot be read, or shows no face.
+        ImageError: the image cannot be read, or shows no face.
         MienError: the model does not allow a method, or the kinds do not fit into one file.
         MissingExtraError: matplotlib, h5py, torch or captum is not installed.
     """
@@ -58,11 +58,11 @@ def explain(job: Job, report: Report = silent) -> Explained:
     if is_store(job.source):
         faces = faces_of_store(subject, job.source, job.split)
         if job.split == "test" and subject.net is not None:
-            count_look(Path(job.model))
+            count_test_evaluation(Path(job.model))
     elif {"pairs", "mean", "faithfulness"} & set(job.kinds):
         raise DataError(f"{job.source} is no data set; pairs, means and faithfulness need one (.h5)")
     else:
-        faces = faces_of_picture(subject, job.source, is_face=job.is_face)
+        faces = faces_of_image(subject, job.source, is_face=job.is_face)
     work = Work(job, subject, faces, report)
     (job.to.parent if job.one_file else job.to).mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
@@ -134,12 +134,12 @@ def _faithfulness(work: Work) -> tuple[Faithfulness, list[Path]]:
     job, subject = work.job, work.subject
     faces = drawn(work.faces, job.number("faithfulness"), job.maps.seed)
     found = measure(subject, subject.inputs(faces.crops), job.maps, seed=job.maps.seed, report=work.report)
-    picture = job.file("faithfulness").with_suffix(".png")
-    table = picture.with_suffix(".json")
+    image = job.file("faithfulness").with_suffix(".png")
+    table = image.with_suffix(".json")
     about = {"model": subject.name, "data": job.source.name, "split": job.split, "seed": job.maps.seed}
     write_json(table, {**about, **found.to_dict()})
-    faithfulness_figure(found, f"{subject.name} on {job.split}", picture)
-    return found, [table, picture]
+    faithfulness_figure(found, f"{subject.name} on {job.split}", image)
+    return found, [table, image]
 
 
 KINDS: dict[str, Callable[[Work], list[Path]]] = {

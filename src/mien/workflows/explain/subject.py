@@ -39,7 +39,7 @@ CHUNK = 8
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """A report to nobody."""
+    """A report to no one."""
 
 
 @dataclass(frozen=True)
@@ -219,22 +219,22 @@ class Shown:
         return Shown(self.crops[index], tuple(self.names[i] for i in index), labels)
 
 
-def faces_of_picture(subject: Subject, path: Path, *, is_face: bool = False) -> Shown:
-    """The faces of a picture, found and cropped as `mien read` does; or the picture, if it is a face already.
+def faces_of_image(subject: Subject, path: Path, *, is_face: bool = False) -> Shown:
+    """The faces of an image, found and cropped as `mien read` does; or the image, if it is a face already.
 
     Raises:
-        ImageError: the picture cannot be read, or no face is found on it.
+        ImageError: the image cannot be read, or no face is found on it.
     """
-    picture = open_image(path)
+    image = open_image(path)
     size = subject.input_size
     if is_face:
-        face = Image.fromarray(picture if subject.channels == 3 else luma(picture))
+        face = Image.fromarray(image if subject.channels == 3 else luma(image))
         crop = np.asarray(face.resize((size, size), Image.Resampling.BILINEAR))
         return Shown(crop[None], (path.name,))
-    found = Mtcnn().find(picture)
+    found = Mtcnn().find(image)
     if not found:
-        raise ImageError(f"{path} shows no face that is found; add --face if the picture is a cropped face")
-    crops = np.stack([face_crop(picture, face, size, subject.crop_scale, subject.channels) for face in found])
+        raise ImageError(f"{path} shows no face that is found; add --face if the image is a cropped face")
+    crops = np.stack([face_crop(image, face, size, subject.crop_scale, subject.channels) for face in found])
     return Shown(crops, tuple(f"face {i}" for i in range(1, len(found) + 1)))
 
 
@@ -261,11 +261,11 @@ def drawn(faces: Shown, n: int, seed: int) -> Shown:
 
 
 def is_store(path: Path) -> bool:
-    """Whether a file is a data set and not a picture, by its suffix.
+    """Whether a file is a data set and not an image, by its suffix.
 
     Raises:
         DataError: there is no such file.
     """
     if not path.is_file():
-        raise DataError(f"{path} is no file; give a picture or a data set of `mien data import`")
+        raise DataError(f"{path} is no file; give an image or a data set of `mien data import`")
     return path.suffix.lower() in (".h5", ".hdf5")

@@ -1,6 +1,6 @@
 """docs/papers.md: what the papers print, what holds, and what our runs score; no number is typed by hand.
 
-Beside the page, a folder of its name holds each run's ``result.json`` as ROW.json and its pictures, where
+Beside the page, a folder of its name holds each run's ``result.json`` as ROW.json and its images, where
 they are small; none shows a face. The page follows from these files alone, so a test can tell whether it is
 up to date.
 """
@@ -53,7 +53,7 @@ BLOCK = re.compile(r"(<!-- mien papers table: begin -->\n).*?(<!-- end -->)", re
 
 
 def write_page(runs: Path, to: Path) -> tuple[int, Path | None]:
-    """Take the results of the run folders over into the folder beside the page, and write the page anew.
+    """Take the results of the run folders over into the folder beside the page, and write the page again.
 
     Results that were taken over before stay, unless their row was run again. Where ``concepts/leaks.md`` lies
     beside the page, its table is written too.
@@ -90,7 +90,7 @@ def read_results(folder: Path) -> Results:
 
 
 def page(results: Results, folder: Path) -> str:
-    """The page, as Markdown; pictures are linked where they lie in ``folder``."""
+    """The page, as Markdown; images are linked where they lie in ``folder``."""
     parts = [HEAD]
     for key, paper in papers().items():
         parts.append(f"\n## {paper.title}\n\nCode: {paper.code}. Ours learn from {paper.data}.\n\n")
@@ -102,7 +102,7 @@ def page(results: Results, folder: Path) -> str:
 
 
 def with_leaks(text: str, results: Results) -> str:
-    """The page about leaks with its table written anew."""
+    """The page about leaks with its table written again."""
     lines = [
         _line(
             ["row", "printed", "theirs, PrivateTest alone", "ours, as they scored", "ours, PrivateTest alone"]
@@ -155,7 +155,11 @@ def _footnote(row: Row, result: dict[str, Any] | None) -> str:
     facts = [
         *(["does not follow its recipe: " + ", ".join(result["changes"])] if result["changes"] else []),
         *([f"never predicts {', '.join(never)}"] if never else []),
-        *([f"PrivateTest opened {result['look']} times"] if result["look"] > 1 else []),
+        *(
+            [f"PrivateTest opened {result['test_evaluations']} times"]
+            if result["test_evaluations"] > 1
+            else []
+        ),
     ]
     return f"\n`{row.name}`: {'; '.join(facts)}.\n" if facts else ""
 
@@ -200,11 +204,11 @@ def _take_over(run: Path, folder: Path) -> None:
             target.unlink(missing_ok=True)
 
 
-def _shrink(picture: Path, target: Path) -> None:
-    """Keep a picture in few colours, for the repository; one that stays large is left out."""
+def _shrink(path: Path, target: Path) -> None:
+    """Keep an image in few colours, for the repository; one that stays large is left out."""
     from PIL import Image
 
-    with Image.open(picture) as image, atomic_write(target) as temporary:
+    with Image.open(path) as image, atomic_write(target) as temporary:
         image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(temporary, optimize=True)
     if target.stat().st_size > MAX_PICTURE_BYTES:
         target.unlink()

@@ -28,7 +28,7 @@ from mien.train.recipe_reading import check_recipe, read_recipe
 from mien.train.trained_net import TrainedNet, load_trained, parameter_count
 from mien.workflows.figures import confusion_figure, curves_figure, examples_figure
 from mien.workflows.papers.claims import Row, read_result
-from mien.workflows.run_folder import count_look, write_predictions
+from mien.workflows.run_folder import count_test_evaluation, write_predictions
 from mien.workflows.scorer import checked_rows
 from mien.workflows.train import TrainProgress, make_trainer, train
 
@@ -206,14 +206,14 @@ def measure(
     """Scores of PublicTest and, where it is opened, of PrivateTest: all of it, and its ``clean`` part.
 
     For a row that its paper measured on Training and PrivateTest together, that figure is measured too.
-    Figures, predictions and the log of the looks at the test rows are written to ``folder``.
+    Figures, predictions and the log of the test evaluations are written to ``folder``.
     """
     val = checked_rows(faces, "val", net.labels)
     logits = net.logits(val.images)
     temperature = fit_temperature(logits, val.labels)
     found: dict[str, Any] = {
         "temperature": temperature,
-        "look": None,
+        "test_evaluations": None,
         "test": None,
         "clean": None,
         "leak": None,
@@ -222,7 +222,7 @@ def measure(
     if not open_test:
         return found
     test = checked_rows(faces, "test", net.labels)
-    found["look"] = count_look(folder)
+    found["test_evaluations"] = count_test_evaluation(folder)
     probs = softmax(net.logits(test.images), temperature)
     found["test"] = _score(test, probs, folder / "confusion-test.png")
     if clean is not None:

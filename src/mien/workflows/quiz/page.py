@@ -85,7 +85,7 @@ def _notes(report: QuizReport) -> Iterator[str]:
     notes = []
     if report.raters:
         notes.append(
-            "FER+ had about ten people name each face anew: 'votes with it' is the share of them that named "
+            "FER+ had about ten people name each face again: 'votes with it' is the share of them that named "
             "what this reader named; 'one rater' is how often one of them names the data set's label."
         )
     if report.kappa is not None:
@@ -190,7 +190,7 @@ def _faces(report: QuizReport) -> Iterator[str]:
     given = report.answers >= 0
     share = ((report.answers == faces.labels) & given).sum(axis=0) / np.maximum(given.sum(axis=0), 1)
     if guess is None:
-        chosen = {"Faces that nobody named as the data set does": given.any(axis=0) & (share == 0)}
+        chosen = {"Faces that no one named as the data set does": given.any(axis=0) & (share == 0)}
     else:
         right = guess == faces.labels
         chosen = {

@@ -120,7 +120,7 @@ def open_quiz(
 def make_quiz(data: str | os.PathLike[str], to: str | os.PathLike[str], draw: Draw) -> None:
     """Draw faces of a data set at random into a new quiz file.
 
-    Blank pictures, and those that most FER+ raters call no face, are left out: nobody could answer.
+    Blank images, and those that most FER+ raters call no face, are left out: no one could answer.
 
     Raises:
         DataError: the data set cannot be read or has too few faces.
@@ -243,7 +243,7 @@ class Quiz:
                 taken = {known.casefold() for (known,) in self._all("SELECT name FROM people")}
                 name = next(one for i in range(1, len(taken) + 2) if (one := f"person {i}") not in taken)
             elif known_only and not self._all("SELECT 1 FROM people WHERE name = ?", name):
-                raise MienError(f"nobody called '{name}' has begun; leave the name empty to begin")
+                raise MienError(f"no participant called '{name}' has begun; leave the name empty to begin")
             self.database.execute(
                 "INSERT OR IGNORE INTO people VALUES (?, ?, datetime('now'))",
                 (name, min(training, self.totals[TRAINING])),
@@ -316,7 +316,7 @@ class Quiz:
     def _step(self, name: str) -> Step:
         found = self._all("SELECT name, training FROM people WHERE name = ?", name)
         if not found:
-            raise MienError(f"nobody called '{name}' has begun; load the page again")
+            raise MienError(f"no participant called '{name}' has begun; load the page again")
         person, training = found[0]
         count = "SELECT COUNT(*) FROM answers WHERE person = ? AND part = ?"
         place = self._one(count, person, TRAINING)

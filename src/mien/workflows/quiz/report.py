@@ -23,7 +23,7 @@ from mien.data.leaks import LEARNED, find_leak, read_learned
 from mien.data.records import FaceSet
 from mien.errors import DataError, MienError
 from mien.workflows.quiz.quiz_file import Person, Quiz
-from mien.workflows.run_folder import count_look
+from mien.workflows.run_folder import count_test_evaluation
 from mien.workflows.scorer import Scorer, open_scorer
 
 EKMAN = {
@@ -114,7 +114,7 @@ class QuizReport:
     model_answers: NDArray[np.int64] | None
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict, without the pictures."""
+        """A JSON-ready dict, without the images."""
         names = self.faces.label_names
         return {
             "quiz": self.quiz,
@@ -143,7 +143,7 @@ def quiz_report(path: str | os.PathLike[str], model: str = "", device: str = "cp
 
     Raises:
         DataError: the file is no quiz, or the model has other labels.
-        MienError: nobody has answered yet.
+        MienError: no one has answered yet.
         ModelError: there is no such model.
     """
     quiz = Quiz(path)
@@ -152,7 +152,7 @@ def quiz_report(path: str | os.PathLike[str], model: str = "", device: str = "cp
     finally:
         quiz.close()
     if not people:
-        raise MienError(f"nobody has answered in {path} yet; start the page: mien quiz --to {path}")
+        raise MienError(f"no one has answered in {path} yet; start the page: mien quiz --to {path}")
     scorer = open_scorer(model, None, device) if model else None
     guess = model_answers(scorer, faces) if scorer else None
     answers = np.stack([one.answers for one in people])
@@ -197,7 +197,7 @@ def model_answers(scorer: Scorer, faces: FaceSet) -> Ids:
 def _learned(scorer: Scorer, quiz: Quiz, faces: FaceSet) -> int:
     """How many faces of the quiz the model has learned from, as far as is known; opening test is counted."""
     if scorer.run and quiz.split == "test":
-        count_look(scorer.run)
+        count_test_evaluation(scorer.run)
     marks = scorer.run / LEARNED if scorer.run else None
     if marks and marks.is_file():
         return find_leak(faces, read_learned(marks), faces.take(np.zeros(0, np.int64))).pixels
@@ -299,7 +299,7 @@ def _sentences(
     faces: FaceSet,
     model: tuple[str, Ids | None],
 ) -> list[str]:
-    """What the comparisons allow to say, in words."""
+    """What the comparisons allow to say, as text."""
     name, guess = model
     said = [_told(one, name, one.against) for one in people if one.against]
     pairs = []

@@ -111,7 +111,7 @@ class AnnotatedVideo:
 
 
 def draw(pixels: Pixels, rows: Sequence[TimelineRow]) -> Pixels:
-    """A frame's picture with a box, a label and smoothed bars for each person."""
+    """A frame's image with a box, a label and smoothed bars for each person."""
     persons = [row.person for row in rows if row.person]
     readings = [Reading(p.reading.face, p.reading.labels, p.smooth_probs) for p in persons]
     return annotate(pixels, readings, [tag(person) for person in persons])

@@ -46,7 +46,7 @@ EVERY = re.compile(r"(\d+(?:\.\d+)?)\s*(s|ms|frames?)")
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture of a video.
+    """One image of a video.
 
     Attributes:
         index: Its number in the order of presentation, from 0, also where others were left out.
@@ -79,7 +79,7 @@ class Pick:
         if self.start_s is not None and self.end_s is not None and self.end_s <= self.start_s:
             raise MienError(f"the end must lie after the start, got {self.start_s} s to {self.end_s} s")
 
-    def takes(self, index: int, time_s: float, before_s: float | None) -> bool:
+    def wants(self, index: int, time_s: float, before_s: float | None) -> bool:
         """Whether a frame is read, given its number, its time and that of the frame before it."""
         if (self.start_s is not None and time_s < self.start_s) or index % self.every_frames:
             return False
@@ -125,7 +125,7 @@ class Video:
         source: A file, the URL of a stream, or the number of a camera.
 
     Raises:
-        VideoError: it cannot be opened, or holds no pictures.
+        VideoError: it cannot be opened, or holds no images.
         MissingExtraError: PyAV is not installed.
     """
 
@@ -137,7 +137,7 @@ class Video:
         except ImportError as error:
             raise MissingExtraError("mien watch", "PyAV", "video") from error
         self._error: type[Exception] = av.FFmpegError
-        self._turn_deg: int | None = None  # of the picture whose display matrix was read last
+        self._turn_deg: int | None = None  # of the image whose display matrix was read last
         self._display: NDArray[np.int32] | None = None
         self.name = f"camera {self.source}" if self.is_camera else repr(shown(self.source))
         try:
@@ -147,7 +147,7 @@ class Video:
         except (av.FFmpegError, OSError, ValueError) as error:
             raise VideoError(f"{self.name} cannot be opened as a video: {_reason(error)}") from error
         try:
-            self.stream = self._pictures()
+            self.stream = self._images()
             self.reformatter = av.video.reformatter.VideoReformatter()
         except BaseException:
             self.container.close()
@@ -169,13 +169,13 @@ class Video:
         options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
         return av.open(f"file:{self.source}", options=options, metadata_errors="replace")
 
-    def _pictures(self) -> Any:
-        """The stream of pictures that a player would show; not a cover that belongs to music."""
+    def _images(self) -> Any:
+        """The stream of images that a player would show; not a cover that belongs to music."""
         from av.stream import Disposition
 
         streams = [s for s in self.container.streams.video if not s.disposition & Disposition.attached_pic]
         if not streams:
-            what = "only sound" if self.container.streams.audio else "no pictures"
+            what = "only sound" if self.container.streams.audio else "no images"
             raise VideoError(f"{self.name} holds {what}; give a video")
         best = self.container.streams.best("video")
         stream = best if best in streams else streams[0]
@@ -233,20 +233,20 @@ class Video:
         zero_s: float | None = None
         index = -1
         with closing(self._decoded(other, damage)) as decoded:
-            for picture in decoded:
-                time_s = self._time(picture, last_s)
+            for image in decoded:
+                time_s = self._time(image, last_s)
                 if self.is_camera:  # its clock began long ago
                     zero_s = time_s if zero_s is None else zero_s
                     time_s -= zero_s
                 index, before_s, last_s = index + 1, last_s, time_s
                 if pick.end_s is not None and time_s >= pick.end_s:
                     return
-                if pick.takes(index, time_s, before_s) and index > after:
-                    yield Frame(index, time_s, self._pixels(picture))
+                if pick.wants(index, time_s, before_s) and index > after:
+                    yield Frame(index, time_s, self._pixels(image))
         self._refuse_damage(damage, last_s)
 
     def _decoded(self, other: "Callable[[Packet[Any]], object] | None", damage: "_Damage") -> Generator[Any]:
-        """Decoded pictures; what cannot be decoded is left out and noted."""
+        """Decoded images; what cannot be decoded is left out and noted."""
         streams = [self.stream, *self.container.streams.audio[: 1 if other else 0]]
         try:
             for packet in self.container.demux(streams):
@@ -265,33 +265,31 @@ class Video:
             damage.reason = _reason(error)
             damage.n_bad += 1
 
-    def _time(self, picture: Any, last_s: float | None) -> float:
+    def _time(self, image: Any, last_s: float | None) -> float:
         """The presentation time; where the container has none, one frame after the last."""
-        stamp = picture.pts if picture.pts is not None else picture.dts
-        if stamp is not None and picture.time_base:
-            return float(stamp * picture.time_base)
+        stamp = image.pts if image.pts is not None else image.dts
+        if stamp is not None and image.time_base:
+            return float(stamp * image.time_base)
         rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
         return 0.0 if last_s is None else last_s + float(1 / rate)
 
-    def _pixels(self, picture: Any) -> Pixels:
-        if picture.width * picture.height > MAX_PIXELS:
-            raise VideoError(
-                f"{self.name} has a frame of {picture.width} x {picture.height} pixels; too large"
-            )
-        width, height = square_size(picture.width, picture.height, self.stream.sample_aspect_ratio)
-        rgb = np.asarray(self.reformatter.reformat(picture, width, height, "rgb24").to_ndarray(), np.uint8)
-        matrix = self.display_matrix(picture)
+    def _pixels(self, image: Any) -> Pixels:
+        if image.width * image.height > MAX_PIXELS:
+            raise VideoError(f"{self.name} has a frame of {image.width} x {image.height} pixels; too large")
+        width, height = square_size(image.width, image.height, self.stream.sample_aspect_ratio)
+        rgb = np.asarray(self.reformatter.reformat(image, width, height, "rgb24").to_ndarray(), np.uint8)
+        matrix = self.display_matrix(image)
         return rgb if matrix is None else upright(rgb, matrix)
 
-    def display_matrix(self, picture: Any) -> NDArray[np.int32] | None:
+    def display_matrix(self, image: Any) -> NDArray[np.int32] | None:
         """The display matrix in force, if any.
 
-        It is read again only when its turn changes: a picture whose side data was asked for refers to itself,
-        and waits in memory for the garbage collector, which may let hundreds of pictures gather.
+        It is read again only when its turn changes: an image whose side data was asked for refers to itself,
+        and waits in memory for the garbage collector, which may let hundreds of images gather.
         """
-        if self._turn_deg != picture.rotation:
-            self._turn_deg = picture.rotation
-            data = picture.side_data.get("DISPLAYMATRIX")
+        if self._turn_deg != image.rotation:
+            self._turn_deg = image.rotation
+            data = image.side_data.get("DISPLAYMATRIX")
             self._display = None if data is None else np.frombuffer(memoryview(data)[:36], np.int32).copy()
         return self._display
 
@@ -301,7 +299,7 @@ class Video:
         if last_s is None:
             raise VideoError(f"no frame of {self.name} can be decoded: {damage.reason or 'it is cut off'}")
         if self.is_camera:
-            raise VideoError(f"{self.name} has stopped: {damage.reason or 'it sends no more pictures'}")
+            raise VideoError(f"{self.name} has stopped: {damage.reason or 'it sends no more images'}")
         told_s = info.start_s + (info.duration_s or 0.0)
         late_s = TRUNCATED_S + (1 / info.rate if info.rate else 0.0)
         is_short = told_s - last_s > late_s and not 0 < self.stream.frames <= damage.n_packets
@@ -343,7 +341,7 @@ def square_size(width: int, height: int, aspect: Fraction | None) -> tuple[int, 
 
 
 def upright(pixels: Pixels, matrix: NDArray[np.int32]) -> Pixels:
-    """A picture turned and mirrored as a display matrix of nine numbers says, to the nearest quarter turn.
+    """An image turned and mirrored as a display matrix of nine numbers says, to the nearest quarter turn.
 
     The matrix is that of ISO/IEC 14496-12, section 6.2.2: (x, y) is shown at (ax + cy, bx + dy).
     """

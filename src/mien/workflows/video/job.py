@@ -46,7 +46,7 @@ class WatchJob:
         if self.resume and not self.files:
             raise MienError("--resume needs the file that the stopped run wrote; name it with --to")
         if self.live and self.annotate:
-            raise MienError("live pictures cannot be annotated into a file: their sound would not fit")
+            raise MienError("live images cannot be annotated into a file: their sound would not fit")
         if self.resume and self.annotate:
             raise MienError("an annotated video cannot be continued; leave --annotate or --resume out")
 
@@ -77,7 +77,7 @@ def watch_video(
     job: WatchJob,
     settings: WatchSettings | None = None,
     *,
-    take: Callable[[Watched], object] | None = None,
+    on_watched: Callable[[Watched], object] | None = None,
     begin: Callable[[VideoInfo], object] | None = None,
     stop: Callable[[], bool] = lambda: False,
     keep_pixels: bool = False,
@@ -87,10 +87,10 @@ def watch_video(
     Args:
         job: See there.
         settings: How.
-        take: Gets each frame's rows.
+        on_watched: Gets each frame's rows.
         begin: Gets what the container tells of itself, before the first frame.
         stop: Asked before each frame; true ends the run, and it can go on later.
-        keep_pixels: Whether ``take`` gets the pictures as well.
+        keep_pixels: Whether ``on_watched`` gets the images as well.
 
     Returns:
         How it went: the ``summary`` of all rows; whether it was ``stopped``; the ``error`` that ended it.
@@ -119,8 +119,8 @@ def watch_video(
             for watched in ready:
                 if annotated:
                     annotated.write(watched)
-                if take:
-                    take(watched)
+                if on_watched:
+                    on_watched(watched)
 
         error: VideoError | None = None
         sound = annotated.sound if annotated else None
@@ -171,7 +171,7 @@ class _Run:
         self.files = [RowFile(path, watcher.labels, offsets.get(str(path))) for path in job.files]
         if state is not None:
             for cells in read_rows(self.files[0].lines):
-                self.summary.take_cells(cells)
+                self.summary.add_cells(cells)
         self.save()
 
     def _stored(self) -> dict[str, Any] | None:
@@ -192,7 +192,7 @@ class _Run:
             state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             told = state["job"]
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path} is damaged; delete it and start anew") from error
+            raise DataError(f"{path} is damaged; delete it and start again") from error
         differing = [name for name, value in self._identity().items() if told.get(name) != value]
         if differing:
             raise MienError(f"the stopped run had another {', '.join(differing)}; resume it as it was begun")
@@ -216,7 +216,7 @@ class _Run:
 
     def write(self, rows: list[TimelineRow]) -> None:
         for row in rows:
-            self.summary.take(row)
+            self.summary.add(row)
         for file in self.files:
             file.write(rows)
 

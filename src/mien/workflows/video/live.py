@@ -1,4 +1,4 @@
-"""Live pictures: always the newest one, so that what is shown never lags behind."""
+"""Live images: always the newest one, so that what is shown never lags behind."""
 
 import threading
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ class Newest:
         frames: Read as fast as they come.
 
     Attributes:
-        n_dropped: Frames that nobody asked for in time.
+        n_dropped: Frames that no one asked for in time.
     """
 
     def __init__(self, frames: Iterator[Frame]) -> None:

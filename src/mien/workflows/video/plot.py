@@ -1,4 +1,4 @@
-"""A picture of a whole video: for each person, emotions as stacked bands over time."""
+"""An image of a whole video: for each person, emotions as stacked bands over time."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +38,7 @@ def plot(summary: Summary, path: Path) -> None:
 
 
 def draw(summary: Summary) -> Image.Image:
-    """The timeline as an RGB picture."""
+    """The timeline as an RGB image."""
     longest = sorted(summary.persons.values(), key=lambda p: -p.seconds)[:MAX_PERSONS]
     persons = sorted(longest, key=lambda p: p.track)
     height = TOP + max(len(persons), 1) * (BAND + GAP) + 30
@@ -82,7 +82,7 @@ def _person(
 
 
 def _bands(summary: Summary, person: PersonSummary, span_s: float, width: int) -> np.ndarray:
-    """The bands as pixels (BAND, width, 3), the first emotion on top; paper where nobody was seen."""
+    """The bands as pixels (BAND, width, 3), the first emotion on top; paper where no one was seen."""
     pixels = np.full((BAND, width, 3), PAPER, np.uint8)
     colours = np.array([COLOURS.get(label, OTHER_COLOUR) for label in summary.labels], np.uint8)
     heights = (np.arange(BAND) + 0.5) / BAND

@@ -47,7 +47,7 @@ class RowFile:
     Args:
         path: Its suffix tells the format.
         labels: The model's labels.
-        offset: Go on at this many bytes, from `flush`; what comes behind is dropped. ``None`` starts anew.
+        offset: Go on at this many bytes, from `flush`; what comes behind is dropped. ``None`` starts again.
 
     Raises:
         DataError: the file is shorter than ``offset``.
@@ -65,7 +65,7 @@ class RowFile:
                 self._file.write(csv_line(columns(self.labels)))
             return
         if not self.lines.is_file() or self.lines.stat().st_size < offset:
-            raise DataError(f"{self.lines} lost rows since the run was stopped; start anew without --resume")
+            raise DataError(f"{self.lines} lost rows since the run was stopped; start over without --resume")
         self._file = self.lines.open("r+b")
         self._file.truncate(offset)
         self._file.seek(offset)

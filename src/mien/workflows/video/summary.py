@@ -77,7 +77,7 @@ class Summary:
         self._frame: int | None = None
         self._span_s = 0.0
 
-    def take(self, row: TimelineRow) -> None:
+    def add(self, row: TimelineRow) -> None:
         """Add a row."""
         person = row.person
         if person is None:
@@ -85,7 +85,7 @@ class Summary:
         else:
             self._add(row.time_s, row.frame, person.track, person.label, person.smooth_probs)
 
-    def take_cells(self, cells: Mapping[str, Any]) -> None:
+    def add_cells(self, cells: Mapping[str, Any]) -> None:
         """Add a row that was read back from a file."""
         probs = [cells[f"p_smooth_{label}"] for label in self.labels] if cells["track"] else ()
         self._add(cells["time_s"], cells["frame"], cells["track"], cells["label"] or "", probs)

@@ -1,6 +1,6 @@
 """Watch a video: who is there, where, and with what emotion, frame by frame.
 
-The whole picture is searched for faces a few times a second, and whenever someone is missing; in between,
+The whole image is searched for faces a few times a second, and whenever someone is missing; in between,
 each known face is looked for where it should be by now. Faces of several frames go through the network
 together. Rows come a little later than their frames, because smoothing looks ahead.
 """
@@ -23,7 +23,7 @@ from mien.core.quality import quality_of
 from mien.core.results import Box, Face, Landmarks, Reading
 from mien.core.smoothing import Smoother, SmoothingSettings
 from mien.core.timeline import Person, Quality, TimelineRow
-from mien.core.tracking import Tracker, TrackerSettings, look_of
+from mien.core.tracking import Tracker, TrackerSettings, appearance_of
 from mien.core.tta import Views
 from mien.errors import MienError
 from mien.workflows.video.frames import Frame
@@ -39,10 +39,10 @@ class WatchSettings:
     Args:
         model: A model's name or the path of its ``.onnx`` file.
         views: Views of each face that are averaged: 1, 2, 10, or ``"auto"``; ``None`` takes `video_views`.
-        min_face: Side in pixels of the smallest face looked for, in a picture of at most ``max_side``.
+        min_face: Side in pixels of the smallest face looked for, in an image of at most ``max_side``.
         min_score: Faces whose detection score (0-1) is lower are left out.
-        max_side: Larger pictures are searched at this size.
-        scan_s: Seconds between searches of the whole picture while nobody is missing.
+        max_side: Larger images are searched at this size.
+        scan_s: Seconds between searches of the whole image while no one is missing.
         batch: Frames whose faces go through the network together.
         smoothing: See there; its threshold is the model card's unless it is given.
         tracking: See there.
@@ -68,7 +68,7 @@ class WatchSettings:
 
 
 def video_views(card: ModelCard) -> Views:
-    """Views of a face on moving pictures: the card's own, but no more than two.
+    """Views of a face on moving images: the card's own, but no more than two.
 
     Smoothing over frames averages already what more views of one frame would, and two cost a sixth of ten.
     """
@@ -153,7 +153,7 @@ class Watcher:
 
         Args:
             frames: In the order of time.
-            keep_pixels: Give the pictures back with their rows.
+            keep_pixels: Give the images back with their rows.
         """
         for frame in frames:
             self._batch.append(self._look(frame, keep_pixels))
@@ -168,8 +168,10 @@ class Watcher:
         """Find the faces of a frame and say whose they are."""
         faces = [f for f in self._find(frame) if f.score >= self.settings.min_score]
         crops = [self.classifier.crop(frame.pixels, face) for face in faces]
-        looks = [look_of(luma(crop)) for crop in crops]
-        tracks = self.tracker.step(frame.time_s, [f.box for f in faces], [f.score for f in faces], looks)
+        appearances = [appearance_of(luma(crop)) for crop in crops]
+        tracks = self.tracker.step(
+            frame.time_s, [f.box for f in faces], [f.score for f in faces], appearances
+        )
         self._last_s, self.last_index = frame.time_s, frame.index
         known = [
             _Face(track.number, face, crop, track.changed)
@@ -205,7 +207,7 @@ class Watcher:
                 seen.tracks.append(one.track)
                 seen.readings.append(reading)
                 seen.qualities.append(quality_of(one.face, luma(one.crop)))
-                self.smoother.add(one.track, seen.time_s, reading.probs, anew=one.changed)
+                self.smoother.add(one.track, seen.time_s, reading.probs, again=one.changed)
             self._seen.append(seen)
         ready = []
         ahead_s = self.settings.smoothing.ahead_s
@@ -224,7 +226,7 @@ class Watcher:
         return Watched(rows, seen.pixels)
 
     def to_dict(self) -> dict[str, Any]:
-        """What later rows depend on, JSON-ready; not the pictures."""
+        """What later rows depend on, JSON-ready; not the images."""
         return {
             "last_index": self.last_index,
             "scan_s": self._scan_s,

@@ -1,6 +1,6 @@
 """Bodies on their way in: each has an end to its time, and all together an end to their bytes.
 
-Nobody keeps a place by sending slowly: places are taken when a body is whole. Until then it costs only its
+No one keeps a place by sending slowly: places are taken when a body is whole. Until then it costs only its
 bytes, and where these run out, the body that has been coming for the longest gives way to the others.
 """
 
@@ -42,7 +42,7 @@ class BodyLimits:
         )
 
 
-class Intake:
+class UploadGate:
     """All bodies of one kind.
 
     Args:
@@ -95,9 +95,9 @@ class Body:
         request: The same request, whose body fails as soon as it is too large, too slow or has to give way.
     """
 
-    def __init__(self, request: Request, intake: Intake) -> None:
+    def __init__(self, request: Request, gate: UploadGate) -> None:
         self.n_bytes, self._n_read, self._gave_way = 0, 0, False
-        self._intake, self._receive = intake, request.receive
+        self._gate, self._receive = gate, request.receive
         self._loop = asyncio.get_running_loop()
         self._start_s = self._loop.time()
         self._timeout: asyncio.Timeout | None = None
@@ -110,7 +110,7 @@ class Body:
             self._timeout.reschedule(self._loop.time())
 
     async def _receive_in_time(self) -> Message:
-        limits = self._intake.limits
+        limits = self._gate.limits
         left_s = min(limits.max_s, limits.patience_s + self._n_read / LEAST_PACE)
         try:
             async with asyncio.timeout_at(self._start_s + left_s) as self._timeout:
@@ -125,10 +125,10 @@ class Body:
         self._n_read += n_bytes
         if self._n_read > limits.max_bytes:
             raise limits.too_large()
-        self._intake.count(self, n_bytes)
+        self._gate.count(self, n_bytes)
         self._refuse_if_gave_way()
         if not message.get("more_body", False):
-            self._intake.settle(self)
+            self._gate.settle(self)
         return message
 
     def _refuse_if_gave_way(self) -> None:

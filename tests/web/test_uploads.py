@@ -7,7 +7,7 @@ pytest.importorskip("fastapi", reason="needs mien[web]")
 from starlette.requests import Request
 
 from mien.web.errors import STATUSES, RefusedError, code_of
-from mien.web.intake import BodyLimits, Intake
+from mien.web.uploads import BodyLimits, UploadGate
 
 PATIENT = BodyLimits(max_bytes=10**6, patience_s=3600, max_s=3600, flag="--max-bytes")
 
@@ -29,15 +29,15 @@ def sends(*chunks, then_s=0.0):
     return receive
 
 
-async def refused(intake, receive):
-    with pytest.raises(RefusedError) as caught, intake.body(request_of(receive)) as body:
+async def refused(gate, receive):
+    with pytest.raises(RefusedError) as caught, gate.body(request_of(receive)) as body:
         await body.request.body()
     return caught.value
 
 
 def test_a_body_that_comes_too_slowly_is_given_up():
     async def run():
-        return await refused(Intake(BodyLimits(1000, 0.01, 3600, ""), 1000), sends(then_s=3600))
+        return await refused(UploadGate(BodyLimits(1000, 0.01, 3600, ""), 1000), sends(then_s=3600))
 
     error = asyncio.run(run())
     assert "came too slowly" in str(error)
@@ -57,7 +57,7 @@ def on_a_clock(monkeypatch, limits, bodies):
     async def read():
         loop = asyncio.get_running_loop()
         monkeypatch.setattr(loop, "time", lambda: now, raising=False)
-        with Intake(limits, 10**6).body(request_of(receive)) as body:
+        with UploadGate(limits, 10**6).body(request_of(receive)) as body:
             return len(await body.request.body())
 
     return asyncio.run(read())
@@ -75,8 +75,8 @@ def test_a_body_that_keeps_the_pace_must_still_be_whole_in_time(monkeypatch):
 @pytest.mark.parametrize("told", ["1001", "-1", "many", "²"])
 def test_a_body_that_says_that_it_is_too_large_is_not_begun(told):
     async def run():
-        intake = Intake(BodyLimits(1000, 1, 1, "--max-bytes"), 1000)
-        with intake.body(request_of(sends(b""), content_length=told)):
+        gate = UploadGate(BodyLimits(1000, 1, 1, "--max-bytes"), 1000)
+        with gate.body(request_of(sends(b""), content_length=told)):
             pass
 
     with pytest.raises(RefusedError, match=r"more than 1,000 bytes; .*--max-bytes"):
@@ -85,20 +85,20 @@ def test_a_body_that_says_that_it_is_too_large_is_not_begun(told):
 
 def test_where_room_runs_out_the_body_that_came_the_longest_gives_way():
     async def run():
-        intake = Intake(PATIENT, most_bytes=10**6)
+        gate = UploadGate(PATIENT, most_bytes=10**6)
         old, younger = (
-            asyncio.create_task(refused(intake, sends(b"x" * 400_000, then_s=3600))) for _ in range(2)
+            asyncio.create_task(refused(gate, sends(b"x" * 400_000, then_s=3600))) for _ in range(2)
         )
         await asyncio.sleep(0.01)
-        assert intake.n_bytes == 800_000
-        with intake.body(request_of(sends(b"x" * 300_000))) as body:
+        assert gate.n_bytes == 800_000
+        with gate.body(request_of(sends(b"x" * 300_000))) as body:
             assert len(await body.request.body()) == 300_000
             error = await old
             assert not younger.done()
-            assert intake.n_bytes == 700_000
+            assert gate.n_bytes == 700_000
         younger.cancel()
         await asyncio.gather(younger, return_exceptions=True)
-        return error, intake.n_bytes
+        return error, gate.n_bytes
 
     error, n_bytes = asyncio.run(run())
     assert (code_of(error), n_bytes) == ("busy", 0)
@@ -107,18 +107,18 @@ def test_where_room_runs_out_the_body_that_came_the_longest_gives_way():
 
 def test_whole_bodies_keep_their_room_and_the_new_one_is_refused():
     async def run():
-        intake = Intake(PATIENT, most_bytes=10**6)
-        with intake.body(request_of(sends(b"x" * 900_000))) as body:
+        gate = UploadGate(PATIENT, most_bytes=10**6)
+        with gate.body(request_of(sends(b"x" * 900_000))) as body:
             await body.request.body()
-            error = await refused(intake, sends(b"x" * 200_000, b""))
-            return code_of(error), intake.n_bytes
+            error = await refused(gate, sends(b"x" * 200_000, b""))
+            return code_of(error), gate.n_bytes
 
     assert asyncio.run(run()) == ("busy", 900_000)
 
 
 def test_one_body_always_fits():
     async def run():
-        with Intake(PATIENT, most_bytes=1).body(request_of(sends(b"x" * 10**6))) as body:
+        with UploadGate(PATIENT, most_bytes=1).body(request_of(sends(b"x" * 10**6))) as body:
             return len(await body.request.body())
 
     assert asyncio.run(run()) == 10**6
