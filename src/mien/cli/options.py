@@ -32,7 +32,8 @@ Views = Annotated[
     str | None,
     typer.Option(
         metavar="N|auto",
-        help="Test-time augmentation: views of a face to average, 1, 2, 5, 10, 12 or 18; auto takes more of doubtful faces.",
+        help="Test-time augmentation: views of a face to average, 1, 2, 5, 10, 12 or 18; auto takes more "
+        "of doubtful faces.",
         show_default="the model's",
     ),
 ]

@@ -34,7 +34,7 @@ def release(
         str,
         typer.Option(
             metavar="1|2|10|auto",
-            help="Test-time augmentation: views of a face that it averages; auto takes 10 of doubtful faces alone.",
+            help="Test-time augmentation: views of a face to average; auto takes 10 of doubtful faces.",
         ),
     ] = "2",
     prior_power: Annotated[
