@@ -39,6 +39,7 @@ def complete(faces):
         source_names=("made-up",),
         valence_arousal=np.linspace(-1, 1, 2 * n, dtype=np.float32).reshape(n, 2),
         landmarks=np.full((n, 5, 2), np.nan, np.float32),
+        landmark_score=np.linspace(0, 1, n, dtype=np.float32),
         file_sha256=np.arange(32 * n, dtype=np.uint8).reshape(n, 32),
         label_map={"made-up": {"anger": "angry", "bored": None}},
     )

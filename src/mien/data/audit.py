@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.emotions import FERPLUS_VOTES
-from mien.data.duplicates import SAME_PICTURE, NearDuplicates
+from mien.data.duplicates import SAME_IMAGE, NearDuplicates
 from mien.data.records import SPLITS, FaceSet
 
 Positions = NDArray[np.intp]
@@ -64,7 +64,7 @@ class Audit:
             "blank": summary["blank"],
             "not a face, by FER+": summary["not_a_face"],
             "identical to a training face": {split: counts["identical"] for split, counts in near.items()},
-            f"same image as one (≥ {SAME_PICTURE})": {s: counts["same_image"] for s, counts in near.items()},
+            f"same image as one (≥ {SAME_IMAGE})": {s: counts["same_image"] for s, counts in near.items()},
             "clean: no such copy": {split: counts["clean"] for split, counts in near.items()},
         }
         return {what: counts for what, counts in rows.items() if counts is not None}
@@ -77,7 +77,7 @@ class Audit:
         faces, near = self.faces.select(split), self.near
         here = np.isin(near.rows, faces.rows)
         same_label = self.labels_of(near.rows) == self.labels_of(near.nearest)
-        image = here & (near.ncc >= SAME_PICTURE)
+        image = here & (near.ncc >= SAME_IMAGE)
         return {
             "identical": int(near.exact[here].sum()),
             "same_image": int(image.sum()),

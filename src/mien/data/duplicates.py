@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mien.data.records import SPLITS, FaceSet
 
-SAME_PICTURE = 0.95
+SAME_IMAGE = 0.95
 """Correlation from which two faces count as one image: by eye, 14 of 14 random pairs at .95-.97 were."""
 
 _REACH = 2  # shifts in each direction, in pixels of the halved image
@@ -47,7 +47,7 @@ class NearDuplicates:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def clean(self, rows: NDArray[np.int64], above: float = SAME_PICTURE) -> NDArray[np.bool_]:
+    def clean(self, rows: NDArray[np.int64], above: float = SAME_IMAGE) -> NDArray[np.bool_]:
         """Which of ``rows`` (N,), as in ``FaceSet.rows``, have no training face that reaches ``above``."""
         return ~np.isin(rows, self.rows[self.ncc >= above])
 
@@ -91,7 +91,7 @@ def find_near_duplicates(
 
 
 def same_images(
-    faces: FaceSet, *, above: float = SAME_PICTURE, progress: Callable[[int, int], None] | None = None
+    faces: FaceSet, *, above: float = SAME_IMAGE, progress: Callable[[int, int], None] | None = None
 ) -> NDArray[np.int64]:
     """Positions (P, 2) of all pairs of faces, whatever their split, that show one image.
 

@@ -53,7 +53,7 @@ def join_faces(sets: Sequence[FaceSet]) -> FaceSet:
     names = _source_names(sets)
     optional: dict[str, Any] = {
         field: _filled(sets, field)
-        for field in ("votes", "valence_arousal", "landmarks", "file_sha256")
+        for field in ("votes", "valence_arousal", "landmarks", "landmark_score", "file_sha256")
         if _joins(sets, field)
     }
     if "votes" in optional:

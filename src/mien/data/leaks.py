@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.files import atomic_write
+from mien.data.parts import PARTS
 from mien.data.records import FaceSet
 from mien.errors import DataError
 
@@ -106,10 +107,16 @@ def find_leak(scored: FaceSet, known: Learned, own_training: FaceSet) -> Leak:
     pixels = pixel_marks(scored)
     shared = np.isin(pixels, known.pixels)
     official = np.zeros_like(shared)
-    if scored.name in OFFICIAL and not np.array_equal(own_training.rows, scored.rows):
+    if _is_official(scored.name) and not np.array_equal(own_training.rows, scored.rows):
         official = shared & np.isin(pixels, pixel_marks(own_training))
     files = int(np.isin(file_marks(scored), known.files).sum())
     return Leak(int(shared.sum()), files, int(official.sum()), len(scored))
+
+
+def _is_official(name: str) -> bool:
+    """Whether a data set, or the whole faces that its parts were cut from, came divided by its publisher."""
+    whole, _, part = name.rpartition("-")
+    return name in OFFICIAL or (whole in OFFICIAL and part in PARTS)
 
 
 def refuse_leak(leak: Leak, what: str, *, allowed: bool) -> None:

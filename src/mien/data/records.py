@@ -28,6 +28,7 @@ OPTIONAL: dict[str, tuple[type[np.generic], int]] = {
     "sources": (np.uint8, 1),
     "valence_arousal": (np.float32, 2),
     "landmarks": (np.float32, 3),
+    "landmark_score": (np.float32, 1),
     "file_sha256": (np.uint8, 2),
 }
 """The arrays that only some data sets have."""
@@ -59,6 +60,7 @@ class FaceSet:
         source_names: the data sets that were joined; or None.
         valence_arousal: float32 (N, 2), each -1..1, NaN where unknown; or None.
         landmarks: float32 (N, K, 2), x and y in pixels of the image, NaN where unknown; or None.
+        landmark_score: float32 (N,), confidence of landmarks that a network found, 0-1; or None.
         file_sha256: uint8 (N, 32), of the file each image came from, zeros where unknown; or None.
         label_map: by source, the label that each label of it became; None where labels are the source's own.
 
@@ -80,6 +82,7 @@ class FaceSet:
     source_names: tuple[str, ...] | None = None
     valence_arousal: NDArray[np.float32] | None = None
     landmarks: NDArray[np.float32] | None = None
+    landmark_score: NDArray[np.float32] | None = None
     file_sha256: NDArray[np.uint8] | None = None
     label_map: LabelMap | None = None
 

@@ -7,7 +7,7 @@ from html import escape
 import numpy as np
 
 from mien.data.audit import Audit, audit
-from mien.data.duplicates import SAME_PICTURE, find_near_duplicates
+from mien.data.duplicates import SAME_IMAGE, find_near_duplicates
 from mien.data.records import SPLITS
 from mien.data.store import read_info, read_near_duplicates, read_store, write_store
 from mien.workflows.html_pages import check_place, data_uri, write_text
@@ -57,7 +57,7 @@ def audit_page(found: Audit) -> str:
     about = "Pixel for pixel the same, yet labelled differently: no one can be right about all."
     body += _section("Identical images that contradict each other", about, found.conflicts, found)
     about = (
-        f"A validation or test face beside the training face most like it, at a correlation of {SAME_PICTURE}"
+        f"A validation or test face beside the training face most like it, at a correlation of {SAME_IMAGE}"
         " or more. Pairs with different labels come first."
     )
     body += _section("Near copies across the splits", about, _near_pairs(found), found)
@@ -102,7 +102,7 @@ def _group(positions: list[int], found: Audit) -> str:
 
 def _near_pairs(found: Audit) -> list[tuple[int, int]]:
     near = found.near
-    chosen = np.flatnonzero((near.ncc >= SAME_PICTURE) & ~near.exact)
+    chosen = np.flatnonzero((near.ncc >= SAME_IMAGE) & ~near.exact)
     here, there = found.positions_of(near.rows[chosen]), found.positions_of(near.nearest[chosen])
     agree = found.faces.labels[here] == found.faces.labels[there]
     order = np.lexsort((-near.ncc[chosen], agree))

@@ -1,0 +1,44 @@
+"""Cut a part of every face of a data set, as a data set of its own."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.core.mtcnn import Mtcnn
+from mien.core.preprocess import FER2013_SIZE, resized
+from mien.data.parts import PartSettings, cut_part
+from mien.data.store import StoreInfo, read_info, read_near_duplicates, read_store, write_store
+from mien.workflows.datasets.import_data import check_target
+
+
+@dataclass(frozen=True, slots=True)
+class Cropped:
+    """What was written, and how many faces of how many had no reliable landmarks."""
+
+    info: StoreInfo
+    n_unsure: int
+    n_faces: int
+
+
+def crop_data(
+    store: Path, to: Path, settings: PartSettings, progress: Callable[[int, int], None] | None = None
+) -> Cropped:
+    """Write a part of every face of ``store``; rows, splits and near copies are those of the source.
+
+    Raises:
+        DataError: the source cannot be read or is not square, or ``to`` cannot be written.
+    """
+    check_target(to)
+    faces = read_store(store)
+    cut, n_unsure = cut_part(faces, settings, _landmarks, progress or (lambda done, total: None))
+    write_store(cut, to, source_sha256=read_info(store).source_sha256, near=read_near_duplicates(store))
+    return Cropped(read_info(to), n_unsure, len(faces))
+
+
+def _landmarks(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Five landmarks of faces that fill their images, and their confidence, by the detector."""
+    points, scores = Mtcnn().landmarks_on_crop(resized(images, FER2013_SIZE))
+    return points * np.float32(images.shape[1] / FER2013_SIZE), scores
