@@ -3,11 +3,11 @@
     python benchmarks/end_to_end.py MODEL STORE [--sides 48,64,96,128,200] [--faces N] [--views N]
         [--rotation DEGREES] [--split val] [--to FILE.json]
 
-Stored faces are enlarged to SIDE pixels, turned, and put into scenes of smooth random colour; the scene is
-read as a photograph is. Each face that is read right as stored and not from the scene was either missed (no
-box on it), mis-cropped (the corners of its crop are more than 5 of 48 pixels off on average) or misread. "won"
-are faces read right from the scene alone. Choose by the val rows (PublicTest); ``--split test`` opens the test
-rows.
+Stored faces are enlarged to SIDE pixels, turned, and put into scenes of smooth random colour, which are
+read as a photograph is. Each face that is read right as stored and not from the scene was either missed
+(no box on it), mis-cropped (the corners of its crop are more than 5 of 48 pixels off on average) or
+misread. "won" are faces read right from the scene alone. Choose by the val rows (PublicTest); ``--split
+test`` opens the test rows.
 """
 
 import argparse

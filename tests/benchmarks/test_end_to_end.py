@@ -47,7 +47,7 @@ def test_the_right_crop_has_no_error_and_a_moved_one_what_it_was_moved_by(bench)
     grid = np.array([[2.0, 0, 100], [0, 2.0, 50]])
     exact = transform(FER2013_POINTS, grid)
     assert bench.crop_error(face_at(exact), grid, 1.0) < 1e-4
-    assert bench.crop_error(face_at(exact + [6, 8]), grid, 1.0) == pytest.approx(5, abs=1e-3)
+    assert bench.crop_error(face_at(exact + np.array([6, 8])), grid, 1.0) == pytest.approx(5, abs=1e-3)
     assert similarity(exact, FER2013_POINTS)[0, 0] == pytest.approx(0.5)
 
 
