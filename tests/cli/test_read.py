@@ -291,3 +291,10 @@ def test_the_shipped_model_sees_the_astronaut_smile(mien, photos) -> None:
         pytest.skip(f"no model '{DEFAULT_MODEL}' is shipped")
     value = json.loads(mien("read", "photos/one.png", "--json").stdout)
     assert [face["emotion"] for face in value["faces"]] == ["happy"]
+
+
+def test_a_device_that_is_not_there_is_one_line(mien, photos) -> None:
+    result = mien("read", "photos/one.png", "--model", "tiny", "--device", "tpu")
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("mien: no device named 'tpu'")

@@ -19,6 +19,14 @@ Subject = Annotated[
 Shipped = Annotated[
     str | None, typer.Option(metavar="NAME", help="A model's name (see `mien models`) or .onnx file.")
 ]
+RunsOn = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="Where networks run: cpu, cuda, coreml, openvino or directml; auto is cuda where there is one.",
+    ),
+]
 MinScore = Annotated[
     float, typer.Option(metavar="0-1", help="Leave out faces that the detector is less sure of.")
 ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import MinScore, Shipped, parse_views
+from mien.cli.options import MinScore, RunsOn, Shipped, parse_views
 from mien.cli.terminal import bar, printable, progress_bar
 from mien.errors import MienError
 
@@ -97,6 +97,7 @@ def read(
             help="Test-time augmentation: views of a face to average; auto takes more of doubtful faces.",
         ),
     ] = None,
+    device: RunsOn = "cpu",
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Read the first N images only.")
     ] = None,
@@ -123,7 +124,9 @@ def read(
 
     _refuse_nothing(sources())
     analyzer = build_analyzer(
-        ReadSettings(model or DEFAULT_MODEL, "mtcnn", min_score, min_face, rotated, parse_views(views))
+        ReadSettings(
+            model or DEFAULT_MODEL, "mtcnn", min_score, min_face, rotated, parse_views(views), device
+        )
     )
     tally = Tally(PassedOver(), None if min_face is not None else MtcnnSettings().max_side)
     with ExitStack() as stack:

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from mien.cli import server
+from mien.cli.options import RunsOn, Shipped
 
 app = typer.Typer(add_completion=False)
 
@@ -25,9 +26,8 @@ The page is at the address it prints; the service is described at /openapi.json.
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is every one.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A model's name (see `mien models`) or .onnx file.")
-    ] = None,
+    model: Shipped = None,
+    device: RunsOn = "cpu",
     token: Annotated[
         str | None,
         typer.Option(
@@ -82,6 +82,7 @@ def serve(
     """
     told = {
         "model": model,
+        "device": device,
         "token": token or None,
         "hosts": [*(allow_host or []), *([] if server.is_address(host) else [host])],
         "origins": allow_origin,

@@ -4,13 +4,14 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import MinFace, MinScore, Shipped, parse_views
+from mien.cli.options import MinFace, MinScore, RunsOn, Shipped, parse_views
 from mien.cli.terminal import bar, progress_bar
 from mien.cli.watch_screen import Show, screen, stop_on_ctrl_c
 from mien.errors import MienError
@@ -77,6 +78,7 @@ def watch(
             show_default="the model's, at most 2",
         ),
     ] = None,
+    device: RunsOn = "cpu",
     min_face: MinFace = 40,
     min_score: MinScore = 0.0,
     smooth: Annotated[
@@ -100,7 +102,7 @@ def watch(
     pick = Pick(*(parse_every(every) if every else (0.0, 1)), parse_time(start), parse_time(end))
     live = live or source.isdecimal()
     job = WatchJob(source, pick, tuple(out or ()), annotate, resume, live)
-    settings = _settings(model, views, min_face, min_score, smooth, live)
+    settings = replace(_settings(model, views, min_face, min_score, smooth, live), device=device)
     if plot:
         from mien.workflows.video.plot import check_plot
 

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.classifier import Classifier
+from mien.core.classifier import Classifier, checked_threads
 from mien.core.detection import DETECTORS, Detector
 from mien.core.images import DEFAULT_LIMITS, ImageLimits, ImageSource, open_image
 from mien.core.model_store import DEFAULT_MODEL, find_model
+from mien.core.mtcnn import Mtcnn, MtcnnSettings
+from mien.core.providers import checked_device
 from mien.core.results import Box, Face, Landmarks, Reading
 from mien.errors import MienError, ModelError
 from mien.names import look_up
@@ -34,6 +36,9 @@ class Analyzer:
         detector: A detector's name or any object that has the two methods of `Detector`.
         min_score: Faces with a lower detection score (0-1) are left out.
         limits: How large an image may be.
+        device: What the networks run on, such as ``"cuda"`` or ``"auto"``; see `Classifier`. A loaded
+            `Classifier` and a detector of your own keep theirs.
+        threads: CPU threads of each network; 0 lets ONNX Runtime choose.
 
     Raises:
         ModelError: the model or the detector cannot be found or verified.
@@ -47,10 +52,13 @@ class Analyzer:
         *,
         min_score: float = 0.0,
         limits: ImageLimits = DEFAULT_LIMITS,
+        device: str = "cpu",
+        threads: int = 1,
     ) -> None:
         _check_score(min_score)
         self._model = model
-        self.detector = look_up(DETECTORS, detector, "detector")() if isinstance(detector, str) else detector
+        self.device, self.threads = checked_device(device), checked_threads(threads)
+        self.detector = self._make(detector) if isinstance(detector, str) else detector
         if not callable(getattr(self.detector, "find", None)):
             raise MienError(
                 f"a detector must be a name ({', '.join(DETECTORS)}) or an object with the methods of "
@@ -59,14 +67,19 @@ class Analyzer:
         if isinstance(model, Classifier):
             self.classifier = model
         else:
-            self._opening = _Opening(find_model(model)[0])
+            self._opening = _Opening(find_model(model)[0], self.threads, self.device)
         self.min_score = min_score
         self.limits = limits
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(
-            type(self), self._model, self.detector, min_score=self.min_score, limits=self.limits
-        ), ()
+        options: dict[str, Any] = {
+            name: getattr(self, name) for name in ("min_score", "limits", "device", "threads")
+        }
+        return partial(type(self), self._model, self.detector, **options), ()
+
+    def _make(self, detector: str) -> Detector:
+        make = look_up(DETECTORS, detector, "detector")
+        return Mtcnn(MtcnnSettings(threads=self.threads, device=self.device)) if make is Mtcnn else make()
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -170,20 +183,20 @@ def _are_finite(numbers: Iterable[Any], n: int) -> bool:
 class _Opening(Thread):
     """Opens a network beside other work: ONNX Runtime lets go of Python's lock for the 50 ms it takes."""
 
-    def __init__(self, weights: Path) -> None:
+    def __init__(self, weights: Path, threads: int, device: str) -> None:
         super().__init__(name="mien-opening")
-        self._weights = weights
+        self._open = partial(Classifier, weights, threads=threads, device=device)
         self._opened: Classifier | None = None
         self.start()
 
     def run(self) -> None:
         with suppress(Exception):  # `result` meets it again, where the caller can see it
-            self._opened = Classifier(self._weights)
+            self._opened = self._open()
 
     def result(self) -> Classifier:
         """The network; opened here if the thread failed or was lost in a forked process."""
         self.join()
-        return self._opened or Classifier(self._weights)
+        return self._opened or self._open()
 
 
 @lru_cache(maxsize=4)

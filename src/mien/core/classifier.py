@@ -14,6 +14,7 @@ from mien.core.cards import ModelCard
 from mien.core.images import ImageSource, open_image
 from mien.core.model_store import DEFAULT_MODEL, find_model
 from mien.core.preprocess import face_crop, to_input
+from mien.core.providers import checked_device
 from mien.core.results import Face, Reading
 from mien.core.session import open_session, run
 from mien.core.tta import AUTO, Faces, Views, auto_logits, average_logits, checked_views
@@ -33,10 +34,12 @@ class Classifier:
         views: Views of each face to average (1, 2 or 10), or ``"auto"``: few of every face, more where those
             leave it in doubt; ``None`` takes the card's.
         threads: CPU threads; 0 lets ONNX Runtime choose.
+        device: What the network runs on: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"coreml"``, ``"openvino"`` or
+            ``"directml"``, as far as the installed ONNX Runtime has it; ``"auto"`` is CUDA if it is there.
 
     Raises:
         ModelError: the model cannot be found, verified or run.
-        MienError: ``views`` are none of those.
+        MienError: ``views`` are none of those, or the device cannot be used.
     """
 
     def __init__(
@@ -45,20 +48,21 @@ class Classifier:
         *,
         views: Views | None = None,
         threads: int = 1,
+        device: str = "cpu",
     ) -> None:
         weights, self.card = find_model(name_or_path)
-        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 0:
-            raise MienError(f"threads must be a whole number, 0 or more, got {threads!r}")
-        self.threads = threads
+        self.threads = checked_threads(threads)
         self._source = str(weights.resolve()) if _is_path(name_or_path) else weights.stem
         self.views = checked_views(self.card.views if views is None else views)
         self.temperature = self.card.temperature(self.views)
         self._auto = self.card.auto_views() if self.views == AUTO else None
-        self.session = open_session(weights, threads)
+        self.device = checked_device(device)
+        self.session = open_session(weights, threads, self.device)
         _check_network(self.session.get_inputs(), self.session.get_outputs(), self.card)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(Classifier, self._source, views=self.views, threads=self.threads), ()
+        again = partial(Classifier, self._source, views=self.views, threads=self.threads, device=self.device)
+        return again, ()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -150,10 +154,25 @@ class Classifier:
 
 
 def load(
-    name_or_path: str | os.PathLike[str] = DEFAULT_MODEL, *, views: Views | None = None, threads: int = 1
+    name_or_path: str | os.PathLike[str] = DEFAULT_MODEL,
+    *,
+    views: Views | None = None,
+    threads: int = 1,
+    device: str = "cpu",
 ) -> Classifier:
     """The model of a name or path; see `Classifier`."""
-    return Classifier(name_or_path, views=views, threads=threads)
+    return Classifier(name_or_path, views=views, threads=threads, device=device)
+
+
+def checked_threads(threads: int) -> int:
+    """``threads`` itself.
+
+    Raises:
+        MienError: it is no whole number from 0.
+    """
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 0:
+        raise MienError(f"threads must be a whole number, 0 or more, got {threads!r}")
+    return threads
 
 
 def _is_path(name_or_path: str | os.PathLike[str]) -> bool:

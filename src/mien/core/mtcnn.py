@@ -55,6 +55,7 @@ class MtcnnSettings:
             times the time, and takes each face in the turn in which it is surest.
         max_candidates: At most this many windows go from PNet to RNet, best first.
         threads: Threads of ONNX Runtime.
+        device: What the networks run on; see `mien.core.providers`.
     """
 
     min_face: float = 40
@@ -65,6 +66,7 @@ class MtcnnSettings:
     orientations: int = 1
     max_candidates: int = 1000
     threads: int = 1
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.min_face < WINDOW:
@@ -220,7 +222,7 @@ class Mtcnn:
 
     def run_net(self, net: str, images: Pixels) -> list[Floats]:
         """The network's outputs, in batches of bounded memory."""
-        session = net_session(net, self.settings.threads)
+        session = net_session(net, self.settings.threads, self.settings.device)
         starts = range(0, max(len(images), 1), BATCH)
         parts = [session.run(None, {"images": images[start : start + BATCH]}) for start in starts]
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
@@ -324,11 +326,11 @@ def _faces(boxes: Boxes, scores: Floats, points: Floats, size_wh: tuple[int, int
 
 
 @functools.cache
-def net_session(net: str, threads: int) -> ort.InferenceSession:
+def net_session(net: str, threads: int, device: str = "cpu") -> ort.InferenceSession:
     """The network's session, opened on first use, after its SHA-256 was compared with the card."""
     name = f"mtcnn-{net}.onnx"
     packed = (WEIGHTS / name).read_bytes()
     expected = json.loads((WEIGHTS / "mtcnn.json").read_text("utf-8"))["sha256"][name]
     if hashlib.sha256(packed).hexdigest() != expected:
         raise ModelError(f"{name} is not the file its card describes (sha256 differs); reinstall mien")
-    return open_session(packed, threads)
+    return open_session(packed, threads, device)

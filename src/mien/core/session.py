@@ -1,4 +1,4 @@
-"""ONNX Runtime: open a network with chosen threads, and run it in batches."""
+"""ONNX Runtime: open a network on a device with chosen threads, and run it in batches."""
 
 from pathlib import Path
 
@@ -6,19 +6,23 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from mien.errors import ModelError
+from mien.core.providers import DEVICES, checked_device, providers
+from mien.errors import MienError, ModelError
 
 
-def open_session(model: Path | bytes, threads: int = 1) -> ort.InferenceSession:
-    """A session on the CPU.
+def open_session(model: Path | bytes, threads: int = 1, device: str = "cpu") -> ort.InferenceSession:
+    """A network, ready to run.
 
     Args:
         model: An ``.onnx`` file or its bytes.
         threads: CPU threads for one run; 0 lets ONNX Runtime choose.
+        device: See `mien.core.providers.DEVICES`; ``auto`` is a GPU where there is one.
 
     Raises:
         ModelError: the file is missing or not a network that ONNX Runtime can run.
+        MienError: the device is unknown, or cannot be used here.
     """
+    device = checked_device(device)
     ort.disable_telemetry_events()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -27,12 +31,16 @@ def open_session(model: Path | bytes, threads: int = 1) -> ort.InferenceSession:
     options.enable_cpu_mem_arena = False  # it grows with each new batch size, and saves no measurable time
     try:
         source = model if isinstance(model, bytes) else str(model)
-        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(source, options, providers=providers(device))
     except Exception as e:  # its errors share no public base class
         name = "bytes" if isinstance(model, bytes) else model
         raise ModelError(
             f"{name} is not a network that ONNX Runtime can run: {str(e).splitlines()[0]}"
         ) from e
+    wanted = DEVICES[device.partition(":")[0]]
+    if wanted not in session.get_providers():  # it falls back to the CPU with no more than a warning
+        raise MienError(f"device {device} cannot be used here; check its driver, or choose --device cpu")
+    return session
 
 
 def run(

@@ -30,6 +30,7 @@ class BatchedClassifier(Classifier):
     Args:
         name_or_path: See `Classifier`.
         views: See `Classifier`.
+        device: See `Classifier`.
         report: Gets the number of faces of each batch, on the network's thread.
 
     Raises:
@@ -41,9 +42,10 @@ class BatchedClassifier(Classifier):
         name_or_path: str,
         *,
         views: Views | None = None,
+        device: str = "cpu",
         report: Callable[[int], object] | None = None,
     ) -> None:
-        super().__init__(name_or_path, views=views)
+        super().__init__(name_or_path, views=views, device=device)
         self._report = report
         self.queue: SimpleQueue[_Asked | None] = SimpleQueue()
         self._thread = Thread(target=self._work, name="mien-network", daemon=True)

@@ -58,11 +58,13 @@ class Engine:
         card = find_model(settings.model)[1]
         self.model = card.name
         self.video_views = video_views(card)
-        self.classifier = BatchedClassifier(settings.model, report=report)
+        self.classifier = BatchedClassifier(settings.model, device=settings.device, report=report)
         self.video_classifier = (
             self.classifier
             if self.video_views == card.views
-            else BatchedClassifier(settings.model, views=self.video_views, report=report)
+            else BatchedClassifier(
+                settings.model, views=self.video_views, device=settings.device, report=report
+            )
         )
         self.labels = card.labels
         self.analyzer = Analyzer(self.classifier, self._finder(MtcnnSettings()))
@@ -83,7 +85,8 @@ class Engine:
         self.live = Lane(live, 1, 2)
 
     def _finder(self, settings: MtcnnSettings) -> LimitedFinder:
-        return LimitedFinder(Mtcnn(settings), self.settings.max_faces)
+        on_device = replace(settings, device=self.settings.device)
+        return LimitedFinder(Mtcnn(on_device), self.settings.max_faces)
 
     async def read(self, upload: Upload) -> schemas.Image:
         """The faces of an image file.

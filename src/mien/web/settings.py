@@ -31,6 +31,7 @@ class Settings(BaseModel):
 
     Attributes:
         model: A model's name or the path of its ``.onnx`` file.
+        device: What the networks run on; see `mien.core.providers`.
         token: What every request but those for the page itself must bear; ``None`` asks for none.
         root_path: What a proxy puts before the service's addresses, such as ``/faces``.
         origins: Other sites whose pages may use the service, such as ``https://app.example``.
@@ -62,6 +63,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = DEFAULT_MODEL
+    device: str = "cpu"
     token: str | None = None
     root_path: str = ""
     origins: tuple[str, ...] = ()

@@ -34,6 +34,7 @@ class ReadSettings:
             40, or 1/32 of the longest side where that is more, so that the time is bounded.
         rotated: Also look for faces turned by 90, 180 and 270 degrees, for four times the time.
         views: Views of each face that are averaged, a number or ``"auto"``; ``None`` takes the model's own.
+        device: What the networks run on; see `Classifier`.
     """
 
     model: str = DEFAULT_MODEL
@@ -42,6 +43,7 @@ class ReadSettings:
     min_face: float | None = None
     rotated: bool = False
     views: Views | None = None
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +82,18 @@ def build_analyzer(settings: ReadSettings) -> Analyzer:
         raise MienError(f"min_score must lie in 0..1, got {settings.min_score}")
     make: Callable[[], Detector] = look_up(DETECTORS, settings.detector, "detector")
     detector: Detector = Mtcnn(_mtcnn_settings(settings)) if make is Mtcnn else make()
-    classifier = Classifier(settings.model, views=settings.views)
+    classifier = Classifier(settings.model, views=settings.views, device=settings.device)
     return Analyzer(classifier, detector, min_score=settings.min_score)
 
 
 def _mtcnn_settings(settings: ReadSettings) -> MtcnnSettings:
     orientations = 4 if settings.rotated else 1
     if settings.min_face is None:
-        return MtcnnSettings(orientations=orientations)
+        return MtcnnSettings(orientations=orientations, device=settings.device)
     side = min(settings.min_face, MtcnnSettings().min_face)
-    return MtcnnSettings(min_face=side, smallest=settings.min_face, orientations=orientations)
+    return MtcnnSettings(
+        min_face=side, smallest=settings.min_face, orientations=orientations, device=settings.device
+    )
 
 
 def read_images(

@@ -39,6 +39,7 @@ class WatchSettings:
     Args:
         model: A model's name or the path of its ``.onnx`` file.
         views: Views of each face that are averaged: 1, 2, 10, or ``"auto"``; ``None`` takes `video_views`.
+        device: What the networks run on; see `Classifier`.
         min_face: Side in pixels of the smallest face looked for, in an image of at most ``max_side``.
         min_score: Faces whose detection score (0-1) is lower are left out.
         max_side: Larger images are searched at this size.
@@ -50,6 +51,7 @@ class WatchSettings:
 
     model: str = DEFAULT_MODEL
     views: Views | None = None
+    device: str = "cpu"
     min_face: float = 40
     min_score: float = 0.0
     max_side: int = 960
@@ -135,7 +137,11 @@ class Watcher:
         self.settings = settings or WatchSettings()
         self.classifier = classifier or _classifier(self.settings)
         self.finder: Finder = finder or Mtcnn(
-            MtcnnSettings(min_face=self.settings.min_face, max_side=self.settings.max_side)
+            MtcnnSettings(
+                min_face=self.settings.min_face,
+                max_side=self.settings.max_side,
+                device=self.settings.device,
+            )
         )
         self.labels = self.classifier.labels
         self.tracker = Tracker(self.settings.tracking)
@@ -247,9 +253,9 @@ class Watcher:
 
 def _classifier(settings: WatchSettings) -> Classifier:
     views = settings.views
-    return Classifier(
-        settings.model, views=video_views(find_model(settings.model)[1]) if views is None else views
-    )
+    if views is None:
+        views = video_views(find_model(settings.model)[1])
+    return Classifier(settings.model, views=views, device=settings.device)
 
 
 def _is_among(face: Face, faces: Sequence[Face]) -> bool:
