@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mien.errors import RecipeError
+from mien.train.losses import LANDMARK_LOSSES
 from mien.train.recipe_reading import check_recipe, read_recipe, recipe_folder
 from mien.train.zoo import build
 
@@ -71,7 +72,8 @@ def test_every_shipped_recipe_is_sound_and_its_network_can_be_built(name: str) -
     recipe = read_recipe(name)
     assert recipe.summary
     with torch.device("meta"):
-        build(recipe.net, 7, 10 if recipe.loss.votes_weight else 0, fresh=False)
+        n_outputs = 136 if recipe.loss.name in LANDMARK_LOSSES else 7
+        build(recipe.net, n_outputs, 10 if recipe.loss.votes_weight else 0, fresh=False)
 
 
 @pytest.mark.parametrize(

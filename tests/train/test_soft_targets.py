@@ -76,7 +76,7 @@ def test_a_name_that_is_not_shipped_is_told_with_the_command_that_makes_one() ->
 def test_a_recipe_learns_from_the_file(faces: FaceSet, recipe_table: dict, path: Path) -> None:
     recipe_table["distil"] = {"targets": str(path), "alpha": 0.0, "temperature": 2.0}
     trainer = make_trainer(check_recipe(recipe_table), faces, "cpu")
-    taught = trainer.goals.taught
+    taught = trainer.target.taught
     assert taught is not None
     expected = torch.from_numpy(read_soft_targets(path).probs).log().div(2).softmax(1)
     place = [int(np.flatnonzero(targets_of(faces).rows == row)[0]) for row in trainer.train.rows]

@@ -12,16 +12,16 @@ from mien.errors import RecipeError
 from mien.train.batches import Batch
 from mien.train.recipe import Recipe
 from mien.train.recipe_reading import check_recipe
-from mien.train.targets import Goals, vote_targets
+from mien.train.targets import Target, make_target, vote_targets
 
 CPU = torch.device("cpu")
 ROWS = torch.tensor([3, 0, 7, 9])
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.3, 0.2, 0.1], [-1.0, 1.0, 4.0], [0.0, 0.0, 3.0]])
 
 
-def goals(faces: FaceSet, recipe: Recipe, teacher: np.ndarray | None = None, **tables: dict) -> Goals:
+def target_of(faces: FaceSet, recipe: Recipe, teacher: np.ndarray | None = None, **tables: dict) -> Target:
     table = recipe.model_dump() | {"loss": {}} | tables
-    return Goals(faces, check_recipe(table), CPU, teacher)
+    return make_target(faces, check_recipe(table), CPU, teacher)
 
 
 def batch(partners: torch.Tensor | None = None, share: float = 1.0) -> Batch:
@@ -31,14 +31,14 @@ def batch(partners: torch.Tensor | None = None, share: float = 1.0) -> Batch:
 def test_class_weights_reach_the_loss(faces: FaceSet, recipe: Recipe) -> None:
     labels = torch.from_numpy(faces.labels)
     weights = len(labels) / (3 * torch.bincount(labels))
-    got = goals(faces, recipe, loss={"class_weights": "balanced"}).loss(LOGITS, batch())
+    got = target_of(faces, recipe, loss={"class_weights": "balanced"}).loss(LOGITS, batch())
     assert torch.allclose(got, F.cross_entropy(LOGITS, labels[ROWS], weight=weights))
-    assert not torch.allclose(got, goals(faces, recipe).loss(LOGITS, batch()))
+    assert not torch.allclose(got, target_of(faces, recipe).loss(LOGITS, batch()))
 
 
 def test_mixed_faces_have_mixed_targets(faces: FaceSet, recipe: Recipe) -> None:
     labels, other = torch.from_numpy(faces.labels), ROWS.flip(0)
-    got = goals(faces, recipe).loss(LOGITS, batch(other, 0.25))
+    got = target_of(faces, recipe).loss(LOGITS, batch(other, 0.25))
     parts = [F.cross_entropy(LOGITS, labels[rows]) for rows in (ROWS, other)]
     assert torch.allclose(got, 0.25 * parts[0] + 0.75 * parts[1])
 
@@ -48,7 +48,7 @@ def test_alpha_weighs_labels_against_the_teacher(faces: FaceSet, recipe: Recipe)
     hard = F.cross_entropy(LOGITS, torch.from_numpy(faces.labels)[ROWS])
     q = F.softmax(torch.from_numpy(teacher)[ROWS], 1)
     soft = (q * (q.log() - F.log_softmax(LOGITS, 1))).sum(1).mean()
-    got = goals(faces, recipe, teacher, distil={"alpha": 0.3}).loss(LOGITS, batch())
+    got = target_of(faces, recipe, teacher, distil={"alpha": 0.3}).loss(LOGITS, batch())
     assert torch.allclose(got, 0.3 * hard + 0.7 * soft)
 
 
@@ -67,16 +67,16 @@ def test_votes_become_shares_of_the_emotions_and_the_label_stands_in(faces: Face
 
 def test_soft_votes_need_votes_for_every_emotion(faces: FaceSet, recipe: Recipe) -> None:
     with pytest.raises(RecipeError, match="no one could vote for angry, happy, neutral"):
-        goals(faces, recipe, loss={"name": "soft-votes"})
+        target_of(faces, recipe, loss={"name": "soft-votes"})
     with pytest.raises(RecipeError, match="'bars' has no votes"):
-        goals(replace(faces, votes=None, vote_names=None), recipe, loss={"name": "soft-votes"})
+        target_of(replace(faces, votes=None, vote_names=None), recipe, loss={"name": "soft-votes"})
 
 
 def test_valence_and_arousal_are_learned_where_the_data_has_them(faces: FaceSet, recipe: Recipe) -> None:
     loss = {"name": "valence-arousal"}
     with pytest.raises(RecipeError, match="'bars' has no valence and arousal"):
-        goals(faces, recipe, loss=loss)
+        target_of(faces, recipe, loss=loss)
     at_neutral = replace(faces, valence_arousal=np.zeros((len(faces), 2), np.float32))
     surely_neutral = torch.tensor([[-99.0, -99.0, 99.0]]).repeat(4, 1)
-    assert float(goals(at_neutral, recipe, loss=loss).loss(surely_neutral, batch())) == pytest.approx(0)
-    assert float(goals(at_neutral, recipe, loss=loss).loss(LOGITS, batch())) > 0.01
+    assert float(target_of(at_neutral, recipe, loss=loss).loss(surely_neutral, batch())) == pytest.approx(0)
+    assert float(target_of(at_neutral, recipe, loss=loss).loss(LOGITS, batch())) > 0.01

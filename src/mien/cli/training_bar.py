@@ -52,5 +52,15 @@ def training_bar(quiet: bool = False) -> Iterator[Report]:
 
 def line_of(found: dict[str, float]) -> str:
     """A validation as one line."""
-    text = f"epoch {found['epoch']:5.1f}  loss {found['train_loss']:.3f}  train {found['train_accuracy']:.1%}"
-    return f"{text}  PublicTest {found['val_accuracy']:.1%}" if "val_accuracy" in found else text
+    text = f"epoch {found['epoch']:5.1f}  loss {found['train_loss']:.3f}"
+    for key, name in MEASURED.items():
+        text += f"  {name} {found[key]:.1%}" if key in found else ""
+    return text
+
+
+MEASURED = {
+    "train_accuracy": "train",
+    "val_accuracy": "PublicTest",
+    "val_failures": "failed validation faces",
+}
+"""Shares that a validation may have, and what they are called."""

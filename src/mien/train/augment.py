@@ -9,13 +9,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mien.core.landmarks import MIRRORED
 from mien.train.chance import chosen
 from mien.train.corruptions import corrupt
 from mien.train.recipe import AugmentSettings
 
 
 def augment(
-    faces: Tensor, flip: Tensor, size: int, settings: AugmentSettings, rng: torch.Generator
+    faces: Tensor,
+    flip: Tensor,
+    size: int,
+    settings: AugmentSettings,
+    rng: torch.Generator,
+    matrices: Tensor | None = None,
 ) -> Tensor:
     """Change each face of a batch at random.
 
@@ -25,11 +31,14 @@ def augment(
         size: Side of the result in pixels.
         settings: How much may change. Rotation, zoom and shift are uniform in their range.
         rng: The only source of randomness, on the device of ``faces``.
+        matrices: Of `affine`, for a caller that needs them too; drawn here otherwise.
 
     Returns:
         float32 (N, C, size, size).
     """
-    if settings.rotation_deg or settings.zoom or settings.shift or faces.shape[2:] != (size, size):
+    if matrices is not None:
+        resampled = resample(faces, matrices, size)
+    elif settings.rotation_deg or settings.zoom or settings.shift or faces.shape[2:] != (size, size):
         resampled = resample(faces, affine(flip, settings, rng), size)
     else:
         resampled = torch.where(flip.view(-1, 1, 1, 1), faces.flip(3), faces)
@@ -52,6 +61,18 @@ def affine(flip: Tensor, settings: AugmentSettings, rng: torch.Generator) -> Ten
     x = torch.stack([cos * mirror, -sin, uniform(2 * settings.shift)], dim=1)
     y = torch.stack([sin * mirror, cos, uniform(2 * settings.shift)], dim=1)
     return torch.stack([x, y], dim=1)
+
+
+def move_points(points: Tensor, flip: Tensor, matrices: Tensor) -> Tensor:
+    """Where landmarks (N, K, 2), in sides with the middle at 0, go when faces are resampled by `affine`.
+
+    The points of a mirrored face change their names too: its left eye is the right one of the image.
+    """
+    swapped = points[:, list(MIRRORED[points.shape[1]])]
+    named = torch.where(flip.view(-1, 1, 1), swapped, points)
+    back = torch.linalg.inv(matrices[:, :, :2])
+    moved: Tensor = (named - matrices[:, None, :, 2] / 2) @ back.transpose(1, 2)
+    return moved
 
 
 def resample(faces: Tensor, matrices: Tensor, size: int) -> Tensor:

@@ -14,7 +14,8 @@ from torch import Tensor
 from mien.data.audit import blank
 from mien.data.records import FaceSet
 from mien.errors import DataError
-from mien.train.augment import augment
+from mien.train.augment import affine, augment, move_points
+from mien.train.losses import LANDMARK_LOSSES
 from mien.train.recipe import AugmentSettings, DataSettings, Recipe
 
 CALM = {
@@ -42,12 +43,15 @@ class Batch:
         rows: Positions (N,) in the training faces, for what else is known of them.
         partners: Where faces are mixed, the positions (N,) of the faces mixed in; else None.
         share: How much of ``faces`` is the face of ``rows``, 0-1.
+        points: Landmarks (N, K, 2) where they are learned, in sides of the face with its middle at 0, moved
+            as the faces are; NaN where unknown.
     """
 
     faces: Tensor
     rows: Tensor
     partners: Tensor | None = None
     share: float = 1.0
+    points: Tensor | None = None
 
     def mix(self, known: Tensor) -> Tensor:
         """What is known of each training face, float (M, ...), mixed as the faces of the batch are."""
@@ -87,6 +91,9 @@ class TrainingBatches:
         images = images.movedim(-1, 1).contiguous() if images.ndim == 4 else images.unsqueeze(1)
         self.images = images.to(device)
         self.labels = torch.from_numpy(faces.labels).to(device)
+        self.points = None
+        if recipe.loss.name in LANDMARK_LOSSES and faces.landmarks is not None:
+            self.points = torch.from_numpy(faces.landmarks / faces.images.shape[1] - 0.5).float().to(device)
         self.batch_size = min(recipe.run.batch_size, len(faces))
         self.per_epoch = len(faces) // self.batch_size
         self.rng = torch.Generator(device)
@@ -110,8 +117,12 @@ class TrainingBatches:
         rows = self._rows(epoch)[place * self.batch_size : (place + 1) * self.batch_size]
         self.rng.manual_seed(step_seed(self.recipe.run.seed, step))
         faces = self.images[rows].float().div_(255)
-        faces = augment(faces, self.flips(rows, epoch), self.size(step), self.settings_at(step), self.rng)
+        flips, settings = self.flips(rows, epoch), self.settings_at(step)
+        matrices = affine(flips, settings, self.rng) if self.points is not None else None
+        faces = augment(faces, flips, self.size(step), settings, self.rng, matrices)
         faces = faces.sub_(self.mean_std[0]).div_(self.mean_std[1])
+        if self.points is not None and matrices is not None:
+            return Batch(faces, rows, points=move_points(self.points[rows], flips, matrices))
         alpha = self.recipe.augment.mixup
         if not alpha:
             return Batch(faces, rows)

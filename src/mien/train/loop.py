@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from mien.core.preprocess import resized, to_input
 from mien.data.records import FaceSet
@@ -21,7 +21,7 @@ from mien.train.losses import votes_loss
 from mien.train.optim import AveragedWeights, Position, learning_rate, make_optimizer
 from mien.train.parallel import ALONE, Workers
 from mien.train.recipe import Recipe
-from mien.train.targets import Goals
+from mien.train.targets import make_target
 from mien.train.zoo import build
 
 CHECK_EVERY = 50
@@ -51,7 +51,7 @@ class Trainer:
         mean_std: What pixels in 0-1 are normalised by.
         device: Where to train.
         teacher_logits: What the teachers say of each training face, (N, C), where the recipe distils.
-        ask: In place of these: teachers that see each batch as the network does; see `Goals`.
+        ask: In place of these: teachers that see each batch as the network does; see `Emotions`.
         workers: The processes that train together; all hold the same weights after each step.
     """
 
@@ -75,14 +75,15 @@ class Trainer:
         torch.set_flush_denormal(True)  # decayed averages reach denormals, which are slow on x86
         torch.manual_seed(run.seed)
         n_votes = len(self.train.vote_names or ()) if self.recipe.loss.votes_weight else 0
-        net = build(self.recipe.net, len(self.train.label_names), n_votes)
+        taught = (self.teacher_logits, self.ask)
+        self.target = make_target(self.train, self.recipe, self.device, *taught)
+        net = build(self.recipe.net, len(self.target.names), n_votes)
         self.initial = load_initial(net, self.recipe.net.init_from) if self.recipe.net.init_from else None
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.batches = TrainingBatches(self.train, self.recipe, self.mean_std, self.device)
         if self.batches.batch_size < self.workers.count:
             few = f"a batch has {self.batches.batch_size} faces"
             raise MienError(f"{few}, too few for {self.workers.count} processes; raise run.batch_size")
-        self.goals = Goals(self.train, self.recipe, self.device, self.teacher_logits, self.ask)
         self.optimizer = make_optimizer(self.net, self.recipe.optim)
         self.average = AveragedWeights(self.net, run.ema) if run.ema else None
 
@@ -125,8 +126,7 @@ class Trainer:
         if self.device.type == "cpu" or self.step_count % CHECK_EVERY == 0:
             self._check(value)
         self.totals.loss = self.totals.loss + value * len(batch.rows)
-        right = logits.argmax(1) == self.batches.labels[batch.rows]
-        self.totals.correct = self.totals.correct + right.sum()
+        self.totals.correct = self.totals.correct + self.target.right(logits, batch)
         self.totals.seen += len(batch.rows)
         return value
 
@@ -138,13 +138,13 @@ class Trainer:
         """Logits (N, C) of a batch, and its loss."""
         n = len(batch.rows)
         faces = batch.faces[self.workers.own(n)].contiguous(memory_format=torch.channels_last)
-        if self.goals.votes is None:
+        if self.target.votes is None:
             logits = self.workers.whole(self.net(faces).float(), n)
-            return logits, self.goals.loss(logits, batch)
+            return logits, self.target.loss(logits, batch)
         net: Any = self.net  # `zoo.build` made sure that it has a head for votes
         logits, vote_logits = (self.workers.whole(part.float(), n) for part in net.forward_with_votes(faces))
-        vote_loss = votes_loss(vote_logits, batch.mix(self.goals.votes))
-        return logits, self.goals.loss(logits, batch) + self.recipe.loss.votes_weight * vote_loss
+        vote_loss = votes_loss(vote_logits, batch.mix(self.target.votes))
+        return logits, self.target.loss(logits, batch) + self.recipe.loss.votes_weight * vote_loss
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.run.precision == "bf16")
@@ -182,13 +182,11 @@ class Trainer:
             "epoch": self.epoch,
             "lr": self.optimizer.param_groups[0]["lr"],
             "train_loss": totals["loss"] / max(totals["seen"], 1),
-            "train_accuracy": totals["correct"] / max(totals["seen"], 1),
         }
+        if self.target.counts_right:
+            line["train_accuracy"] = totals["correct"] / max(totals["seen"], 1)
         if len(val):
-            logits = torch.from_numpy(self.logits(val.images, self.current_weights()))
-            labels = torch.from_numpy(val.labels)
-            line["val_loss"] = float(nn.functional.cross_entropy(logits, labels))
-            line["val_accuracy"] = float((logits.argmax(1) == labels).float().mean())
+            line |= self.target.scores(self.logits(val.images, self.current_weights()), val)
         self.totals = Totals()
         self.history.append(line)
         run = self.recipe.run

@@ -1,5 +1,6 @@
 """What training minimises. A target is a row of shares that sum to 1, so that mixed faces have one too."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -104,6 +105,25 @@ def valence_arousal_loss(logits: Tensor, coordinates: Tensor, wanted: Tensor) ->
     known = ~wanted.isnan().any(1)
     error = logits.softmax(1) @ coordinates - torch.nan_to_num(wanted)
     return (error.square().sum(1) * known).sum() / known.sum().clamp(min=1)
+
+
+WING_WIDTH, WING_CURVE = 0.04, 0.008
+
+
+def wing(errors: Tensor) -> Tensor:
+    """Steep near 0 and linear far from it, for each number, in sides of the face.
+
+    Source: Feng et al., "Wing loss for robust facial landmark localisation", CVPR 2018, equation 5; their 10
+    and 2 pixels of 256 are the width and the curve here.
+    """
+    size = errors.abs()
+    near = WING_WIDTH * torch.log1p(size / WING_CURVE)
+    gap = WING_WIDTH - WING_WIDTH * math.log1p(WING_WIDTH / WING_CURVE)
+    return torch.where(size < WING_WIDTH, near, size - gap)
+
+
+LANDMARK_LOSSES: dict[str, Callable[[Tensor], Tensor]] = {"wing": wing, "squared": torch.square}
+"""Loss of each number of the points' errors (N, K, 2), in sides of the face."""
 
 
 def log_prior(labels: Tensor, n_classes: int) -> Tensor:

@@ -66,13 +66,16 @@ class AugmentSettings(Settings):
     mixup: float = Field(0.0, ge=0, description="alpha of the Beta distribution that mixes pairs of faces")
 
 
+LossName = Literal["cross-entropy", "focal", "l2-svm", "soft-votes", "valence-arousal", "wing", "squared"]
+
+
 class LossSettings(Settings):
     """What is minimised; see `mien.train.losses`."""
 
-    name: Literal["cross-entropy", "focal", "l2-svm", "soft-votes", "valence-arousal"] = Field(
+    name: LossName = Field(
         "cross-entropy",
         description="`soft-votes` is the divergence from the raters' shares; `valence-arousal` the error of "
-        "their expected values",
+        "their expected values; `wing` and `squared` learn landmarks",
     )
     label_smoothing: float = Field(
         0.0, ge=0, lt=1, description="share of the target spread over all emotions"

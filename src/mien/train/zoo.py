@@ -15,6 +15,7 @@ from mien.train import nets
 from mien.train.backbones import BACKBONES, from_timm, sum_first_kernel
 from mien.train.checkpoints import load_tensors
 from mien.train.face_resnet import FaceResNet
+from mien.train.landmark_net import LandmarkNet
 from mien.train.papers import auc, chmura, cs230, cs231n, maastricht
 from mien.train.papers.face_net import FaceNet
 from mien.train.recipe import NetSettings
@@ -24,6 +25,7 @@ NETS: dict[str, Callable[..., nn.Module] | Transfer] = {
     "s2d-resnet": nets.SpaceToDepthResNet,
     "s2d-vgg": nets.SpaceToDepthVgg,
     "dlib-face-resnet": FaceResNet,
+    "landmark-net": LandmarkNet,
     "cs230-base": cs230.Base,
     "cs230-resnet": cs230.ResNet,
     "cs230-densenet": cs230.DenseNet,

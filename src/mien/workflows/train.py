@@ -219,16 +219,19 @@ def _claim(folder: Path, trainer: Trainer, faces: FaceSet) -> None:
 
 
 def _finish(trainer: Trainer, val: FaceSet, folder: Path) -> None:
-    logits = trainer.logits(val.images) if len(val) else np.zeros((0, len(val.label_names)), np.float32)
+    names = trainer.target.names
+    logits = trainer.logits(val.images) if len(val) else np.zeros((0, len(names)), np.float32)
     if not trainer.workers.leads:
         return
-    write_predictions(folder / "predictions-val.csv", val, softmax(logits))
+    if trainer.target.counts_right:
+        write_predictions(folder / "predictions-val.csv", val, softmax(logits))
     write_json(folder / "history.json", {"seconds": trainer.seconds, "history": trainer.history})
     curves_figure(trainer.history, folder / "curves.png")
     note = {
         "net": trainer.recipe.net.model_dump(mode="json"),
         "n_votes": len(trainer.train.vote_names or ()) if trainer.recipe.loss.votes_weight else 0,
-        "labels": list(trainer.train.label_names),
+        "loss": trainer.recipe.loss.name,
+        "labels": list(names),
         "mean_std": list(trainer.mean_std),
         "input_size": scored_size(trainer.recipe),
         "channels": trainer.train.channels,
