@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from threading import Thread
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from mien.core.classifier import Classifier, checked_threads
 from mien.core.detection import DETECTORS, Detector
 from mien.core.images import DEFAULT_LIMITS, ImageLimits, ImageSource, open_image
+from mien.core.landmark_finder import LandmarkFinder
 from mien.core.model_store import DEFAULT_MODEL, find_model
 from mien.core.mtcnn import Mtcnn, MtcnnSettings
 from mien.core.providers import checked_device
@@ -39,6 +41,7 @@ class Analyzer:
         device: What the networks run on, such as ``"cuda"`` or ``"auto"``; see `Classifier`. A loaded
             `Classifier` and a detector of your own keep theirs.
         threads: CPU threads of each network; 0 lets ONNX Runtime choose.
+        landmarks: Also place 68 landmarks on each face, as ``landmarks68`` of its reading.
 
     Raises:
         ModelError: the model or the detector cannot be found or verified.
@@ -54,6 +57,7 @@ class Analyzer:
         limits: ImageLimits = DEFAULT_LIMITS,
         device: str = "cpu",
         threads: int = 1,
+        landmarks: bool = False,
     ) -> None:
         _check_score(min_score)
         self._model = model
@@ -70,10 +74,12 @@ class Analyzer:
             self._opening = _Opening(find_model(model)[0], self.threads, self.device)
         self.min_score = min_score
         self.limits = limits
+        self.landmarks = landmarks
+        self._finder = LandmarkFinder(threads, self.device)
 
     def __reduce__(self) -> tuple[Any, ...]:
         options: dict[str, Any] = {
-            name: getattr(self, name) for name in ("min_score", "limits", "device", "threads")
+            name: getattr(self, name) for name in ("min_score", "limits", "device", "threads", "landmarks")
         }
         return partial(type(self), self._model, self.detector, **options), ()
 
@@ -132,7 +138,17 @@ class Analyzer:
         if not crops:
             return [()] * len(images)
         probs = iter(self.classifier.probs(np.stack(crops)))
-        return [tuple(self.classifier.reading(face, next(probs)) for face in faces) for faces in found]
+        readings = [tuple(self.classifier.reading(face, next(probs)) for face in faces) for faces in found]
+        if not self.landmarks:
+            return readings
+        return [self._with_points(image, some) for image, some in zip(images, readings, strict=True)]
+
+    def _with_points(self, image: Pixels, readings: tuple[Reading, ...]) -> tuple[Reading, ...]:
+        points = self._finder.find(image, [reading.face for reading in readings]).tolist()
+        return tuple(
+            replace(reading, landmarks68=tuple((x, y) for x, y in one))
+            for reading, one in zip(readings, points, strict=True)
+        )
 
     def _faces(self, image: Pixels) -> list[Face]:
         found = checked_faces(self.detector.find(image), f"detector {type(self.detector).__name__}")
@@ -200,13 +216,13 @@ class _Opening(Thread):
 
 
 @lru_cache(maxsize=4)
-def shared_analyzer(model: str) -> Analyzer:
+def shared_analyzer(model: str, landmarks: bool = False) -> Analyzer:
     """The analyzer that `read` keeps for a model, so that later calls load nothing."""
-    return Analyzer(model)
+    return Analyzer(model, landmarks=landmarks)
 
 
-def read(image: ImageSource, model: str = DEFAULT_MODEL) -> tuple[Reading, ...]:
-    """The emotions on every face of an image; see `Analyzer.read`."""
+def read(image: ImageSource, model: str = DEFAULT_MODEL, *, landmarks: bool = False) -> tuple[Reading, ...]:
+    """The emotions on every face of an image, and 68 landmarks where asked for; see `Analyzer.read`."""
     if not isinstance(model, str | os.PathLike):
         raise ModelError(f"a model must be a name or a path, got {type(model).__name__}; see mien.Analyzer")
-    return shared_analyzer(model).read(image)
+    return shared_analyzer(model, landmarks).read(image)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from mien.core.pose import Pose, head_pose
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -77,13 +79,15 @@ def is_uncertain(confidence: float, threshold: float) -> bool:
 class Reading:
     """One face with its emotion; ``probs`` are calibrated, sum to 1 and follow ``labels``.
 
-    ``uncertain_below`` is the threshold of the model's card; 0 calls nothing uncertain.
+    ``uncertain_below`` is the threshold of the model's card; 0 calls nothing uncertain. ``landmarks68`` are
+    the points of iBUG 300-W in pixels of the upright image, where they were asked for.
     """
 
     face: Face
     labels: tuple[str, ...]
     probs: tuple[float, ...]
     uncertain_below: float = 0.0
+    landmarks68: tuple[tuple[float, float], ...] | None = None
 
     @property
     def box(self) -> Box:
@@ -120,8 +124,16 @@ class Reading:
         """Whether ``confidence`` lies below the model's threshold: treat ``emotion`` as a guess."""
         return is_uncertain(self.confidence, self.uncertain_below)
 
+    @property
+    def pose(self) -> Pose | None:
+        """How the head is turned, where ``landmarks68`` were asked for."""
+        return None if self.landmarks68 is None else head_pose(self.landmarks68)
+
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict: box, landmarks, detection_score, emotion, uncertain, probabilities."""
+        """A JSON-ready dict; ``landmarks68`` and ``pose`` only where landmarks were asked for."""
+        more: dict[str, Any] = {}
+        if self.landmarks68 is not None and self.pose is not None:
+            more = {"landmarks68": [list(point) for point in self.landmarks68], "pose": self.pose.to_dict()}
         return {
             "box": self.box.to_dict(),
             "landmarks": self.landmarks.to_dict() if self.landmarks else None,
@@ -129,4 +141,5 @@ class Reading:
             "emotion": self.emotion,
             "uncertain": self.uncertain,
             "probabilities": self.probabilities,
+            **more,
         }

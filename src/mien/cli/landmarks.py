@@ -1,0 +1,76 @@
+"""``mien landmarks``: 68 points on every face of images."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mien.cli.options import MinScore
+from mien.cli.terminal import printable
+from mien.errors import MienError
+
+if TYPE_CHECKING:
+    from mien.workflows.landmarks import FacePoints
+
+EXAMPLES = """\b
+Examples:
+  mien landmarks photo.jpg
+  mien landmarks photos/ --json > points.jsonl
+  mien landmarks photo.jpg --annotate points/
+
+The points follow iBUG 300-W: 0-16 jaw, 17-26 brows, 27-35 nose, 36-47 eyes, 48-67 mouth.
+"""
+
+app = typer.Typer()
+
+
+@app.command(epilog=EXAMPLES)
+def landmarks(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="Images and folders.", show_default=False)
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object an image.")] = False,
+    annotate: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write the images with their points.")
+    ] = None,
+    min_score: MinScore = 0.0,
+) -> None:
+    """Place 68 landmarks on every face of images and folders."""
+    from mien.workflows.find import find_images
+    from mien.workflows.landmarks import place_landmarks, write_drawing
+
+    if annotate:
+        try:
+            annotate.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise MienError(f"the folder {annotate} cannot be made: {e.strerror or e}") from e
+    failed: list[str] = []
+    taken: set[Path] = set()
+    for result in place_landmarks(find_images(paths, annotate), min_score):
+        if result.error is not None:
+            failed.append(result.error)
+        elif annotate:
+            write_drawing(result, annotate, taken)
+        typer.echo(json.dumps(result.to_dict()) if as_json else "\n".join(_lines(result)))
+    for error in failed:
+        typer.echo(f"mien: {printable(error)}", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _lines(result: "FacePoints") -> list[str]:
+    """An image and its faces as lines: the box, how the head is turned, and where the mouth is."""
+    from mien.core.pose import head_pose
+
+    name = printable(result.name)
+    if result.error is not None:
+        return [f"{name}: could not be read"]
+    found = [f"{name}" + ("" if result.faces else ": no face found")]
+    for number, (face, points) in enumerate(zip(result.faces, result.points, strict=True), start=1):
+        box = face.box
+        start, end, pose = f"{box.x1:.0f},{box.y1:.0f}", f"{box.x2:.0f},{box.y2:.0f}", head_pose(points)
+        turns = f"roll {pose.roll:+4.0f}°  yaw {pose.yaw:+4.0f}°  pitch {pose.pitch:+4.0f}°"
+        mouth = points[48:68].mean(axis=0)
+        found.append(f"{number:>3}  {start:<9} {end:<9}  {turns}  mouth {mouth[0]:.0f},{mouth[1]:.0f}")
+    return found

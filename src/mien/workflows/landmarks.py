@@ -1,0 +1,94 @@
+"""68 landmarks of the faces of many images; no bad image stops the rest."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from mien.core.draw import SHADE
+from mien.core.files import atomic_write
+from mien.core.images import open_image
+from mien.core.landmark_finder import LandmarkFinder
+from mien.core.mtcnn import Mtcnn
+from mien.core.pose import head_pose
+from mien.core.results import Face
+from mien.errors import ImageError
+from mien.workflows.find import Source
+
+DOT = (86, 180, 233)
+
+
+@dataclass(frozen=True, slots=True)
+class FacePoints:
+    """What one image gave: its faces, largest first, and their points (N, 68, 2) in pixels."""
+
+    name: str
+    faces: tuple[Face, ...] = ()
+    points: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 68, 2), np.float32))
+    pixels: NDArray[np.uint8] | None = None
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict."""
+        if self.error is not None:
+            return {"image": self.name, "error": self.error}
+        faces = [
+            {
+                "box": face.box.to_dict(),
+                "detection_score": face.score,
+                "landmarks68": points,
+                "pose": head_pose(points).to_dict(),
+            }
+            for face, points in zip(self.faces, np.round(self.points, 2).tolist(), strict=True)
+        ]
+        return {"image": self.name, "faces": faces}
+
+
+def place_landmarks(sources: Iterable[Source], min_score: float = 0.0) -> Iterator[FacePoints]:
+    """Find the faces of each image, and place 68 points on each, in the order of the images."""
+    detector, finder = Mtcnn(), LandmarkFinder()
+    for source in sources:
+        if source.error is not None:
+            yield FacePoints(source.name, error=source.error)
+            continue
+        try:
+            pixels = open_image(source.name)
+            faces = tuple(face for face in detector.find(pixels) if face.score >= min_score)
+            yield FacePoints(source.name, faces, finder.find(pixels, faces), pixels)
+        except ImageError as error:
+            yield FacePoints(source.name, error=str(error))
+
+
+def draw_points(pixels: NDArray[np.uint8], points: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """A copy of an RGB image with the points (N, 68, 2) of its faces as dots."""
+    canvas = Image.fromarray(pixels)
+    pen = ImageDraw.Draw(canvas, "RGBA")
+    for face in points:
+        size = max(1.0, float(np.ptp(face[:, 0])) / 120)
+        for radius, fill in ((1.6 * size, SHADE), (size, DOT)):
+            for x, y in face.tolist():
+                pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
+    return np.array(canvas)
+
+
+def write_drawing(result: FacePoints, folder: Path, taken: set[Path]) -> Path:
+    """Write the image with its points as a PNG of its name; a number is added where the name is taken.
+
+    Raises:
+        ImageError: the image could not be read.
+    """
+    if result.pixels is None:
+        raise ImageError(f"{result.name!r} has no pixels to draw on")
+    stem, n = Path(result.name).stem, 1
+    path = folder / f"{stem}.png"
+    while path in taken or path.exists():
+        n += 1
+        path = folder / f"{stem}-{n}.png"
+    taken.add(path)
+    with atomic_write(path) as temporary:
+        Image.fromarray(draw_points(result.pixels, result.points)).save(temporary, "PNG")
+    return path

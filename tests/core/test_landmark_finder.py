@@ -1,0 +1,113 @@
+"""The shipped landmark network on a photograph, and what is asked for of it."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import mien
+from mien.core import landmark_finder
+from mien.core.geometry import warp
+from mien.core.landmark_finder import NAME, WEIGHTS, LandmarkFinder
+from mien.core.landmarks import FRAME_SIZE, MIRRORED, N_POINTS
+from mien.core.model_store import SHIPPED, list_models
+from mien.core.mtcnn import Mtcnn, MtcnnSettings
+from mien.errors import ModelError
+
+
+@pytest.fixture(scope="module")
+def found(astronaut):
+    faces = Mtcnn().find(astronaut)[:1]
+    return faces[0], LandmarkFinder().find(astronaut, faces)[0]
+
+
+def test_the_points_agree_with_the_five_of_the_detector(found):
+    face, points = found
+    eye_distance = np.linalg.norm(points[36] - points[45])
+    ours = [points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]]
+    errors = np.linalg.norm(np.array(ours) - np.array(face.landmarks.points), axis=1)
+    assert errors.max() < 0.15 * eye_distance
+
+
+def test_the_points_are_in_order(found):
+    _, points = found
+    assert points[8, 1] > points[57, 1] > points[51, 1] > points[30, 1] > points[27, 1] > points[19, 1]
+    assert (np.diff(points[[0, 36, 39, 42, 45, 16], 0]) > 0).all()
+
+
+def test_the_mirror_image_has_the_mirrored_points(astronaut):
+    mirrored = np.ascontiguousarray(astronaut[:, ::-1])
+    a, b = (LandmarkFinder().find(image, Mtcnn().find(image)[:1])[0] for image in (astronaut, mirrored))
+    back = b[list(MIRRORED[N_POINTS])] * np.array([-1, 1]) + np.array([astronaut.shape[1], 0])
+    assert np.linalg.norm(a - back, axis=1).mean() < 0.05 * np.linalg.norm(a[36] - a[45])
+
+
+def test_a_face_of_48_pixels_is_enough(astronaut, found):
+    face, points = found
+    scale = 48 / face.box.height
+    size = round(astronaut.shape[1] * scale), round(astronaut.shape[0] * scale)
+    small = warp(astronaut, np.array([[scale, 0, 0], [0, scale, 0.0]]), size)
+    again = Mtcnn(MtcnnSettings(min_face=20)).find(small)[:1]
+    got = LandmarkFinder().find(small, again)[0] / scale
+    assert np.linalg.norm(got - points, axis=1).mean() < 0.06 * np.linalg.norm(points[36] - points[45])
+
+
+def test_readings_hold_them_where_asked_for(astronaut):
+    (reading, *_) = mien.read(astronaut, landmarks=True)
+    assert len(reading.landmarks68) == N_POINTS
+    assert abs(reading.pose.yaw) < 30
+    value = json.loads(json.dumps(reading.to_dict()))
+    assert len(value["landmarks68"]) == N_POINTS
+    assert value["pose"].keys() == {"roll", "yaw", "pitch"}
+    (plain, *_) = mien.read(astronaut)
+    assert plain.landmarks68 is plain.pose is None
+    assert "landmarks68" not in plain.to_dict()
+
+
+def test_no_face_needs_no_network(monkeypatch):
+    monkeypatch.setattr(landmark_finder, "landmark_session", None)
+    assert LandmarkFinder().find(np.zeros((9, 9, 3), np.uint8), []).shape == (0, N_POINTS, 2)
+
+
+def test_it_is_small_has_a_card_and_is_no_model_of_emotions():
+    assert (SHIPPED / WEIGHTS).stat().st_size <= 1_500_000
+    card = json.loads((SHIPPED / f"{NAME}.json").read_text("utf-8"))
+    assert {"licence", "data", "limits", "intended_use", "scores", "sha256"} <= card.keys()
+    assert NAME not in list_models()
+
+
+def test_a_damaged_file_is_one_line(tmp_path, monkeypatch):
+    for file in (WEIGHTS, f"{NAME}.json"):
+        (tmp_path / file).write_bytes((SHIPPED / file).read_bytes())
+    (tmp_path / WEIGHTS).write_bytes(b"damaged")
+    monkeypatch.setattr(landmark_finder, "SHIPPED", tmp_path)
+    landmark_finder.landmark_session.cache_clear()
+    with pytest.raises(ModelError, match="sha256 differs"):
+        LandmarkFinder().on_crops(np.zeros((1, FRAME_SIZE, FRAME_SIZE), np.uint8))
+    landmark_finder.landmark_session.cache_clear()
+
+
+def test_the_command_prints_draws_and_reports(tmp_path, astronaut, monkeypatch):
+    from typer.testing import CliRunner
+
+    from mien.cli.main import app
+
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(astronaut).save("astronaut.png")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    runner = CliRunner()
+    done = runner.invoke(app, ["landmarks", "astronaut.png", "--annotate", "drawn"])
+    assert done.exit_code == 0, done.output
+    assert "yaw" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    drawn = np.asarray(Image.open("drawn/astronaut.png"))
+    assert drawn.shape == astronaut.shape
+    assert (drawn != astronaut).any(axis=2).mean() > 0.001
+    runner.invoke(app, ["landmarks", "astronaut.png", "--annotate", "drawn"])
+    assert (tmp_path / "drawn" / "astronaut-2.png").exists()
+    done = runner.invoke(app, ["landmarks", "broken.png", "astronaut.png", "--json"])
+    assert done.exit_code == 1
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert first["error"].startswith("'broken.png'")
+    assert len(second["faces"][0]["landmarks68"]) == N_POINTS
