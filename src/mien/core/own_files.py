@@ -9,13 +9,21 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mien.errors import DataError, MienError, MissingExtraError
 
 MAX_DEPTH = 20
 """Levels of nesting; many more could exhaust the stack of what copies or prints the content."""
 LONGEST_REASON = 160
+
+NUMBER = (int, float)
+
+
+class Maybe(NamedTuple):
+    """A shape of what may be absent or null."""
+
+    shape: Any
 
 
 @contextmanager
@@ -82,6 +90,47 @@ def is_deep(value: object) -> bool:
             return False
         level = [part for one in nested for part in (one.values() if isinstance(one, dict) else one)]
     return True
+
+
+def check_shape(value: Any, shape: Any, where: str = "") -> None:
+    """Raise a ValueError where parsed JSON is not what is expected.
+
+    Args:
+        value: The JSON.
+        shape: A type, several, a list of one shape or of the shape of each part, an object of shapes by key,
+            or a `Maybe`. Keys that it does not name are free.
+        where: Keys that led here, for the text.
+    """
+    if isinstance(shape, Maybe):
+        if value is None:
+            return
+        shape = shape.shape
+    kind = dict if isinstance(shape, dict) else list if isinstance(shape, list) else shape
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        wanted = " or ".join(KINDS[one] for one in kinds)
+        raise ValueError(f"{where or 'it'} must be {wanted}, got {json.dumps(value)[:40]}")
+    if isinstance(shape, list):
+        shapes = shape if len(shape) > 1 else shape * len(value)
+        if len(value) != len(shapes):
+            raise ValueError(f"{where or 'it'} must have {len(shapes)} parts, got {len(value)}")
+        for i, (one, inner) in enumerate(zip(value, shapes, strict=True)):
+            check_shape(one, inner, f"{where}.{i}" if where else str(i))
+    if isinstance(shape, dict):
+        for key, inner in shape.items():
+            if key not in value and not isinstance(inner, Maybe):
+                raise KeyError(f"{where}.{key}" if where else key)
+            check_shape(value.get(key), inner, f"{where}.{key}" if where else key)
+
+
+KINDS = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object",
+}
 
 
 def reason(error: BaseException) -> str:
