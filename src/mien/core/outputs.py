@@ -6,8 +6,12 @@ from pathlib import Path
 from mien.errors import OutputError
 
 
-def check_output(path: str | os.PathLike[str]) -> None:
+def check_output(path: str | os.PathLike[str], *, makes_folder: bool = False) -> None:
     """Raise, before any work, what writing the file ``path`` would end with.
+
+    Args:
+        path: The file.
+        makes_folder: Whether the work makes the folder where it is missing.
 
     Raises:
         OutputError: a folder has its name, its folder is missing or not writable, or its name is too long.
@@ -16,9 +20,12 @@ def check_output(path: str | os.PathLike[str]) -> None:
     folder = path.absolute().parent
     if _is_folder(path, path):
         raise OutputError(path, "it is a folder; name a file")
-    if not _is_folder(folder, path):
+    if makes_folder:
+        check_output_folder(path.parent)
+    elif not _is_folder(folder, path):
         raise OutputError(path, f"there is no folder {path.parent}; make it first")
-    _check_permission(folder, path)
+    else:
+        _check_permission(folder, path)
 
 
 def check_output_folder(path: str | os.PathLike[str]) -> None:

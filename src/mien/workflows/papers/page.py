@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.core.files import atomic_write
+from mien.core.outputs import check_output
 from mien.core.own_files import reading
 from mien.errors import MienError
 from mien.workflows.papers.claims import Row, checked_result, papers, read_result, rows
@@ -64,6 +65,7 @@ def write_page(runs: Path, to: Path) -> tuple[int, Path | None]:
     Raises:
         MienError: nothing has been run.
     """
+    check_output(to, makes_folder=True)
     folder = to.with_suffix("")
     for name in rows():
         result = read_result(runs / name)
