@@ -131,7 +131,8 @@ def checked_result(path: Path) -> dict[str, Any]:
     with reading(path, advice="give `mien papers run` of the row again, after deleting it"):
         found: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
         check_shape(found, RESULT)
-    return found
+    found["environment"] = dict.fromkeys(ENVIRONMENT) | found["environment"]
+    return dict.fromkeys(RESULT) | found
 
 
 _SCORES = {
@@ -140,18 +141,14 @@ _SCORES = {
     "balanced_accuracy": NUMBER,
     "macro_f1": NUMBER,
 }
+ENVIRONMENT = {"gpu": Maybe(str), "machine": Maybe(str), "threads": int, "commit": Maybe(str)}
 RESULT = {
     "changes": [str],
     "epochs": NUMBER,
     "epochs_wanted": NUMBER,
     "finished": bool,
     "seconds": NUMBER,
-    "environment": {
-        "gpu": Maybe(str),
-        "machine": Maybe(str),
-        "threads": Maybe(int),
-        "commit": Maybe(str),
-    },
+    "environment": ENVIRONMENT,
     "test_evaluations": Maybe(int),
     "val": _SCORES,
     "test": Maybe({**_SCORES, "never_predicted": [str]}),

@@ -159,7 +159,7 @@ def _footnote(row: Row, result: dict[str, Any] | None) -> str:
         *([f"never predicts {', '.join(never)}"] if never else []),
         *(
             [f"PrivateTest opened {result['test_evaluations']} times"]
-            if result["test_evaluations"] > 1
+            if (result["test_evaluations"] or 0) > 1
             else []
         ),
     ]

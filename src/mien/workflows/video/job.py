@@ -50,7 +50,7 @@ class WatchJob:
         for path in self.files:
             file_format(path)
         if self.resume and not self.files:
-            raise MienError("--resume needs the file that the stopped run wrote; name it with --to")
+            raise MienError("--resume needs the file that the stopped run wrote; name it with --out")
         if self.live and self.annotate:
             raise MienError("live images cannot be annotated into a file: their sound would not fit")
         if self.resume and self.annotate:
