@@ -32,6 +32,17 @@ class RecipeError(MienError):
     """A training recipe has mistakes; the text lists all of them."""
 
 
+class OutputError(MienError, OSError):
+    """A file cannot be written: no room, no permission, a folder in its place."""
+
+    def __init__(self, path: object, reason: str, number: int | None = None) -> None:
+        super().__init__(number, reason, str(path))
+        self.text = f"{path} cannot be written: {reason[:1].lower()}{reason[1:]}"
+
+    def __str__(self) -> str:
+        return self.text
+
+
 class MissingExtraError(MienError):
     """A feature needs an optional extra that is not installed."""
 

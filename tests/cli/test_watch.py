@@ -84,12 +84,13 @@ def test_a_damaged_video_keeps_its_rows_and_ends_with_exit_2(mien, clip, tmp_pat
     assert 1 < len((tmp_path / "a.csv").read_text().splitlines()) <= n_frames + 1
 
 
-def test_ctrl_c_leaves_whole_lines_and_says_how_to_go_on(process, clip, tmp_path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminated"])
+def test_a_stopped_run_leaves_whole_lines_and_says_how_to_go_on(process, clip, tmp_path, number) -> None:
     running = process("watch", str(clip), "--model", "tiny", "--views", "1", "-o", "a.csv")
     out = tmp_path / "a.csv"
     while running.poll() is None and not (out.exists() and out.with_name("a.csv.state").exists()):
         time.sleep(0.01)
-    running.send_signal(signal.SIGINT)
+    running.send_signal(number)
     _, err = running.communicate(timeout=60)
     text = out.read_text()
     assert text.endswith("\n")

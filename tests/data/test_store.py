@@ -1,5 +1,6 @@
 import json
 import os
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -238,3 +239,48 @@ def test_there_is_no_clean_mask_where_nobody_searched(tmp_path, make_faces):
 def test_searched_and_none_found_is_not_the_same_as_not_searched(tmp_path, make_faces):
     write_store(make_faces(12), tmp_path / "a.h5", near=_near([], []))
     assert clean_mask(tmp_path / "a.h5").tolist() == [True] * 4
+
+
+def test_a_store_that_claims_more_faces_than_it_holds_is_refused(tmp_path, make_faces):
+    write_store(make_faces(), tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        for field, shape in (("images", (48, 48)), ("split", ()), ("labels", ()), ("rows", ())):
+            kind = file[field].dtype
+            del file[field]
+            file.create_dataset(field, (10**12, *shape), kind, chunks=(512, *shape))
+    for read in (read_store, read_info):
+        with pytest.raises(DataError, match=r"a\.h5 .* claims [\d,]+ bytes and holds fewer; import it again"):
+            read(tmp_path / "a.h5")
+
+
+def test_a_store_that_another_tool_compressed_is_read(tmp_path, make_faces):
+    faces = make_faces()
+    write_store(faces, tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        del file["images"]
+        file.create_dataset("images", data=faces.images, compression="gzip")
+    assert read_store(tmp_path / "a.h5").content_hash() == faces.content_hash()
+
+
+def test_a_full_disk_ends_no_process(tmp_path):
+    """In a process of its own, for it was a segmentation fault; a limit on files stands for the disk."""
+    code = """
+import resource, sys
+import numpy as np
+from mien.data.records import FaceSet
+from mien.data.store import write_store
+from mien.errors import DataError
+n = 400
+images = np.random.default_rng(0).integers(0, 255, (n, 48, 48), np.uint8)
+faces = FaceSet(images, np.zeros(n, np.int64), np.zeros(n, np.uint8), np.arange(n), ("happy",), "made")
+for limit in range(0, 900_000, 50_000):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        write_store(faces, sys.argv[1])
+    except DataError as error:
+        if "a.h5 cannot be written: file too large" not in str(error):
+            raise
+"""
+    run = subprocess.run([sys.executable, "-c", code, tmp_path / "a.h5"], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert os.listdir(tmp_path) == []

@@ -106,7 +106,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     path = tmp_path / "figure.png"
     path.write_bytes(b"old")
     monkeypatch.setattr(os, "replace", full)
-    text = f"cannot write figure {path}: No space left on device; check the folder"
+    text = f"{path} cannot be written: no space left on device"
     with pytest.raises(MienError, match=re.escape(text)):
         DRAWINGS["risk coverage"](path)
     assert path.read_bytes() == b"old"
@@ -115,7 +115,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 
 def test_a_missing_folder_is_named(tmp_path):
     path = tmp_path / "absent" / "figure.png"
-    with pytest.raises(MienError, match=re.escape(f"cannot write figure {path}: No such file or directory")):
+    with pytest.raises(MienError, match=re.escape(f"{path} cannot be written: no such file or directory")):
         DRAWINGS["risk coverage"](path)
 
 

@@ -414,7 +414,7 @@ def test_a_name_that_is_taken_meanwhile_is_not_overwritten(tmp_path: Path, monke
 
 def test_annotated_images_need_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(MienError, match=r"annotated images go into a folder, and .*file is a file"):
+    with pytest.raises(MienError, match=r"file cannot be written: it is a file; name a folder"):
         AnnotatedFolder(tmp_path / "file")
 
 

@@ -183,9 +183,24 @@ def heed_closed_streams() -> None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - open as long as the process lives
 
 
+def heed_termination() -> None:
+    """Let SIGTERM end a command as Ctrl-C does: files are closed, and what was begun can go on."""
+    import signal
+
+    def end(number: int, frame: Any) -> None:
+        heard = signal.getsignal(signal.SIGINT)
+        if not callable(heard):  # the shell asked not to heed Ctrl-C
+            raise KeyboardInterrupt
+        heard(signal.SIGINT, frame)
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, end)
+
+
 def main() -> None:
     """Run the command line; ends the process."""
     heed_closed_streams()
+    heed_termination()
     try:
         typer.main.get_command(app)(prog_name="mien")
     except MienError as error:  # help or version, for a standard output that is closed

@@ -9,6 +9,7 @@ import typer
 
 from mien.cli.options import Data, Device
 from mien.cli.terminal import printable, progress_bar
+from mien.core.outputs import check_output
 from mien.errors import needs_extra
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ def show(
     with needs_extra("searching", "search"):
         from mien.workflows.search import read_search_folder
         from mien.workflows.search_report import command, importances, parallel_figure
+    if to:
+        check_output(to)
     state = read_search_folder(folder)
     found = importances(state)
     line = command(state, state.best, folder) if state.best else None

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from mien.core.files import atomic_write
+from mien.core.own_files import read_json, reading
 from mien.core.tta import AUTO, N_VIEWS, AutoViews, Views
 from mien.errors import ModelError
 from mien.names import nearest
 
 FORMAT = 1
-MAX_DEPTH = 20
+SMALLEST, LARGEST = 1e-9, 1e30  # of positive numbers that a float32 can be divided by; NaN is not between
 
 
 @dataclass(frozen=True)
@@ -109,11 +110,9 @@ def read_card(path: Path) -> ModelCard:
     Raises:
         ModelError: the file is missing, not JSON, or lacks or misspells a field; all mistakes are listed.
     """
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as e:
-        raise ModelError(f"{path} is not a readable model card: {e}") from e
-    mistakes = _mistakes(table)
+    table = read_json(path, "is not a readable model card", error=ModelError)
+    with reading(path, "is not a model card of mien", error=ModelError):
+        mistakes = _mistakes(table)
     if mistakes:
         raise ModelError(f"{path} is not a model card of mien: {'; '.join(mistakes)}")
     return ModelCard(**{**table, "labels": tuple(table["labels"]), "prior": tuple(table.get("prior", ()))})
@@ -122,8 +121,6 @@ def read_card(path: Path) -> ModelCard:
 def _mistakes(table: object) -> list[str]:
     if not isinstance(table, dict):
         return ["it must be a JSON object"]
-    if _is_deep(table):
-        return [f"it is nested deeper than {MAX_DEPTH} levels"]
     known = {f.name: f for f in fields(ModelCard)}
     mistakes = [f"unknown field '{name}'{nearest(name, known)}" for name in table if name not in known]
     for name, spec in known.items():
@@ -131,7 +128,7 @@ def _mistakes(table: object) -> list[str]:
         if name in table:
             kinds, what = KINDS[str(spec.type)]
             value = table[name]
-            if not isinstance(value, kinds) or isinstance(value, bool):
+            if not isinstance(value, kinds) or isinstance(value, bool) or not _is_finite(value):
                 mistakes.append(f"{name} must be {what}, got {json.dumps(value)[:40]}")
         elif required:
             mistakes.append(f"{name} is missing")
@@ -147,10 +144,10 @@ def _mistakes(table: object) -> list[str]:
     if not 0 <= table.get("uncertain_below", 0) <= 1:
         mistakes.append(f"uncertain_below must lie in 0..1, got {table['uncertain_below']}")
     for name in ("std", "crop_scale"):
-        if table.get(name, 1) <= 0:
+        if table.get(name, 1) < SMALLEST:
             mistakes.append(f"{name} must be positive, got {table[name]}")
     temperatures = table.get("temperatures", {"1": 1.0})
-    if not temperatures or not all(isinstance(t, int | float) and t > 0 for t in temperatures.values()):
+    if not temperatures or not all(_is_number(t) and SMALLEST <= t <= LARGEST for t in temperatures.values()):
         mistakes.append(f"temperatures must be positive numbers, got {json.dumps(temperatures)[:40]}")
     mistakes += _mistakes_of_views(table) + _mistakes_of_prior(table)
     if table.get("format", FORMAT) > FORMAT:
@@ -189,19 +186,13 @@ def _odd(scores: object) -> Iterator[str]:
             yield f".per_class of '{row['label']}' must hold the numbers {', '.join(CLASS_SCORES)}"
 
 
-def _is_deep(value: object) -> bool:
-    """Whether it is nested so deeply that what copies or prints it could run out of stack."""
-    level: list[Any] = [value]
-    for _ in range(MAX_DEPTH):
-        inside = (part.values() if isinstance(part, dict) else part for part in level)
-        level = [one for part in inside for one in part if isinstance(one, dict | list)]
-        if not level:
-            return False
-    return True
-
-
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_finite(value: object) -> bool:
+    """Whether it is no number, or one that a network can be given."""
+    return not isinstance(value, int | float) or abs(value) <= LARGEST
 
 
 def _mistakes_of_views(table: dict[str, Any]) -> list[str]:

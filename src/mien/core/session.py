@@ -6,6 +6,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from mien.core.onnx_files import has_external_tensors
+from mien.core.own_files import reading
 from mien.core.providers import DEVICES, checked_device, providers
 from mien.errors import MienError, ModelError
 
@@ -19,10 +21,16 @@ def open_session(model: Path | bytes, threads: int = 1, device: str = "cpu") -> 
         device: See `mien.core.providers.DEVICES`; ``auto`` is a GPU where there is one.
 
     Raises:
-        ModelError: the file is missing or not a network that ONNX Runtime can run.
+        ModelError: the file is missing, not a network that ONNX Runtime can run, or has tensors elsewhere.
         MienError: the device is unknown, or cannot be used here.
     """
     device = checked_device(device)
+    name = "bytes" if isinstance(model, bytes) else model
+    with reading(name, "is not a network that ONNX Runtime can run", error=ModelError):
+        content = model if isinstance(model, bytes) else model.read_bytes()
+        is_whole = not has_external_tensors(content)
+    if not is_whole:
+        raise ModelError(f"{name} keeps tensors in other files, which no sha256 covers; save it in one file")
     ort.disable_telemetry_events()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -30,10 +38,8 @@ def open_session(model: Path | bytes, threads: int = 1, device: str = "cpu") -> 
     options.log_severity_level = 3
     options.enable_cpu_mem_arena = False  # it grows with each new batch size, and saves no measurable time
     try:
-        source = model if isinstance(model, bytes) else str(model)
-        session = ort.InferenceSession(source, options, providers=providers(device))
+        session = ort.InferenceSession(content, options, providers=providers(device))
     except Exception as e:  # its errors share no public base class
-        name = "bytes" if isinstance(model, bytes) else model
         raise ModelError(
             f"{name} is not a network that ONNX Runtime can run: {str(e).splitlines()[0]}"
         ) from e

@@ -14,6 +14,7 @@ import shutil
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -22,7 +23,9 @@ from typing import Any
 import numpy as np
 
 from mien import __version__
-from mien.core.files import atomic_write
+from mien.core.files import atomic_write, refusals
+from mien.core.locks import sole
+from mien.core.own_files import check_shape, read_json, reading
 from mien.data.image_loading import ImageLoader, ImageSettings, LoadedImage
 from mien.data.listing import Entry, Listing, Problem
 from mien.data.records import SPLITS, FaceSet, LabelMap
@@ -81,13 +84,17 @@ def ingest_images(
         DataError: no image is left, or a file cannot be written.
     """
     names = listing.label_names
-    ingestion = Ingestion(
-        listing, settings, target or Target(names, tuple(range(len(names)))), to.with_name(f"{to.name}.part")
-    )
-    ingestion.run(progress or (lambda done, total: None))
-    skipped = ingestion.skipped()
-    _write_skipped(skipped, to.with_suffix(".skipped.csv"))
-    ingestion.join(to, source_sha256)
+    target = target or Target(names, tuple(range(len(names))))
+    with refusals(to), sole(to.with_name(f"{to.name}.lock")) as other:
+        if other:
+            raise DataError(
+                f"another process imports into {to} ({other}); wait for it, or choose another --to"
+            )
+        ingestion = Ingestion(listing, settings, target, to.with_name(f"{to.name}.part"))
+        ingestion.run(progress or (lambda done, total: None))
+        skipped = ingestion.skipped()
+        _write_skipped(skipped, to.with_suffix(".skipped.csv"))
+        ingestion.join(to, source_sha256)
     return Counter(reason for _, _, reason, _ in skipped)
 
 
@@ -150,7 +157,7 @@ class Ingestion:
         persons = tuple(self.persons) if self.listing.persons else None
         whole = self.folder / "whole.h5"
         faces = (
-            replace(read_store(part), person_names=persons)
+            replace(_faces_of(part), person_names=persons)
             for part, size in zip(parts, sizes, strict=True)
             if size
         )
@@ -172,14 +179,15 @@ class Ingestion:
         }
         wanted = json.dumps(settings)
         marker = self.folder / "import.json"
-        if marker.is_file() and marker.read_text() == wanted:
-            done = self._pass_over(entries)
-            if done >= 0:
-                return done
+        if marker.is_file() and marker.read_bytes() == wanted.encode():
+            with suppress(DataError):  # of a damaged part: begin again
+                done = self._pass_over(entries)
+                if done >= 0:
+                    return done
         try:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir()
-            marker.write_text(wanted)
+            marker.write_bytes(wanted.encode())
         except OSError as e:
             raise DataError(f"{self.folder} cannot be written: {e.strerror}") from e
         self._forget()
@@ -197,8 +205,9 @@ class Ingestion:
                 return -1
             self._meet(batch)
             columns = read_columns(part, "rows", "file_sha256")
-            for row, sha256 in zip(columns["rows"].tolist(), columns["file_sha256"], strict=True):
-                self.files.add(batch[row - done], sha256.tobytes())
+            with reading(part):
+                for row, sha256 in zip(columns["rows"].tolist(), columns["file_sha256"], strict=True):
+                    self.files.add(batch[row - done], sha256.tobytes())
             done = int(part.stem)
         return done
 
@@ -278,6 +287,14 @@ class Ingestion:
         )
 
 
+def _faces_of(part: Path) -> FaceSet:
+    try:
+        return read_store(part)
+    except DataError as e:
+        part.unlink(missing_ok=True)
+        raise DataError(f"{part} was damaged; give the command again, which begins anew") from e
+
+
 def _cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -305,7 +322,10 @@ def _digest(entries: list[Entry]) -> str:
 
 
 def _notes(part: Path) -> dict[str, Any]:
-    notes: dict[str, Any] = json.loads(part.with_suffix(".json").read_text())
+    path = part.with_suffix(".json")
+    notes: dict[str, Any] = read_json(path)
+    with reading(path):
+        check_shape(notes, {"entries": str, "skipped": [[int, str, str, str]]})
     return notes
 
 

@@ -1,7 +1,6 @@
 """Faces that a network is scored on must not be those that it learned from: find the ones that are."""
 
 import hashlib
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.files import atomic_write
+from mien.core.own_files import reading
 from mien.data.parts import PARTS
 from mien.data.records import FaceSet
 from mien.errors import DataError
@@ -60,11 +60,14 @@ def read_learned(path: Path) -> Learned:
     Raises:
         DataError: the file is damaged.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return Learned(file["pixels"].astype(np.uint64), file["files"].astype(np.uint64))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as e:
-        raise DataError(f"{path} is not a list of learned faces: {e}; train again") from e
+    with (
+        reading(path, "is not a list of learned faces", advice="train again"),
+        np.load(path, allow_pickle=False) as file,
+    ):
+        pixels, files = (file[name] for name in ("pixels", "files"))
+        if pixels.ndim != 1 or files.ndim != 1:
+            raise ValueError("its marks are no list")
+        return Learned(pixels.astype(np.uint64), files.astype(np.uint64))
 
 
 def learned(faces: FaceSet) -> Learned:

@@ -89,8 +89,8 @@ class FaceSet:
     def __post_init__(self) -> None:
         for field, array in self.columns().items():
             self._check_column(field, array)
-        _check_codes("labels", self.labels, len(self.label_names))
-        _check_codes("split", self.split, len(SPLITS))
+        check_codes("labels", self.labels, len(self.label_names))
+        check_codes("split", self.split, len(SPLITS))
         if len(np.unique(self.rows)) != len(self):
             raise DataError("rows must differ from each other: they say which image of the source this is")
         for field, names in (
@@ -105,9 +105,9 @@ class FaceSet:
                 f"votes have {self.votes.shape[1]} columns for {len(self.vote_names or ())} names"
             )
         if self.persons is not None:
-            _check_codes("persons", self.persons, len(self.person_names or ()), lowest=-1)
+            check_codes("persons", self.persons, len(self.person_names or ()), lowest=-1)
         if self.sources is not None:
-            _check_codes("sources", self.sources, len(self.source_names or ()))
+            check_codes("sources", self.sources, len(self.source_names or ()))
 
     def _check_column(self, field: str, array: NDArray[Any]) -> None:
         dtype, ndim = (COLUMNS | OPTIONAL)[field]
@@ -194,6 +194,7 @@ def count_faces(split: NDArray[np.uint8], labels: NDArray[np.int64], n_labels: i
     return np.bincount(cells, minlength=len(SPLITS) * n_labels).reshape(len(SPLITS), n_labels)
 
 
-def _check_codes(field: str, codes: NDArray[np.integer], n_known: int, lowest: int = 0) -> None:
+def check_codes(field: str, codes: NDArray[np.integer], n_known: int, lowest: int = 0) -> None:
+    """Raise a DataError where a code does not lie in ``lowest..n_known - 1``."""
     if codes.size and (codes.min() < lowest or codes.max() >= n_known):
         raise DataError(f"{field} must lie in {lowest}..{n_known - 1}, got {codes.min()}..{codes.max()}")

@@ -13,13 +13,26 @@ from numpy.typing import NDArray
 
 from mien import __version__
 from mien.core.files import atomic_write
+from mien.core.own_files import parse_json, reading, reason
 from mien.data.duplicates import NearDuplicates
-from mien.data.records import COLUMNS, OPTIONAL, SPLITS, ContentHash, FaceSet, LabelMap, count_faces
+from mien.data.hdf5_sink import Sink
+from mien.data.records import (
+    COLUMNS,
+    OPTIONAL,
+    SPLITS,
+    ContentHash,
+    FaceSet,
+    LabelMap,
+    check_codes,
+    count_faces,
+)
 from mien.errors import DataError, MissingExtraError
 
 FORMAT = 1
 """Raised when an older reader could no longer make sense of the file."""
 
+MOST_SHRUNK = 1100
+"""Bytes that one byte of deflate can hold; mien compresses nothing, but other tools repack its files."""
 _CHUNK_BYTES = 2 * 2**20
 _NEAR = ("rows", "nearest", "ncc", "exact")
 
@@ -94,7 +107,7 @@ def write_parts(
     h5py = require_h5py()
     path = Path(path)
     try:
-        with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
+        with atomic_write(path) as temporary, Sink(temporary) as sink, h5py.File(sink, "w") as file:
             start = 0
             for part in parts:
                 if not start:
@@ -104,6 +117,7 @@ def write_parts(
                 for field, array in part.columns().items():
                     _write_array(file, field, array, start, total)
                 start += len(part)
+                sink.check()
             file.attrs.update(format=FORMAT, source_sha256=source_sha256, created_by=__version__)
             file.attrs["content_hash"] = content.hexdigest()
             if near is not None:
@@ -112,7 +126,7 @@ def write_parts(
                 for field in _NEAR:
                     _write_array(group, field, getattr(near, field), 0, len(near))
     except OSError as e:
-        raise DataError(f"{path} cannot be written: {_first_line(e)}") from e
+        raise DataError(f"{path} cannot be written: {(e.strerror or reason(e)).lower()}") from e
     return content.hexdigest()
 
 
@@ -126,12 +140,12 @@ def read_store(path: str | os.PathLike[str]) -> FaceSet:
     with _opened(path) as file:
         optional = [field for field in OPTIONAL if field in file]
         faces = FaceSet(
-            **{field: file[field][()] for field in (*COLUMNS, *optional)},
+            **{field: _column(file, field) for field in (*COLUMNS, *optional)},
             vote_names=_names(file, "vote_names"),
             person_names=_person_names(file),
             source_names=_names(file, "source_names"),
             label_names=_names(file, "label_names") or (),
-            label_map=json.loads(file.attrs.get("label_map", "null")),
+            label_map=parse_json(file.attrs.get("label_map", "null")),
             name=str(file.attrs["name"]),
         )
         if faces.content_hash() != file.attrs["content_hash"]:
@@ -144,21 +158,24 @@ def read_info(path: str | os.PathLike[str]) -> StoreInfo:
     with _opened(path) as file:
         text = {k: str(file.attrs[k]) for k in ("name", "content_hash", "source_sha256", "created_by")}
         label_names = _names(file, "label_names") or ()
-        counts = count_faces(file["split"][()], file["labels"][()], len(label_names))
+        split, labels = _column(file, "split"), _column(file, "labels")
+        check_codes("labels", labels, len(label_names))
+        check_codes("split", split, len(SPLITS))
+        counts = count_faces(split, labels, len(label_names))
         return StoreInfo(
             **text,
             label_names=label_names,
             shape=tuple(file["images"].shape),
             counts=tuple(map(tuple, counts.tolist())),
             optional=tuple(field for field in OPTIONAL if field in file),
-            label_map=json.loads(file.attrs.get("label_map", "null")),
+            label_map=parse_json(file.attrs.get("label_map", "null")),
         )
 
 
 def read_columns(path: str | os.PathLike[str], *fields: str) -> dict[str, NDArray[Any]]:
     """Some columns of a store, without the images and the hash over all; raises as ``read_store``."""
     with _opened(path) as file:
-        return {field: file[field][()] for field in fields}
+        return {field: _column(file, field) for field in fields}
 
 
 def read_near_duplicates(path: str | os.PathLike[str]) -> NearDuplicates | None:
@@ -167,7 +184,7 @@ def read_near_duplicates(path: str | os.PathLike[str]) -> NearDuplicates | None:
         if "near_duplicates" not in file:
             return None
         group = file["near_duplicates"]
-        return NearDuplicates(**{f: group[f][()] for f in _NEAR}, floor=float(group.attrs["floor"]))
+        return NearDuplicates(**{f: _column(group, f) for f in _NEAR}, floor=float(group.attrs["floor"]))
 
 
 def clean_mask(path: str | os.PathLike[str], split: str = "test") -> NDArray[np.bool_] | None:
@@ -187,7 +204,7 @@ def clean_mask(path: str | os.PathLike[str], split: str = "test") -> NDArray[np.
     if near is None:
         return None
     with _opened(path) as file:
-        return near.clean(file["rows"][()][file["split"][()] == SPLITS.index(split)])
+        return near.clean(_column(file, "rows")[_column(file, "split") == SPLITS.index(split)])
 
 
 def require_h5py() -> Any:
@@ -209,16 +226,25 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
     h5py = require_h5py()
     if not Path(path).is_file():
         raise DataError(f"no data set at {path}; make one: mien data import fer2013 fer2013.csv --to {path}")
-    try:
-        with h5py.File(path, "r") as file:
-            found = file.attrs.get("format")
-            if found is None:
-                raise DataError(f"{path} is an HDF5 file, but not a data set that mien wrote")
-            if found != FORMAT:
-                raise DataError(f"{path} has format {found}, this version reads {FORMAT}; import it again")
-            yield file
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as e:
-        raise DataError(f"{path} is not a data set or is damaged: {_first_line(e)}; import it again") from e
+    with (
+        reading(path, "is not a data set or is damaged", advice="import it again"),
+        h5py.File(path, "r", locking=False) as file,  # it is replaced as a whole: no one writes into it
+    ):
+        found = file.attrs.get("format")
+        if found is None:
+            raise DataError(f"{path} is an HDF5 file, but not a data set that mien wrote")
+        if found != FORMAT:
+            raise DataError(f"{path} has format {found}, this version reads {FORMAT}; import it again")
+        yield file
+
+
+def _column(group: Any, field: str) -> NDArray[Any]:
+    """All of an array, unless it claims more than its file holds."""
+    array = group[field]
+    if array.nbytes > array.id.get_storage_size() * (MOST_SHRUNK if array.compression else 1):
+        raise ValueError(f"'{field}' claims {array.nbytes:,} bytes and holds fewer")
+    whole: NDArray[Any] = array[()]
+    return whole
 
 
 def _write_names(file: Any, faces: FaceSet) -> None:
@@ -242,15 +268,11 @@ def _write_array(group: Any, field: str, array: np.ndarray[Any, Any], start: int
 
 
 def _names(file: Any, key: str) -> tuple[str, ...] | None:
-    names = json.loads(file.attrs.get(key, "null"))
+    names = parse_json(file.attrs.get(key, "null"))
     return None if names is None else tuple(map(str, names))
 
 
 def _person_names(file: Any) -> tuple[str, ...] | None:
     if "person_names" not in file:
         return None
-    return tuple(name.decode() for name in file["person_names"][()].tolist())
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return tuple(name.decode() for name in _column(file, "person_names").tolist())

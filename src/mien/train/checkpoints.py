@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from mien.core.files import atomic_write
+from mien.core.own_files import check_shape, parse_json, reading
 from mien.errors import ModelError
 
 
@@ -26,12 +27,13 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         ModelError: the file is missing, truncated, or not one of ours.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            note = json.loads((file.metadata() or {})["note"])
-            return {name: file.get_tensor(name) for name in file.keys()}, note  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, ValueError) as e:
-        raise ModelError(f"{path} is not a readable checkpoint of mien: {e}") from e
+    with (
+        reading(path, "is not a readable checkpoint of mien", error=ModelError),
+        safe_open(path, framework="pt") as file,
+    ):
+        note = parse_json((file.metadata() or {})["note"])
+        check_shape(note, {})
+        return {name: file.get_tensor(name) for name in file.keys()}, note  # noqa: SIM118
 
 
 def with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

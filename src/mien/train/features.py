@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mien.core.files import atomic_write
+from mien.core.own_files import reading
 from mien.core.preprocess import resized, to_input
 from mien.data.records import FaceSet
-from mien.errors import ModelError, RecipeError
+from mien.errors import DataError, ModelError, RecipeError
 from mien.train.batches import Batch, TrainingBatches, step_seed
 from mien.train.inference import predict
 from mien.train.initialise import load_initial
@@ -151,8 +152,9 @@ class _Body(nn.Module):
 def _read(path: Path, shape: tuple[int, int]) -> Features | None:
     """Features of a file; None where it is missing or damaged, and must be made again."""
     try:
-        part: Features = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        with reading(path):
+            part: Features = np.load(path, allow_pickle=False)
+    except DataError:
         return None
     return part if part.shape == shape and part.dtype == np.float32 else None
 

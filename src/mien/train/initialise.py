@@ -119,7 +119,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             f"{path} holds more than tensors, or is damaged; save its state_dict alone, "
             "better as .safetensors"
         ) from e
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, SafetensorError) as e:
+    except (OSError, EOFError, MemoryError, RuntimeError, ValueError, KeyError, SafetensorError) as e:
         raise ModelError(f"{path} cannot be read: {(str(e).splitlines() or ['it ends too soon'])[0]}") from e
     for key in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):

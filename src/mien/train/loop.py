@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mien.core.own_files import NUMBER, check_shape
 from mien.core.preprocess import resized, to_input
 from mien.data.records import FaceSet
 from mien.errors import MienError
@@ -26,6 +27,15 @@ from mien.train.zoo import build
 
 CHECK_EVERY = 50
 """Steps after which a GPU is asked whether the loss is still a number: each question waits for its work."""
+
+
+NOTE = {
+    "step": int,
+    "seconds": NUMBER,
+    "totals": {"loss": NUMBER, "correct": NUMBER, "seen": int},
+    "history": [{}],
+}
+"""The shape of the note that lies with a checkpoint."""
 
 
 @dataclass
@@ -220,9 +230,10 @@ class Trainer:
                 self.average.tensors[name].copy_(tensor)
         self.best = checkpoints.without_prefix("best", tensors)
         checkpoints.restore_optimizer(self.optimizer, checkpoints.without_prefix("optimizer", tensors))
+        check_shape(note, NOTE)
         self.step_count, self.seconds = note["step"], note["seconds"]
         self.totals = Totals(**note["totals"])
-        self.history = note["history"]
+        self.history = [{name: float(value) for name, value in line.items()} for line in note["history"]]
 
 
 def best_look(history: list[dict[str, float]], watch: str) -> int:

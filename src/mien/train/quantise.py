@@ -3,7 +3,6 @@
 The format is that of docs/decisions/0013-int8.md: it gives the same sums with and without VNNI.
 """
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.files import atomic_write
-from mien.errors import MissingExtraError, ModelError
+from mien.core.files import atomic_write, refusals, temporary_folder
+from mien.errors import MissingExtraError, ModelError, OutputError
 from mien.train.export import strip_notes
 
 CHUNK = 4
@@ -43,26 +42,29 @@ def quantise_onnx(
         from onnxruntime.quantization.shape_inference import quant_pre_process
     except ImportError as e:
         raise MissingExtraError("an int8 export", "onnx", "train") from e
-    with tempfile.TemporaryDirectory(prefix="mien-int8-") as folder:
-        whole, done = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+    with temporary_folder() as folder:
+        whole, done = folder / "float.onnx", folder / "int8.onnx"
         model = onnx.load(source)
         widen_weights(model)
         onnx.save(model, whole)
         try:
-            quant_pre_process(whole, whole, skip_optimization=True, skip_symbolic_shape=True)
-            quantize_static(
-                whole,
-                done,
-                _Faces(model.graph.input[0].name, faces),
-                quant_format=QuantFormat.QDQ,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                per_channel=True,
-                reduce_range=True,
-                calibrate_method=CalibrationMethod.MinMax,
-                nodes_to_exclude=list(keep_float),
-                extra_options={"CalibMovingAverage": True},
-            )
+            with refusals(folder):
+                quant_pre_process(whole, whole, skip_optimization=True, skip_symbolic_shape=True)
+                quantize_static(
+                    whole,
+                    done,
+                    _Faces(model.graph.input[0].name, faces),
+                    quant_format=QuantFormat.QDQ,
+                    activation_type=QuantType.QUInt8,
+                    weight_type=QuantType.QInt8,
+                    per_channel=True,
+                    reduce_range=True,
+                    calibrate_method=CalibrationMethod.MinMax,
+                    nodes_to_exclude=list(keep_float),
+                    extra_options={"CalibMovingAverage": True},
+                )
+        except OutputError:
+            raise
         except Exception as e:  # its errors share no base class
             raise ModelError(f"the network cannot be put into 8 bits: {str(e).splitlines()[0]}") from e
         model = onnx.load(done)

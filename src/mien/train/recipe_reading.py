@@ -1,12 +1,12 @@
 """A training recipe: TOML into checked settings, every mistake reported at once."""
 
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from mien.core.own_files import parse_toml, reading
 from mien.errors import RecipeError
 from mien.names import nearest
 from mien.train.recipe import DataSettings, NetSettings, Recipe, Settings
@@ -51,10 +51,8 @@ def read_toml(name_or_path: str, folder: Path, what: str) -> tuple[Path, dict[st
             f"no {what} '{name_or_path}'{nearest(name_or_path, known)} "
             f"(shipped: {', '.join(known)}; or give a .toml path)"
         )
-    try:
-        return path, tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise RecipeError(f"{path}: not valid TOML: {e}") from e
+    with reading(f"{path}:", "not valid TOML", error=RecipeError):
+        return path, parse_toml(path.read_text(encoding="utf-8"))
 
 
 def read_recipe(name_or_path: str, overrides: Sequence[str] = (), *, files: bool = False) -> Recipe:
@@ -155,8 +153,8 @@ def _apply(table: dict[str, Any], override: str) -> None:
     if not sign or not leaf:
         raise RecipeError(f"--set needs key=value such as run.epochs=5, got '{override}'")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+        value = parse_toml(f"value = {text}")["value"]
+    except (ValueError, RecursionError):
         value = text
     for parent in parents:
         table = table.setdefault(parent, {})

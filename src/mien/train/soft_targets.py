@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mien.core.own_files import check_shape, reading
 from mien.data.records import FaceSet
 from mien.errors import ModelError, RecipeError
 from mien.train.checkpoints import load_tensors, save_tensors
@@ -80,11 +81,12 @@ def read_soft_targets(path: Path) -> SoftTargets:
         ModelError: the file is missing, damaged or of another kind.
     """
     tensors, note = load_tensors(path)
-    try:
+    with reading(path, "holds no soft targets of mien", error=ModelError):
+        check_shape(note, {"labels": [str], "content_hash": str, "made": {}})
         rows, probs = tensors["rows"].long().numpy(), tensors["probs"].float().numpy()
-        labels, content_hash, made = tuple(note["labels"]), str(note["content_hash"]), dict(note["made"])
-    except (KeyError, TypeError, ValueError) as e:
-        raise ModelError(f"{path} holds no soft targets of mien: it lacks {e}") from e
+        labels, content_hash, made = tuple(note["labels"]), note["content_hash"], note["made"]
+        if rows.ndim != 1:
+            raise ValueError("its rows are no list")
     if probs.shape != (len(rows), len(labels)) or not np.allclose(probs.sum(1), 1, atol=0.01):
         raise ModelError(f"{path} is damaged: its probabilities do not sum to 1, or not every face has some")
     return SoftTargets(rows, probs / probs.sum(1, keepdims=True), labels, content_hash, made)

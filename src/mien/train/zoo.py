@@ -1,6 +1,7 @@
 """Every network by name."""
 
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mien.core.own_files import NUMBER, Maybe, check_shape, reading, reason
 from mien.errors import ModelError, RecipeError
 from mien.names import look_up, nearest
 from mien.train import nets
@@ -47,6 +49,18 @@ NETS: dict[str, Callable[..., nn.Module] | Transfer] = {
     **TRANSFERRED,
 }
 
+LARGEST_SIDE = 1024
+NOTE = {
+    "net": {},
+    "n_votes": int,
+    "labels": [str],
+    "mean_std": [NUMBER, NUMBER],
+    "input_size": int,
+    "channels": Maybe(int),
+    "data": {"name": Maybe(str), "content_hash": Maybe(str)},
+}
+"""The shape of the note that lies with a run's weights."""
+
 
 def build(settings: NetSettings, n_classes: int, n_votes: int = 0, *, fresh: bool = True) -> nn.Module:
     """The network of a recipe, freshly initialised from torch's global generator.
@@ -71,8 +85,16 @@ def build(settings: NetSettings, n_classes: int, n_votes: int = 0, *, fresh: boo
             transfer = replace(make, **options)
             return make_transferred(n_classes, transfer if fresh else replace(transfer, pretrained=False))
         return make(n_classes, **options)
-    except TypeError as e:
-        raise RecipeError(f"net.options of '{settings.name}': {e}") from e
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as e:
+        raise RecipeError(f"net.options of '{settings.name}': {reason(e)}") from e
 
 
 def net_mistakes(settings: NetSettings) -> list[str]:
@@ -156,9 +178,13 @@ def load_net(run: Path) -> tuple[nn.Module, dict[str, Any]]:
         what = "an unfinished run; give its `mien train` command again" if begun else "no run of `mien train`"
         raise ModelError(f"{run} holds {what}")
     tensors, note = load_tensors(path)
-    net = build(NetSettings.model_validate(note["net"]), len(note["labels"]), note["n_votes"], fresh=False)
-    try:
+    with reading(path, "is not the weights of a run", advice="train again", error=ModelError):
+        check_shape(note, NOTE)
+        mean, std = note["mean_std"]
+        if not (math.isfinite(mean) and 0 < std < math.inf and 8 <= note["input_size"] <= LARGEST_SIDE):
+            raise ValueError("its faces cannot be scaled as it says")
+        settings = NetSettings.model_validate(note["net"])
+    net = build(settings, len(note["labels"]), note["n_votes"], fresh=False)
+    with reading(path, f"does not fit network '{settings.name}'", error=ModelError):
         net.load_state_dict(tensors)
-    except RuntimeError as e:
-        raise ModelError(f"{path} does not fit network '{note['net']['name']}': {e}") from e
     return net.eval(), note

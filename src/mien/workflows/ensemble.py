@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mien.core.calibration import softmax
 from mien.core.files import write_json
 from mien.core.metrics import McNemar, mcnemar
+from mien.core.outputs import check_output_folder
 from mien.core.scores import Scores, score
 from mien.core.voting import VOTES, fit_weights
 from mien.data.leaks import refuse_leak
@@ -72,6 +73,8 @@ def ensemble(models: list[str], data: Path, settings: EvaluateSettings | None = 
         ModelError: there is no such model.
     """
     settings = settings or EvaluateSettings()
+    if settings.to is not None:
+        check_output_folder(settings.to)
     if len(models) < 2 or len(set(models)) < len(models):
         raise DataError(f"an ensemble needs two or more different models, got {', '.join(models) or 'none'}")
     faces = read_store(data)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mien.core.calibration import softmax
 from mien.core.files import write_json
+from mien.core.outputs import check_output_folder
 from mien.core.scores import Scores, score
 from mien.core.tta import Views
 from mien.data.leaks import Leak, refuse_leak
@@ -89,6 +90,8 @@ def evaluate(model: str, data: Path, settings: EvaluateSettings | None = None) -
         ModelError: there is no such model.
     """
     settings = settings or EvaluateSettings()
+    if settings.to is not None:
+        check_output_folder(settings.to)
     split = settings.split
     faces = read_store(data)
     scorer = open_scorer(model, settings.views, settings.device)

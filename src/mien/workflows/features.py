@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.files import write_json
+from mien.core.outputs import check_output_folder
 from mien.data.records import FaceSet
 from mien.data.store import read_store
 from mien.errors import DataError, MissingExtraError
@@ -93,6 +94,8 @@ def compute_features(
         RecipeError: there is no such backbone.
         ModelError: the weights cannot be had, or do not fit.
     """
+    if folder:
+        check_output_folder(folder)
     faces = read_store(data)
     train = training_rows(faces, DataSettings.model_validate({}))
     rows = {"train": train, "val": faces.select("val")}

@@ -9,7 +9,7 @@ from typing import Any
 
 from mien.core.files import atomic_write
 from mien.core.metrics import Interval
-from mien.errors import MienError, MissingExtraError
+from mien.errors import MissingExtraError
 
 INK, MUTED, GRID = "#222222", "#666666", "#dddddd"
 BLUE, ORANGE, GREEN, VERMILION, PURPLE = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7"
@@ -55,11 +55,8 @@ def legend(ax: Any, loc: str = "best") -> None:
 def save(figure: Any, path: str | os.PathLike[str]) -> Path:
     """Write the PNG under a temporary name, then rename it: a reader never sees half a file."""
     target = Path(path)
-    try:
-        with atomic_write(target) as temporary:
-            figure.savefig(temporary, format="png", dpi=DPI)
-    except OSError as e:
-        raise MienError(f"cannot write figure {target}: {e.strerror or e}; check the folder") from e
+    with atomic_write(target) as temporary:
+        figure.savefig(temporary, format="png", dpi=DPI)
     return target
 
 

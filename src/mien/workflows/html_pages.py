@@ -13,6 +13,7 @@ from PIL import Image
 
 from mien.core.files import atomic_write
 from mien.core.metrics import Counts
+from mien.core.outputs import check_output
 from mien.errors import DataError
 
 STYLE = """
@@ -44,7 +45,7 @@ h3 { margin: 1.25rem 0 .25rem; font-size: 1rem; }
 .matrix th { font-weight: 400; font-size: .75rem; padding: .2rem .4rem .2rem 0; border: 0;
   color: var(--soft); }
 .matrix td { width: 2.3rem; padding: .3rem .2rem; border: 1px solid var(--paper); text-align: center; }
-.matrix .dark { color: #fff; } .matrix .light { color: #1c1e21; }
+.matrix .dark { color: #fff; } .matrix .light { color: #000; }
 """
 
 
@@ -77,7 +78,7 @@ def matrix(title: str, counts: Counts, names: Sequence[str], *, shares: bool = F
     lines = []
     for name, row, parts in zip(names, counts.tolist(), share.tolist(), strict=True):
         cells = (
-            f"<td class='{'dark' if part > 0.5 else 'light'}' style='background:{_shade(part)}'>"
+            f"<td class='{_ink(shade := _shade(part))}' style='background:{shade}'>"
             f"{(f'{100 * part:.0f}' if shares else f'{n:,}') if n else '·'}</td>"
             for n, part in zip(row, parts, strict=True)
         )
@@ -94,6 +95,17 @@ def _shade(share: float) -> str:
     return "#" + bytes(np.round(low + share * (high - low)).astype(np.uint8)).hex()
 
 
+def _ink(colour: str) -> str:
+    """``dark`` for white text or ``light`` for black, whichever has more contrast with a colour.
+
+    Source: Web Content Accessibility Guidelines 2.2, "relative luminance" and "contrast ratio".
+    """
+    levels = np.frombuffer(bytes.fromhex(colour[1:]), np.uint8) / 255
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    luminance = float(linear @ (0.2126, 0.7152, 0.0722))
+    return "dark" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else "light"
+
+
 def data_uri(image: NDArray[np.uint8]) -> str:
     """An image as PNG inside an address."""
     buffer = io.BytesIO()
@@ -106,9 +118,11 @@ def check_place(path: str | os.PathLike[str]) -> None:
 
     Raises:
         DataError: the folder does not exist.
+        OutputError: the page cannot be written.
     """
     if not Path(path).parent.is_dir():
         raise DataError(f"no folder {Path(path).parent} to write {Path(path).name} in; create it first")
+    check_output(path)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

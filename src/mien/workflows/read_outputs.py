@@ -1,5 +1,6 @@
 """What becomes of readings: JSON objects, table rows, a Parquet file, annotated images."""
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,9 +10,10 @@ from typing import Any
 from PIL import Image
 
 from mien.core.draw import annotate
-from mien.core.files import atomic_write, took_place
+from mien.core.files import atomic_write, refusals, temporary_file, took_place
+from mien.core.outputs import check_output, check_output_folder
 from mien.core.results import Reading
-from mien.errors import MienError, MissingExtraError
+from mien.errors import MissingExtraError
 from mien.workflows.find import JPEG_SUFFIXES, STDIN
 from mien.workflows.read import ImageResult
 
@@ -99,12 +101,10 @@ def parquet_file(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator
         names: From `columns`.
 
     Raises:
-        MienError: the folder of ``path`` does not exist.
+        OutputError: the file cannot be written.
         MissingExtraError: pyarrow is not installed.
     """
-    folder = Path(path).parent
-    if not folder.is_dir():
-        raise MienError(f"{path} cannot be written: there is no folder {folder}; make it first")
+    check_output(path)
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
@@ -127,14 +127,13 @@ class AnnotatedFolder:
         folder: Made if need be.
 
     Raises:
-        MienError: ``folder`` is a file.
+        OutputError: the folder cannot be made.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self._last: dict[Path, int] = {}  # the last number of each name that is taken
-        if self.folder.exists() and not self.folder.is_dir():
-            raise MienError(f"annotated images go into a folder, and {self.folder} is a file")
+        check_output_folder(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, result: ImageResult) -> Path | None:
@@ -145,18 +144,24 @@ class AnnotatedFolder:
         if result.name == STDIN:
             stem = "standard-input"
         suffix = ".jpg" if suffix.lower() in JPEG_SUFFIXES else ".png"
-        folder = self.folder / result.below
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = self._folder(result.below)
         image = Image.fromarray(annotate(result.pixels, result.readings))
-        temporary = folder / f".mien-{os.urandom(8).hex()}{suffix}"
-        try:
+        with refusals(folder / f"{stem}{suffix}"), temporary_file(folder, suffix) as temporary:
             if suffix == ".jpg":
                 image.save(temporary, quality=JPEG_QUALITY, subsampling=0)
             else:
                 image.save(temporary)
             return next(path for path in self._names(folder, stem, suffix) if took_place(temporary, path))
-        finally:
-            temporary.unlink(missing_ok=True)
+
+    def _folder(self, below: str) -> Path:
+        folder = self.folder / below
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            return self.folder  # one long path must not end the work on all images
+        return folder
 
     def _names(self, folder: Path, stem: str, suffix: str) -> Iterator[Path]:
         """Names to try, the first without a number."""

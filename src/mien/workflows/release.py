@@ -1,11 +1,9 @@
 """Turn a finished run into a model that `mien.load` knows: ONNX, temperatures, parity check, scores, card."""
 
-import json
+import os
 import platform
 import shutil
-import tempfile
 import time
-import tomllib
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +14,10 @@ from numpy.typing import NDArray
 
 from mien.core.cards import ModelCard
 from mien.core.classifier import Classifier
+from mien.core.files import sync_folder, temporary_folder
 from mien.core.model_store import sha256, user_models
+from mien.core.outputs import check_output_folder
+from mien.core.own_files import parse_toml, reading
 from mien.core.preprocess import resized, to_input
 from mien.core.scores import score
 from mien.core.session import open_session, run
@@ -30,6 +31,7 @@ from mien.train.export import export_onnx
 from mien.train.trained_net import TrainedNet, load_trained, parameter_count
 from mien.workflows.calibrate import CALIBRATED_VIEWS, calibrate, class_shares
 from mien.workflows.release_int8 import try_int8
+from mien.workflows.run_folder import RECIPE, read_told
 from mien.workflows.scorer import checked_rows
 
 MIN_SAME_LABELS = 0.998
@@ -71,10 +73,8 @@ def read_card_text(path: Path | None, summary: str) -> CardText:
     """
     if path is None:
         return CardText(summary)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as e:
-        raise ModelError(f"{path} is not a readable TOML file: {e}") from e
+    with reading(path, "is not a readable TOML file", error=ModelError):
+        table = parse_toml(path.read_text(encoding="utf-8"))
     known = [f.name for f in fields(CardText)]
     for key, value in table.items():
         if key not in known or not isinstance(value, str):
@@ -138,9 +138,10 @@ def release(
     settings = settings or ReleaseSettings()
     checked_views(settings.views)
     target = settings.to or user_models()
+    check_output_folder(target)
     target.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".release-", dir=target) as temporary:
-        onnx = Path(temporary) / f"{name}.onnx"
+    with temporary_folder(target) as temporary:
+        onnx = temporary / f"{name}.onnx"
         export_onnx(trained.net, trained.input_size, onnx, trained.channels)
         same, difference = compare(onnx, trained, faces)
         if same < MIN_SAME_LABELS:
@@ -150,8 +151,9 @@ def release(
         card = replace(card, training=_training(folder, trained), scores=card.scores | notes)
         card = _scored(onnx, card, faces, clean_mask(data, "test"))
         weights = target / onnx.name
-        shutil.move(onnx, weights)
-        shutil.move(onnx.with_suffix(".json"), weights.with_suffix(".json"))
+        for file in (onnx, onnx.with_suffix(".json")):
+            os.replace(file, target / file.name)
+        sync_folder(target)
     return Released(card, weights, same, difference)
 
 
@@ -253,11 +255,11 @@ def _processor() -> str:
 
 def _training(folder: Path, trained: TrainedNet) -> dict[str, Any]:
     """What the run folder says of the run; the data file by its name alone, for cards are passed on."""
-    recipe = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["recipe"]
+    recipe = read_told(folder, "recipe.json", RECIPE)["recipe"]
     recipe["data"]["store"] = Path(recipe["data"]["store"]).name
     return {
         "recipe": recipe,
-        "environment": json.loads((folder / "environment.json").read_text(encoding="utf-8")),
+        "environment": read_told(folder, "environment.json", {}),
         "data": trained.data,
         "parameters": parameter_count(trained.net),
     }

@@ -17,16 +17,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.metrics import mcnemar, risk_coverage
+from mien.core.own_files import NUMBER, Maybe, reading
 from mien.core.scores import Scores, score
 from mien.data.records import SPLITS
 from mien.data.store import read_store
 from mien.errors import DataError, MienError
 from mien.workflows.figure_style import percent
 from mien.workflows.figures import examples_figure, risk_coverage_figure
+from mien.workflows.run_folder import read_told
 
 SHEETS = ("sheet", "pairs", "mean", "filters", "activations", "faithfulness")
 """What `mien explain` draws."""
 MOST_CURVES = 5
+SCORED = {"clean": Maybe({"accuracy": NUMBER})}
+SHAPES = {
+    "recipe": {
+        "recipe": {
+            "data": Maybe({"store": Maybe(str)}),
+            "net": Maybe({"name": Maybe(str)}),
+            "run": Maybe({"seed": Maybe(int)}),
+        },
+        "data": Maybe(str),
+    },
+    "environment": {},
+    "history": {"seconds": Maybe(NUMBER), "history": Maybe([{"epoch": NUMBER}])},
+    "result": {**SCORED, "seconds": Maybe(NUMBER)},
+}
+"""The shapes of the JSON files of a run folder; those that are not named hold scores."""
 PARTS = {"val": "validation (PublicTest)", "test": "test (PrivateTest)", "train": "training"}
 
 
@@ -119,18 +136,18 @@ def read_run(folder: Path, name: str = "") -> Run:
             f"{folder} is no run folder: it has no recipe.json; make one: mien train RECIPE --to {folder}"
         )
     names = ("recipe", "environment", "history", "result", *(f"scores-{split}" for split in SPLITS))
-    told = {one: _json(folder / f"{one}.json") for one in names if (folder / f"{one}.json").is_file()}
+    told = {
+        one: read_told(folder, f"{one}.json", SHAPES.get(one, SCORED))
+        for one in names
+        if (folder / f"{one}.json").is_file()
+    }
     files = {split: folder / f"predictions-{split}.csv" for split in PARTS}
     predictions = {split: read_predictions(file) for split, file in files.items() if file.is_file()}
-    scores = {split: score(p.probs, p.labels, p.names) for split, p in predictions.items()}
+    scores = {}
+    for split, found in predictions.items():
+        with reading(files[split], advice="evaluate the run again"):
+            scores[split] = score(found.probs, found.labels, found.names)
     return Run(name or folder.resolve().name, folder, told, predictions, scores)
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as e:
-        raise DataError(f"{path} is damaged: {e}") from e
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -139,7 +156,10 @@ def read_predictions(path: Path) -> Predictions:
     Raises:
         DataError: it is something else, or damaged.
     """
-    with path.open(newline="", encoding="utf-8") as file:
+    with (
+        reading(path, advice="evaluate the run again"),
+        path.open(newline="", encoding="utf-8") as file,
+    ):
         lines = csv.reader(file)
         head = next(lines, [])
         if head[:3] != ["row", "label", "predicted"] or not all(name.startswith("p_") for name in head[3:]):
@@ -150,7 +170,9 @@ def read_predictions(path: Path) -> Predictions:
                 (int(row), names.index(label), [float(p) for p in probs]) for row, label, _, *probs in lines
             ]
             rows, labels, probs = zip(*cells, strict=True)
-            found = Predictions(np.array(rows), np.array(labels), np.array(probs, np.float64), names)
+            found = Predictions(
+                np.array(rows, np.int64), np.array(labels), np.array(probs, np.float64), names
+            )
         except ValueError as e:
             raise DataError(f"{path}, line {lines.line_num}: {e}; evaluate the run again") from e
     return found
@@ -217,7 +239,7 @@ def _seed_groups(runs: Sequence[Run]) -> Iterator[list[Run]]:
     groups: dict[str, dict[int, Run]] = {}
     for run in runs:
         told = json.loads(json.dumps(run.told["recipe"]))
-        seed = told.get("recipe", {}).get("run", {}).pop("seed", 0)
+        seed = (told["recipe"].get("run") or {}).pop("seed", 0)
         groups.setdefault(json.dumps(told, sort_keys=True), {})[seed] = run
     return (list(group.values()) for group in groups.values() if len(group) > 1)
 
@@ -281,7 +303,7 @@ def _one(run: Run, data: Path | None, draw: Path, *, alone: bool) -> Iterator[Bl
     if not alone:
         yield Heading(run.name)
     yield Table(("", ""), tuple(_facts(run)))
-    recipe = run.told["recipe"].get("recipe", {})
+    recipe = run.told["recipe"]["recipe"]
     yield Text(json.dumps(recipe, indent=1, ensure_ascii=False), title="the whole recipe")
     if (run.folder / "curves.png").is_file():
         yield Figure("learning curves", run.folder / "curves.png")
@@ -294,13 +316,13 @@ def _one(run: Run, data: Path | None, draw: Path, *, alone: bool) -> Iterator[Bl
 
 
 def _facts(run: Run) -> Iterator[tuple[str, str]]:
-    recipe, machine = run.told["recipe"].get("recipe", {}), run.told.get("environment", {})
-    store, seconds = str(recipe.get("data", {}).get("store", "")), _seconds(run)
-    epochs = [row.get("epoch") for row in run.told.get("history", {}).get("history", [])]
+    recipe, machine = run.told["recipe"]["recipe"], run.told.get("environment", {})
+    store, seconds = str((recipe.get("data") or {}).get("store", "")), _seconds(run)
+    epochs = [row.get("epoch") for row in run.told.get("history", {}).get("history") or []]
     facts = {
         "recipe": recipe.get("summary"),
-        "network": recipe.get("net", {}).get("name"),
-        "epochs": f"{epochs[-1]:g} of {recipe.get('run', {}).get('epochs')}" if epochs else None,
+        "network": (recipe.get("net") or {}).get("name"),
+        "epochs": f"{epochs[-1]:g} of {(recipe.get('run') or {}).get('epochs')}" if epochs else None,
         "data set": Path(store).name,
         "content hash of the data": run.told["recipe"].get("data"),
         "machine": machine.get("gpu") or machine.get("machine"),

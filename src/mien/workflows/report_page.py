@@ -3,13 +3,13 @@
 import base64
 import io
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
 from PIL import Image
 
+from mien.core.files import temporary_folder
 from mien.errors import MienError
 from mien.workflows.html_pages import MATRIX_STYLE, check_place, matrix, page, table, write_text
 from mien.workflows.report import Block, Figure, Heading, Matrix, Table, Text, make_report
@@ -142,5 +142,5 @@ def write_report(folders: Sequence[Path], to: Path, data: Path | None = None) ->
     if to.suffix not in WRITERS:
         raise MienError(f"a report is written as .html or .md, got {to.name}")
     check_place(to)
-    with tempfile.TemporaryDirectory() as draw:
-        WRITERS[to.suffix](make_report(folders, data, Path(draw)), to)
+    with temporary_folder() as draw:
+        WRITERS[to.suffix](make_report(folders, data, draw), to)

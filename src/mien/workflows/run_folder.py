@@ -3,14 +3,61 @@
 import csv
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.files import atomic_write
+from mien.core.files import atomic_write, refusals
+from mien.core.locks import sole
+from mien.core.outputs import check_output_folder
+from mien.core.own_files import check_shape, parse_json, reading
 from mien.data.records import FaceSet
+from mien.errors import MienError
+
+LOCK = "lock"
+"""In a run folder, while a process trains there."""
+RECIPE = {"recipe": {"data": {"store": str}}, "data": str}
+"""The shape of ``recipe.json``; `mien.train.recipe_reading.check_recipe` checks the recipe itself."""
+
+
+@contextmanager
+def training_alone(run: Path) -> Iterator[None]:
+    """Make a run folder, and keep other processes from training in it; one that stays empty is removed.
+
+    Raises:
+        MienError: another process trains there, or the folder cannot be made.
+    """
+    check_output_folder(run)
+    is_new = not run.exists()
+    with refusals(run):
+        run.mkdir(parents=True, exist_ok=True)
+    try:
+        with sole(run / LOCK) as other:
+            if other:
+                who = f"another process trains in {run} ({other})"
+                raise MienError(f"{who}; wait for it, or choose another folder with --to")
+            yield
+    finally:
+        if is_new:
+            with suppress(OSError):
+                run.rmdir()
+
+
+def read_told(run: Path, name: str, shape: Any) -> Any:
+    """A JSON file of a run folder, such as ``recipe.json``; see `mien.core.own_files.check_shape`.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
+    path = run / name
+    with reading(path, advice="delete the run folder and train again"):
+        told = parse_json(path.read_text(encoding="utf-8"))
+        check_shape(told, shape)
+    return told
 
 
 def count_test_evaluation(run: Path) -> int:

@@ -26,15 +26,18 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from mien.core.files import refusals
+from mien.core.outputs import check_output_folder
+from mien.core.own_files import reading
 from mien.data.store import read_store
-from mien.errors import DataError, MienError, RecipeError
+from mien.errors import DataError, MienError, OutputError, RecipeError
 from mien.train.devices import pick_device
 from mien.train.recipe_reading import check_recipe
 from mien.train.search_space import Axis, Label, Plan, Search, read_search
 from mien.workflows.train import TrainProgress, train
 
 State = Literal["complete", "failed", "unfinished"]
-STUDY = "search"
+STUDY, DATABASE = "search", "search.db"
 DIGITS = 4
 """Significant digits of a drawn number: as good as any in practice, and short enough to type."""
 
@@ -125,6 +128,7 @@ def run_search(
     faces = read_store(plan.recipe.data.store)
     if not len(faces.select("val")):
         raise DataError(f"{plan.recipe.data.store} has no validation rows, by which a search chooses")
+    check_output_folder(folder)
     with open_ledger(folder) as ledger:
         ledger.claim(plan, faces.content_hash())
         worker = _Worker(plan, ledger, device, report)
@@ -143,8 +147,8 @@ def read_search_folder(folder: Path) -> SearchState:
     Raises:
         MienError: ``folder`` holds no search.
     """
-    if not (folder / "search.db").is_file():
-        raise MienError(f"no search in {folder}: search.db is absent; start one with `mien search run`")
+    if not (folder / DATABASE).is_file():
+        raise MienError(f"no search in {folder}: {DATABASE} is absent; start one with `mien search run`")
     with open_ledger(folder) as ledger:
         return ledger.state()
 
@@ -204,12 +208,26 @@ def validation_accuracy(run: Path) -> float:
     Raises:
         RecipeError: the run reads no labels.
     """
-    with (run / "predictions-val.csv").open(newline="", encoding="utf-8") as file:
+    path = run / "predictions-val.csv"
+    with reading(path, error=RecipeError), path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         if not {"label", "predicted"} <= set(reader.fieldnames or ()):
             raise RecipeError("the run reads no labels, so there is no accuracy to choose by")
         right: list[bool] = [row["label"] == row["predicted"] for row in reader]
-    return sum(right) / len(right)
+        return sum(right) / len(right)
+
+
+@contextmanager
+def at_database(folder: Path) -> Iterator[None]:
+    """Around what reads or writes the search's database: what goes wrong becomes one line.
+
+    Raises:
+        OutputError: it cannot be written, as on a full disk.
+        DataError: it is damaged.
+    """
+    path = folder / DATABASE
+    with reading(path, "is no search or is damaged", advice="search again in another folder"), refusals(path):
+        yield
 
 
 @contextmanager
@@ -217,8 +235,8 @@ def open_ledger(folder: Path) -> Iterator["_Ledger"]:
     """The trials of a search folder, made if it is not there."""
     (folder / "locks").mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    url = f"sqlite:///{(folder / 'search.db').resolve()}"
-    with FileLock(folder / "locks" / "search"):  # two processes cannot make the tables at once
+    url = f"sqlite:///{(folder / DATABASE).resolve()}"
+    with FileLock(folder / "locks" / "search"), at_database(folder):  # two cannot make the tables at once
         storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
         study = optuna.create_study(
             study_name=STUDY, storage=storage, direction="maximize", load_if_exists=True
@@ -246,23 +264,27 @@ class _Ledger:
             "data set": data_hash,
         }
         with FileLock(self.folder / "locks" / "search"):
-            found = self.study.user_attrs
+            with at_database(self.folder):
+                found = self.study.user_attrs
+                same = {what: LASTING[what](found.get(what, asked[what])) for what in asked}
             for what, value in asked.items():
-                if what in found and LASTING[what](found[what]) != LASTING[what](value):
+                if same[what] != LASTING[what](value):
                     raise RecipeError(
                         f"{self.folder} holds a search with another {what}; "
                         "choose another folder with --to, or delete it"
                     )
-            for what, value in asked.items():
-                self.study.set_user_attr(what, value)
+            with at_database(self.folder):
+                for what, value in asked.items():
+                    self.study.set_user_attr(what, value)
 
     def state(self) -> SearchState:
-        found = self.study.user_attrs
-        if "data set" not in found:
-            raise MienError(f"the search in {self.folder} has not begun; run `mien search run` again")
-        search = Search.model_validate(found["search"])
-        trials = tuple(_trial(search, one) for one in self.study.get_trials(deepcopy=False))
-        return SearchState(search, found["recipe"]["data"]["store"], trials)
+        with at_database(self.folder):
+            found = self.study.user_attrs
+            if "data set" in found:
+                search = Search.model_validate(found["search"])
+                trials = tuple(_trial(search, one) for one in self.study.get_trials(deepcopy=False))
+                return SearchState(search, str(found["recipe"]["data"]["store"]), trials)
+        raise MienError(f"the search in {self.folder} has not begun; run `mien search run` again")
 
     def next_trial(self, plan: Plan) -> tuple[int, FileLock] | None:
         """The number of a trial that a process left, or else of a new one, and its lock, held."""
@@ -276,7 +298,8 @@ class _Ledger:
             number = len(trials)
             if number >= plan.search.trials or not (lock := self._lock(number)):
                 return None
-            self.study.add_trial(draw(plan, self.study.get_trials(deepcopy=False)))
+            with at_database(self.folder):
+                self.study.add_trial(draw(plan, self.study.get_trials(deepcopy=False)))
             return number, lock
 
     def _lock(self, number: int) -> FileLock | None:
@@ -288,13 +311,15 @@ class _Ledger:
         return lock
 
     def complete(self, number: int, accuracy: float) -> None:
-        self.study.tell(number, accuracy)
+        with at_database(self.folder):
+            self.study.tell(number, accuracy)
 
     def fail(self, number: int, reason: str) -> None:
-        study_id = self.storage.get_study_id_from_name(STUDY)
-        trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
-        self.storage.set_trial_user_attr(trial_id, "reason", reason)
-        self.study.tell(number, state=TrialState.FAIL)
+        with at_database(self.folder):
+            study_id = self.storage.get_study_id_from_name(STUDY)
+            trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
+            self.storage.set_trial_user_attr(trial_id, "reason", reason)
+            self.study.tell(number, state=TrialState.FAIL)
 
 
 LASTING: dict[str, Callable[[Any], object]] = {
@@ -338,6 +363,8 @@ class _Worker:
             recipe = self._plan.recipe_at(state.trials[number].point)
             train(recipe, folder, device=self._device, report=watch)
             self._ledger.complete(number, validation_accuracy(folder))
+        except OutputError:  # a full disk says nothing of the trial: the next process goes on with it
+            raise
         except (MienError, RuntimeError) as e:  # torch: out of memory, or a face too small for the net
             self._ledger.fail(number, str(e).partition("\n")[0] or type(e).__name__)
         self._tell(number, self._ledger.state(), None, 0.0)

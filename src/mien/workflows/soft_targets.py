@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.calibration import softmax
+from mien.core.outputs import check_output, check_output_folder
 from mien.data.duplicates import same_images
 from mien.data.records import FaceSet
 from mien.data.splits import connected
@@ -90,6 +91,8 @@ def make_soft_targets(
         RecipeError: the folder holds runs of another recipe or of other data.
         DataError: too few faces for the folds.
     """
+    check_output(to)
+    check_output_folder(settings.runs)
     faces = read_store(data)
     train_faces = faces.select("train")
     fold = draw_folds(train_faces, settings.n_folds, settings.seed)

@@ -5,12 +5,11 @@ on ``checkpoint.safetensors``; and at its end ``weights.safetensors``, ``history
 ``predictions-val.csv``.
 """
 
-import json
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.calibration import softmax
-from mien.core.files import write_json
+from mien.core.files import sweep, write_json
+from mien.core.own_files import reading
 from mien.data.leaks import LEARNED, find_leak, learned, refuse_leak, write_learned
 from mien.data.records import FaceSet
 from mien.data.store import read_store
-from mien.errors import RecipeError
+from mien.errors import ModelError, RecipeError
 from mien.train.batches import training_rows
 from mien.train.checkpoints import load_tensors, save_tensors
 from mien.train.devices import environment, pick_device
@@ -35,7 +35,7 @@ from mien.train.recipe_reading import check_recipe, targets_path
 from mien.train.soft_targets import read_soft_targets
 from mien.train.trained_net import TrainedNet, load_trained, teachers_of_batches
 from mien.workflows.figures import curves_figure
-from mien.workflows.run_folder import write_predictions
+from mien.workflows.run_folder import RECIPE, read_told, training_alone, write_predictions
 
 
 @dataclass(frozen=True)
@@ -74,20 +74,36 @@ def train(
 
     Raises:
         RecipeError: the folder holds a run of another recipe or on other data.
+        MienError: another process trains in the folder.
+        OutputError: the folder or a file in it cannot be written.
         DataError: the data set cannot be read, has no training rows, or repeats them in other parts.
     """
+    with training_alone(folder) if workers.leads else nullcontext():
+        _train(recipe, folder, device, allow_leak, workers, report)
+    return folder
+
+
+def _train(
+    recipe: Recipe,
+    folder: Path,
+    device: str,
+    allow_leak: bool,
+    workers: Workers,
+    report: Callable[[TrainProgress], None],
+) -> None:
     faces = read_store(recipe.data.store)
     trainer = make_trainer(recipe, faces, device, workers)
     workers.agree("recipe or data set", recipe.model_dump_json() + faces.content_hash())
     begun = workers.share(_begin(folder, trainer, faces, allow_leak) if workers.leads else None)
     if begun == "finished":
-        return folder
+        return
+    checkpoint, val = folder / "checkpoint.safetensors", faces.select("val")
     if begun:
-        trainer.restore(*begun)
-    val = faces.select("val")
-    _go(trainer, val, folder / "checkpoint.safetensors", report)
+        advice = "delete it to begin anew"
+        with reading(checkpoint, "does not fit the run", advice=advice, error=ModelError):
+            trainer.restore(*begun)
+    _go(trainer, val, checkpoint, report)
     _finish(trainer, val, folder)
-    return folder
 
 
 def _begin(folder: Path, trainer: Trainer, faces: FaceSet, allow_leak: bool) -> Any:
@@ -96,12 +112,13 @@ def _begin(folder: Path, trainer: Trainer, faces: FaceSet, allow_leak: bool) -> 
     for split in ("val", "test"):
         leak = find_leak(faces.select(split), known, faces.select("train"))
         refuse_leak(leak, f"{trainer.recipe.data.store} {split}", allowed=allow_leak)
-    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
     _claim(folder, trainer, faces)
     write_learned(known, folder / LEARNED)
-    if (folder / "weights.safetensors").is_file():
-        return "finished"
     checkpoint = folder / "checkpoint.safetensors"
+    if (folder / "weights.safetensors").is_file():
+        checkpoint.unlink(missing_ok=True)  # of a run that was killed at its very end
+        return "finished"
     return load_tensors(checkpoint) if checkpoint.is_file() else None
 
 
@@ -206,7 +223,7 @@ def _claim(folder: Path, trainer: Trainer, faces: FaceSet) -> None:
         several = {"processes": trainer.workers.count} if trainer.workers.count > 1 else {}
         write_json(folder / "environment.json", environment() | several | started)
         return
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = read_told(folder, "recipe.json", RECIPE)
     same = {
         "recipe": check_recipe(found["recipe"], str(path)) == recipe,
         "data set": found["data"] == faces.content_hash(),
@@ -237,8 +254,8 @@ def _finish(trainer: Trainer, val: FaceSet, folder: Path) -> None:
         "channels": trainer.train.channels,
         "data": {
             "name": trainer.train.name,
-            "content_hash": json.loads((folder / "recipe.json").read_text())["data"],
+            "content_hash": read_told(folder, "recipe.json", RECIPE)["data"],
         },
     }
     save_tensors(folder / "weights.safetensors", trainer.weights(), note)
-    (folder / "checkpoint.safetensors").unlink()
+    (folder / "checkpoint.safetensors").unlink(missing_ok=True)

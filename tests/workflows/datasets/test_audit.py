@@ -11,7 +11,7 @@ from PIL import Image
 from mien.core.emotions import FER2013, FERPLUS_VOTES
 from mien.data.records import FaceSet
 from mien.data.store import write_store
-from mien.errors import DataError
+from mien.errors import DataError, OutputError
 from mien.workflows.datasets.audit import audit_data
 
 
@@ -110,6 +110,6 @@ def test_a_page_in_a_missing_folder_is_refused_before_the_work(tmp_path, store):
 
 def test_a_page_that_cannot_be_written_leaves_nothing(tmp_path, store):
     (tmp_path / "audit.html").mkdir()
-    with pytest.raises(DataError, match=r"audit\.html cannot be written: Is a directory"):
+    with pytest.raises(OutputError, match=r"audit\.html cannot be written: it is a folder; name a file"):
         audit_data(store, tmp_path / "audit.html")
     assert sorted(os.listdir(tmp_path)) == ["a.h5", "audit.html"]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("h5py", reason="needs the train extra")
 pytest.importorskip("matplotlib", reason="needs the train extra")
@@ -36,3 +37,11 @@ def test_what_speaks_against_a_class_has_the_colour_of_zero() -> None:
     assert (colours[values < 0] == colours[0, 0]).all()
     assert not np.allclose(colours[-1, -1], colours[0, 0])
     assert top_of_scale(-np.ones((4, 4))) == 0
+
+
+def test_a_map_lies_over_a_colour_face_as_over_its_gray_one() -> None:
+    values = np.random.default_rng(0).normal(size=(48, 48))
+    face = np.random.default_rng(1).integers(0, 255, (48, 48, 3), np.uint8)
+    gray = np.asarray(Image.fromarray(face).convert("L"))
+    assert overlay(face, values).shape == (48, 48, 3)
+    np.testing.assert_allclose(overlay(face, values), overlay(gray, values), atol=0.002)

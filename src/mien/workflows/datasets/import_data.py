@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mien.core.model_store import sha256
+from mien.core.outputs import check_output
 from mien.data.affectnet import list_affectnet
 from mien.data.ckplus import list_ckplus
 from mien.data.csv_list import list_paths
@@ -213,6 +214,7 @@ def check_target(to: Path) -> None:
     """Refuse before the long work: a slip such as ``--to fer2013.csv`` must not cost the user that file."""
     if not to.parent.is_dir():
         raise DataError(f"no folder {to.parent} to write {to.name} in; create it first")
+    check_output(to)
     if to.exists():
         try:
             read_info(to)

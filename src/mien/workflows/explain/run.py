@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mien.core.files import write_json
+from mien.core.outputs import check_output, check_output_folder
 from mien.core.preprocess import resized
 from mien.errors import DataError, MienError
 from mien.workflows.explain.faithfulness import SINGLE_RANKINGS, Faithfulness, measure, random_beaten
@@ -53,6 +54,10 @@ def explain(job: Job, report: Report = silent) -> Explained:
         MienError: the model does not allow a method, or the kinds do not fit into one file.
         MissingExtraError: matplotlib, h5py, torch or captum is not installed.
     """
+    if job.one_file:
+        check_output(job.to, makes_folder=True)
+    else:
+        check_output_folder(job.to)
     subject = open_subject(job.model, job.device, half=job.half)
     job.maps.chosen(subject)
     if is_store(job.source):

@@ -35,6 +35,7 @@ from mien.workflows.figure_style import (
 )
 
 COLOURS = "cividis"
+LUMA = np.array([0.299, 0.587, 0.114])  # of red, green and blue in gray
 OPACITY = 0.65
 CELL = 1.7  # inches
 SHARE_SHOWN = 99.5
@@ -68,13 +69,14 @@ def top_of_scale(values: NDArray[np.floating[Any]]) -> float:
 
 
 def overlay(face: NDArray[np.uint8], values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """The map in colour over the gray face, RGB in 0-1."""
+    """The map in colour over the face in gray, RGB in 0-1; the face is (H, W) or (H, W, 3)."""
     from matplotlib import colormaps
 
+    gray = face if face.ndim == 2 else face @ LUMA
     top = top_of_scale(values)
     shade = np.clip(values / top, 0, 1) if top else np.zeros_like(values)
     colour = colormaps[COLOURS](shade)[..., :3]
-    return np.asarray((1 - OPACITY) * face[..., None] / 255 + OPACITY * colour)
+    return np.asarray((1 - OPACITY) * gray[..., None] / 255 + OPACITY * colour)
 
 
 def draw_sheet(sheet: Sheet, path: Path) -> Path:

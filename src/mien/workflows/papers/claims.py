@@ -1,13 +1,12 @@
 """The rows of the papers: networks, ensembles and people, what is printed of each, and what really holds."""
 
-import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from mien.core.own_files import NUMBER, Maybe, check_shape, parse_json, parse_toml, reading
 from mien.errors import MienError
 from mien.names import look_up
 
@@ -120,11 +119,48 @@ def leaky_rows() -> list[Row]:
 def read_result(folder: Path) -> dict[str, Any] | None:
     """What ``result.json`` of a run folder holds, or None where there is none."""
     path = folder / "result.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return checked_result(path) if path.is_file() else None
+
+
+def checked_result(path: Path) -> dict[str, Any]:
+    """What a ``result.json`` holds.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    with reading(path, advice="give `mien papers run` of the row again, after deleting it"):
+        found: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
+        check_shape(found, RESULT)
+    found["environment"] = dict.fromkeys(ENVIRONMENT) | found["environment"]
+    return dict.fromkeys(RESULT) | found
+
+
+_SCORES = {
+    "accuracy": NUMBER,
+    "accuracy_interval": [NUMBER, NUMBER],
+    "balanced_accuracy": NUMBER,
+    "macro_f1": NUMBER,
+}
+ENVIRONMENT = {"gpu": Maybe(str), "machine": Maybe(str), "threads": int, "commit": Maybe(str)}
+RESULT = {
+    "changes": [str],
+    "epochs": NUMBER,
+    "epochs_wanted": NUMBER,
+    "finished": bool,
+    "seconds": NUMBER,
+    "environment": ENVIRONMENT,
+    "test_evaluations": Maybe(int),
+    "val": _SCORES,
+    "test": Maybe({**_SCORES, "never_predicted": [str]}),
+    "clean": Maybe({"accuracy": NUMBER}),
+    "leak": Maybe({"accuracy": NUMBER, "accuracy_interval": [NUMBER, NUMBER]}),
+}
+"""The shape of ``result.json``."""
 
 
 def _table() -> dict[str, Any]:
-    return tomllib.loads(ROWS.read_text(encoding="utf-8"))
+    with reading(ROWS, advice="install mien again"):
+        return parse_toml(ROWS.read_text(encoding="utf-8"))
 
 
 def _whole(table: dict[str, str]) -> dict[str, Any]:

@@ -5,15 +5,16 @@ they are small; none shows a face. The page follows from these files alone, so a
 up to date.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mien.core.files import atomic_write
+from mien.core.outputs import check_output
+from mien.core.own_files import reading
 from mien.errors import MienError
-from mien.workflows.papers.claims import Row, papers, read_result, rows
+from mien.workflows.papers.claims import Row, checked_result, papers, read_result, rows
 
 Results = Mapping[str, dict[str, Any]]
 """What ``result.json`` holds, by row."""
@@ -64,6 +65,7 @@ def write_page(runs: Path, to: Path) -> tuple[int, Path | None]:
     Raises:
         MienError: nothing has been run.
     """
+    check_output(to, makes_folder=True)
     folder = to.with_suffix("")
     for name in rows():
         result = read_result(runs / name)
@@ -83,7 +85,7 @@ def write_page(runs: Path, to: Path) -> tuple[int, Path | None]:
 def read_results(folder: Path) -> Results:
     """The results beside a page, in the order of the rows."""
     return {
-        name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        name: checked_result(folder / f"{name}.json")
         for name in rows()
         if (folder / f"{name}.json").is_file()
     }
@@ -157,7 +159,7 @@ def _footnote(row: Row, result: dict[str, Any] | None) -> str:
         *([f"never predicts {', '.join(never)}"] if never else []),
         *(
             [f"PrivateTest opened {result['test_evaluations']} times"]
-            if result["test_evaluations"] > 1
+            if (result["test_evaluations"] or 0) > 1
             else []
         ),
     ]
@@ -208,7 +210,7 @@ def _shrink(path: Path, target: Path) -> None:
     """Keep an image in few colours, for the repository; one that stays large is left out."""
     from PIL import Image
 
-    with Image.open(path) as image, atomic_write(target) as temporary:
+    with reading(path, "is no image"), Image.open(path) as image, atomic_write(target) as temporary:
         image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(temporary, optimize=True)
     if target.stat().st_size > MAX_PICTURE_BYTES:
         target.unlink()

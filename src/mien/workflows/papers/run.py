@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from mien.core.calibration import fit_temperature, softmax
 from mien.core.files import write_json
 from mien.core.metrics import accuracy_interval
+from mien.core.own_files import NUMBER, reading
 from mien.core.scores import score
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_store
-from mien.errors import DataError, RecipeError
+from mien.errors import DataError, ModelError, RecipeError
 from mien.train.checkpoints import load_tensors
 from mien.train.devices import commit, pick_device
 from mien.train.loop import scored_size
@@ -28,7 +29,7 @@ from mien.train.recipe_reading import check_recipe, read_recipe
 from mien.train.trained_net import TrainedNet, load_trained, parameter_count
 from mien.workflows.figures import confusion_figure, curves_figure, examples_figure
 from mien.workflows.papers.claims import Row, read_result
-from mien.workflows.run_folder import count_test_evaluation, write_predictions
+from mien.workflows.run_folder import RECIPE, count_test_evaluation, read_told, write_predictions
 from mien.workflows.scorer import checked_rows
 from mien.workflows.train import TrainProgress, make_trainer, train
 
@@ -120,7 +121,7 @@ def run_row(
         "epochs_wanted": asked.run.epochs,
         "finished": progress.finished,
         "seconds": round(progress.seconds, 1),
-        "environment": json.loads((folder / "environment.json").read_text(encoding="utf-8")),
+        "environment": read_told(folder, "environment.json", {}),
         "scored_by": commit(),
         **measure(row, net, faces, folder, clean_mask(recipe.data.store), settings.open_test),
     }
@@ -160,14 +161,15 @@ def open_run(folder: Path, faces: FaceSet, device: str) -> tuple[Recipe, Trained
     if (folder / "weights.safetensors").is_file():
         net = load_trained(folder, pick_device(device))
         ran = _recipe_of(folder, faces)
-        told = json.loads((folder / "history.json").read_text(encoding="utf-8"))
-        epochs = told["history"][-1]["epoch"]
+        told = read_told(folder, "history.json", {"seconds": NUMBER, "history": [{"epoch": NUMBER}]})
+        epochs = told["history"][-1]["epoch"] if told["history"] else 0
         return ran, net, Progress(epochs, True, told["seconds"], told["history"])
     tensors, note = load_tensors(folder / "checkpoint.safetensors")
     ran = _recipe_of(folder, faces)
     taught = ran.distil.model_copy(update={"teachers": []})  # to score it, they need not be there
     trainer = make_trainer(ran.model_copy(update={"distil": taught}), faces, device)
-    trainer.restore(tensors, note)
+    with reading(folder / "checkpoint.safetensors", "does not fit the run", error=ModelError):
+        trainer.restore(tensors, note)
     trainer.net.load_state_dict(trainer.weights())
     net = TrainedNet(
         trainer.net.eval(), faces.label_names, *trainer.mean_std, scored_size(ran), {}, trainer.device
@@ -176,7 +178,7 @@ def open_run(folder: Path, faces: FaceSet, device: str) -> tuple[Recipe, Trained
 
 
 def _recipe_of(folder: Path, faces: FaceSet) -> Recipe:
-    found = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+    found = read_told(folder, "recipe.json", RECIPE)
     if found["data"] != faces.content_hash():
         raise DataError(f"{folder} learned from other data; give that file with --data")
     return check_recipe(found["recipe"], str(folder / "recipe.json"))

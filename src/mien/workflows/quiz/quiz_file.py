@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.files import atomic_write
+from mien.core.outputs import check_output
+from mien.core.own_files import parse_json, reading
 from mien.data.audit import blank, not_a_face
 from mien.data.records import SPLITS, FaceSet
 from mien.data.store import read_store
@@ -104,6 +106,7 @@ def open_quiz(
         MienError: the file cannot be written.
     """
     draw = draw or Draw()
+    check_output(path)
     if data is not None and not Path(path).exists():
         make_quiz(data, path, draw)
     quiz = Quiz(path)
@@ -150,12 +153,13 @@ def make_quiz(data: str | os.PathLike[str], to: str | os.PathLike[str], draw: Dr
     }
     marks = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT};"
     try:
-        with atomic_write(to) as temporary, closing(sqlite3.connect(temporary)) as db, db:
+        with atomic_write(to, replace=False) as temporary, closing(sqlite3.connect(temporary)) as db, db:
+            db.execute("PRAGMA journal_mode = MEMORY")  # what fails is removed, and a journal would stay
             db.executescript(marks + SCHEMA)
             db.executemany("INSERT INTO about VALUES (?, ?)", [(k, json.dumps(v)) for k, v in about.items()])
             for part, chosen in ((ASKED, asked), (TRAINING, learnt)):
                 db.executemany("INSERT INTO faces VALUES (?, ?, ?, ?, ?, ?)", _face_rows(part, chosen))
-    except (OSError, sqlite3.Error) as e:
+    except sqlite3.Error as e:
         raise MienError(f"{to} cannot be written: {str(e).lower()}; check the folder") from e
 
 
@@ -190,15 +194,20 @@ class Quiz:
         if not self.path.is_file():
             raise DataError(f"no quiz at {path}; make one: mien quiz --data fer2013.h5 --to {path}")
         self._lock = threading.Lock()
-        self.database = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=10)
+        with self._reading():
+            self.database = sqlite3.connect(
+                self.path, check_same_thread=False, isolation_level=None, timeout=10
+            )
         try:
-            self._check()
-        except (sqlite3.Error, KeyError, TypeError, ValueError) as e:
-            self.close()
-            raise DataError(f"{path} is no quiz file or is damaged: {e}") from e
+            with self._reading():
+                self._check()
+            self.people()
         except DataError:
             self.close()
             raise
+
+    def _reading(self) -> AbstractContextManager[None]:
+        return reading(self.path, "is no quiz file or is damaged")
 
     def _check(self) -> None:
         found = (self._one("PRAGMA application_id"), self._one("PRAGMA user_version"))
@@ -206,7 +215,10 @@ class Quiz:
             raise DataError(f"{self.path} is an SQLite file, but no quiz that mien wrote")
         if found[1] != FORMAT:
             raise DataError(f"{self.path} has format {found[1]}, this version reads {FORMAT}")
-        about = {key: json.loads(value) for key, value in self._all("SELECT key, value FROM about")}
+        foreign = self._one("SELECT count(*) FROM sqlite_master WHERE type IN ('view', 'trigger')")
+        if foreign:
+            raise ValueError("it holds views or triggers, which mien never makes")
+        about = {key: parse_json(value) for key, value in self._all("SELECT key, value FROM about")}
         self.name, self.content_hash = str(about["name"]), str(about["content_hash"])
         self.split, self.seed = str(about["split"]), int(about["seed"])
         self.label_names: tuple[str, ...] = tuple(map(str, about["label_names"]))
@@ -293,15 +305,22 @@ class Quiz:
 
     def people(self) -> tuple[Person, ...]:
         """Everyone who has begun, in the order of beginning."""
-        found = []
-        with self._lock:
-            for name, training in self._all("SELECT name, training FROM people ORDER BY rowid"):
-                answers, ms = np.full((2, self.totals[ASKED]), -1, np.int64)
-                query = "SELECT place, label, ms FROM answers WHERE person = ? AND part = ?"
-                for place, label, took in self._all(query, name, ASKED):
-                    answers[place], ms[place] = label, took
-                found.append(Person(name, training, answers, ms))
-        return tuple(found)
+        with self._lock, self._reading():
+            people = self._all("SELECT name, training FROM people ORDER BY rowid")
+            return tuple(self._person(name, training) for name, training in people)
+
+    def _person(self, name: str, training: int) -> Person:
+        answers, ms = np.full((2, self.totals[ASKED]), -1, np.int64)
+        limits = {TRAINING: self.totals[TRAINING], ASKED: len(answers)}
+        query = "SELECT part, place, label, ms FROM answers WHERE person = ?"
+        for part, place, label, took in self._all(query, name):
+            if not (0 <= place < limits[part] and 0 <= label < len(self.label_names) and took >= 0):
+                raise ValueError(f"an answer of {name} is to no face, of no label, or took no time")
+            if part == ASKED:
+                answers[place], ms[place] = label, took
+        if not 0 <= training <= limits[TRAINING]:
+            raise ValueError(f"{name} cannot have had {training} examples")
+        return Person(name, training, answers, ms)
 
     @contextmanager
     def _change(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mien.core.draw import annotate
 from mien.core.files import atomic_write
+from mien.core.outputs import check_output
 from mien.core.results import Reading
 from mien.core.timeline import Person, TimelineRow
 from mien.errors import MienError
@@ -38,8 +39,7 @@ class AnnotatedVideo:
     def __init__(self, path: Path, video: Video) -> None:
         if path.suffix.lower() not in SUFFIXES:
             raise MienError(f"an annotated video is an {', '.join(SUFFIXES)} file, got '{path.name}'")
-        if not path.absolute().parent.is_dir():
-            raise MienError(f"{path} cannot be written: there is no folder {path.parent}; make it first")
+        check_output(path)
         if os.path.exists(path) and os.path.exists(video.source) and os.path.samefile(path, video.source):
             raise MienError(f"{path} is the video that is read; write into another file")
         self.path, self.video = path, video

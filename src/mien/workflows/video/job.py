@@ -1,16 +1,20 @@
 """Watch one video from its first frame to its files, and go on where a run was stopped."""
 
+import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from mien.core.addresses import shown
 from mien.core.files import atomic_write
+from mien.core.own_files import check_shape, parse_json, reading
 from mien.core.timeline import TimelineRow
-from mien.errors import DataError, MienError, VideoError
+from mien.errors import MienError, VideoError
 from mien.workflows.video.frames import Frame, Pick, Video, VideoInfo
 from mien.workflows.video.live import Newest
 from mien.workflows.video.rows import RowFile, file_format, read_rows
@@ -18,6 +22,8 @@ from mien.workflows.video.summary import Summary
 from mien.workflows.video.watcher import Watched, Watcher, WatchSettings
 
 FORMAT = 1
+SAVE_EVERY_S = 1.0
+"""Between two states on the disk, for which a run waits; rows behind the last one are made again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,7 @@ class WatchJob:
         for path in self.files:
             file_format(path)
         if self.resume and not self.files:
-            raise MienError("--resume needs the file that the stopped run wrote; name it with --to")
+            raise MienError("--resume needs the file that the stopped run wrote; name it with --out")
         if self.live and self.annotate:
             raise MienError("live images cannot be annotated into a file: their sound would not fit")
         if self.resume and self.annotate:
@@ -134,6 +140,7 @@ def watch_video(
             if watcher.last_index < 0:
                 raise
             error = caught
+        run.save_now()
         give(watcher.finish())
         run.end(whole=not frames.stopped)
         return Outcome(run.summary, frames.stopped, error)
@@ -161,18 +168,24 @@ class _Run:
         self.summary = Summary(watcher.labels)
         self.is_done = False
         offsets: dict[str, int] = {}
+        self._saved_at = -math.inf
         state = self._stored()
         if state is not None:
-            watcher.restore(state["watcher"])
+            with self._reading():
+                watcher.restore(state["watcher"])
             offsets = state["offsets"]
         if self.is_done:
             self.files: list[RowFile] = []
             return
         self.files = [RowFile(path, watcher.labels, offsets.get(str(path))) for path in job.files]
         if state is not None:
-            for cells in read_rows(self.files[0].lines):
-                self.summary.add_cells(cells)
+            with reading(self.files[0].lines, advice="start over without --resume"):
+                for cells in read_rows(self.files[0].lines):
+                    self.summary.add_cells(cells)
         self.save()
+
+    def _reading(self) -> AbstractContextManager[None]:
+        return reading(self.job.state_file, advice="delete it and start again")
 
     def _stored(self) -> dict[str, Any] | None:
         """The state of the run to go on with, if there is one."""
@@ -188,11 +201,13 @@ class _Run:
         if not path.exists():
             self.is_done = self.job.files[0].exists()
             return None
-        try:
-            state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        with self._reading():
+            digest, _, text = path.read_text(encoding="utf-8").partition("\n")
+            if digest != _digest(text):
+                raise ValueError("it is cut or was changed")
+            state: dict[str, Any] = parse_json(text)
+            check_shape(state, {"job": {}, "offsets": {}, "watcher": {}})
             told = state["job"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path} is damaged; delete it and start again") from error
         differing = [name for name, value in self._identity().items() if told.get(name) != value]
         if differing:
             raise MienError(f"the stopped run had another {', '.join(differing)}; resume it as it was begun")
@@ -221,14 +236,24 @@ class _Run:
             file.write(rows)
 
     def save(self) -> None:
-        """Rows first, then the state that follows them: whenever the power goes, the two fit together."""
-        path = self.job.state_file
-        if path is None:
+        """Note where the run is, and put it on the disk where the last time was some while ago."""
+        if self.job.state_file is None:
             return
-        offsets = {str(file.path): file.flush() for file in self.files}
-        state = {"job": self._identity(), "offsets": offsets, "watcher": self.watcher.to_dict()}
-        with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(state), encoding="utf-8")
+        offsets = {str(file.path): file.n_bytes for file in self.files}
+        self._state = {"job": self._identity(), "offsets": offsets, "watcher": self.watcher.to_dict()}
+        if monotonic() - self._saved_at >= SAVE_EVERY_S:
+            self.save_now()
+
+    def save_now(self) -> None:
+        """Rows first, then the state that follows them: whenever the power goes, the two fit together."""
+        if self.job.state_file is None:
+            return
+        for file in self.files:
+            file.sync()
+        text = json.dumps(self._state)
+        with atomic_write(self.job.state_file) as temporary:
+            temporary.write_text(f"{_digest(text)}\n{text}", encoding="utf-8")
+        self._saved_at = monotonic()
 
     def end(self, *, whole: bool) -> None:
         """Close the files; a run that is to go on keeps its state."""
@@ -241,3 +266,8 @@ class _Run:
         """After an error: the files end behind the last row."""
         for file in self.files:
             file.close(whole=False)
+
+
+def _digest(text: str) -> str:
+    """Tells a damaged state from a sound one."""
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mien.core.draw import COLOURS, INK, OTHER_COLOUR
 from mien.core.files import atomic_write
+from mien.core.outputs import check_output
 from mien.errors import MienError
 from mien.workflows.video.summary import PersonSummary, Summary
 
@@ -22,8 +23,7 @@ def check_plot(path: Path) -> None:
     """Raise MienError unless a plot can be written there."""
     if path.suffix.lower() not in SUFFIXES:
         raise MienError(f"a plot is a {', '.join(SUFFIXES)} file, got '{path.name}'")
-    if not path.absolute().parent.is_dir():
-        raise MienError(f"{path} cannot be written: there is no folder {path.parent}; make it first")
+    check_output(path)
 
 
 def plot(summary: Summary, path: Path) -> None:

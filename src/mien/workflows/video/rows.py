@@ -12,7 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mien.core.files import atomic_write
+from mien.core.files import atomic_write, refusals
+from mien.core.outputs import check_output
+from mien.core.own_files import parse_json, reading
 from mien.core.timeline import FLAGS, TEXT, WHOLE, Cell, TimelineRow, columns
 from mien.errors import DataError, MienError, MissingExtraError
 
@@ -25,14 +27,14 @@ def file_format(path: Path) -> str:
     """``.csv``, ``.jsonl`` or ``.parquet``, by the suffix.
 
     Raises:
-        MienError: the suffix tells none of them, or the folder does not exist.
+        MienError: the suffix tells none of them.
+        OutputError: the file cannot be written.
         MissingExtraError: Parquet is wanted and pyarrow is not installed.
     """
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
         raise MienError(f"rows go into a .csv, .jsonl or .parquet file, got '{path.name}'")
-    if not path.absolute().parent.is_dir():
-        raise MienError(f"{path} cannot be written: there is no folder {path.parent}; make it first")
+    check_output(path)
     if kind == PARQUET:
         try:
             import pyarrow.parquet  # noqa: F401
@@ -47,7 +49,7 @@ class RowFile:
     Args:
         path: Its suffix tells the format.
         labels: The model's labels.
-        offset: Go on at this many bytes, from `flush`; what comes behind is dropped. ``None`` starts again.
+        offset: Go on at this many bytes (`n_bytes`); what comes behind is dropped. ``None`` starts again.
 
     Raises:
         DataError: the file is shorter than ``offset``.
@@ -60,7 +62,8 @@ class RowFile:
         self.lines = path.with_name(f"{path.name}.rows") if self.kind == PARQUET else path
         self._file: BinaryIO
         if offset is None:
-            self._file = self.lines.open("wb")
+            with refusals(self.lines):
+                self._file = self.lines.open("wb")
             if self.kind == CSV:
                 self._file.write(csv_line(columns(self.labels)))
             return
@@ -71,22 +74,31 @@ class RowFile:
         self._file.seek(offset)
 
     def write(self, rows: Sequence[TimelineRow]) -> None:
-        """Add rows."""
-        if self.kind == CSV:
-            self._file.write(b"".join(csv_line(row.cells(self.labels)) for row in rows))
-        else:
-            self._file.write(b"".join(json_line(row.to_dict(self.labels)) for row in rows))
+        """Add rows, and hand them to the operating system."""
+        with refusals(self.lines):
+            if self.kind == CSV:
+                self._file.write(b"".join(csv_line(row.cells(self.labels)) for row in rows))
+            else:
+                self._file.write(b"".join(json_line(row.to_dict(self.labels)) for row in rows))
+            self._file.flush()
 
-    def flush(self) -> int:
-        """Hand all rows to the operating system; the size of the file in bytes."""
-        self._file.flush()
+    @property
+    def n_bytes(self) -> int:
+        """The size of the file behind the last row."""
         return self._file.tell()
+
+    def sync(self) -> None:
+        """Wait until all rows are on the disk."""
+        with refusals(self.lines):
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def close(self, *, whole: bool = True) -> None:
         """End the file; with ``whole`` false the run goes on later, and what that needs is kept."""
         if self._file.closed:
             return
-        self._file.close()
+        with refusals(self.lines):
+            self._file.close()
         if self.kind == PARQUET:
             to_parquet(self.lines, self.path, columns(self.labels))
             if whole:
@@ -106,15 +118,20 @@ def json_line(row: dict[str, Any]) -> bytes:
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows that `RowFile` wrote as CSV or JSON lines, column to value; a broken last line ends them."""
-    with path.open(encoding="utf-8", newline="") as file:
-        if path.suffix == CSV:
+    """The rows that `RowFile` wrote as CSV or JSON lines, column to value; a broken last line ends them.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    advice = "start over without --resume"
+    with reading(path, advice=advice), path.open(encoding="utf-8", newline="") as file:
+        if path.suffix.lower() == CSV:
             for row in csv.DictReader(file):
                 yield {name: _value(name, cell) for name, cell in row.items()}
             return
         for line in file:
             if line.endswith("\n"):
-                yield json.loads(line)
+                yield parse_json(line)
 
 
 def _value(name: str, cell: str | None) -> Cell:

@@ -1,0 +1,161 @@
+"""Damaged files of mien's own through what reads them: what they raise, what they cost, what they end.
+
+    python benchmarks/hostile_files.py [N] [SEED]
+
+N files (5,000), damaged in their bytes or in what they hold (odd values, deep nesting, huge shapes, dropped
+tables), over every kind that mien writes and reads back; the same for the same seed. They are read in a
+process of their own, so that one that ends it is counted and the rest goes on. The limits: no signal, no
+exception but `MienError` of one line, 2 s of computing, memory that does not grow.
+"""
+
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from dataclasses import dataclass, field
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+import psutil
+
+from mien.errors import MienError
+
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+SLOW_S = 2.0
+WARM_UP = 300  # files, after which memory should stay
+MOST_BYTES = 24 * 2**30  # of address space: what asks for more fails at once
+
+
+@dataclass
+class Tally:
+    """What became of the files."""
+
+    n_tried: int = 0
+    n_read: int = 0
+    n_refused: int = 0
+    signals: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+    slow: list[str] = field(default_factory=list)
+    slowest: tuple[float, str] = (0.0, "")
+    grown_mib: float = 0.0
+
+
+def module(place: str) -> ModuleType:
+    path = TESTS / place
+    spec = spec_from_file_location(path.stem, path)
+    loaded = module_from_spec(spec)
+    sys.modules[path.stem] = loaded  # dataclasses look there
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def work(seed: int, start: int, end: int) -> None:
+    """Read the files from one number to another, and write a line before and after each."""
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, resource.RLIM_INFINITY))
+    process, damage = psutil.Process(), module("workflows/damage.py").damage
+    with tempfile.TemporaryDirectory() as folder:
+        tiny = module("fixtures_model.py").write_tiny_model(Path(folder))
+        made = Path(folder) / "made"
+        made.mkdir()
+        samples = list(module("workflows/own_files.py").samples(made, tiny).items())
+        for number in range(start, end):
+            name, sample = samples[number % len(samples)]
+            rng = random.Random(f"{seed} {number}")
+            sound = sample.path.read_bytes()
+            damage(sample.path, sample.kind, sound, rng)
+            tell({"name": f"{number} {name}"})
+            before = time.process_time()
+            outcome = outcome_of(sample)
+            seconds = time.process_time() - before
+            sample.path.write_bytes(sound)
+            tell({"outcome": outcome, "seconds": seconds, "mib": process.memory_info().rss / 2**20})
+
+
+def tell(what: dict) -> None:
+    print(json.dumps(what), flush=True)
+
+
+def outcome_of(sample: object) -> str:
+    try:
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            sample.read()
+    except MienError as error:
+        return "refused" if len(str(error).splitlines()) == 1 else f"several lines: {error}"[:200]
+    except Exception as error:
+        place = traceback_of(error)
+        return f"{type(error).__name__} at {place}: {error}"[:300]
+    return f"{heard[0].category.__name__}: {heard[0].message}"[:200] if heard else "read"
+
+
+def traceback_of(error: BaseException) -> str:
+    """The last line of ours that it came through."""
+    place, trace = "", error.__traceback__
+    while trace:
+        file = trace.tb_frame.f_code.co_filename
+        place = f"{Path(file).name}:{trace.tb_lineno}" if "mien" in file else place
+        trace = trace.tb_next
+    return place
+
+
+def campaign(n: int, seed: int) -> Tally:
+    """Have all files read, by as many processes as it takes."""
+    tally, first, last = Tally(), 0.0, 0.0
+    while tally.n_tried < n:
+        command = [sys.executable, __file__, "--work", *map(str, (seed, tally.n_tried, n))]
+        with (
+            tempfile.TemporaryFile("w+") as errors,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+        ):
+            name = ""
+            for line in process.stdout:
+                told = json.loads(line)
+                if "name" in told:
+                    name = told["name"]
+                    continue
+                tally.n_tried += 1
+                count(tally, name, told)
+                first = told["mib"] if tally.n_tried == WARM_UP else first
+                last, name = told["mib"], ""
+            if process.wait():
+                if not name:
+                    errors.seek(0)
+                    raise SystemExit(errors.read())
+                tally.n_tried += 1
+                tally.signals.append(f"{name}: exit {process.returncode}")
+    tally.grown_mib = last - first if first else 0.0
+    return tally
+
+
+def count(tally: Tally, name: str, told: dict) -> None:
+    tally.n_read += told["outcome"] == "read"
+    tally.n_refused += told["outcome"] == "refused"
+    if told["outcome"] not in ("read", "refused"):
+        tally.foreign.append(f"{name}: {told['outcome']}")
+    if told["seconds"] > SLOW_S:
+        tally.slow.append(f"{name}: {told['seconds']:.1f} s")
+    tally.slowest = max(tally.slowest, (told["seconds"], name))
+
+
+def main() -> None:
+    n = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    tally = campaign(n, seed)
+    print(f"tried {tally.n_tried:,}, seed {seed}: {tally.n_read:,} read, {tally.n_refused:,} refused")
+    print(f"signals: {len(tally.signals)}", *tally.signals, sep="\n  ")
+    print(f"foreign exceptions and warnings: {len(tally.foreign)}", *tally.foreign, sep="\n  ")
+    print(f"over {SLOW_S:g} CPU s: {len(tally.slow)}", *tally.slow, sep="\n  ")
+    print(f"slowest {tally.slowest[0]:.2f} CPU s: {tally.slowest[1]}")
+    print(f"memory grew by {tally.grown_mib:.0f} MiB after the first {WARM_UP} files")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--work"]:
+        work(*map(int, sys.argv[2:]))
+    else:
+        main()

@@ -1,0 +1,193 @@
+"""Each command that writes, killed at random points and given again: nothing lost, nothing left.
+
+    python benchmarks/kills.py [N] [SEED] [COMMAND...]
+
+Each command runs once undisturbed, for its time and its files; then N times (10) it is killed (``kill -9``)
+at a random point of that time, and given again. The second run must end well, what it leaves must be the
+undisturbed run's files, and no temporary file may stay. Files that name a time or a machine are compared by
+name alone.
+"""
+
+import hashlib
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+RECIPE = """[data]
+store = "s.h5"
+[net]
+name = "s2d-resnet"
+options = { widths = [8, 8, 8], blocks = [1, 1, 1] }
+[optim]
+lr = 0.05
+[run]
+epochs = 3
+batch_size = 8
+threads = 1
+checkpoint_every_s = 0
+"""
+SEARCH = """recipe = "r.toml"
+trials = 2
+[space]
+"optim.lr" = { low = 0.01, high = 0.1 }
+"""
+COMMANDS = {
+    "read, parquet and annotated": "read photos --parquet OUT/rows.parquet --annotate OUT/annotated",
+    "watch, csv": "watch clip.mp4 --out OUT/rows.csv --resume",
+    "watch, parquet": "watch clip.mp4 --out OUT/rows.parquet --resume",
+    "data import": "data import folder classes --to OUT/made.h5",
+    "data import, fer2013": "data import fer2013 fer2013.csv --partial --to OUT/made.h5",
+    "data audit": "data audit s.h5 --to OUT/page.html",
+    "train": "train r.toml --to OUT/run --allow-leak",
+    "search": "search run s.toml --to OUT/search --data s.h5",
+    "evaluate": "evaluate run s.h5 --split val --to OUT/scores --allow-leak",
+    "explain": "explain run s.h5 --to OUT/maps --n 2",
+    "report": "report run --to OUT/report.html",
+    "release": "release run kept --data s.h5 --to OUT --no-int8",
+}
+"""By name; ``OUT`` is the folder that is compared."""
+CHANGING = (".db", ".json", ".png", ".html", ".log", ".onnx", ".mp4")
+"""Suffixes of files that hold a time, the machine, or what rounding on several threads changes."""
+REPEATED = {"annotated"}
+"""Folders in which nothing is ever overwritten, so that a second run numbers its files anew."""
+
+
+def module(place: str) -> object:
+    path = TESTS / place
+    spec = spec_from_file_location(path.stem, path)
+    loaded = module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def mien(*arguments: str, cwd: Path, **options: object) -> subprocess.Popen:
+    environment = {**os.environ, "MIEN_HOME": str(cwd / "home"), "TMPDIR": str(cwd / "tmp")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "mien", *arguments],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def prepare(place: Path) -> None:
+    """Photographs, a clip, data sets, a recipe, a search and a finished run."""
+    import av
+
+    rng = np.random.default_rng(0)
+    for name in (
+        "photos",
+        "tmp",
+        *(f"classes/{part}/{label}" for part in ("train", "test") for label in "ab"),
+    ):
+        (place / name).mkdir(parents=True)
+    for i in range(24):
+        Image.fromarray(rng.integers(0, 255, (160, 200, 3), np.uint8)).save(place / "photos" / f"{i}.png")
+        part, label = ("train", "test")[i % 2], "ab"[i // 2 % 2]
+        Image.fromarray(rng.integers(0, 255, (48, 48), np.uint8)).save(
+            place / f"classes/{part}/{label}/{i}.png"
+        )
+    with av.open(str(place / "clip.mp4"), "w") as clip:
+        stream = clip.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 96
+        for _ in range(40):
+            frame = av.VideoFrame.from_ndarray(rng.integers(0, 255, (96, 96, 3), np.uint8), format="rgb24")
+            clip.mux(stream.encode(frame))
+        clip.mux(stream.encode(None))
+    lines = ["emotion,pixels,Usage"]
+    for usage, n in (("Training", 56), ("PublicTest", 21), ("PrivateTest", 21)):
+        for i in range(n):
+            lines.append(f"{i % 7},{' '.join(map(str, rng.integers(0, 255, 48 * 48)))},{usage}")
+    (place / "fer2013.csv").write_text("\n".join(lines) + "\n")
+    (place / "r.toml").write_text(RECIPE)
+    (place / "s.toml").write_text(SEARCH)
+    whole("data import fer2013 fer2013.csv --partial --to s.h5", place)
+    whole("train r.toml --to run --allow-leak", place)
+
+
+def whole(command: str, place: Path) -> str:
+    """Run a command to its end; what went wrong, if anything did."""
+    with mien(*command.split(), cwd=place) as process:
+        told = process.communicate()[1]
+    return "" if process.returncode == 0 else f"exit {process.returncode}: {told.strip()[-300:]}"
+
+
+def killed(command: str, place: Path, after_s: float) -> bool:
+    """Kill a command after some time, with all that it started; whether it still ran."""
+    with mien(*command.split(), cwd=place, start_new_session=True) as process:
+        try:
+            process.communicate(timeout=after_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            process.communicate()
+            return True
+    return False
+
+
+def state(out: Path) -> dict[str, str]:
+    """What lies in a folder: a hash by name, or the name alone where content may differ."""
+    found = {}
+    for path in sorted(out.rglob("*")):
+        name = path.relative_to(out)
+        if path.is_dir() or (REPEATED & set(name.parts) and not path.name.startswith(".")):
+            continue
+        same = path.suffix not in CHANGING
+        found[str(name)] = hashlib.sha256(path.read_bytes()).hexdigest() if same else ""
+    return found
+
+
+def trial(name: str, n: int, rng: random.Random, place: Path) -> tuple[int, list[str]]:
+    """Kills that hit, and what was then lost or left."""
+    out = place / "out"
+    command = COMMANDS[name].replace("OUT", "out")
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    before = time.monotonic()
+    if problem := whole(command, place):
+        return 0, [f"undisturbed: {problem}"]
+    lasts_s, wanted = time.monotonic() - before, state(out)
+    hits, faults = 0, []
+    for _ in range(n):
+        shutil.rmtree(out)
+        out.mkdir()
+        after_s = rng.uniform(0.3, 1.0) * lasts_s  # the first third starts Python
+        hits += killed(command, place, after_s)
+        problem = whole(command, place)
+        found = state(out)
+        left = [str(one) for one in (place / "tmp").iterdir()]
+        if problem or found != wanted or left:
+            differs = sorted(set(found.items()) ^ set(wanted.items()))
+            faults.append(f"after {after_s:.2f} s: {problem or ''} {sorted({k for k, _ in differs})} {left}")
+            for one in (place / "tmp").iterdir():
+                shutil.rmtree(one) if one.is_dir() else one.unlink()
+    return hits, faults
+
+
+def main() -> None:
+    n = int(sys.argv[1]) if len(sys.argv) > 1 else 10
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        prepare(place)
+        for name in sys.argv[3:] or COMMANDS:
+            hits, faults = trial(name, n, random.Random(f"{seed} {name}"), place)
+            print(f"{name}: {n} runs, {hits} killed, {len(faults)} lost or left something", flush=True)
+            print(*(f"  {fault}" for fault in faults), sep="\n", end="\n" if faults else "", flush=True)
+
+
+if __name__ == "__main__":
+    main()
