@@ -11,13 +11,14 @@ from mien.core.addresses import shown
 from mien.core.files import atomic_write
 from mien.core.timeline import TimelineRow
 from mien.errors import DataError, MienError, VideoError
-from mien.workflows.video.frames import Frame, Pick, Video, VideoInfo
+from mien.workflows.video.frames import Frame, Video, VideoInfo
 from mien.workflows.video.live import Newest
+from mien.workflows.video.pick import Pick
 from mien.workflows.video.rows import RowFile, file_format, read_rows
 from mien.workflows.video.summary import Summary
 from mien.workflows.video.watcher import Watched, Watcher, WatchSettings
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class WatchJob:
         pick: Which frames.
         files: Where rows go: ``.csv``, ``.jsonl`` or ``.parquet``.
         annotate: An ``.mp4`` or ``.mkv`` for the video with faces marked.
+        sound: Whether the annotated video gets the sound.
         resume: Go on where an earlier run into the same files was stopped.
         live: Always take the newest frame; what comes meanwhile is left out.
     """
@@ -37,6 +39,7 @@ class WatchJob:
     pick: Pick = field(default_factory=Pick)
     files: tuple[Path, ...] = ()
     annotate: Path | None = None
+    sound: bool = field(default=True, kw_only=True)
     resume: bool = False
     live: bool = False
 
@@ -110,7 +113,7 @@ def watch_video(
         if job.annotate:
             from mien.workflows.video.annotate import AnnotatedVideo
 
-            annotated = stack.enter_context(AnnotatedVideo(job.annotate, video))
+            annotated = stack.enter_context(AnnotatedVideo(job.annotate, video, sound=job.sound))
         if begin:
             begin(video.info)
 
@@ -132,6 +135,7 @@ def watch_video(
                 run.save()
         except VideoError as caught:
             if watcher.last_index < 0:
+                run.discard()
                 raise
             error = caught
         give(watcher.finish())
@@ -236,6 +240,12 @@ class _Run:
             file.close(whole=whole)
         if whole and self.job.state_file:
             self.job.state_file.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Where no frame came: leave no file that holds nothing."""
+        self.end(whole=True)
+        for path in self.job.files:
+            path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """After an error: the files end behind the last row."""
