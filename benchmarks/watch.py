@@ -80,7 +80,8 @@ def speed(folder: Path, seconds: float) -> None:
 
 
 def where_time_goes(clip: Path) -> None:
-    from mien.workflows.video.frames import Pick, Video
+    from mien.workflows.video.frames import Video
+    from mien.workflows.video.pick import Pick
     from mien.workflows.video.watcher import Watcher
 
     watcher = Watcher()

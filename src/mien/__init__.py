@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from mien.core.smoothing import Smoother, SmoothingSettings
     from mien.core.tracking import Tracker, TrackerSettings
     from mien.errors import MienError
-    from mien.workflows.video.frames import Pick
     from mien.workflows.video.job import WatchJob, watch_video
+    from mien.workflows.video.pick import Pick
     from mien.workflows.video.watcher import WatchSettings
 
 __version__ = "0.1.0"
@@ -33,7 +33,7 @@ _HOMES = {
     "Landmarks": "mien.core.results",
     "MienError": "mien.errors",
     "ModelCard": "mien.core.cards",
-    "Pick": "mien.workflows.video.frames",
+    "Pick": "mien.workflows.video.pick",
     "Reading": "mien.core.results",
     "Smoother": "mien.core.smoothing",
     "SmoothingSettings": "mien.core.smoothing",

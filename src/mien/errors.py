@@ -20,6 +20,10 @@ class VideoError(MienError):
     """A video cannot be read to its end: missing, truncated, damaged, without images, or not a video."""
 
 
+class VideoTooLargeError(VideoError):
+    """A video has frames with more pixels than its limits allow."""
+
+
 class DataError(MienError):
     """A data set file is malformed, incomplete, or does not hold what was asked for."""
 

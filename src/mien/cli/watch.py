@@ -19,7 +19,8 @@ from mien.errors import MienError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from mien.workflows.video.frames import Pick, VideoInfo
+    from mien.workflows.video.frames import VideoInfo
+    from mien.workflows.video.pick import Pick
     from mien.workflows.video.summary import Summary
     from mien.workflows.video.watcher import Watched, WatchSettings
 
@@ -57,6 +58,9 @@ def watch(
     annotate: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The video with faces marked, .mp4 or .mkv.")
     ] = None,
+    sound: Annotated[
+        bool, typer.Option("--sound/--no-sound", help="The annotated video with or without its sound.")
+    ] = True,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="An image of emotions over time, .png.")
     ] = None,
@@ -95,13 +99,13 @@ def watch(
     """
     if as_csv and as_json:
         raise MienError("--json and --csv both go to standard output; choose one")
-    from mien.workflows.video.frames import Pick, parse_every
     from mien.workflows.video.job import WatchJob
     from mien.workflows.video.job import watch_video as run
+    from mien.workflows.video.pick import Pick, parse_every
 
     pick = Pick(*(parse_every(every) if every else (0.0, 1)), parse_time(start), parse_time(end))
     live = live or source.isdecimal()
-    job = WatchJob(source, pick, tuple(out or ()), annotate, resume, live)
+    job = WatchJob(source, pick, tuple(out or ()), annotate, resume, live, sound=sound)
     settings = replace(_settings(model, views, min_face, min_score, smooth, live), device=device)
     if plot:
         from mien.workflows.video.plot import check_plot
@@ -145,7 +149,7 @@ def _settings(
     from mien.core.smoothing import SmoothingSettings
     from mien.workflows.video.watcher import WatchSettings
 
-    smoothing = SmoothingSettings(time_s=smooth_s, ahead_s=0.0 if live else 2 * smooth_s)
+    smoothing = SmoothingSettings(time_s=smooth_s, ahead_s=0.0 if live else min(2 * smooth_s, 60.0))
     return WatchSettings(
         model or DEFAULT_MODEL,
         views=parse_views(views),
@@ -168,7 +172,7 @@ def parse_time(text: str | None) -> float | None:
     if not match:
         raise MienError(f"a time is given as 90, 1:30 or 1:02:03.5, got '{text}'")
     hours, minutes, seconds = (float(part or 0) for part in match.groups())
-    return 3600 * hours + 60 * minutes + seconds
+    return 3600 * hours + 60 * minutes + seconds  # inf for absurdly many digits, which `Pick` refuses
 
 
 def _printer(model: str, as_csv: bool) -> Callable[["Watched"], object]:

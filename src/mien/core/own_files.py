@@ -45,8 +45,9 @@ def reading(
     except Exception as e:  # parsers raise errors of their own, and foreign content any other
         if isinstance(e, MienError) and str(path) in str(e):
             raise
-        unreadable = isinstance(e, OSError) and e.errno is not None and e.filename is not None
-        said = f"cannot be read: {(e.strerror or '').lower()}" if unreadable else f"{verdict}: {reason(e)}"
+        said, unreadable = f"{verdict}: {reason(e)}", False
+        if isinstance(e, OSError) and e.errno is not None and e.filename is not None:
+            said, unreadable = f"cannot be read: {(e.strerror or '').lower()}", True
         raise error(f"{path} {said}{f'; {advice}' if advice and not unreadable else ''}") from e
 
 

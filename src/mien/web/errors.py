@@ -17,6 +17,7 @@ from mien.errors import (
     MissingExtraError,
     ModelError,
     VideoError,
+    VideoTooLargeError,
 )
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ LOG = logging.getLogger(__name__)
 CODES: dict[type[MienError], str] = {
     ImageTooLargeError: "too_large",
     ImageError: "not_an_image",
+    VideoTooLargeError: "too_large",
     VideoError: "not_a_video",
     ModelError: "model_failed",
     MissingExtraError: "not_installed",

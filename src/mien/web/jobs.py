@@ -17,13 +17,16 @@ from mien.web import schemas
 from mien.web.engine import Engine
 from mien.web.errors import BUG, RefusedError, to_dict
 from mien.web.settings import Settings
-from mien.workflows.video.frames import Frame, Pick, Video
+from mien.workflows.video.frames import Frame, Video
+from mien.workflows.video.pick import Pick
 from mien.workflows.video.rows import RowFile
 from mien.workflows.video.summary import Summary
 from mien.workflows.video.watcher import Watched
 
 LOG = logging.getLogger(__name__)
 
+MOST_RATE = 240
+"""Frames a second that count as one second of a video, however little its clock moves."""
 MOST_OVER = 32
 """Jobs that are over and kept; the one that was asked for longest ago goes first."""
 
@@ -172,15 +175,13 @@ class Jobs:
 
         Raises:
             VideoError: it is no video.
-            RefusedError: it is too long, or its frames are too large.
+            VideoTooLargeError: its frames are too large.
+            RefusedError: it is too long.
             MissingExtraError: PyAV is not installed.
         """
         settings = self.settings
-        with _named(job), Video(job.video) as video:
+        with _named(job), Video(job.video, settings.max_pixels) as video:
             job.duration_s = video.info.duration_s
-            size = video.stream.codec_context
-            if size.width * size.height > settings.max_pixels:
-                raise self._too_wide(size.width, size.height)
         if job.duration_s and job.duration_s > settings.max_video_s:
             raise self._too_long(f"lasts {job.duration_s:,.1f} s")
 
@@ -251,11 +252,11 @@ class Jobs:
             for row in rows:
                 summary.add(row)
             file.write(rows)
-            job.n_bytes = file.flush()
+            job.n_bytes = file.n_bytes
             job.n_rows += len(rows)
             job.persons = [person.to_dict() for person in summary.persons.values()]
 
-        with Video(job.video) as video, closing(file):
+        with closing(file), Video(job.video, self.settings.max_pixels) as video:
             error: MienError | None = None
             try:
                 for ready in watcher.watch(self.bounded(video, job)):
@@ -273,13 +274,14 @@ class Jobs:
         """
         settings, begun_s = self.settings, self.clock()
         start_s: float | None = None
+        n_frames = 0
 
         def check(time_s: float) -> None:
-            nonlocal start_s
-            start_s = time_s if start_s is None else start_s
+            nonlocal start_s, n_frames
+            start_s, n_frames = time_s if start_s is None else start_s, n_frames + 1
             if job.stop.is_set():
                 raise RefusedError("not_found", "the video was deleted")
-            if time_s - start_s > settings.max_video_s:
+            if time_s - start_s > settings.max_video_s or n_frames > MOST_RATE * settings.max_video_s + 1:
                 raise self._too_long("goes on")
             if self.clock() - begun_s > settings.max_watch_s:
                 raise RefusedError(
@@ -289,20 +291,10 @@ class Jobs:
                 )
 
         for frame in video.frames(_CheckedPick(**asdict(job.pick), check=check)):
-            height, width = frame.pixels.shape[:2]
-            if height * width > settings.max_pixels:
-                raise self._too_wide(width, height)
             if job.n_rows > settings.max_rows:
                 raise RefusedError("too_many_rows", f"the video gives more than {settings.max_rows:,} rows")
             job.time_s, job.n_frames = frame.time_s, job.n_frames + 1
             yield frame
-
-    def _too_wide(self, width: int, height: int) -> RefusedError:
-        return RefusedError(
-            "too_large",
-            f"the video has frames of {width} x {height} pixels, more than the limit of "
-            f"{self.settings.max_pixels:,}; make them smaller",
-        )
 
     def _too_long(self, what: str) -> RefusedError:
         limit, hint = f"{self.settings.max_video_s:,.0f} s", "cut it, or serve with a higher --max-seconds"
@@ -315,4 +307,4 @@ def _named(job: Job) -> Iterator[None]:
     try:
         yield
     except VideoError as error:
-        raise VideoError(str(error).replace(repr(str(job.video)), job.name)) from error
+        raise type(error)(str(error).replace(repr(str(job.video)), job.name)) from error

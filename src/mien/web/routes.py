@@ -25,7 +25,7 @@ from mien.web.live import talk
 from mien.web.metrics import CONTENT_TYPE, Metrics
 from mien.web.settings import Settings
 from mien.web.uploads import BodyLimits, UploadGate
-from mien.workflows.video.frames import Pick, parse_every
+from mien.workflows.video.pick import Pick, parse_every
 
 STATIC = Path(__file__).parent / "static"
 JSON, NDJSON = "application/json", "application/x-ndjson"

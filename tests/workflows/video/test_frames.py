@@ -10,8 +10,9 @@ import pytest
 
 av = pytest.importorskip("av", reason="needs PyAV")
 
-from mien.errors import MienError, VideoError
-from mien.workflows.video.frames import Pick, Video, parse_every, square_size, upright
+from mien.errors import MienError, VideoError, VideoTooLargeError
+from mien.workflows.video.frames import Video, square_size, upright
+from mien.workflows.video.pick import Pick, parse_every
 
 
 def ramp(times: list[float], size_wh: tuple[int, int] = (64, 48)) -> list:
@@ -99,9 +100,8 @@ def test_an_edit_list_that_cuts_the_start_is_honoured(tmp_path, clips) -> None:
         (Pick(every_s=0.5), [0, 13, 25, 38]),
         (Pick(start_s=0.4, end_s=0.52), [10, 11, 12]),
         (Pick(every_s=0.2, start_s=1.0, end_s=1.5), [25, 30, 35]),
-        (Pick(start_s=9.0), []),
     ],
-    ids=["frames", "seconds", "stretch", "both", "beyond the end"],
+    ids=["frames", "seconds", "stretch", "both"],
 )
 def test_a_pick_takes_the_frames_it_names(pick, numbers, tmp_path, clips) -> None:
     path = tmp_path / "clip.mp4"
@@ -117,7 +117,20 @@ def test_a_step_is_a_time_or_a_number_of_frames(text, every) -> None:
     assert parse_every(text) == pytest.approx(every)
 
 
-@pytest.mark.parametrize("text", ["5", "0s", "2.5frames", "fast", "-1s"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "5",
+        "0s",
+        "2.5frames",
+        "0frames",
+        "fast",
+        "-1s",
+        f"0.{'0' * 320}1s",
+        f"{'9' * 400}s",
+        f"{'9' * 400}frames",
+    ],
+)
 def test_another_step_is_refused(text) -> None:
     with pytest.raises(MienError, match=r"such as 0\.2s or 5frames"):
         parse_every(text)
@@ -146,6 +159,7 @@ def damaged(name: str, clips: ModuleType, folder: Path) -> bytes:
         "playlist": f"#EXTM3U\n#EXTINF:3,\nfile://{good}\n#EXT-X-ENDLIST\n".encode(),
         "concat": f"ffconcat version 1.0\nfile {good}\n".encode(),
         "image": b"\x89PNG\r\n\x1a\n" + data[:500],
+        "animation": b"RIFF\x99\0\0\0WEBPVP8X\n\0\0\0\2" + data[:500],
     }[name]
 
 
@@ -160,7 +174,8 @@ def damaged(name: str, clips: ModuleType, folder: Path) -> bytes:
         ("noise", "is not a video"),
         ("playlist", "is not a video"),
         ("concat", "is not a video"),
-        ("image", "is not a video"),
+        ("image", r"is an image \(PNG\), not a video; read it with mien read"),
+        ("animation", "is an animated WebP, which mien does not play; save it as MP4 or GIF"),
     ],
 )
 def test_a_bad_video_is_told_in_one_line(name, says, tmp_path, clips) -> None:
@@ -180,10 +195,95 @@ def test_a_bad_video_is_told_in_one_line(name, says, tmp_path, clips) -> None:
         assert len(frames) > 5
 
 
-@pytest.mark.parametrize("source", ["nowhere.mp4", "."], ids=["missing", "folder"])
-def test_what_is_no_file_is_told_in_one_line(source) -> None:
-    with pytest.raises(VideoError, match="cannot be opened as a video"):
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("nowhere.mp4", "cannot be opened as a video: no such file"),
+        (".", "is a folder; give a video file, or read its images with mien read"),
+        ("-", "standard input cannot be watched; save the video as a file"),
+    ],
+    ids=["missing", "folder", "standard input"],
+)
+def test_what_is_no_file_is_told_in_one_line(source, says) -> None:
+    with pytest.raises(VideoError, match=says):
         Video(source)
+
+
+def test_a_file_may_be_named_by_its_address_and_in_capitals(tmp_path, clips) -> None:
+    path = tmp_path / "A CLIP.MOV"
+    clips.write_clip(path.with_suffix(".mov"), ramp(STEADY[:3]))
+    path.with_suffix(".mov").rename(path)
+    assert read(path.as_uri()) == read(path)
+
+
+@pytest.mark.parametrize(
+    ("pick", "says"),
+    [
+        (Pick(start_s=9), "has no frame from 9 s on: its frame 50, the last, is at 1.96 s"),
+        (
+            Pick(start_s=1.97, end_s=3),
+            "has no frame from 1.97 s to 3 s: its frame 50, the last, is at 1.96 s",
+        ),
+        (Pick(start_s=0.41, end_s=0.43), "has no frame from 0.41 s to 0.43 s: its frame 12 is at 0.44 s"),
+    ],
+    ids=["beyond the end", "behind the last", "between two"],
+)
+def test_a_stretch_without_frames_is_told(pick, says, tmp_path, clips) -> None:
+    path = tmp_path / "clip.mp4"
+    clips.write_clip(path, ramp(STEADY))
+    with pytest.raises(VideoError, match=says):
+        read(path, pick)
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"every_s": 1e-321},
+        {"every_s": -1},
+        {"every_s": NAN},
+        {"every_s": INF},
+        {"every_frames": 0},
+        {"every_frames": 2.5},
+        {"every_frames": INF},
+        {"start_s": NAN},
+        {"end_s": INF},
+        {"end_s": 0},
+        {"start_s": 2, "end_s": 2},
+    ],
+    ids=str,
+)
+def test_a_pick_of_nonsense_is_refused(fields) -> None:
+    with pytest.raises(MienError, match="must"):
+        Pick(**fields)
+
+
+@pytest.mark.parametrize("n_before", [4, 170], ids=["seen when it is opened", "after 5 MB"])
+def test_frames_that_grow_beyond_the_limit_end_the_video(n_before, tmp_path, clips) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (192, 192, 3), np.uint8)
+    clips.write_clip(tmp_path / "small.ts", [(n / 25, np.roll(noise, n * n, 1)) for n in range(n_before)])
+    clips.write_clip(tmp_path / "large.ts", [(t, np.zeros((1024, 1024, 3), np.uint8)) for t in STEADY[:4]])
+    parts = [(tmp_path / f"{name}.ts").read_bytes() for name in ("small", "large")]
+    (tmp_path / "clip.ts").write_bytes(b"".join(parts))
+    indices = []
+
+    def collect() -> None:
+        with Video(tmp_path / "clip.ts", max_pixels=192 * 192) as video:
+            indices.extend(frame.index for frame in video.frames())
+
+    with pytest.raises(VideoTooLargeError, match="has frames of 1024 x 1024 pixels, more than the limit"):
+        collect()
+    assert len(indices) == (0 if n_before == 4 else n_before)
+
+
+def test_a_video_whose_first_frame_is_too_large_is_refused_at_once(tmp_path, clips) -> None:
+    clips.write_clip(tmp_path / "clip.mp4", ramp(STEADY[:3]))
+    with pytest.raises(
+        VideoTooLargeError, match="has frames of 64 x 48 pixels, more than the limit of 3,071"
+    ):
+        Video(tmp_path / "clip.mp4", max_pixels=64 * 48 - 1)
 
 
 def test_an_address_that_cannot_be_opened_is_told_without_its_password() -> None:

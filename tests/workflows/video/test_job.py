@@ -11,14 +11,18 @@ import pytest
 av = pytest.importorskip("av", reason="needs PyAV")
 
 from mien.core.results import Box, Face
+from mien.core.smoothing import SmoothingSettings
 from mien.core.timeline import columns
 from mien.errors import MienError
-from mien.workflows.video.frames import Frame, Pick
+from mien.workflows.video.frames import Frame
 from mien.workflows.video.job import WatchJob, watch_video
 from mien.workflows.video.live import Newest
+from mien.workflows.video.pick import Pick
 from mien.workflows.video.plot import draw, plot
 from mien.workflows.video.rows import read_rows
-from mien.workflows.video.watcher import Watcher, WatchSettings
+from mien.workflows.video.watcher import MOST_HELD, Watcher, WatchSettings
+
+NAN, INF = float("nan"), float("inf")
 
 
 @pytest.fixture(scope="module")
@@ -249,6 +253,21 @@ def test_the_whole_image_is_searched_a_few_times_a_second_only(settings) -> None
     rows += [row for w in watcher.finish() for row in w.rows]
     assert finder.n_searches == 10  # each 0.2 s of 2 s
     assert [(row.frame, row.person.track) for row in rows] == [(n, 1) for n in range(50)]
+
+
+def test_frames_whose_clock_hardly_moves_do_not_gather_in_memory(settings) -> None:
+    watcher, held = Watcher(settings, finder=Square()), 0
+    for ready in watcher.watch(squares([n * 1e-6 for n in range(2 * MOST_HELD)])):
+        held += settings.batch - len(ready)
+        assert held <= MOST_HELD
+
+
+@pytest.mark.parametrize(
+    "smoothing", [{"time_s": NAN}, {"time_s": -1}, {"time_s": INF}, {"ahead_s": INF}], ids=str
+)
+def test_a_smoothing_without_end_is_refused(smoothing) -> None:
+    with pytest.raises(MienError, match=r"of smoothing must lie in 0\.\.60 s"):
+        WatchSettings(smoothing=SmoothingSettings(**smoothing))
 
 
 def test_batches_do_not_change_rows(settings) -> None:

@@ -1,4 +1,4 @@
-"""The video again with faces marked: H.264, the same times, the sound copied as it is."""
+"""The video again with faces marked: H.264, the same times, the sound copied where the file can hold it."""
 
 import os
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from mien.core.results import Reading
 from mien.core.timeline import Person, TimelineRow
 from mien.errors import MienError
 from mien.workflows.video.frames import Pixels, Video
+from mien.workflows.video.sound import Sound
 from mien.workflows.video.watcher import Watched
 
 if TYPE_CHECKING:
@@ -31,21 +32,24 @@ class AnnotatedVideo:
     Args:
         path: An ``.mp4``, ``.mov`` or ``.mkv`` file; one that exists is replaced.
         video: Where frames and sound come from.
+        sound: Whether it gets the sound.
 
     Raises:
         MienError: the suffix or the folder is wrong, it is the video itself, or the sound does not fit.
     """
 
-    def __init__(self, path: Path, video: Video) -> None:
+    def __init__(self, path: Path, video: Video, *, sound: bool = True) -> None:
         if path.suffix.lower() not in SUFFIXES:
             raise MienError(f"an annotated video is an {', '.join(SUFFIXES)} file, got '{path.name}'")
         check_output(path)
-        if os.path.exists(path) and os.path.exists(video.source) and os.path.samefile(path, video.source):
+        source = video.source.text
+        if os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
             raise MienError(f"{path} is the video that is read; write into another file")
         self.path, self.video = path, video
         self._waiting: list[Packet[Any]] = []
         self._stream: Any = None
-        self._sound: Any = None
+        self._sound: Sound | None = None
+        self._keeps_sound = sound
         self._last = -1
 
     def __enter__(self) -> "AnnotatedVideo":
@@ -54,18 +58,19 @@ class AnnotatedVideo:
         self._whole = atomic_write(self.path)
         self._temporary = self._whole.__enter__()
         self._container = av.open(str(self._temporary), "w")
-        sounds = self.video.container.streams.audio[:1]
-        if sounds:
-            if sounds[0].codec_context.name not in self._container.supported_codecs:
-                name = sounds[0].codec_context.name
-                self.__exit__(MienError, None, None)
-                raise MienError(f"{self.path.suffix} cannot hold sound in {name}; annotate into an .mkv file")
-            self._sound = self._container.add_stream_from_template(sounds[0])
+        if self._keeps_sound and self.video.sound is not None:
+            try:
+                self._sound = Sound(self._container, self.video.sound)
+            except BaseException as error:
+                self.__exit__(type(error), error, None)
+                raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         if self._stream is not None:
             for packet in self._stream.encode():
+                self._container.mux(packet)
+            for packet in self._sound.rest() if self._sound else ():
                 self._container.mux(packet)
         self._container.close()
         if self._stream is None and kind is None:
@@ -73,12 +78,14 @@ class AnnotatedVideo:
         self._whole.__exit__(None if self._stream is not None else kind, error, trace)
 
     def sound(self, packet: "Packet[Any]") -> None:
-        """Take a packet of the first sound stream."""
+        """Take a packet of the sound."""
+        if self._sound is None:
+            return
         if self._stream is None:
             self._waiting.append(packet)
             return
-        packet.stream = self._sound
-        self._container.mux(packet)
+        for ready in self._sound.take(packet):
+            self._container.mux(ready)
 
     def write(self, watched: Watched) -> None:
         """Take the next frame; its pixels must have been kept."""

@@ -15,13 +15,14 @@ from mien.core.files import atomic_write
 from mien.core.own_files import check_shape, parse_json, reading
 from mien.core.timeline import TimelineRow
 from mien.errors import MienError, VideoError
-from mien.workflows.video.frames import Frame, Pick, Video, VideoInfo
+from mien.workflows.video.frames import Frame, Video, VideoInfo
 from mien.workflows.video.live import Newest
+from mien.workflows.video.pick import Pick
 from mien.workflows.video.rows import RowFile, file_format, read_rows
 from mien.workflows.video.summary import Summary
 from mien.workflows.video.watcher import Watched, Watcher, WatchSettings
 
-FORMAT = 1
+FORMAT = 2
 SAVE_EVERY_S = 1.0
 """Between two states on the disk, for which a run waits; rows behind the last one are made again."""
 
@@ -35,6 +36,7 @@ class WatchJob:
         pick: Which frames.
         files: Where rows go: ``.csv``, ``.jsonl`` or ``.parquet``.
         annotate: An ``.mp4`` or ``.mkv`` for the video with faces marked.
+        sound: Whether the annotated video gets the sound.
         resume: Go on where an earlier run into the same files was stopped.
         live: Always take the newest frame; what comes meanwhile is left out.
     """
@@ -43,6 +45,7 @@ class WatchJob:
     pick: Pick = field(default_factory=Pick)
     files: tuple[Path, ...] = ()
     annotate: Path | None = None
+    sound: bool = field(default=True, kw_only=True)
     resume: bool = False
     live: bool = False
 
@@ -116,7 +119,7 @@ def watch_video(
         if job.annotate:
             from mien.workflows.video.annotate import AnnotatedVideo
 
-            annotated = stack.enter_context(AnnotatedVideo(job.annotate, video))
+            annotated = stack.enter_context(AnnotatedVideo(job.annotate, video, sound=job.sound))
         if begin:
             begin(video.info)
 
@@ -138,6 +141,7 @@ def watch_video(
                 run.save()
         except VideoError as caught:
             if watcher.last_index < 0:
+                run.discard()
                 raise
             error = caught
         run.save_now()
@@ -261,6 +265,12 @@ class _Run:
             file.close(whole=whole)
         if whole and self.job.state_file:
             self.job.state_file.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Where no frame came: leave no file that holds nothing."""
+        self.end(whole=True)
+        for path in self.job.files:
+            path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """After an error: the files end behind the last row."""

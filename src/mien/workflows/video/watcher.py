@@ -29,6 +29,9 @@ from mien.errors import MienError
 from mien.workflows.video.frames import Frame
 
 Pixels = NDArray[np.uint8]
+LONGEST_SMOOTHING_S = 60.0
+MOST_HELD = 512
+"""Frames that wait for their future at most; a clock that hardly moves would have all of them wait."""
 SAME_FACE = 0.6  # share of the smaller box from which two found faces are one
 
 
@@ -63,10 +66,12 @@ class WatchSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.min_score <= 1:
             raise MienError(f"min_score must lie in 0..1, got {self.min_score}")
-        if self.smoothing.time_s < 0:
-            raise MienError(
-                f"the time constant of smoothing must not be negative, got {self.smoothing.time_s}"
-            )
+        for what, seconds in (
+            ("time constant of smoothing", self.smoothing.time_s),
+            ("look ahead of smoothing", self.smoothing.ahead_s),
+        ):
+            if not 0 <= seconds <= LONGEST_SMOOTHING_S:
+                raise MienError(f"the {what} must lie in 0..{LONGEST_SMOOTHING_S:g} s, got {seconds:g}")
 
 
 def video_views(card: ModelCard) -> Views:
@@ -217,7 +222,9 @@ class Watcher:
             self._seen.append(seen)
         ready = []
         ahead_s = self.settings.smoothing.ahead_s
-        while self._seen and self._seen[0].time_s + ahead_s <= self._seen[-1].time_s:
+        while self._seen and (
+            self._seen[0].time_s + ahead_s <= self._seen[-1].time_s or len(self._seen) > MOST_HELD
+        ):
             ready.append(self._rows(self._seen.popleft()))
         self.smoother.forget([track.number for track in self.tracker.tracks])
         return ready
