@@ -1,5 +1,5 @@
-// node build.mjs site     the files of `mien page`, into ../src/mien/page (they are part of the repository)
-// node build.mjs package  the npm package, into dist/
+// node build.mjs site [FOLDER]  the files of `mien page`; without a folder into the repository: ../src/mien/page
+// node build.mjs package        the npm package, into dist/
 import { build } from "esbuild";
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { execFileSync } from "node:child_process";
@@ -9,16 +9,16 @@ const NETS = ["mtcnn-pnet.onnx", "mtcnn-rnet.onnx", "mtcnn-onet.onnx"];
 const RUNTIME = "node_modules/onnxruntime-web/";
 const common = { bundle: true, format: "esm", target: "es2022", charset: "utf8", legalComments: "none", logLevel: "warning" };
 
-async function site(to = "../src/mien/page/") {
+async function site(to = "../src/mien/page") {
   mkdirSync(to, { recursive: true });
   for (const name of ["app", "worker", "sw"]) {
     const format = name === "sw" ? "iife" : "esm";
-    await build({ ...common, format, minify: true, entryPoints: [`ui/${name}.ts`], outfile: `${to}${name}.js`, external: ["node:*"] });
+    await build({ ...common, format, minify: true, entryPoints: [`ui/${name}.ts`], outfile: `${to}/${name}.js`, external: ["node:*"] });
   }
-  for (const name of ["index.html", "style.css", "icon.svg", "manifest.webmanifest"]) copyFileSync(`ui/${name}`, to + name);
+  for (const name of ["index.html", "style.css", "icon.svg", "manifest.webmanifest"]) copyFileSync(`ui/${name}`, `${to}/${name}`);
   const packed = execFileSync("xz", ["-9e", "--stdout", `${RUNTIME}dist/ort-wasm-simd-threaded.wasm`], { maxBuffer: 2 ** 26 });
-  writeFileSync(`${to}runtime.wasm.xz`, packed);
-  copyFileSync("ONNXRUNTIME-LICENSE.txt", `${to}ONNXRUNTIME-LICENSE.txt`);
+  writeFileSync(`${to}/runtime.wasm.xz`, packed);
+  copyFileSync("ONNXRUNTIME-LICENSE.txt", `${to}/ONNXRUNTIME-LICENSE.txt`);
 }
 
 async function pack() {
@@ -31,4 +31,4 @@ async function pack() {
   copyFileSync(`${WEIGHTS}mtcnn-LICENSE.txt`, "dist/models/mtcnn-LICENSE.txt");
 }
 
-await { site, package: pack }[process.argv[2]]();
+await { site, package: pack }[process.argv[2]](process.argv[3]);
