@@ -13,6 +13,7 @@ import { Timeline } from "./timeline.js";
 export interface Loaded { engine: Engine; card: Card }
 
 const CAMERA_WIDTH = 320, VIDEO_WIDTH = 640, STEP_S = 0.1, LIVE_SPAN_S = 60, MOST_LIVE_ROWS = 50_000;
+const EDGE_S = 0.001; // so that rounding does not give the frame before
 const LOOK_AGAIN = 10; // every so many frames the whole image is searched for new faces
 
 /** Reads the frames of a video element one by one. */
@@ -67,13 +68,13 @@ export async function watchVideo(loading: Promise<Loaded>, file: File): Promise<
   const watcher = new Watcher(video, loaded, VIDEO_WIDTH), timeline = new Timeline(card, loaded.card.labels);
   const length = await lengthOf(video), frames: Person[][] = [];
   const draw = (): void => {
-    mark(canvas, video.videoWidth, frames[Math.round(video.currentTime / STEP_S)] ?? []);
+    mark(canvas, video.videoWidth, frames[Math.floor(video.currentTime / STEP_S)] ?? []);
     timeline.draw([0, length], video.currentTime);
   };
   video.controls = false; // until all frames were read
   for (let i = 0; i * STEP_S < length && !signal.aborted; i++) {
     const time = i * STEP_S;
-    await seek(video, time);
+    await seek(video, time + EDGE_S);
     const people = await watcher.look(time);
     frames.push(people);
     timeline.add(time, i, people);
@@ -158,7 +159,6 @@ async function lengthOf(video: HTMLVideoElement): Promise<number> {
 
 function seek(video: HTMLVideoElement, time: number): Promise<void> {
   return new Promise((resolve) => {
-    if (Math.abs(video.currentTime - time) < 1e-6 && !video.seeking) return resolve();
     video.addEventListener("seeked", () => resolve(), { once: true });
     video.currentTime = time;
   });

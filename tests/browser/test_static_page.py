@@ -24,7 +24,7 @@ from mien.workflows.page import write_page
 pytestmark = pytest.mark.browser
 
 one_look = pytest.mark.parametrize("look", ["light"], indirect=True)
-MOST_PIXELS, MOST_PROB = 1, 0.01
+MOST_PIXELS, MOST_PROB, LONG_MS = 1, 0.01, 300_000
 LANGUAGES = {"en": "happy", "de": "Freude", "es": "alegría", "fr": "joie", "zh": "高兴"}
 
 
@@ -88,7 +88,7 @@ def photos(module_at, tmp_path_factory):
 @one_look
 def test_it_gives_the_numbers_of_mien_read(ready, photos):
     ready.set_input_files("#files", photos)
-    expect(ready.locator("#status")).to_have_text(re.compile("^22 photos, "), timeout=300_000)
+    expect(ready.locator("#status")).to_have_text(re.compile("^22 photos, "), timeout=LONG_MS)
     found = rows(ready)
     wanted = [(photo.name, reading) for photo in photos for reading in mien.read(photo)]
     assert [row["file"] for row in found] == [name for name, _ in wanted]
@@ -128,7 +128,7 @@ def test_it_speaks_five_languages_and_the_data_one(ready, photo, tag):
 
 def test_a_video_shows_a_line_through_time(ready, clip, keep):
     ready.set_input_files("#files", clip)
-    expect(ready.locator("#status")).to_have_text("20 frames, 1 person.")
+    expect(ready.locator("#status")).to_have_text("20 frames, 1 person.", timeout=LONG_MS)
     expect(ready.get_by_role("img", name=re.compile("^Person 1 over time; happy"))).to_be_visible()
     keep("static-video")
     found = rows(ready)
@@ -140,7 +140,7 @@ def test_a_video_shows_a_line_through_time(ready, clip, keep):
 
 def test_the_camera_shows_boxes_until_it_is_stopped(ready, keep):
     ready.locator("#camera").click()
-    expect(ready.locator("#status")).to_have_text(re.compile("Camera on, person 1: happy"))
+    expect(ready.locator("#status")).to_have_text(re.compile("Camera on, person 1: happy"), timeout=LONG_MS)
     expect(ready.locator("figcaption")).to_have_text(re.compile(r"^[\d.]+ frames a second$"))
     keep("static-camera")
     ready.locator("#stop").click()
