@@ -10,7 +10,6 @@ is among the vectors.
 
 import base64
 import hashlib
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,7 +56,11 @@ def scenes() -> list[Scene]:
     """All of them."""
     middle = (180, 180)
     one = {name: [placed(name, middle)] for name in ("astronaut", "hopper")}
-    row = [placed("astronaut", (220, 210), -8, 1.5), placed("hopper", (700, 200)), placed("hopper", (1150, 210), 10, 0.7)]
+    row = [
+        placed("astronaut", (220, 210), -8, 1.5),
+        placed("hopper", (700, 200)),
+        placed("hopper", (1150, 210), 10, 0.7),
+    ]
     return [
         *(scene(f"{name} as it is", faces) for name, faces in one.items()),
         *(scene(f"{name} in gray", faces, gray=1) for name, faces in one.items()),
@@ -71,7 +74,9 @@ def scenes() -> list[Scene]:
         scene("astronaut large", [placed("astronaut", middle, 3, 1.9)]),
         scene("hopper small", [placed("hopper", (100, 240), -5, 0.3)]),
         scene("hopper cut by the left edge", [placed("hopper", (75, 180))]),
-        scene("two people", [placed("astronaut", (130, 150)), placed("hopper", (380, 170), 5, 0.8)], (520, 340)),
+        scene(
+            "two people", [placed("astronaut", (130, 150)), placed("hopper", (380, 170), 5, 0.8)], (520, 340)
+        ),
         scene("three people on a wide image", row, (1400, 420)),
         scene("nobody", [], noise=60),
     ]

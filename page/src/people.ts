@@ -21,12 +21,14 @@ interface Track { number: number; box: Quad; seen: number; total: number[]; weig
 export class People {
   private tracks: Track[] = [];
   private n = 0;
+  private last = -Infinity; // time of the frame before, however slow the frames come
 
   constructor(private readonly labels: readonly string[], private readonly threshold: number) {}
 
   /** Takes the faces of one frame in; times must not fall. */
   step(time: number, readings: readonly Reading[]): Person[] {
-    this.tracks = this.tracks.filter(({ seen }) => time - seen <= PATIENCE_S);
+    this.tracks = this.tracks.filter(({ seen }) => seen === this.last || time - seen <= PATIENCE_S);
+    this.last = time;
     const boxes = readings.map(({ box: { x1, y1, x2, y2 } }): Quad => [x1, y1, x2, y2]);
     const pairs = this.tracks.flatMap((track) => boxes.map((box, face) => ({ track, face, shared: overlap(track.box, box) })));
     const owner = new Map<number, Track>(), taken = new Set<Track>();

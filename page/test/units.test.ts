@@ -75,6 +75,11 @@ test("two people who move keep their numbers, and one who comes back late gets a
   assert.deepEqual(tracks(1.15, 6, 53), [1, 3]);
 });
 
+test("a person who is in every frame keeps the number, however slow the frames come", () => {
+  const people = new People(["happy", "sad"], 0.3);
+  assert.deepEqual([0, 3, 6].map((time) => people.step(time, [seen(time, 0.9)])[0]!.track), [1, 1, 1]);
+});
+
 test("a label does not flicker, and follows in the end", () => {
   const people = new People(["happy", "sad"], 0.3);
   const label = (time: number, happy: number) => people.step(time, [seen(0, happy)])[0]!.label;

@@ -161,7 +161,8 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_read(ready, photo, tmp_path
 
 
 REACH = """async (address) => {
-  const inside = "onmessage = ({data}) => fetch(data).then(() => postMessage('reached'), () => postMessage('refused'))";
+  const inside = "onmessage = ({data}) => "
+    + "fetch(data).then(() => postMessage('reached'), () => postMessage('refused'))";
   const worker = new Worker(URL.createObjectURL(new Blob([inside], {type: "text/javascript"})));
   const answer = new Promise((resolve) => { worker.onmessage = ({data}) => resolve(data); });
   worker.postMessage(address);

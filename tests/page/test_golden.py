@@ -45,7 +45,9 @@ def test_the_vectors_are_those_of_the_shipped_model(golden):
 
 
 def test_the_scenes_hold_no_face_one_two_and_three(golden):
-    counts = [len(scene["readings"]) for scene in json.loads((golden.FOLDER / "golden.json").read_text())["scenes"]]
+    counts = [
+        len(scene["readings"]) for scene in json.loads((golden.FOLDER / "golden.json").read_text())["scenes"]
+    ]
     assert (len(counts), set(counts)) == (20, {0, 1, 2, 3})
 
 

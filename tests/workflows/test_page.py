@@ -37,7 +37,9 @@ def test_the_page_has_the_very_networks_of_python(site):
     assert (site.folder / "model.onnx").read_bytes() == weights.read_bytes()
     assert json.loads((site.folder / "model.json").read_text("utf-8"))["name"] == card.name == site.model
     for net in ("pnet", "rnet", "onet"):
-        assert (site.folder / f"mtcnn-{net}.onnx").read_bytes() == (SHIPPED / f"mtcnn-{net}.onnx").read_bytes()
+        assert (site.folder / f"mtcnn-{net}.onnx").read_bytes() == (
+            SHIPPED / f"mtcnn-{net}.onnx"
+        ).read_bytes()
 
 
 def test_the_runtime_is_webassembly(site):
@@ -80,7 +82,10 @@ def test_the_policy_lets_the_page_reach_its_own_host_alone(site):
     assert rules["default-src"] == "'none'"
     assert rules["connect-src"] == "'self'"
     assert {source for rule in rules.values() for source in rule.split()} <= {
-        "'none'", "'self'", "blob:", "'wasm-unsafe-eval'",
+        "'none'",
+        "'self'",
+        "blob:",
+        "'wasm-unsafe-eval'",
     }
     assert "http" not in re.sub(r"http-equiv", "", page)
 

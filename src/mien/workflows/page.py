@@ -1,4 +1,4 @@
-"""A folder of static files that read emotions in the browser: no server computes, nothing is sent anywhere."""
+"""A folder of static files that read emotions in the browser: no server, nothing is sent anywhere."""
 
 import gzip
 import hashlib
