@@ -1,7 +1,8 @@
 """Hooks of mkdocs: pages from outside docs/, pages made from the code, and links that work on the site too.
 
 mkdocs.yml names this file. A Markdown file of `ELSEWHERE` becomes a page. Any other file that a page links to
-outside of docs/ is copied into the site, so that no link needs a public repository.
+outside of docs/ is copied into the site, so that no link needs a public repository. The folder try/
+is what `mien page` writes.
 """
 
 import json
@@ -12,6 +13,9 @@ from typing import Any
 
 import reference_pages  # the file beside this one
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.nav import Link
+
+from mien.workflows.page import write_page
 
 ROOT = Path(__file__).resolve().parents[1]
 ELSEWHERE = {
@@ -28,6 +32,7 @@ MADE = {
 }
 """Marks in pages, and what takes their place."""
 
+TRY = "try"  # folder of the site for the page that reads in the browser
 COPIES = "files"  # folder of the site for what pages link to and is no page
 LINK = re.compile(r"(?P<before>\]\()(?P<path>[^)#\s:]+)(?P<anchor>#[^)\s]*)?(?P<after>\))")
 
@@ -64,6 +69,17 @@ def on_files(files: Files, config: Any) -> Files:
             if address(target).startswith(f"{COPIES}/") and address(target) not in files.src_uris:
                 files.append(File.generated(config, address(target), abs_src_path=str(target)))
     return files
+
+
+def on_nav(nav: Any, config: Any, files: Files) -> Any:
+    """Add what is no page of mkdocs, and would fail its check of the navigation."""
+    nav.items.append(Link("Try it", f"{TRY}/index.html"))
+    return nav
+
+
+def on_post_build(config: Any) -> None:
+    """Write the page that reads in the browser."""
+    write_page(Path(config.site_dir) / TRY)
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:

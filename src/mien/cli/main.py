@@ -31,6 +31,7 @@ COMMANDS: dict[str, Entry] = {
     "watch": Entry("mien.cli.watch", "Follow each person's emotion through a video or a live camera."),
     "landmarks": Entry("mien.cli.landmarks", "Place 68 landmarks on every face of images."),
     "serve": Entry("mien.cli.serve", "Serve a page and a service that read images, videos and cameras."),
+    "page": Entry("mien.cli.page", "Write a page that reads in the browser, without a server."),
     "models": Entry("mien.cli.models", "List the models, their measured scores and their terms."),
     "data": Entry("mien.cli.data", "Import a data set into one file, and audit it."),
     "train": Entry("mien.cli.train", "Train a network from a recipe."),

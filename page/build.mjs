@@ -1,0 +1,34 @@
+// node build.mjs site [FOLDER]  the files of `mien page`; without a folder into the repository: ../src/mien/page
+// node build.mjs package        the npm package, into dist/
+import { build } from "esbuild";
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+
+const WEIGHTS = "../src/mien/core/weights/", MODEL = "fer2013-s2d12";
+const NETS = ["mtcnn-pnet.onnx", "mtcnn-rnet.onnx", "mtcnn-onet.onnx"];
+const RUNTIME = "node_modules/onnxruntime-web/";
+const common = { bundle: true, format: "esm", target: "es2022", charset: "utf8", legalComments: "none", logLevel: "warning" };
+
+async function site(to = "../src/mien/page") {
+  mkdirSync(to, { recursive: true });
+  for (const name of ["app", "worker", "sw"]) {
+    const format = name === "sw" ? "iife" : "esm";
+    await build({ ...common, format, minify: true, entryPoints: [`ui/${name}.ts`], outfile: `${to}/${name}.js`, external: ["node:*"] });
+  }
+  for (const name of ["index.html", "style.css", "icon.svg", "manifest.webmanifest"]) copyFileSync(`ui/${name}`, `${to}/${name}`);
+  const packed = execFileSync("xz", ["-9e", "--stdout", `${RUNTIME}dist/ort-wasm-simd-threaded.wasm`], { maxBuffer: 2 ** 26 });
+  writeFileSync(`${to}/runtime.wasm.xz`, packed);
+  copyFileSync("ONNXRUNTIME-LICENSE.txt", `${to}/ONNXRUNTIME-LICENSE.txt`);
+}
+
+async function pack() {
+  rmSync("dist", { recursive: true, force: true });
+  await build({ ...common, entryPoints: ["src/index.ts"], outfile: "dist/index.js", packages: "external" });
+  mkdirSync("dist/models");
+  for (const name of NETS) copyFileSync(WEIGHTS + name, `dist/models/${name}`);
+  copyFileSync(`${WEIGHTS}${MODEL}.onnx`, "dist/models/model.onnx");
+  copyFileSync(`${WEIGHTS}${MODEL}.json`, "dist/models/model.json");
+  copyFileSync(`${WEIGHTS}mtcnn-LICENSE.txt`, "dist/models/mtcnn-LICENSE.txt");
+}
+
+await { site, package: pack }[process.argv[2]](process.argv[3]);

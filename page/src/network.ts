@@ -1,0 +1,26 @@
+/** Networks, run by ONNX Runtime compiled to WebAssembly. */
+
+import { InferenceSession, Tensor, env } from "onnxruntime-web/wasm";
+
+/** How the runtime is set up; call before the first network is opened. */
+export function configure(options: { binary?: ArrayBuffer; threads?: number }): void {
+  if (options.binary) env.wasm.wasmBinary = options.binary;
+  env.wasm.numThreads = options.threads ?? 1;
+  env.logLevel = "error";
+}
+
+/** A network with one input. */
+export class Network {
+  private constructor(private readonly session: InferenceSession) {}
+
+  static async open(file: Uint8Array): Promise<Network> {
+    return new Network(await InferenceSession.create(file, { executionProviders: ["wasm"], logSeverityLevel: 3 }));
+  }
+
+  /** The outputs, in the network's order. */
+  async run(input: Float32Array | Uint8Array, shape: readonly number[]): Promise<Float32Array[]> {
+    const tensor = input instanceof Uint8Array ? new Tensor("uint8", input, shape) : new Tensor("float32", input, shape);
+    const found = await this.session.run({ [this.session.inputNames[0]!]: tensor });
+    return this.session.outputNames.map((name) => found[name]!.data as Float32Array);
+  }
+}

@@ -1,0 +1,90 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { overlap, similarity, suppress, transform } from "../src/geometry.js";
+import { fromRgba, pixels } from "../src/image.js";
+import { type Reading } from "../src/index.js";
+import { People } from "../src/people.js";
+import { expand, reduce, resize, roundEven } from "../src/resample.js";
+import { averageLogits, toProbs } from "../src/views.js";
+
+const gray = (width: number, height: number, ...data: number[]) => pixels(width, height, 1, new Uint8Array(data));
+
+test("halves are rounded to the even neighbour", () => {
+  assert.deepEqual([0.5, 1.5, 2.5, 2.4, 2.6].map(roundEven), [0, 2, 2, 2, 3]);
+});
+
+test("an image shrunk to half has the triangle's means", () => {
+  // weights 3/8, 3/8, 1/8 at the border: (3 * 0 + 3 * 0 + 80) / 7 is 11.4
+  assert.deepEqual([...resize(gray(4, 1, 0, 0, 80, 80), 2, 1).data], [11, 69]);
+});
+
+test("what is left over makes smaller blocks", () => {
+  assert.deepEqual([...reduce(gray(3, 1, 10, 20, 90), 2, 1).data], [15, 90]);
+});
+
+test("a border goes on all sides", () => {
+  assert.deepEqual([...expand(gray(1, 1, 5), 1, 7).data], [7, 7, 7, 7, 5, 7, 7, 7, 7]);
+});
+
+test("transparency is composited on white, and useless alpha ignored", () => {
+  const data = [0, 0, 0, 128, 10, 20, 30, 255];
+  assert.deepEqual([...fromRgba({ width: 2, height: 1, data }).data], [127, 127, 127, 10, 20, 30]);
+  assert.deepEqual([...fromRgba({ width: 1, height: 1, data: [1, 2, 3, 0] }).data], [1, 2, 3]);
+  assert.throws(() => fromRgba({ width: 2, height: 2, data }), /2 x 2 x 4 bytes, got 8/);
+});
+
+test("a similarity turns, scales and shifts", () => {
+  const map = similarity([[0, 0], [1, 0], [0, 1]], [[5, 5], [5, 7], [3, 5]]); // a quarter turn, twice as large
+  transform(map, [2, 3]).forEach((value, i) => assert.ok(Math.abs(value - [-1, 9][i]!) < 1e-9));
+});
+
+test("overlap is a share of the union or of the smaller box", () => {
+  assert.equal(overlap([0, 0, 2, 2], [1, 0, 3, 2]), 2 / 6);
+  assert.equal(overlap([0, 0, 2, 2], [1, 0, 2, 1], "min"), 1);
+  assert.deepEqual(suppress([[0, 0, 4, 4], [0, 0, 4, 5], [9, 9, 12, 12]], [0.5, 0.9, 0.1], 0.5), [1, 2]);
+});
+
+test("ten views are the face, four shifts and their mirror images", async () => {
+  const values = new Float32Array(81).map((_, i) => i), seen: number[] = [];
+  await averageLogits(async ({ values, n }) => {
+    for (let i = 0; i < n; i++) seen.push(values[81 * i + 40]!); // the middle of each view
+    return new Float32Array(n);
+  }, { values, n: 1, channels: 1, size: 9 }, 10, 1);
+  assert.deepEqual(seen.slice(0, 5).sort((a, b) => a - b), [13, 37, 40, 43, 67]);
+  assert.deepEqual(seen.slice(5), seen.slice(0, 5));
+  await assert.rejects(averageLogits(async () => new Float32Array(1), { values, n: 1, channels: 1, size: 9 }, 4, 1), /views must be/);
+});
+
+test("the prior is taken out before the temperature", () => {
+  const [rare, common] = toProbs(new Float32Array([0, 0]), [0.25, 0.75], 1, 1) as [number, number];
+  assert.ok(Math.abs(rare - 0.75) < 1e-9 && Math.abs(common - 0.25) < 1e-9);
+});
+
+const seen = (x: number, happy: number): Reading => ({
+  box: { x1: x, y1: 0, x2: x + 10, y2: 10 },
+  landmarks: { left_eye: [0, 0], right_eye: [0, 0], nose: [0, 0], left_mouth: [0, 0], right_mouth: [0, 0] },
+  detection_score: 1, emotion: "happy", uncertain: false, probabilities: { happy, sad: 1 - happy },
+});
+
+test("two people who move keep their numbers, and one who comes back late gets a new one", () => {
+  const people = new People(["happy", "sad"], 0.3);
+  const tracks = (time: number, ...xs: number[]) => people.step(time, xs.map((x) => seen(x, 0.9))).map(({ track }) => track);
+  assert.deepEqual(tracks(0, 0, 50), [1, 2]);
+  assert.deepEqual(tracks(0.1, 53, 3), [2, 1]);
+  assert.deepEqual(tracks(0.2, 5), [1]);
+  assert.deepEqual(tracks(1.15, 6, 53), [1, 3]);
+});
+
+test("a person who is in every frame keeps the number, however slow the frames come", () => {
+  const people = new People(["happy", "sad"], 0.3);
+  assert.deepEqual([0, 3, 6].map((time) => people.step(time, [seen(time, 0.9)])[0]!.track), [1, 1, 1]);
+});
+
+test("a label does not flicker, and follows in the end", () => {
+  const people = new People(["happy", "sad"], 0.3);
+  const label = (time: number, happy: number) => people.step(time, [seen(0, happy)])[0]!.label;
+  assert.equal(label(0, 0.9), "happy");
+  assert.equal(label(0.1, 0.3), "happy");
+  for (let i = 2; i < 10; i++) label(i / 10, 0.1);
+  assert.equal(label(1, 0.1), "sad");
+});

@@ -1,0 +1,47 @@
+/** What goes on at the moment, and its end. */
+
+import { at, clear, drawn } from "./dom.js";
+import { fillTable } from "./table.js";
+
+let stopWork = (): void => {};
+let told = (): string => "";
+
+export const stop = (): void => stopWork();
+
+/** Says what goes on, and again when the language changes; `share` of it is done, null is unknown. */
+export function busy(text: () => string, share?: number | null): void {
+  told = text;
+  at("status").textContent = text();
+  at("stop").hidden = false;
+  const bar = at<HTMLProgressElement>("progress");
+  bar.hidden = share === undefined;
+  if (typeof share === "number" && Number.isFinite(share)) bar.value = share;
+  else bar.removeAttribute("value");
+}
+
+export function idle(text: () => string): void {
+  told = text;
+  at("status").textContent = text();
+  at("progress").hidden = at("stop").hidden = true;
+}
+
+export const retell = (): void => void (at("status").textContent = told());
+
+export function fail(error: unknown): void {
+  if (error instanceof DOMException && error.name === "AbortError") return;
+  idle(() => "");
+  const text = error instanceof Error ? error.message : String(error);
+  at("problem").textContent = text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/** Ends what went on before, and clears the page for something new. */
+export function begin(): AbortSignal {
+  stopWork();
+  const control = new AbortController();
+  stopWork = () => control.abort();
+  at("problem").textContent = "";
+  clear();
+  fillTable([], "faces.csv");
+  drawn(retell);
+  return control.signal;
+}

@@ -1,0 +1,39 @@
+"""``mien page``: a static page that reads emotions in the browser, without a server."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.cli.terminal import printable, waiting
+
+EXAMPLES = """\b
+Examples:
+  mien page --to site
+  python -m http.server --directory site 8000     (then open http://localhost:8000)
+  mien page --to site --model my-model
+
+The folder is the whole page: put it on any web host. Photos, videos and the camera
+are read in the browser, with the numbers of `mien read`; nothing is sent anywhere,
+and after the first visit it works offline.
+"""
+
+app = typer.Typer()
+
+
+@app.command(epilog=EXAMPLES)
+def page(
+    to: Annotated[Path, typer.Option(help="A new or empty folder, or a page written before.")],
+    model: Annotated[
+        str, typer.Option(help="A model's name or .onnx file; else the shipped one.", show_default=False)
+    ] = "",
+) -> None:
+    """Write a page that reads emotions in the browser, without a server."""
+    from mien.core.model_store import DEFAULT_MODEL
+    from mien.workflows.page import write_page
+
+    with waiting(f"writing {to}"):
+        written = write_page(to, model or DEFAULT_MODEL)
+    size = f"{len(written.sizes)} files, {written.n_bytes / 1e6:.1f} MB"
+    typer.echo(f"wrote {printable(str(to))}: {size}, model {written.model}")
+    typer.echo(f"look at it: python -m http.server --directory {printable(str(to))} 8000")

@@ -1,0 +1,80 @@
+"""A folder of static files that read emotions in the browser: no server, nothing is sent anywhere."""
+
+import gzip
+import hashlib
+import json
+import lzma
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mien.core.files import atomic_write
+from mien.core.model_store import DEFAULT_MODEL, SHIPPED, find_model
+from mien.errors import MienError
+
+ASSETS = Path(__file__).resolve().parents[1] / "page"
+"""What `npm run build` makes of the folder page/ of the project."""
+
+RUNTIME = "runtime.wasm.xz"
+NETS = ("mtcnn-pnet.onnx", "mtcnn-rnet.onnx", "mtcnn-onet.onnx")
+LICENCES = ("mtcnn-LICENSE.txt",)
+MANIFEST = "files.json"
+"""Sizes of the files by name. A folder that has it was written by `write_page`, and may be written again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page that was written.
+
+    Attributes:
+        folder: Where it lies.
+        model: The name of its model.
+        sizes: Bytes by file name.
+    """
+
+    folder: Path
+    model: str
+    sizes: dict[str, int]
+
+    @property
+    def n_bytes(self) -> int:
+        """What a browser loads at the first visit."""
+        return sum(self.sizes.values())
+
+
+def write_page(to: Path, model: str | os.PathLike[str] = DEFAULT_MODEL) -> Page:
+    """Write the page with a model; the folder may be put on any web host as it is.
+
+    Args:
+        to: A new or empty folder, or one that was written so before.
+        model: A model's name, or the path of its ``.onnx`` file. The page gives the numbers that Python gives
+            with it.
+
+    Raises:
+        MienError: the folder holds something else.
+        ModelError: the model cannot be found or verified.
+    """
+    weights, card = find_model(model)
+    if to.exists() and not (to / MANIFEST).is_file() and (not to.is_dir() or any(to.iterdir())):
+        raise MienError(f"{to} holds something else; give a new or an empty folder")
+    to.mkdir(parents=True, exist_ok=True)
+    files = {name: (SHIPPED / name).read_bytes() for name in (*NETS, *LICENCES)}
+    files |= {path.name: path.read_bytes() for path in sorted(ASSETS.iterdir()) if path.name != RUNTIME}
+    files["runtime.gz"] = gzip.compress(lzma.decompress((ASSETS / RUNTIME).read_bytes()), mtime=0)
+    files["model.onnx"] = weights.read_bytes()
+    files["model.json"] = weights.with_suffix(".json").read_bytes()
+    files[MANIFEST] = json.dumps({name: len(data) for name, data in files.items()}).encode()
+    files["sw.js"] = worker_head(files) + files["sw.js"]
+    for name, data in files.items():
+        with atomic_write(to / name) as temporary:
+            temporary.write_bytes(data)
+    return Page(to, card.name, {name: len(data) for name, data in files.items()})
+
+
+def worker_head(files: dict[str, bytes]) -> bytes:
+    """What the service worker keeps, and a version that changes with any byte of it."""
+    version = hashlib.sha256()
+    for name, data in sorted(files.items()):
+        version.update(name.encode() + hashlib.sha256(data).digest())
+    names = ["./", *sorted(name for name in files if name != "sw.js")]
+    return f'const FILES={json.dumps(names)},VERSION="{version.hexdigest()[:16]}";\n'.encode()

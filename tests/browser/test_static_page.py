@@ -1,0 +1,209 @@
+"""The page of `mien page` in Chromium: the numbers of `mien read`, offline, closed to other hosts."""
+
+import csv
+import http.server
+import json
+import re
+import shutil
+from functools import partial
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+pytest.importorskip("fastapi", reason="needs mien[web]")
+pytest.importorskip("playwright", reason="needs playwright")
+pytest.importorskip("av", reason="needs mien[video]")
+
+from PIL import Image
+from playwright.sync_api import expect
+
+import mien
+from mien.workflows.page import write_page
+
+pytestmark = pytest.mark.browser
+
+one_look = pytest.mark.parametrize("look", ["light"], indirect=True)
+MOST_PIXELS, MOST_PROB, LONG_MS = 1, 0.01, 300_000
+LANGUAGES = {"en": "happy", "de": "Freude", "es": "alegría", "fr": "joie", "zh": "高兴"}
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves files as any static host does, and says nothing."""
+
+    def log_message(self, *args: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The address of the page on a plain static host, and a function that ends the host."""
+    folder = tmp_path_factory.mktemp("static") / "site"
+    write_page(folder)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    ended = []
+
+    def end() -> None:
+        if not ended:
+            ended.append(True)
+            server.shutdown()
+            server.server_close()
+
+    yield f"http://127.0.0.1:{server.server_address[1]}/", end
+    end()
+
+
+@pytest.fixture
+def ready(page, site):
+    """The page, when its networks are loaded."""
+    page.goto(site[0])
+    page.wait_for_selector("html[data-ready]")
+    return page
+
+
+def rows(page) -> list[dict[str, str]]:
+    """The rows of the file that the page gives."""
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    with open(download.value.path(), encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def photos(module_at, tmp_path_factory):
+    """The 20 made scenes and the two photographs, as files."""
+    folder, tool = tmp_path_factory.mktemp("photos"), module_at("tools/page_golden.py")
+    for i, scene in enumerate(tool.scenes()):
+        Image.fromarray(tool.pixels(scene)).save(folder / f"scene-{i:02}.png")
+    pytest.importorskip("skimage")
+    matplotlib = pytest.importorskip("matplotlib")
+    astronaut = Path(pytest.importorskip("skimage.data").__file__).parent / "astronaut.png"
+    hopper = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    for photo in (astronaut, hopper):
+        shutil.copy(photo, folder)
+    return sorted(folder.iterdir())
+
+
+@one_look
+def test_it_gives_the_numbers_of_mien_read(ready, photos):
+    ready.set_input_files("#files", photos)
+    expect(ready.locator("#status")).to_have_text(re.compile("^22 photos, "), timeout=LONG_MS)
+    found = rows(ready)
+    wanted = [(photo.name, reading) for photo in photos for reading in mien.read(photo)]
+    assert [row["file"] for row in found] == [name for name, _ in wanted]
+    for row, (name, reading) in zip(found, wanted, strict=True):
+        assert (row["emotion"], row["uncertain"]) == (reading.emotion, str(reading.uncertain).lower()), name
+        for edge, value in reading.box.to_dict().items():
+            assert float(row[edge]) == pytest.approx(value, abs=MOST_PIXELS), name
+        for label, prob in reading.probabilities.items():
+            assert float(row[f"p_{label}"]) == pytest.approx(prob, abs=MOST_PROB), name
+
+
+def test_a_photo_shows_boxes_and_bars(ready, photo, keep):
+    ready.set_input_files("#files", photo)
+    expect(ready.locator("#status")).to_have_text("1 photo, 1 face.")
+    expect(ready.get_by_role("heading", name="Face 1: happy")).to_be_visible()
+    expect(ready.locator(".people li")).to_have_count(7)
+    expect(ready.get_by_role("img", name="astronaut.png, with 1 face marked")).to_be_visible()
+    keep("static-photo")
+
+
+@pytest.mark.parametrize("tag", LANGUAGES)
+@one_look
+def test_it_speaks_five_languages_and_the_data_one(ready, photo, tag):
+    ready.set_input_files("#files", photo)
+    expect(ready.locator("#rows")).to_be_visible()
+    ready.locator("#languages").select_option(tag)
+    expect(ready.locator(".people h3")).to_contain_text(LANGUAGES[tag])
+    assert ready.evaluate("document.documentElement.lang") == tag
+    texts = ready.locator("[data-say]").all_inner_texts()
+    assert all(texts)
+    assert re.findall(r"\{\w+\}|undefined", ready.inner_text("body")) == []
+    (row,) = rows(ready)
+    assert row["emotion"] == "happy"
+    ready.reload()
+    assert ready.evaluate("document.documentElement.lang") == tag
+
+
+def test_a_video_shows_a_line_through_time(ready, clip, keep):
+    ready.set_input_files("#files", clip)
+    expect(ready.locator("#status")).to_have_text("20 frames, 1 person.", timeout=LONG_MS)
+    expect(ready.get_by_role("img", name=re.compile("^Person 1 over time; happy"))).to_be_visible()
+    keep("static-video")
+    found = rows(ready)
+    assert [row["frame"] for row in found] == [str(i) for i in range(20)]
+    assert {(row["track"], row["label"]) for row in found} == {("1", "happy")}
+    moved = float(found[-1]["x1"]) - float(found[0]["x1"])
+    assert moved == pytest.approx(3 * 19, abs=6)
+
+
+def test_the_camera_shows_boxes_until_it_is_stopped(ready, keep):
+    ready.locator("#camera").click()
+    expect(ready.locator("#status")).to_have_text(re.compile("Camera on, person 1: happy"), timeout=LONG_MS)
+    expect(ready.locator("figcaption")).to_have_text(re.compile(r"^[\d.]+ frames a second$"))
+    keep("static-camera")
+    ready.locator("#stop").click()
+    expect(ready.locator("#status")).to_have_text("The camera is off.")
+    expect(ready.locator("#rows")).to_be_visible()
+    assert not ready.evaluate("document.querySelector('video').srcObject.active")
+    assert "happy" in {row["label"] for row in rows(ready)}
+
+
+@one_look
+def test_what_cannot_be_read_is_said_and_the_rest_is_read(ready, photo, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    ready.set_input_files("#files", tmp_path / "broken.png")
+    expect(ready.get_by_role("alert")).to_contain_text("broken.png cannot be read as an image")
+    ready.set_input_files("#files", [tmp_path / "broken.png", photo])
+    expect(ready.locator("#status")).to_have_text("2 photos, 1 face.")
+    expect(ready.locator("#results")).to_contain_text("broken.png cannot be read as an image")
+
+
+REACH = """async (address) => {
+  const inside = "onmessage = ({data}) => "
+    + "fetch(data).then(() => postMessage('reached'), () => postMessage('refused'))";
+  const worker = new Worker(URL.createObjectURL(new Blob([inside], {type: "text/javascript"})));
+  const answer = new Promise((resolve) => { worker.onmessage = ({data}) => resolve(data); });
+  worker.postMessage(address);
+  return [await fetch(address).then(() => "reached", () => "refused"), await answer];
+}"""
+
+
+def test_neither_the_page_nor_its_worker_can_reach_another_host(chromium, site):
+    page = chromium.new_page()
+    page.goto(site[0])
+    other = site[0].replace("127.0.0.1", "localhost")
+    assert page.evaluate(REACH, other) == ["refused", "refused"]
+    assert page.evaluate(REACH, site[0]) == ["reached", "reached"]
+    page.close()
+
+
+@one_look
+def test_everything_is_reached_by_keyboard_and_has_a_name(ready):
+    names = []
+    for _ in range(4):
+        ready.keyboard.press("Tab")
+        names.append(ready.evaluate("document.activeElement.id || document.activeElement.textContent"))
+    assert names == ["Skip to the results", "languages", "files", "camera"]
+    unnamed = ready.evaluate(
+        "[...document.querySelectorAll('button, select, input, progress')].filter(e =>"
+        " !e.textContent.trim() && !e.labels?.length && !e.getAttribute('aria-label')).map(e => e.id)"
+    )
+    assert unnamed == []
+
+
+@one_look
+def test_it_works_without_its_host_after_the_first_visit(page, site, photo):  # the last: it ends the host
+    address, end = site
+    page.goto(address)
+    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    version = page.evaluate("caches.keys()")
+    assert len(version) == 1
+    files = json.loads(page.evaluate("fetch('files.json').then((answer) => answer.text())"))
+    assert "runtime.gz" in files
+    end()
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    page.set_input_files("#files", photo)
+    expect(page.locator("#status")).to_have_text("1 photo, 1 face.")
