@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mien.core.analyzer import Analyzer, read
     from mien.core.cards import ModelCard
     from mien.core.classifier import Classifier, load
+    from mien.core.detection import Detector, DetectorSettings
     from mien.core.draw import annotate
     from mien.core.images import ImageLimits, open_image
     from mien.core.model_store import list_models
@@ -28,6 +29,8 @@ _HOMES = {
     "Analyzer": "mien.core.analyzer",
     "Box": "mien.core.results",
     "Classifier": "mien.core.classifier",
+    "Detector": "mien.core.detection",
+    "DetectorSettings": "mien.core.detection",
     "Face": "mien.core.results",
     "ImageLimits": "mien.core.images",
     "Landmarks": "mien.core.results",
@@ -53,6 +56,8 @@ __all__ = [
     "Analyzer",
     "Box",
     "Classifier",
+    "Detector",
+    "DetectorSettings",
     "Face",
     "ImageLimits",
     "Landmarks",

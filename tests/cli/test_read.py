@@ -298,3 +298,28 @@ def test_a_device_that_is_not_there_is_one_line(mien, photos) -> None:
     assert result.exit_code == 2
     (line,) = result.stderr.splitlines()
     assert line.startswith("mien: no device named 'tpu'")
+
+
+def test_a_detector_in_a_file_of_the_users_own_finds_the_faces(mien, photos) -> None:
+    Path("own.py").write_text(
+        "from mien import Box, Face\n"
+        "class Corner:\n"
+        "    def __init__(self, settings): self.side = settings.min_face\n"
+        "    def find(self, image): return [Face(Box(0.0, 0.0, self.side, self.side), 0.5)]\n"
+    )
+    result = mien(
+        "read",
+        "photos/one.png",
+        "--model",
+        "tiny",
+        "--json",
+        "--detector",
+        "own.py:Corner",
+        "--min-face",
+        "30",
+    )
+    (face,) = json.loads(result.stdout)["faces"]
+    assert (face["box"]["x2"], face["detection_score"]) == (30, 0.5)
+    failed = mien("read", "photos/one.png", "--detector", "own.py:Korner")
+    assert failed.exit_code == 2
+    assert "own.py has no class Korner; did you mean 'Corner'?" in failed.stderr

@@ -264,3 +264,17 @@ def test_every_error_has_a_code_and_every_code_a_status():
     assert set(CODES.values()) <= set(STATUSES)
     for kind in all_errors():
         assert next(CODES[one] for one in kind.__mro__ if one in CODES) in STATUSES
+
+
+def test_the_service_finds_faces_with_the_detector_it_was_started_with(serve, face_png, tmp_path):
+    (tmp_path / "own.py").write_text(
+        "from mien import Box, Face\n"
+        "class Two:\n"
+        "    def __init__(self, settings): pass\n"
+        "    def find(self, image): return [Face(Box(x, 0.0, x + 40.0, 40.0), 0.5) for x in (0.0, 50.0)]\n"
+    )
+    detector = f"{tmp_path / 'own.py'}:Two"
+    (image,) = serve(detector=detector).post("/v1/read", content=face_png).json()["images"]
+    assert [face["box"]["x1"] for face in image["faces"]] == [0, 50]
+    response = serve(detector=detector, max_faces=1).post("/v1/read", content=face_png)
+    assert refusal(response) == (422, "too_many_faces")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import Device, Subject
+from mien.cli.options import Detector, Device, Subject
 from mien.cli.terminal import printable, progress_bar
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def explain(
         int | None, typer.Option(min=0, max=255, help="Its gray.", show_default="the training mean")
     ] = None,
     face: Annotated[bool, typer.Option("--face", help="The image is a cropped face.")] = False,
+    detector: Detector = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
     n: Annotated[
         int | None,
@@ -75,6 +76,7 @@ def explain(
     ] = False,
 ) -> None:
     """Show which parts of a face a network's answer hangs on, and test whether that is true."""
+    from mien.core.detection import DEFAULT_DETECTOR
     from mien.core.occlusion import Occluder
     from mien.workflows.explain.job import Job
     from mien.workflows.explain.run import explain as run_explanation
@@ -92,6 +94,7 @@ def explain(
         chosen=chosen,
         activations=activations,
         is_face=face,
+        detector=detector or DEFAULT_DETECTOR,
         split=split,
         n=n,
         device=devices,

@@ -27,6 +27,12 @@ RunsOn = Annotated[
         help="Where networks run: cpu, cuda, coreml, openvino or directml; auto is cuda where there is one.",
     ),
 ]
+Detector = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="What finds faces: mtcnn, or your own as package.module:Class or file.py:Class."
+    ),
+]
 MinScore = Annotated[
     float, typer.Option(metavar="0-1", help="Leave out faces that the detector is less sure of.")
 ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import MinScore, RunsOn, Shipped, parse_views
+from mien.cli.options import Detector, MinScore, RunsOn, Shipped, parse_views
 from mien.cli.terminal import bar, printable, progress_bar
 from mien.errors import MienError
 
@@ -77,6 +77,7 @@ def read(
         typer.Option(metavar="DIR", help="Write images with faces marked; overwrites nothing."),
     ] = None,
     model: Shipped = None,
+    detector: Detector = None,
     min_score: MinScore = 0.0,
     min_face: Annotated[
         float | None,
@@ -114,8 +115,8 @@ def read(
     outputs = Outputs(as_json, as_csv, parquet, annotate)
     from itertools import islice
 
+    from mien.core.detection import DEFAULT_DETECTOR, DetectorSettings
     from mien.core.model_store import DEFAULT_MODEL
-    from mien.core.mtcnn import MtcnnSettings
     from mien.workflows.find import PassedOver, find_images
     from mien.workflows.read import ReadSettings, build_analyzer, read_images
 
@@ -125,10 +126,16 @@ def read(
     _refuse_nothing(sources())
     analyzer = build_analyzer(
         ReadSettings(
-            model or DEFAULT_MODEL, "mtcnn", min_score, min_face, rotated, parse_views(views), device
+            model or DEFAULT_MODEL,
+            detector or DEFAULT_DETECTOR,
+            min_score,
+            min_face,
+            rotated,
+            parse_views(views),
+            device,
         )
     )
-    tally = Tally(PassedOver(), None if min_face is not None else MtcnnSettings().max_side)
+    tally = Tally(PassedOver(), None if min_face is not None else DetectorSettings().max_side)
     with ExitStack() as stack:
         takers = [tally.take, *_takers(outputs, analyzer.classifier.labels, stack)]
         step = stack.enter_context(_progress(sources, hidden=outputs.table and sys.stdout.isatty()))

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from mien.cli import server
-from mien.cli.options import RunsOn, Shipped
+from mien.cli.options import Detector, RunsOn, Shipped
 
 app = typer.Typer(add_completion=False)
 
@@ -27,6 +27,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is every one.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     model: Shipped = None,
+    detector: Detector = None,
     device: RunsOn = "cpu",
     token: Annotated[
         str | None,
@@ -82,6 +83,7 @@ def serve(
     """
     told = {
         "model": model,
+        "detector": detector,
         "device": device,
         "token": token or None,
         "hosts": [*(allow_host or []), *([] if server.is_address(host) else [host])],

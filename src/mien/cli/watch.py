@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import MinFace, MinScore, RunsOn, Shipped, parse_views
+from mien.cli.options import Detector, MinFace, MinScore, RunsOn, Shipped, parse_views
 from mien.cli.terminal import bar, progress_bar
 from mien.cli.watch_screen import Show, screen, stop_on_ctrl_c
 from mien.errors import MienError
@@ -82,6 +82,7 @@ def watch(
             show_default="the model's, at most 2",
         ),
     ] = None,
+    detector: Detector = None,
     device: RunsOn = "cpu",
     min_face: MinFace = 40,
     min_score: MinScore = 0.0,
@@ -99,6 +100,7 @@ def watch(
     """
     if as_csv and as_json:
         raise MienError("--json and --csv both go to standard output; choose one")
+    from mien.core.detection import DEFAULT_DETECTOR
     from mien.workflows.video.job import WatchJob
     from mien.workflows.video.job import watch_video as run
     from mien.workflows.video.pick import Pick, parse_every
@@ -106,7 +108,8 @@ def watch(
     pick = Pick(*(parse_every(every) if every else (0.0, 1)), parse_time(start), parse_time(end))
     live = live or source.isdecimal()
     job = WatchJob(source, pick, tuple(out or ()), annotate, resume, live, sound=sound)
-    settings = replace(_settings(model, views, min_face, min_score, smooth, live), device=device)
+    settings = _settings(model, views, min_face, min_score, smooth, live)
+    settings = replace(settings, detector=detector or DEFAULT_DETECTOR, device=device)
     if plot:
         from mien.workflows.video.plot import check_plot
 

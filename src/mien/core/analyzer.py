@@ -1,6 +1,5 @@
 """Images in, readings out: detector, crop and classifier joined."""
 
-import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -14,15 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.classifier import Classifier, checked_threads
-from mien.core.detection import DETECTORS, Detector
+from mien.core.detection import DEFAULT_DETECTOR, Detector, DetectorSettings, checked_faces
+from mien.core.detectors import DETECTORS, make_detector
 from mien.core.images import DEFAULT_LIMITS, ImageLimits, ImageSource, open_image
 from mien.core.landmark_finder import LandmarkFinder
 from mien.core.model_store import DEFAULT_MODEL, find_model
-from mien.core.mtcnn import Mtcnn, MtcnnSettings
 from mien.core.providers import checked_device
-from mien.core.results import Box, Face, Landmarks, Reading
+from mien.core.results import Face, Reading
 from mien.errors import MienError, ModelError
-from mien.names import look_up
 
 Pixels = NDArray[np.uint8]
 
@@ -35,7 +33,8 @@ class Analyzer:
 
     Args:
         model: A model's name, the path of its ``.onnx`` file, or a loaded `Classifier`.
-        detector: A detector's name or any object that has the two methods of `Detector`.
+        detector: A detector's name, your own as ``"package.module:Class"``, or any object that has the
+            method of `Detector`.
         min_score: Faces with a lower detection score (0-1) are left out.
         limits: How large an image may be.
         device: What the networks run on, such as ``"cuda"`` or ``"auto"``; see `Classifier`. A loaded
@@ -51,7 +50,7 @@ class Analyzer:
     def __init__(
         self,
         model: str | os.PathLike[str] | Classifier = DEFAULT_MODEL,
-        detector: str | Detector = "mtcnn",
+        detector: str | Detector = DEFAULT_DETECTOR,
         *,
         min_score: float = 0.0,
         limits: ImageLimits = DEFAULT_LIMITS,
@@ -62,11 +61,14 @@ class Analyzer:
         _check_score(min_score)
         self._model = model
         self.device, self.threads = checked_device(device), checked_threads(threads)
-        self.detector = self._make(detector) if isinstance(detector, str) else detector
+        if isinstance(detector, str):
+            looks = DetectorSettings(threads=self.threads, device=self.device)
+            detector = make_detector(detector, looks)
+        self.detector = detector
         if not callable(getattr(self.detector, "find", None)):
             raise MienError(
-                f"a detector must be a name ({', '.join(DETECTORS)}) or an object with the methods of "
-                f"mien.core.detection.Detector, got {type(detector).__name__}"
+                f"a detector must be a name ({', '.join(DETECTORS)}) or an object with the method "
+                f"of mien.Detector, got {type(detector).__name__}"
             )
         if isinstance(model, Classifier):
             self.classifier = model
@@ -82,10 +84,6 @@ class Analyzer:
             name: getattr(self, name) for name in ("min_score", "limits", "device", "threads", "landmarks")
         }
         return partial(type(self), self._model, self.detector, **options), ()
-
-    def _make(self, detector: str) -> Detector:
-        make = look_up(DETECTORS, detector, "detector")
-        return Mtcnn(MtcnnSettings(threads=self.threads, device=self.device)) if make is Mtcnn else make()
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -158,42 +156,6 @@ class Analyzer:
 def _check_score(min_score: object) -> None:
     if isinstance(min_score, bool) or not isinstance(min_score, int | float) or not 0 <= min_score <= 1:
         raise MienError(f"min_score must lie in 0..1, got {min_score!r}")
-
-
-def checked_faces(found: Iterable[Face], who: str) -> list[Face]:
-    """What a detector returned, which may be a user's own.
-
-    Raises:
-        MienError: it is no faces, or their numbers make no sense; ``who`` is named.
-    """
-    if not isinstance(found, Iterable):
-        raise MienError(f"{who} must return a sequence of mien.Face, got {type(found).__name__}")
-    faces = list(found)
-    for face in faces:
-        if not isinstance(face, Face) or not isinstance(face.box, Box):
-            kind = type(face.box if isinstance(face, Face) else face).__name__
-            expected = "a mien.Box as the box of each face" if isinstance(face, Face) else "mien.Face objects"
-            raise MienError(f"{who} must return {expected}, got {kind}")
-        box = face.box
-        sides = (box.x1, box.y1, box.x2, box.y2)
-        if not _are_finite(sides, 4) or box.x2 <= box.x1 or box.y2 <= box.y1:
-            raise MienError(f"{who} must return boxes with finite x1 < x2 and y1 < y2, got {sides}")
-        if not _are_finite((face.score,), 1) or not 0 <= face.score <= 1:
-            raise MienError(f"{who} must return scores in 0..1, got {face.score!r}")
-        marks = face.landmarks
-        if marks is not None and not (
-            isinstance(marks, Landmarks) and all(_are_finite(point, 2) for point in marks.points)
-        ):
-            raise MienError(f"{who} must return mien.Landmarks of finite points, or None, got {marks!r:.80}")
-    return faces
-
-
-def _are_finite(numbers: Iterable[Any], n: int) -> bool:
-    try:
-        values = list(numbers)
-        return len(values) == n and all(map(math.isfinite, values))
-    except TypeError:
-        return False
 
 
 class _Opening(Thread):

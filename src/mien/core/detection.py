@@ -1,22 +1,89 @@
-"""What a face detector is, and each of them by name."""
+"""What a face detector is: what it is asked, what it answers, and how thoroughly it looks.
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+A detector of your own is a class that takes one `DetectorSettings` and has `find`. Where it also has
+``find_near(image, boxes)``, which looks only at and around some boxes, video takes a tenth of the time.
+"""
 
-from mien.core.mtcnn import Mtcnn, Pixels
-from mien.core.results import Face
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.core.results import Box, Face, Landmarks
+from mien.errors import MienError
+
+DEFAULT_DETECTOR = "mtcnn"
+Pixels = NDArray[np.uint8]
+NearFinder = Callable[[Pixels, Sequence[Box]], Sequence[Face]]
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorSettings:
+    """How thoroughly to look; a detector uses what it has a use for.
+
+    Args:
+        min_face: Side in pixels of the smallest face that is looked for, in the image as it is searched.
+        max_side: An image with a longer side is shrunk to it before it is searched, so that the time is
+            bounded; ``None`` searches for faces of ``min_face`` pixels of the image itself.
+        rotated: Also find faces that lie or stand on their head.
+        threads: CPU threads of each network; 0 lets ONNX Runtime choose.
+        device: What the networks run on; see `Classifier`.
+    """
+
+    min_face: float = 40
+    max_side: int | None = 1280
+    rotated: bool = False
+    threads: int = 1
+    device: str = "cpu"
 
 
 class Detector(Protocol):
     """Anything that finds faces; images are uint8 RGB (H, W, 3), upright, of any size."""
 
-    def find(self, image: Pixels) -> tuple[Face, ...]:
+    def find(self, image: Pixels) -> Sequence[Face]:
         """The faces of one image, largest box first; empty where there is none."""
         ...
 
-    def find_many(self, images: Sequence[Pixels]) -> list[tuple[Face, ...]]:
-        """The faces of each image, in the order of the images."""
-        ...
+
+def near_finder(detector: Detector) -> NearFinder | None:
+    """The detector's ``find_near``; None where it can only search the whole image."""
+    return getattr(detector, "find_near", None)
 
 
-DETECTORS: dict[str, Callable[[], Detector]] = {"mtcnn": Mtcnn}
+def checked_faces(found: Iterable[Face], who: str) -> list[Face]:
+    """What a detector returned, which may be a user's own.
+
+    Raises:
+        MienError: it is no faces, or their numbers make no sense; ``who`` is named.
+    """
+    if not isinstance(found, Iterable):
+        raise MienError(f"{who} must return a sequence of mien.Face, got {type(found).__name__}")
+    faces = list(found)
+    for face in faces:
+        if not isinstance(face, Face) or not isinstance(face.box, Box):
+            kind = type(face.box if isinstance(face, Face) else face).__name__
+            expected = "a mien.Box as the box of each face" if isinstance(face, Face) else "mien.Face objects"
+            raise MienError(f"{who} must return {expected}, got {kind}")
+        box = face.box
+        sides = (box.x1, box.y1, box.x2, box.y2)
+        if not _are_finite(sides, 4) or box.x2 <= box.x1 or box.y2 <= box.y1:
+            raise MienError(f"{who} must return boxes with finite x1 < x2 and y1 < y2, got {sides}")
+        if not _are_finite((face.score,), 1) or not 0 <= face.score <= 1:
+            raise MienError(f"{who} must return scores in 0..1, got {face.score!r}")
+        marks = face.landmarks
+        if marks is not None and not (
+            isinstance(marks, Landmarks) and all(_are_finite(point, 2) for point in marks.points)
+        ):
+            raise MienError(f"{who} must return mien.Landmarks of finite points, or None, got {marks!r:.80}")
+    return faces
+
+
+def _are_finite(numbers: Iterable[Any], n: int) -> bool:
+    try:
+        values = list(numbers)
+        return len(values) == n and all(map(math.isfinite, values))
+    except TypeError:
+        return False

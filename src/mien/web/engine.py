@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.core.analyzer import Analyzer
+from mien.core.detection import DetectorSettings
+from mien.core.detectors import make_detector
 from mien.core.draw import annotate
 from mien.core.model_store import find_model
-from mien.core.mtcnn import Mtcnn, MtcnnSettings
 from mien.core.smoothing import SmoothingSettings
 from mien.core.timeline import TimelineRow
 from mien.errors import ImageTooLargeError, MienError
@@ -67,7 +68,7 @@ class Engine:
             )
         )
         self.labels = card.labels
-        self.analyzer = Analyzer(self.classifier, self._finder(MtcnnSettings()))
+        self.analyzer = Analyzer(self.classifier, self._finder(DetectorSettings()))
         n_cores = os.cpu_count() or 1
         # More threads than cores: some of them wait for the network.
         self._pool = ThreadPoolExecutor(2 * n_cores + 2, "mien-images")
@@ -84,9 +85,9 @@ class Engine:
         self.slow = Lane(replace(limits, niceness=SLOW_NICENESS), n_processes, n_processes + 1)
         self.live = Lane(live, 1, 2)
 
-    def _finder(self, settings: MtcnnSettings) -> LimitedFinder:
+    def _finder(self, settings: DetectorSettings) -> LimitedFinder:
         on_device = replace(settings, device=self.settings.device)
-        return LimitedFinder(Mtcnn(on_device), self.settings.max_faces)
+        return LimitedFinder(make_detector(self.settings.detector, on_device), self.settings.max_faces)
 
     async def read(self, upload: Upload) -> schemas.Image:
         """The faces of an image file.
@@ -145,14 +146,14 @@ class Engine:
     def watcher(self) -> Watcher:
         """What watches one video."""
         settings = WatchSettings(self.settings.model, self.video_views)
-        finder = MtcnnSettings(min_face=settings.min_face, max_side=settings.max_side)
+        finder = DetectorSettings(min_face=settings.min_face, max_side=settings.max_side)
         return Watcher(settings, finder=self._finder(finder), classifier=self.video_classifier)
 
     def live_watcher(self) -> Watcher:
         """What watches one camera: each image is answered at once, and the past alone smooths it."""
         smoothing = SmoothingSettings(ahead_s=0)
         settings = WatchSettings(self.settings.model, self.video_views, batch=1, smoothing=smoothing)
-        finder = self._finder(MtcnnSettings(min_face=settings.min_face, max_side=LIVE_SIDE))
+        finder = self._finder(DetectorSettings(min_face=settings.min_face, max_side=LIVE_SIDE))
         return Watcher(settings, finder=finder, classifier=self.video_classifier)
 
     async def watch_live(

@@ -6,15 +6,11 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-import numpy as np
-from numpy.typing import NDArray
 from starlette.requests import HTTPConnection
 
-from mien.core.mtcnn import Mtcnn
-from mien.core.results import Box, Face
+from mien.core.detection import Detector, Pixels, near_finder
+from mien.core.results import Face
 from mien.web.errors import RefusedError
-
-Pixels = NDArray[np.uint8]
 
 
 class Gate:
@@ -116,28 +112,27 @@ def client_of(connection: HTTPConnection) -> str:
 
 
 class LimitedFinder:
-    """`Mtcnn`, but for images that show more faces than may be read."""
+    """A detector, but for images that show more faces than may be read.
 
-    def __init__(self, finder: Mtcnn, max_faces: int) -> None:
+    Args:
+        finder: The detector; where it can look near boxes, so can this.
+        max_faces: How many may be read.
+    """
+
+    def __init__(self, finder: Detector, max_faces: int) -> None:
         self.finder, self.max_faces = finder, max_faces
+        near = near_finder(finder)
+        self.find_near = near and (lambda image, boxes: self._checked(near(image, boxes)))
 
-    def find(self, image: Pixels) -> tuple[Face, ...]:
-        """See `Mtcnn.find`.
+    def find(self, image: Pixels) -> Sequence[Face]:
+        """See `Detector.find`.
 
         Raises:
             RefusedError: there are too many faces.
         """
         return self._checked(self.finder.find(image))
 
-    def find_many(self, images: Sequence[Pixels]) -> list[tuple[Face, ...]]:
-        """See `Mtcnn.find_many`."""
-        return [self.find(image) for image in images]
-
-    def find_near(self, image: Pixels, boxes: Sequence[Box]) -> tuple[Face, ...]:
-        """See `Mtcnn.find_near`."""
-        return self._checked(self.finder.find_near(image, boxes))
-
-    def _checked(self, faces: tuple[Face, ...]) -> tuple[Face, ...]:
+    def _checked(self, faces: Sequence[Face]) -> Sequence[Face]:
         if len(faces) > self.max_faces:
             raise RefusedError(
                 "too_many_faces",

@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from mien.core.detection import DEFAULT_DETECTOR
 from mien.core.model_store import DEFAULT_MODEL
 from mien.errors import MienError
 
@@ -31,6 +32,7 @@ class Settings(BaseModel):
 
     Attributes:
         model: A model's name or the path of its ``.onnx`` file.
+        detector: A detector's name, or your own as ``package.module:Class``.
         device: What the networks run on; see `mien.core.providers`.
         token: What every request but those for the page itself must bear; ``None`` asks for none.
         root_path: What a proxy puts before the service's addresses, such as ``/faces``.
@@ -63,6 +65,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = DEFAULT_MODEL
+    detector: str = DEFAULT_DETECTOR
     device: str = "cpu"
     token: str | None = None
     root_path: str = ""

@@ -1,9 +1,9 @@
 """Read the emotions in many images: find them, go through one by one, let no bad one stop the rest."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, Protocol
 
 import numpy as np
@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 
 from mien.core.analyzer import Analyzer
 from mien.core.classifier import Classifier
-from mien.core.detection import DETECTORS, Detector
+from mien.core.detection import DEFAULT_DETECTOR, DetectorSettings
+from mien.core.detectors import make_detector
 from mien.core.images import DEFAULT_LIMITS, ImageLimits, ImageSource, open_image
 from mien.core.model_store import DEFAULT_MODEL
-from mien.core.mtcnn import Mtcnn, MtcnnSettings
 from mien.core.results import Reading
 from mien.core.tta import Views
 from mien.errors import ImageError, MienError
-from mien.names import look_up
 from mien.workflows.find import STDIN, Source
 
 
@@ -28,7 +27,7 @@ class ReadSettings:
 
     Args:
         model: A model's name or the path of its ``.onnx`` file.
-        detector: A detector's name.
+        detector: A detector's name, or your own as ``package.module:Class``.
         min_score: Faces whose detection score (0-1) is lower are left out.
         min_face: Side of the smallest face that is looked for, in pixels of the image itself. ``None`` is
             40, or 1/32 of the longest side where that is more, so that the time is bounded.
@@ -38,7 +37,7 @@ class ReadSettings:
     """
 
     model: str = DEFAULT_MODEL
-    detector: str = "mtcnn"
+    detector: str = DEFAULT_DETECTOR
     min_score: float = 0.0
     min_face: float | None = None
     rotated: bool = False
@@ -80,20 +79,16 @@ def build_analyzer(settings: ReadSettings) -> Analyzer:
     """
     if not 0 <= settings.min_score <= 1:
         raise MienError(f"min_score must lie in 0..1, got {settings.min_score}")
-    make: Callable[[], Detector] = look_up(DETECTORS, settings.detector, "detector")
-    detector: Detector = Mtcnn(_mtcnn_settings(settings)) if make is Mtcnn else make()
+    detector = make_detector(settings.detector, _looks(settings))
     classifier = Classifier(settings.model, views=settings.views, device=settings.device)
     return Analyzer(classifier, detector, min_score=settings.min_score)
 
 
-def _mtcnn_settings(settings: ReadSettings) -> MtcnnSettings:
-    orientations = 4 if settings.rotated else 1
+def _looks(settings: ReadSettings) -> DetectorSettings:
+    looks = DetectorSettings(rotated=settings.rotated, device=settings.device)
     if settings.min_face is None:
-        return MtcnnSettings(orientations=orientations, device=settings.device)
-    side = min(settings.min_face, MtcnnSettings().min_face)
-    return MtcnnSettings(
-        min_face=side, smallest=settings.min_face, orientations=orientations, device=settings.device
-    )
+        return looks
+    return replace(looks, min_face=settings.min_face, max_side=None)
 
 
 def read_images(

@@ -147,3 +147,15 @@ def test_a_model_is_explained_with_the_prior_taken_out_as_it_is_read(tiny_with) 
     read = Classifier(path, views=1).probs(crops)
     np.testing.assert_allclose(subject.probs(subject.inputs(crops)), read, rtol=1e-5)
     assert subject.labels[int(read[0].argmax())] == "neutral"
+
+
+def test_a_face_is_found_by_the_detector_that_is_named(tiny: str, image: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "from mien import Box, Face\n"
+        "class Two:\n"
+        "    def __init__(self, settings): pass\n"
+        "    def find(self, image): return [Face(Box(x, 0.0, x + 30.0, 30.0), 0.5) for x in (0.0, 30.0)]\n"
+    )
+    explain(Job(tiny, image, tmp_path / "maps.npz", detector=f"{tmp_path / 'own.py'}:Two"))
+    with np.load(tmp_path / "maps.npz") as arrays:
+        assert arrays["names"].tolist() == ["face 1", "face 2"]

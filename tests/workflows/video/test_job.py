@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -271,8 +272,6 @@ def test_a_smoothing_without_end_is_refused(smoothing) -> None:
 
 
 def test_batches_do_not_change_rows(settings) -> None:
-    from dataclasses import replace
-
     frames = squares([n / 10 for n in range(20)])
     answers = []
     for batch in (1, 3, 64):
@@ -380,3 +379,33 @@ def test_smoothed_labels_are_calm_and_no_less_right_than_raw_ones(clips, mien_da
     assert sum(a != b for a, b in pairwise(told)) <= 1.5 * 3
     right = [np.mean([a == b for a, b in zip(names, truth, strict=True)]) for names in (raw, smooth)]
     assert right[1] >= right[0]
+
+
+def test_a_detector_that_searches_whole_images_alone_follows_as_well(settings) -> None:
+    class SearchesOnly:
+        """A detector without ``find_near``."""
+
+        def __init__(self) -> None:
+            self.n_searches = 0
+
+        def find(self, image):
+            self.n_searches += 1
+            return Square().find(image)
+
+    finder = SearchesOnly()
+    watcher = Watcher(settings, finder=finder)
+    rows = [
+        row for ready in watcher.watch(squares([n / 25 for n in range(50)])) for w in ready for row in w.rows
+    ]
+    rows += [row for w in watcher.finish() for row in w.rows]
+    assert finder.n_searches == 50
+    assert [(row.frame, row.person.track) for row in rows] == [(n, 1) for n in range(50)]
+
+
+def test_a_detector_that_answers_nonsense_is_named(settings) -> None:
+    class Nonsense:
+        def find(self, image):
+            return [(1, 2, 3, 4)]
+
+    with pytest.raises(MienError, match=r"detector Nonsense must return mien\.Face objects, got tuple"):
+        list(Watcher(replace(settings, batch=1), finder=Nonsense()).watch(squares([0.0])))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.mtcnn import Mtcnn
+from mien.core.detectors import landmarks_on_crops
 from mien.core.preprocess import FER2013_SIZE, resized
 from mien.data.parts import PartSettings, cut_part
 from mien.data.store import StoreInfo, read_info, read_near_duplicates, read_store, write_store
@@ -40,5 +40,5 @@ def crop_data(
 
 def _landmarks(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Five landmarks of faces that fill their images, and their confidence, by the detector."""
-    points, scores = Mtcnn().landmarks_on_crop(resized(images, FER2013_SIZE))
+    points, scores = landmarks_on_crops(resized(images, FER2013_SIZE))
     return points * np.float32(images.shape[1] / FER2013_SIZE), scores

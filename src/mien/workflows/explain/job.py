@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.core.detection import DEFAULT_DETECTOR
 from mien.core.files import atomic_write
 from mien.errors import MienError
 from mien.workflows.explain.sheets import top_of_scale
@@ -30,6 +31,7 @@ class Job:
         chosen: The class to explain; empty takes the one that the model names.
         activations: Of which layer.
         is_face: The image is a cropped face.
+        detector: What finds the faces of an image.
         split: Of the data set.
         n: How many faces; ``None`` takes `N_FACES`.
         device: Where a run's network runs.
@@ -44,6 +46,7 @@ class Job:
     chosen: str = ""
     activations: str = ""
     is_face: bool = False
+    detector: str = DEFAULT_DETECTOR
     split: str = "val"
     n: int | None = None
     device: str = "cpu"

@@ -67,7 +67,7 @@ def explain(job: Job, report: Report = silent) -> Explained:
     elif {"pairs", "mean", "faithfulness"} & set(job.kinds):
         raise DataError(f"{job.source} is no data set; pairs, means and faithfulness need one (.h5)")
     else:
-        faces = faces_of_image(subject, job.source, is_face=job.is_face)
+        faces = faces_of_image(subject, job.source, is_face=job.is_face, detector=job.detector)
     work = Work(job, subject, faces, report)
     (job.to.parent if job.one_file else job.to).mkdir(parents=True, exist_ok=True)
     files: list[Path] = []

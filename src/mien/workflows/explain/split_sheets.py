@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.core.detectors import landmarks_on_crops
 from mien.core.geometry import similarity, warp
 from mien.core.metrics import confusion_matrix
-from mien.core.mtcnn import Mtcnn
 from mien.core.preprocess import FER2013_POINTS, FER2013_SIZE, resized
 from mien.errors import DataError
 from mien.workflows.explain.job import Work, caption, scale
@@ -106,7 +106,7 @@ def aligned_means(crops: NDArray[np.uint8], maps: Maps) -> tuple[NDArray[np.floa
     left out; the last value says how many are left.
     """
     size = crops.shape[1]
-    points, sure = Mtcnn().landmarks_on_crop(resized(crops, FER2013_SIZE))
+    points, sure = landmarks_on_crops(resized(crops, FER2013_SIZE))
     zoom = size / FER2013_SIZE
     kept = np.flatnonzero(sure > 0.5)
     moves = [similarity(points[i] * zoom, FER2013_POINTS * zoom) for i in kept]

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.core.calibration import correct_prior, softmax
+from mien.core.detection import DEFAULT_DETECTOR
+from mien.core.detectors import make_detector
 from mien.core.images import open_image
 from mien.core.model_store import find_model
-from mien.core.mtcnn import Mtcnn
 from mien.core.occlusion import Occluder, Predict, occlusion
 from mien.core.preprocess import face_crop, luma, resized, to_input
 from mien.core.session import open_session, run
@@ -219,7 +220,9 @@ class Shown:
         return Shown(self.crops[index], tuple(self.names[i] for i in index), labels)
 
 
-def faces_of_image(subject: Subject, path: Path, *, is_face: bool = False) -> Shown:
+def faces_of_image(
+    subject: Subject, path: Path, *, is_face: bool = False, detector: str = DEFAULT_DETECTOR
+) -> Shown:
     """The faces of an image, found and cropped as `mien read` does; or the image, if it is a face already.
 
     Raises:
@@ -231,7 +234,7 @@ def faces_of_image(subject: Subject, path: Path, *, is_face: bool = False) -> Sh
         face = Image.fromarray(image if subject.channels == 3 else luma(image))
         crop = np.asarray(face.resize((size, size), Image.Resampling.BILINEAR))
         return Shown(crop[None], (path.name,))
-    found = Mtcnn().find(image)
+    found = make_detector(detector).find(image)
     if not found:
         raise ImageError(f"{path} shows no face that is found; add --face if the image is a cropped face")
     crops = np.stack([face_crop(image, face, size, subject.crop_scale, subject.channels) for face in found])

@@ -8,16 +8,23 @@ together. Rows come a little later than their frames, because smoothing looks ah
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mien.core.cards import ModelCard
 from mien.core.classifier import Classifier
+from mien.core.detection import (
+    DEFAULT_DETECTOR,
+    Detector,
+    DetectorSettings,
+    Pixels,
+    checked_faces,
+    near_finder,
+)
+from mien.core.detectors import make_detector
 from mien.core.geometry import overlap
 from mien.core.model_store import DEFAULT_MODEL, find_model
-from mien.core.mtcnn import Mtcnn, MtcnnSettings
 from mien.core.preprocess import luma
 from mien.core.quality import quality_of
 from mien.core.results import Box, Face, Landmarks, Reading
@@ -28,7 +35,6 @@ from mien.core.tta import Views
 from mien.errors import MienError
 from mien.workflows.video.frames import Frame
 
-Pixels = NDArray[np.uint8]
 LONGEST_SMOOTHING_S = 60.0
 MOST_HELD = 512
 """Frames that wait for their future at most; a clock that hardly moves would have all of them wait."""
@@ -42,6 +48,7 @@ class WatchSettings:
     Args:
         model: A model's name or the path of its ``.onnx`` file.
         views: Views of each face that are averaged: 1, 2, 10, or ``"auto"``; ``None`` takes `video_views`.
+        detector: A detector's name, or your own as ``package.module:Class``; see `mien.Detector`.
         device: What the networks run on; see `Classifier`.
         min_face: Side in pixels of the smallest face looked for, in an image of at most ``max_side``.
         min_score: Faces whose detection score (0-1) is lower are left out.
@@ -54,6 +61,7 @@ class WatchSettings:
 
     model: str = DEFAULT_MODEL
     views: Views | None = None
+    detector: str = DEFAULT_DETECTOR
     device: str = "cpu"
     min_face: float = 40
     min_score: float = 0.0
@@ -80,14 +88,6 @@ def video_views(card: ModelCard) -> Views:
     Smoothing over frames averages already what more views of one frame would, and two cost a sixth of ten.
     """
     return 2 if card.views not in (1, 2) and "2" in card.temperatures else card.views
-
-
-class Finder(Protocol):
-    """What a watcher needs of `Mtcnn`."""
-
-    def find(self, image: Pixels) -> tuple[Face, ...]: ...
-
-    def find_near(self, image: Pixels, boxes: Sequence[Box]) -> tuple[Face, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,18 +136,13 @@ class Watcher:
         self,
         settings: WatchSettings | None = None,
         *,
-        finder: Finder | None = None,
+        finder: Detector | None = None,
         classifier: Classifier | None = None,
     ) -> None:
         self.settings = settings or WatchSettings()
         self.classifier = classifier or _classifier(self.settings)
-        self.finder: Finder = finder or Mtcnn(
-            MtcnnSettings(
-                min_face=self.settings.min_face,
-                max_side=self.settings.max_side,
-                device=self.settings.device,
-            )
-        )
+        self.finder = finder or _finder(self.settings)
+        self._find_near = near_finder(self.finder)
         self.labels = self.classifier.labels
         self.tracker = Tracker(self.settings.tracking)
         self.smoother = Smoother(self.labels, self.settings.smoothing, self.classifier.card.uncertain_below)
@@ -195,16 +190,19 @@ class Watcher:
     def _find(self, frame: Frame) -> list[Face]:
         """The faces of a frame: those that are followed, and after a search also new ones."""
         tracks, last_s = self.tracker.tracks, self._last_s
-        near: tuple[Face, ...] = ()
-        if tracks and last_s is not None:
-            near = self.finder.find_near(frame.pixels, self.tracker.expected(frame.time_s))
+        near: list[Face] = []
+        if tracks and last_s is not None and self._find_near:
+            near = self._checked(self._find_near(frame.pixels, self.tracker.expected(frame.time_s)))
             all_there = len(near) >= len(tracks) and not self.tracker.lost(last_s)
             is_due = self._scan_s is None or frame.time_s - self._scan_s >= self.settings.scan_s - 1e-6
             if all_there and not is_due:
-                return list(near)
+                return near
         self._scan_s = frame.time_s
-        found = self.finder.find(frame.pixels)
+        found = self._checked(self.finder.find(frame.pixels))
         return [*found, *(face for face in near if not _is_among(face, found))]
+
+    def _checked(self, found: Iterable[Face]) -> list[Face]:
+        return checked_faces(found, f"detector {type(self.finder).__name__}")
 
     def _read(self) -> list[Watched]:
         """Name the emotions of the batch, and give the rows that are ready."""
@@ -256,6 +254,11 @@ class Watcher:
         self.tracker.restore(state["tracker"])
         self.smoother.restore(state["smoother"])
         self._seen = deque(_seen_from_dict(seen, self.classifier) for seen in state["seen"])
+
+
+def _finder(settings: WatchSettings) -> Detector:
+    looks = DetectorSettings(settings.min_face, settings.max_side, device=settings.device)
+    return make_detector(settings.detector, looks)
 
 
 def _classifier(settings: WatchSettings) -> Classifier:

@@ -1,0 +1,75 @@
+"""Classes of the user's own, named as ``package.module:Class`` or ``file.py:Class``."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from mien.errors import MienError
+from mien.names import nearest
+
+
+def is_own(name: str) -> bool:
+    """Whether a name means code of the user's own and not an entry of a table."""
+    return ":" in name
+
+
+def load_own(name: str, what: str, error: type[MienError] = MienError) -> Any:
+    """The class or function that ``name`` means; its module is imported, so ask only for what the user named.
+
+    Args:
+        name: Such as ``mypackage.faces:Finder`` or ``nets.py:Net``; a file is looked for from where you are.
+        what: What it is called in the error text, such as ``"detector"``.
+        error: The class of the error.
+
+    Raises:
+        MienError: there is no such module, it cannot be imported, or it holds nothing callable of that name.
+    """
+    home, _, attribute = name.rpartition(":")
+    if not home or not attribute.isidentifier():
+        raise error(f"{what} '{name}' must be package.module:Class or file.py:Class")
+    try:
+        module = _from_file(Path(home).resolve()) if home.endswith(".py") else importlib.import_module(home)
+    except FileNotFoundError as e:
+        raise error(f"{what} '{name}': no file {home} here") from e
+    except Exception as e:  # whatever the user's code raises
+        beside = f"; write {home}.py:{attribute} for a file" if Path(f"{home}.py").is_file() else ""
+        raise error(f"{what} '{name}' cannot be imported ({type(e).__name__}: {e}){beside}") from e
+    found = getattr(module, attribute, None)
+    if not callable(found):
+        raise error(f"{what} '{name}': {home} has no class {attribute}{nearest(attribute, vars(module))}")
+    return found
+
+
+@cache
+def _from_file(path: Path) -> ModuleType:
+    """The module that a file holds, under a name that no installed module has."""
+    path.stat()
+    name = f"mien_own_{path.stem}_{abs(hash(path)):x}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    try:
+        with _searched(path.parent):
+            spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+@contextmanager
+def _searched(folder: Path) -> Iterator[None]:
+    """Let a file import those beside it, as it could where it is run."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))

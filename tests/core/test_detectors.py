@@ -1,0 +1,105 @@
+"""Detectors by name: those of the table, and a class of the user's own in a file or a package."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.core.analyzer import Analyzer
+from mien.core.detection import DetectorSettings, checked_faces, near_finder
+from mien.core.detectors import DETECTORS, make_detector
+from mien.core.mtcnn import Mtcnn, MtcnnSettings
+from mien.errors import MienError
+
+IMAGE = np.zeros((60, 80, 3), np.uint8)
+CENTRE = """
+from mien import Box, DetectorSettings, Face
+
+class Centre:
+    def __init__(self, settings: DetectorSettings) -> None:
+        self.settings = settings
+
+    def find(self, image):
+        return [Face(Box(20.0, 10.0, 60.0, 50.0), 0.75)]
+
+class NoFind:
+    def __init__(self, settings):
+        pass
+
+class NoSettings:
+    def find(self, image):
+        return []
+
+number = 3
+"""
+
+
+@pytest.fixture
+def centre(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "centre.py").write_text(CENTRE)
+    return tmp_path / "centre.py"
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_every_detector_is_built_and_finds_nothing_on_black(name: str) -> None:
+    detector = make_detector(name, DetectorSettings(min_face=30, rotated=True))
+    assert checked_faces(detector.find(IMAGE), name) == []
+    near = near_finder(detector)
+    assert near is None or list(near(IMAGE, ())) == []
+
+
+@pytest.mark.parametrize(
+    ("looks", "mtcnn"),
+    [
+        (DetectorSettings(), MtcnnSettings()),
+        (DetectorSettings(rotated=True, threads=2), MtcnnSettings(orientations=4, threads=2)),
+        (DetectorSettings(50, 960), MtcnnSettings(min_face=50, max_side=960)),
+        (DetectorSettings(20, None), MtcnnSettings(min_face=20, max_side=None, smallest=20)),
+        (DetectorSettings(80, None), MtcnnSettings(min_face=40, max_side=None, smallest=80)),
+    ],
+    ids=["default", "rotated", "bounded", "small faces of a large image", "large faces alone"],
+)
+def test_mtcnn_looks_as_thoroughly_as_asked(looks: DetectorSettings, mtcnn: MtcnnSettings) -> None:
+    detector = make_detector("mtcnn", looks)
+    assert isinstance(detector, Mtcnn)
+    assert detector.settings == mtcnn
+
+
+@pytest.mark.parametrize("how", ["file", "path", "package"])
+def test_a_detector_of_the_users_own_reads_images(
+    how: str, centre: Path, tiny_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIEN_HOME", str(tiny_home))
+    monkeypatch.syspath_prepend(str(centre.parent))
+    name = {"file": "centre.py:Centre", "path": f"{centre}:Centre", "package": "centre:Centre"}[how]
+    (reading,) = Analyzer("tiny", name).read(IMAGE)
+    assert (reading.box.x1, reading.box.y2, reading.detection_score) == (20, 50, 0.75)
+
+
+def test_a_file_may_import_those_beside_it(centre: Path) -> None:
+    (centre.parent / "mine.py").write_text("from centre import Centre as Renamed\n")
+    assert type(make_detector("mine.py:Renamed")).__name__ == "Centre"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("mtcn", r"no detector named 'mtcn'; did you mean 'mtcnn'\?"),
+        ("absent.py:Centre", "no file absent.py here"),
+        ("centre.py:Center", "has no class Center; did you mean 'Centre'"),
+        ("centre.py:number", "has no class number"),
+        ("centre.py:NoFind", r"has no method find\(image\); see mien.Detector"),
+        ("centre.py:NoSettings", "must take one mien.DetectorSettings"),
+        ("nowhere_at_all:Finder", "cannot be imported .ModuleNotFoundError"),
+        ("lonely:Centre", "write lonely.py:Centre for a file"),
+        ("broken.py:Finder", "cannot be imported .ZeroDivisionError: division by zero"),
+        (":Centre", "must be package.module:Class or file.py:Class"),
+        ("centre.py:", "must be package.module:Class or file.py:Class"),
+    ],
+)
+def test_a_detector_that_cannot_be_made_says_why(name: str, says: str, centre: Path) -> None:
+    (centre.parent / "broken.py").write_text("1 / 0\n")
+    (centre.parent / "lonely.py").write_text("")
+    with pytest.raises(MienError, match=says):
+        make_detector(name)
