@@ -83,7 +83,7 @@ def names(source: Path, *folders: str) -> list[str]:
     found = []
     for path in sorted((source / "mien").rglob("*.py")):
         parts = path.relative_to(source).with_suffix("").parts
-        if path.stem != "__main__" and (not folders or parts[1] in folders):
+        if path.stem.isidentifier() and path.stem != "__main__" and (not folders or parts[1] in folders):
             found.append(".".join(parts[:-1] if path.stem == "__init__" else parts))
     return found
 

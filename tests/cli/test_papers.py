@@ -57,7 +57,20 @@ def test_all_goes_on_after_a_row_that_fails_and_ends_with_1(mien):
 def test_the_leak_is_read_from_the_run_folders(mien, tmp_path):
     folder = tmp_path / "runs" / "maastricht-cnn1"
     folder.mkdir(parents=True)
-    result = {"leak": {"accuracy": 0.8011}, "test": {"accuracy": 0.4799}}
+    scores = {"accuracy": 0.4799, "accuracy_interval": [0.46, 0.5], "balanced_accuracy": 0.4, "macro_f1": 0.4}
+    result = {
+        "changes": [],
+        "epochs": 40,
+        "epochs_wanted": 40,
+        "finished": True,
+        "seconds": 60.0,
+        "environment": {"gpu": None, "machine": "x86_64", "threads": 1, "commit": None},
+        "test_evaluations": 1,
+        "val": scores,
+        "test": {**scores, "never_predicted": []},
+        "clean": None,
+        "leak": {"accuracy": 0.8011, "accuracy_interval": [0.79, 0.81]},
+    }
     (folder / "result.json").write_text(json.dumps(result))
     lines = mien("papers", "leak").stdout.splitlines()
     assert lines[1].split() == ["maastricht-cnn1", "80", "%", "48.17", "%", "80.11%", "47.99%"]

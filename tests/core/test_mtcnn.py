@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from mien.core import mtcnn
-from mien.core.detection import DETECTORS
+from mien.core.detection import DetectorSettings
+from mien.core.detectors import DETECTORS
 from mien.core.geometry import overlap
 from mien.core.mtcnn import Mtcnn, MtcnnSettings, proposals, square, turn_back, windows
 from mien.errors import ImageError, MienError, ModelError
@@ -313,7 +314,7 @@ def test_nothing_is_loaded_before_the_first_image(monkeypatch):
 
     monkeypatch.setattr(mtcnn, "net_session", refuse)
     for make in DETECTORS.values():
-        make()
+        make(DetectorSettings())
 
 
 @pytest.mark.weights

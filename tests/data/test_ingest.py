@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mien.core.locks import sole
 from mien.data import ingest
 from mien.data.csv_list import list_paths
 from mien.data.image_loading import ImageSettings
@@ -303,3 +304,21 @@ def test_progress_counts_to_the_end(tmp_path):
         progress=lambda done, total: seen.append((done, total)),
     )
     assert seen == [(32, 70), (64, 70), (70, 70)]
+
+
+@pytest.mark.parametrize("name", ["import.json", "000000000064.json", "000000000064.h5"])
+def test_a_damaged_part_is_made_again(hundred, name, small_parts):
+    script = [sys.executable, "-c", textwrap.dedent(KILLED), hundred, "write_parts"]
+    subprocess.run(script, check=False)
+    part = hundred / "a.h5.part" / name
+    part.write_bytes(part.read_bytes()[:60])
+    mine = list_paths(hundred / "list.csv")
+    ingest_images(mine, hundred / "a.h5", ImageSettings(8))
+    ingest_images(mine, hundred / "b.h5", ImageSettings(8))
+    assert (hundred / "a.h5").read_bytes() == (hundred / "b.h5").read_bytes()
+
+
+def test_two_do_not_import_into_one_file(hundred):
+    text = r"another process imports into .*a\.h5 \(process \d+ on .*\); wait for it, or name another file"
+    with sole(hundred / "a.h5.lock"), pytest.raises(DataError, match=text):
+        ingest_images(list_paths(hundred / "list.csv"), hundred / "a.h5", ImageSettings(8))

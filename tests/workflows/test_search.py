@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 import mien.workflows.search as search_module
 from mien.data.records import FaceSet
 from mien.data.store import write_store
-from mien.errors import DataError, MienError, RecipeError
+from mien.errors import DataError, MienError, OutputError, RecipeError
 from mien.train.recipe import Recipe
 from mien.train.search_space import Plan, read_search
 from mien.workflows.search import SearchProgress, draw, read_search_folder, run_search
@@ -238,7 +238,11 @@ def test_trials_that_fail_are_recorded_with_the_reason_and_count(make, trained, 
     assert {trial.reason for trial in state.trials} == {None, *reasons.values()}
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError], ids=["ctrl-c", "full disk"])
+@pytest.mark.parametrize(
+    "error",
+    [KeyboardInterrupt(), OSError(), OutputError("weights.safetensors", "no space left on device")],
+    ids=["ctrl-c", "of the system", "full disk"],
+)
 def test_a_stopped_trial_goes_on_under_its_number_with_its_values(make, trained, tmp_path, error) -> None:
     def stop(*_: object) -> float:
         raise error
@@ -248,7 +252,7 @@ def test_a_stopped_trial_goes_on_under_its_number_with_its_values(make, trained,
     whole = run_search(path, tmp_path / "whole")
     run_search(make(f"trials = 1\n{LR}", "short"), tmp_path / "found")
     trained(stop)
-    with pytest.raises(error):
+    with pytest.raises(type(error)):
         run_search(path, tmp_path / "found")
     left = read_search_folder(tmp_path / "found")
     assert [trial.state for trial in left.trials] == ["complete", "unfinished"]

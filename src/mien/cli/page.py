@@ -10,12 +10,13 @@ from mien.cli.terminal import printable, waiting
 EXAMPLES = """\b
 Examples:
   mien page --to site
-  python -m http.server --directory site 8000     (then open http://localhost:8000)
+  python -m http.server --directory site 8000
   mien page --to site --model my-model
 
-The folder is the whole page: put it on any web host. Photos, videos and the camera
-are read in the browser, with the numbers of `mien read`; nothing is sent anywhere,
-and after the first visit it works offline.
+Then open http://localhost:8000. The folder is the whole page: put it on any
+web host. Photos, videos and the camera are read in the browser, with the
+numbers of `mien read`; nothing is sent anywhere, and after the first visit it
+works offline.
 """
 
 app = typer.Typer()

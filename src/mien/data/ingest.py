@@ -87,9 +87,7 @@ def ingest_images(
     target = target or Target(names, tuple(range(len(names))))
     with refusals(to), sole(to.with_name(f"{to.name}.lock")) as other:
         if other:
-            raise DataError(
-                f"another process imports into {to} ({other}); wait for it, or choose another --to"
-            )
+            raise DataError(f"another process imports into {to} ({other}); wait for it, or name another file")
         ingestion = Ingestion(listing, settings, target, to.with_name(f"{to.name}.part"))
         ingestion.run(progress or (lambda done, total: None))
         skipped = ingestion.skipped()

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -409,3 +410,37 @@ def test_a_detector_that_answers_nonsense_is_named(settings) -> None:
 
     with pytest.raises(MienError, match=r"detector Nonsense must return mien\.Face objects, got tuple"):
         list(Watcher(replace(settings, batch=1), finder=Nonsense()).watch(squares([0.0])))
+
+
+def test_a_damaged_state_is_told_and_changes_no_rows(small, settings, tmp_path) -> None:
+    out = tmp_path / "rows.csv"
+    watch_video(WatchJob(str(small), files=(out,)), settings, stop=lambda: True)
+    state = tmp_path / "rows.csv.state"
+    before, rows = state.read_bytes(), out.read_bytes()
+    for damage in (before[: len(before) // 2], before.replace(b"0", b"1", 1), b"", b"\xff"):
+        state.write_bytes(damage)
+        with pytest.raises(MienError, match=r"rows\.csv\.state is damaged: .*; delete it and start again"):
+            watch_video(WatchJob(str(small), files=(out,), resume=True), settings)
+    assert out.read_bytes() == rows
+
+
+def test_a_run_goes_on_whatever_the_case_of_the_suffix(small, settings, tmp_path) -> None:
+    out, asked = tmp_path / "rows.CSV", iter(range(99))
+    watch_video(WatchJob(str(small), files=(out,)), settings, stop=lambda: next(asked) == 9)
+    assert not watch_video(WatchJob(str(small), files=(out,), resume=True), settings).stopped
+
+
+def test_rows_are_on_the_disk_before_the_state_that_follows_them(
+    small, settings, tmp_path, monkeypatch
+) -> None:
+    told, fsync, out = [], os.fsync, tmp_path / "rows.csv"
+
+    def watched(descriptor: int) -> None:
+        told.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    watch_video(WatchJob(str(small), Pick(end_s=0.5), (out,)), settings)
+    assert told[0] == "rows.csv"
+    assert told[1].startswith(".mien-")
+    assert told.count("rows.csv") == sum(name.startswith(".mien-") for name in told) > 1
