@@ -30,8 +30,7 @@ export const retell = (): void => void (at("status").textContent = told());
 export function fail(error: unknown): void {
   if (error instanceof DOMException && error.name === "AbortError") return;
   idle(() => "");
-  const text = error instanceof Error ? error.message : String(error);
-  at("problem").textContent = text.charAt(0).toUpperCase() + text.slice(1);
+  at("problem").textContent = error instanceof Error ? error.message : String(error);
 }
 
 /** Ends what went on before, and clears the page for something new. */
