@@ -50,6 +50,7 @@ def a_run(folder: Path, name: str) -> Path:
     net = build(NetSettings(name="theirs.py:Net"), 7)
     (folder / "run").mkdir()
     note = {"net": {"name": name, "options": {}}, "labels": list("abcdefg"), "n_votes": 0}
+    note |= {"mean_std": [0.0, 1.0], "input_size": 48, "data": {}}
     save_tensors(folder / "run" / "weights.safetensors", net.state_dict(), note)
     (folder / "was-run").unlink(missing_ok=True)
     return folder / "run"
