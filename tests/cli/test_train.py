@@ -63,3 +63,29 @@ def test_targets_of_one_recipe_teach_the_next(mien: Any, files: Path) -> None:
     wrong = mien("train", "net.toml", "--data", "bars.h5", "--set", "distil.targets=sof.safetensors")
     assert wrong.exit_code == 2
     assert "distil.targets: no soft targets 'sof.safetensors'" in wrong.stderr
+
+
+def test_a_network_of_the_users_own_is_trained_scored_and_released(
+    mien: Any, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (files / "nets.py").write_text(
+        "from torch import nn\n"
+        "class Net(nn.Sequential):\n"
+        "    def __init__(self, n_classes):\n"
+        "        super().__init__(nn.Conv2d(1, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(),\n"
+        "            nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, n_classes))\n"
+    )
+    (files / "own.toml").write_text(
+        RECIPE.replace("s2d-resnet", "nets.py:Net").replace(RECIPE.splitlines()[3], "")
+    )
+    trained = mien("train", "own.toml", "--data", "bars.h5")
+    assert trained.exit_code == 0, trained.output
+    assert "next: mien --allow-code nets.py:Net evaluate runs/own bars.h5" in trained.stdout
+    monkeypatch.setattr("mien.core.own_code._allowed", set())  # as in a process of its own
+    refused = mien("evaluate", "runs/own", "bars.h5", "--split", "val")
+    assert (refused.exit_code, "mien --allow-code nets.py:Net" in refused.stderr) == (2, True)
+    allow = ("--allow-code", "nets.py:Net")
+    scored = mien(*allow, "evaluate", "runs/own", "bars.h5", "--split", "val", "--to", "runs/own")
+    assert scored.exit_code == 0, scored.output
+    released = mien(*allow, "release", "runs/own", "--data", "bars.h5", "--name", "own", "--to", "out")
+    assert released.exit_code == 0, released.output

@@ -143,12 +143,25 @@ def start(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Log what happens, and show where an error arose.")
     ] = False,
+    allow_code: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            envvar="MIEN_ALLOW_CODE",
+            help="Run this code of a run's own network, such as nets.py:Net; several with commas.",
+            show_default=False,
+        ),
+    ] = "",
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     import logging
 
+    if allow_code:
+        from mien.core.own_code import allow_own
+
+        allow_own(*allow_code.split(","))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show must not stop the work
             stream.reconfigure(errors="backslashreplace")

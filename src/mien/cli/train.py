@@ -8,6 +8,7 @@ import typer
 
 from mien.cli.options import Data
 from mien.cli.training_bar import training_bar
+from mien.core.own_code import is_own
 from mien.errors import needs_extra
 
 if TYPE_CHECKING:
@@ -76,10 +77,11 @@ def train(
             )
     if not workers.leads:
         return
+    name = settings.net.name
+    allowing = f" --allow-code {name}" if is_own(name) else ""
     for place in runs:
-        typer.echo(
-            f"wrote {place}; next: mien evaluate {place} {settings.data.store} --split val --to {place}"
-        )
+        evaluate = f"mien{allowing} evaluate {place} {settings.data.store} --split val --to {place}"
+        typer.echo(f"wrote {place}; next: {evaluate}")
     if seeds > 1:
         typer.echo(f"then, for the mean and deviation over seeds: mien report {' '.join(map(str, runs))}")
 

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,22 @@ from mien.names import nearest
 def is_own(name: str) -> bool:
     """Whether a name means code of the user's own and not an entry of a table."""
     return ":" in name
+
+
+VARIABLE = "MIEN_ALLOW_CODE"
+"""Environment variable with the code that run folders may name, comma-separated."""
+
+_allowed: set[str] = set()
+
+
+def allow_own(*names: str) -> None:
+    """Let run folders, which may be somebody else's, name this code; the user named it himself."""
+    _allowed.update(names)
+
+
+def is_allowed(name: str) -> bool:
+    """Whether the user named this code in his own recipe, by ``--allow-code`` or in `VARIABLE`."""
+    return name in _allowed or name in os.environ.get(VARIABLE, "").split(",")
 
 
 def load_own(name: str, what: str, error: type[MienError] = MienError) -> Any:

@@ -1,6 +1,7 @@
 """The networks of torchvision and timm without their last layer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -60,13 +61,37 @@ def _headless(net: Any, settings: Transfer) -> nn.Module:
     return net  # type: ignore[no-any-return]
 
 
+def timm_names() -> list[str]:
+    """Every network of timm; none where it is not installed."""
+    try:
+        import timm
+    except ImportError:
+        return []
+    return [str(name) for name in timm.list_models()]
+
+
+def is_of_timm(name: str, known: Iterable[str]) -> bool:
+    """Whether timm has a network of that name, which is not nearly one of the ``known``.
+
+    Raises:
+        MissingExtraError: timm is not installed, and would have to say.
+    """
+    try:
+        import timm
+    except ImportError as e:
+        if get_close_matches(name, known, n=1, cutoff=0.85):
+            return False
+        raise MissingExtraError(f"network '{name}', unless it is misspelt,", "timm", "train") from e
+    return bool(timm.is_model(name))
+
+
 def from_timm(settings: Transfer) -> nn.Module:
     try:
         import timm
     except ImportError as e:
         raise MissingExtraError(f"network '{settings.backbone}'", "timm", "train") from e
     if not timm.is_model(settings.backbone):
-        known = [*BACKBONES, *timm.list_models()]
+        known = [*BACKBONES, *timm_names()]
         raise RecipeError(
             f"no backbone named '{settings.backbone}'{nearest(settings.backbone, known)} "
             f"(known: {', '.join(BACKBONES)}, every name of timm, and {RUN}FOLDER)"

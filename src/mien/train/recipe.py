@@ -34,7 +34,11 @@ class DataSettings(Settings):
 class NetSettings(Settings):
     """Which network to build; `options` go to its constructor."""
 
-    name: str = Field("s2d-resnet", description="one of docs/reference/networks.md")
+    name: str = Field(
+        "s2d-resnet",
+        description="one of docs/reference/networks.md, a name of timm, or your own as package.module:Class "
+        "or file.py:Class",
+    )
     options: dict[str, int | float | bool | str | list[int] | list[float]] = Field(
         {}, description="what the network's constructor takes, such as `dropout`, `size`, `freeze`"
     )

@@ -6,6 +6,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from mien.core.own_code import allow_own
 from mien.core.own_files import parse_toml, reading
 from mien.errors import RecipeError
 from mien.names import nearest
@@ -69,6 +70,8 @@ def read_recipe(name_or_path: str, overrides: Sequence[str] = (), *, files: bool
     path, table = read_toml(name_or_path, recipe_folder(), "recipe")
     for override in overrides:
         _apply(table, override)
+    net = table.get("net")
+    allow_own(str(net.get("name", "")) if isinstance(net, dict) else "")  # it is the user's own recipe
     return check_recipe(table, str(path), files=files)
 
 

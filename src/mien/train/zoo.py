@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from mien.core.own_code import VARIABLE, is_allowed, is_own, load_own
 from mien.core.own_files import NUMBER, Maybe, check_shape, reading, reason
 from mien.errors import ModelError, RecipeError
-from mien.names import look_up, nearest
+from mien.names import nearest
 from mien.train import nets
-from mien.train.backbones import BACKBONES, from_timm, sum_first_kernel
+from mien.train.backbones import BACKBONES, from_timm, is_of_timm, sum_first_kernel, timm_names
 from mien.train.checkpoints import load_tensors
 from mien.train.face_resnet import FaceResNet
 from mien.train.landmark_net import LandmarkNet
@@ -23,7 +24,9 @@ from mien.train.papers.face_net import FaceNet
 from mien.train.recipe import NetSettings
 from mien.train.transfer import RUN, TRANSFERRED, Transfer, Transferred
 
-NETS: dict[str, Callable[..., nn.Module] | Transfer] = {
+Maker = Callable[..., nn.Module] | Transfer
+
+NETS: dict[str, Maker] = {
     "s2d-resnet": nets.SpaceToDepthResNet,
     "s2d-vgg": nets.SpaceToDepthVgg,
     "dlib-face-resnet": FaceResNet,
@@ -62,6 +65,26 @@ NOTE = {
 """The shape of the note that lies with a run's weights."""
 
 
+def find_net(name: str) -> Maker:
+    """What makes the network of that name: of `NETS`, of timm, or of the user's own, which is imported.
+
+    Raises:
+        RecipeError: there is none.
+        MissingExtraError: it may be a name of timm, which is not installed.
+    """
+    if name in NETS:
+        return NETS[name]
+    if is_own(name):
+        made: Maker = load_own(name, "network", RecipeError)
+        return made
+    if is_of_timm(name, NETS):
+        return Transfer(backbone=name)
+    raise RecipeError(
+        f"no network named '{name}'{nearest(name, [*NETS, *timm_names()])} "
+        f"(known: {', '.join(sorted(NETS))}, every name of timm, package.module:Class and file.py:Class)"
+    )
+
+
 def build(settings: NetSettings, n_classes: int, n_votes: int = 0, *, fresh: bool = True) -> nn.Module:
     """The network of a recipe, freshly initialised from torch's global generator.
 
@@ -74,7 +97,7 @@ def build(settings: NetSettings, n_classes: int, n_votes: int = 0, *, fresh: boo
     Raises:
         RecipeError: no network has that name, it does not take one of the options, or it cannot learn votes.
     """
-    make = look_up(NETS, settings.name, "network", RecipeError)
+    make = find_net(settings.name)
     options: dict[str, Any] = dict(settings.options)
     if n_votes:
         if not hasattr(make, "forward_with_votes"):
@@ -84,7 +107,7 @@ def build(settings: NetSettings, n_classes: int, n_votes: int = 0, *, fresh: boo
         if isinstance(make, Transfer):
             transfer = replace(make, **options)
             return make_transferred(n_classes, transfer if fresh else replace(transfer, pretrained=False))
-        return make(n_classes, **options)
+        net = make(n_classes, **options)
     except (
         ArithmeticError,
         AttributeError,
@@ -95,16 +118,23 @@ def build(settings: NetSettings, n_classes: int, n_votes: int = 0, *, fresh: boo
         ValueError,
     ) as e:
         raise RecipeError(f"net.options of '{settings.name}': {reason(e)}") from e
+    if not isinstance(net, nn.Module):
+        raise RecipeError(f"network '{settings.name}' must be a torch.nn.Module, got {type(net).__name__}")
+    return net
 
 
 def net_mistakes(settings: NetSettings) -> list[str]:
-    """Every unknown name in the settings, with its nearest match; empty where there is none."""
+    """Every unknown name in the settings, with its nearest match; code that is not allowed is not run."""
+    if is_own(settings.name) and not is_allowed(settings.name):
+        return []
     try:
-        make = look_up(NETS, settings.name, "network", RecipeError)
+        make = find_net(settings.name)
     except RecipeError as e:
         return [f"net.name: {e}"]
-    target = Transfer if isinstance(make, Transfer) else make
-    known = set(inspect.signature(target).parameters) - {"n_classes", "n_votes"}
+    parameters = inspect.signature(Transfer if isinstance(make, Transfer) else make).parameters
+    if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+        return []
+    known = set(parameters) - {"n_classes", "n_votes"}
     return [
         f"net.options: '{settings.name}' has no option '{name}'{nearest(name, known)}"
         for name in settings.options
@@ -114,7 +144,7 @@ def net_mistakes(settings: NetSettings) -> list[str]:
 
 def fixed_size(settings: NetSettings) -> int | None:
     """The one side of the faces that a network takes, in pixels; None where it takes many."""
-    make = NETS[settings.name]
+    make = NETS.get(settings.name)
     if not (isinstance(make, type) and issubclass(make, FaceNet)):
         return None
     default = inspect.signature(make).parameters["size"].default
@@ -184,6 +214,11 @@ def load_net(run: Path) -> tuple[nn.Module, dict[str, Any]]:
         if not (math.isfinite(mean) and 0 < std < math.inf and 8 <= note["input_size"] <= LARGEST_SIDE):
             raise ValueError("its faces cannot be scaled as it says")
         settings = NetSettings.model_validate(note["net"])
+    if is_own(settings.name) and not is_allowed(settings.name):
+        raise ModelError(
+            f"the network of {run} is code of its own, {settings.name}, which is not run unasked; where you "
+            f"trust it: mien --allow-code {settings.name} ..., or set {VARIABLE}={settings.name}"
+        )
     net = build(settings, len(note["labels"]), note["n_votes"], fresh=False)
     with reading(path, f"does not fit network '{settings.name}'", error=ModelError):
         net.load_state_dict(tensors)
