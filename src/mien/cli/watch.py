@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.options import Detector, MinFace, MinScore, RunsOn, Shipped, parse_views
+from mien.cli.stopping import INTERRUPTED, stop_on_ctrl_c
 from mien.cli.terminal import bar, progress_bar
-from mien.cli.watch_screen import Show, screen, stop_on_ctrl_c
+from mien.cli.watch_screen import Show, screen
 from mien.errors import MienError
 
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ Examples:
   mien watch 0
 
 Exit code: 0 watched to the end; 2 the video is missing, damaged or cut off (the
-rows up to there are kept); 130 stopped, and --resume goes on.
+rows up to there are kept); 130 stopped by Ctrl-C or SIGTERM: --resume goes
+on.
 """
-INTERRUPTED = 130
 TOP = 3
 CLOCK = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?)s?")
 
