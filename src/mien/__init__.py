@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mien.core.draw import annotate
     from mien.core.images import ImageLimits, open_image
     from mien.core.model_store import list_models
+    from mien.core.readings import Readings, to_frame, to_rows
     from mien.core.results import Box, Face, Landmarks, Reading
     from mien.core.smoothing import Smoother, SmoothingSettings
     from mien.core.tracking import Tracker, TrackerSettings
@@ -38,6 +39,7 @@ _HOMES = {
     "ModelCard": "mien.core.cards",
     "Pick": "mien.workflows.video.pick",
     "Reading": "mien.core.results",
+    "Readings": "mien.core.readings",
     "Smoother": "mien.core.smoothing",
     "SmoothingSettings": "mien.core.smoothing",
     "Tracker": "mien.core.tracking",
@@ -49,6 +51,8 @@ _HOMES = {
     "load": "mien.core.classifier",
     "open_image": "mien.core.images",
     "read": "mien.core.analyzer",
+    "to_frame": "mien.core.readings",
+    "to_rows": "mien.core.readings",
     "watch_video": "mien.workflows.video.job",
 }
 
@@ -65,6 +69,7 @@ __all__ = [
     "ModelCard",
     "Pick",
     "Reading",
+    "Readings",
     "Smoother",
     "SmoothingSettings",
     "Tracker",
@@ -76,6 +81,8 @@ __all__ = [
     "load",
     "open_image",
     "read",
+    "to_frame",
+    "to_rows",
     "watch_video",
 ]
 

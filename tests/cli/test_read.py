@@ -196,7 +196,7 @@ def test_many_bad_images_are_counted_not_all_listed(mien, tmp_path) -> None:
     errors = result.stderr.splitlines()[1:]
     assert len(errors) == 21
     assert "bad0.png' is empty" in errors[0]
-    assert errors[-1] == "mien: and 10 more; --json and --csv give the error of each"
+    assert errors[-1] == "mien: and 10 more; --errors FILE takes all of them"
 
 
 def test_what_a_folder_holds_besides_images_is_counted(mien, photos) -> None:

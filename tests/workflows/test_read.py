@@ -4,18 +4,20 @@ import csv
 import io
 import json
 import os
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from mien.core.images import DEFAULT_LIMITS
+from mien.core.read_batch import Found
+from mien.core.readings import Readings
 from mien.core.results import Box, Face, Reading
-from mien.errors import MienError, MissingExtraError
+from mien.errors import MienError
 from mien.workflows.find import PassedOver, Source, find_images, is_image, natural_key
-from mien.workflows.read import ImageResult, ReadSettings, build_analyzer, read_images
-from mien.workflows.read_outputs import AnnotatedFolder, columns, parquet_file, to_object, to_rows
+from mien.workflows.read import ImageResult, Pace, ReadSettings, build_analyzer, read_images
+from mien.workflows.read_outputs import AnnotatedFolder, columns, to_object, to_rows
 
 LABELS = ("happy", "sad")
 
@@ -23,10 +25,23 @@ LABELS = ("happy", "sad")
 class FakeReader:
     """One face an image that is not black; the red of the first pixel is the probability of "happy"."""
 
-    def read(self, image):
-        red, _, width = image[0, 0, 0] / 255, *image.shape[:2]
-        face = Face(Box(0.123, 0, width / 2, 4), 0.9876543219)
-        return (Reading(face, LABELS, (red, 1 - red)),) if red else ()
+    limits = DEFAULT_LIMITS
+
+    def find_crops(self, image):
+        face = Face(Box(0.123, 0, image.shape[1] / 2, 4), 0.9876543219)
+        return Found([face], [image[:1, :1]]) if image[0, 0, 0] else Found([], [])
+
+    def name_crops(self, found):
+        return [
+            Readings(
+                self.reading(face, crop[0, 0, 0] / 255)
+                for face, crop in zip(one.faces, one.crops, strict=True)
+            )
+            for one in found
+        ]
+
+    def reading(self, face, red):
+        return Reading(face, LABELS, (red, 1 - red))
 
 
 @pytest.fixture
@@ -198,8 +213,7 @@ def test_standard_input_is_read_as_one_image() -> None:
     assert bad.error.startswith("standard input: bytes is empty")
 
 
-@pytest.mark.parametrize("jobs", [1, 3])
-def test_images_are_opened_only_as_they_are_asked_for(folder: Path, jobs: int) -> None:
+def test_images_are_opened_only_as_they_are_asked_for(folder: Path) -> None:
     make(*(f"{i}.png" for i in range(5)))
     taken = []
 
@@ -208,25 +222,11 @@ def test_images_are_opened_only_as_they_are_asked_for(folder: Path, jobs: int) -
             taken.append(i)
             yield Source(f"{i % 5}.png")
 
-    results = read_images(sources(), FakeReader(), jobs=jobs)
+    results = read_images(sources(), FakeReader(), pace=Pace(batch=4))
     for _ in range(4):
         next(results)
-    assert len(taken) <= 4 + 2 * jobs
+    assert len(taken) <= 2 * 4
     results.close()
-
-
-def test_several_jobs_keep_the_order_and_work_at_the_same_time(folder: Path) -> None:
-    both = threading.Barrier(2, timeout=30)  # is passed only by two threads at once
-
-    class Slow(FakeReader):
-        def read(self, image):
-            both.wait()
-            return super().read(image)
-
-    for level in range(1, 9):
-        make(f"{level}.png", level=level)
-    results = read_images([Source(f"{level}.png") for level in range(1, 9)], Slow(), jobs=2)
-    assert [round(result.readings[0].probs[0] * 255) for result in results] == list(range(1, 9))
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def result_of(name: str, *reds: float) -> ImageResult:
     """A 20 x 10 image with one face for each probability of "happy"."""
     faces = [Face(Box(1.23456, 2, 11.5, 9), 0.98765432) for _ in reds]
     readings = tuple(Reading(f, LABELS, (red, 1 - red)) for f, red in zip(faces, reds, strict=True))
-    return ImageResult(name, readings, np.zeros((10, 20, 3), np.uint8))
+    return ImageResult(name, readings, np.zeros((10, 20, 3), np.uint8), size_wh=(20, 10))
 
 
 FAILED = ImageResult("bad\udcff.png", error="is damaged")
@@ -295,50 +295,6 @@ def test_a_json_object_says_all_that_a_reading_does() -> None:
     }
 
 
-def test_a_parquet_file_holds_the_rows_of_the_csv(tmp_path: Path) -> None:
-    pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
-    results = [result_of("a.png", 0.75, 0.25), result_of("b.png"), FAILED] * 2000  # more than one batch
-    rows = [row for result in results for row in to_rows(result, LABELS)]
-    with parquet_file(tmp_path / "faces.parquet", columns(LABELS)) as file:
-        for result in results:
-            file.write(to_rows(result, LABELS))
-        assert not (tmp_path / "faces.parquet").exists()
-    table = pq.ParquetFile(tmp_path / "faces.parquet")
-    assert table.metadata.num_row_groups > 1
-    assert [tuple(row.values()) for row in table.read().to_pylist()] == rows
-    assert tuple(table.schema_arrow.names) == columns(LABELS)
-    assert os.listdir(tmp_path) == ["faces.parquet"]
-
-
-def test_an_unfinished_parquet_file_leaves_nothing_and_keeps_the_old_one(tmp_path: Path) -> None:
-    pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
-    (tmp_path / "faces.parquet").write_text("old")
-
-    def write_and_stop() -> None:
-        with parquet_file(tmp_path / "faces.parquet", columns(LABELS)) as file:
-            file.write(to_rows(result_of("a.png", 0.75), LABELS))
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_and_stop()
-    assert os.listdir(tmp_path) == ["faces.parquet"]
-    assert (tmp_path / "faces.parquet").read_text() == "old"
-
-
-def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
-    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(
-        MissingExtraError, match=r'--parquet needs pyarrow; run: pip install "mien\[parquet\]"'
-    ):
-        parquet_file(tmp_path / "a.parquet", columns(LABELS)).__enter__()
-
-
-def test_parquet_into_a_missing_folder_says_so(tmp_path: Path) -> None:
-    with pytest.raises(MienError, match=r"there is no folder .*gone; make it first"):
-        parquet_file(tmp_path / "gone" / "a.parquet", columns(LABELS)).__enter__()
-
-
 def test_annotated_images_take_free_names_and_overwrite_nothing(tmp_path: Path) -> None:
     out = tmp_path / "new" / "out"
     writer = AnnotatedFolder(out)
@@ -367,7 +323,7 @@ def test_annotated_images_keep_the_folders_below_the_one_that_was_named(folder: 
     make("a/1.png", "a/b/2.png", "a/b/c/3.jpg", "d/4.png")
     writer = AnnotatedFolder("out")
     for source in find_images(["a", "d/4.png"], "out"):
-        (result,) = read_images([source], FakeReader())
+        (result,) = read_images([source], FakeReader(), pace=Pace(keep_pixels=True))
         writer.write(result)
     assert sorted(str(path) for path in Path("out").rglob("*.*")) == [
         "out/1.png", "out/4.png", "out/b/2.png", "out/b/c/3.jpg"

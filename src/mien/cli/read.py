@@ -1,22 +1,26 @@
-"""``mien read``: images in; a table, JSON lines, CSV, Parquet or annotated images out."""
+"""``mien read``: images in; a table, rows in files or on standard output, or annotated images out."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
 from mien.cli.options import Detector, MinScore, RunsOn, Shipped, parse_views
-from mien.cli.terminal import bar, printable, progress_bar
+from mien.cli.read_screen import TABLE_HEAD, Tally, progress, table_lines
+from mien.cli.stopping import INTERRUPTED, Stop, stop_on_ctrl_c
+from mien.cli.terminal import printable
 from mien.errors import MienError
 
 if TYPE_CHECKING:
-    from mien.core.results import Reading
+    from mien.core.analyzer import Analyzer
     from mien.workflows.find import PassedOver, Source
-    from mien.workflows.read import ImageResult
+    from mien.workflows.read import ImageResult, Pace, ReadSettings
+    from mien.workflows.read_job import RowFiles, RowRun
 
 Taker = Callable[["ImageResult"], object]
 """Does something with each result: prints it, or writes it to a file."""
@@ -29,16 +33,16 @@ Examples:
   mien read photos/ more/*.png --annotate out/
   mien read photos/ --csv > faces.csv
   mien read photos/ --json | jq '.faces[].emotion'
-  mien read photos/ --parquet faces.parquet
+  mien read photos/ --out faces.parquet --errors errors.csv
+  mien read photos/ --out faces.parquet --resume
+  find /archive -name '*.jpg' -print0 | mien read --files-from - --out faces.csv
   curl -s https://example.org/a.jpg | mien read -
 
-Exit code: 0 all images were read; 1 some could not be read; 2 nothing was read.
+Exit code: 0 all images were read; 1 some could not be read; 2 nothing was read,
+or an output could not be written; 130 stopped by Ctrl-C or SIGTERM: the rows in
+files are kept then, and --resume goes on behind them.
 A folder's other files, such as notes and films, are counted on standard error.
 """
-FEW = 3  # images, up to which a progress bar is more flicker than help
-SHOWN_ERRORS = 20
-TABLE_HEAD = "  #  x1,y1     x2,y2      most likely emotions (?: uncertain)"
-TOP = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,34 +51,102 @@ class Outputs:
 
     json: bool
     csv: bool
-    parquet: Path | None
     annotate: Path | None
+    rows: "RowFiles"
 
     def __post_init__(self) -> None:
         if self.json and self.csv:
             raise MienError("--json and --csv both go to standard output; choose one")
+        if self.annotate and self.rows.resume:
+            raise MienError("annotated images cannot be continued; leave --annotate or --resume out")
 
     @property
     def table(self) -> bool:
-        return not (self.json or self.csv or self.parquet)
+        return not (self.json or self.csv or self.rows.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What is read."""
+
+    paths: Sequence[str]
+    files_from: str | None
+    include: Sequence[str]
+    exclude: Sequence[str]
+    shard: str | None
+    limit: int | None
+    leave_out: Path | None
+
+    def __post_init__(self) -> None:
+        if not self.paths and self.files_from is None:
+            raise typer.BadParameter("Missing argument 'PATH...': name images, or a list by --files-from.")
+        if self.files_from == "-" and "-" in self.paths:
+            raise MienError("standard input cannot be both an image and a list; choose one")
+
+    def sources(self, passed_over: "PassedOver | None" = None) -> Iterator["Source"]:
+        """The images; where the list is standard input, they can be had once."""
+        from mien.workflows.find import find_images
+        from mien.workflows.selection import Selection, listed_paths, parse_shard
+
+        shard = parse_shard(self.shard) if self.shard else None
+        selection = Selection(self.include, self.exclude, shard)
+        with self._list() as stream:
+            listed = listed_paths(stream) if stream else ()
+            found = find_images(self.paths, self.leave_out, passed_over, listed=listed, selection=selection)
+            yield from islice(found, self.limit)
+
+    def _list(self) -> AbstractContextManager[BinaryIO | None]:
+        if self.files_from is None:
+            return nullcontext()
+        if self.files_from != "-":
+            return open(self.files_from, "rb")
+        if not hasattr(sys.stdin, "buffer"):
+            raise MienError("standard input is closed; pass the path of a list")
+        return nullcontext(sys.stdin.buffer)
+
+    def count(self) -> int | None:
+        """How many there are; ``None`` where they can be had only once."""
+        return None if self.files_from == "-" else sum(1 for _ in self.sources())
 
 
 @app.command(epilog=EXAMPLES)
 def read(
     paths: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="PATH", help="Files, folders, patterns, or - for standard input.", show_default=False
         ),
-    ],
+    ] = None,
+    out: Annotated[
+        list[Path] | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Rows into a .csv, .jsonl or .parquet; may repeat."),
+    ] = None,
+    errors: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="What could not be read, and why, into such a file.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped run ended.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an image.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print one CSV row a face.")] = False,
-    parquet: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the rows to a Parquet file.")
-    ] = None,
+    parquet: Annotated[Path | None, typer.Option(metavar="FILE", hidden=True)] = None,
     annotate: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Write images with faces marked; overwrites nothing."),
+    ] = None,
+    files_from: Annotated[
+        str | None,
+        typer.Option(metavar="LIST|-", help="Read what a list names too, a path a line or ended by NUL."),
+    ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Only names like this, such as '*.jpg'; may repeat."),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="No files and folders like this; may repeat."),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="Only part I of N, for several machines; 1/4 to 4/4 are all."),
     ] = None,
     model: Shipped = None,
     detector: Detector = None,
@@ -103,69 +175,141 @@ def read(
         int | None, typer.Option(metavar="N", min=1, help="Read the first N images only.")
     ] = None,
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", metavar="N", min=1, help="Images read at the same time.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            metavar="N",
+            min=1,
+            help="Processes that read at the same time.",
+            show_default="the free cores; 1 for a few images",
+        ),
+    ] = None,
 ) -> None:
     """Name the emotion on every face of images and folders.
 
     Prints the three likeliest emotions of each face with calibrated probabilities. An image without a
     face is listed too, and one that cannot be read does not stop the rest. Of folders, hidden files and links
-    to folders are not read.
+    to folders are not read. Rows come in the order of the images.
     """
-    outputs = Outputs(as_json, as_csv, parquet, annotate)
-    from itertools import islice
-
     from mien.core.detection import DEFAULT_DETECTOR, DetectorSettings
     from mien.core.model_store import DEFAULT_MODEL
-    from mien.workflows.find import PassedOver, find_images
-    from mien.workflows.read import ReadSettings, build_analyzer, read_images
+    from mien.workflows.find import PassedOver
+    from mien.workflows.read import Pace, ReadSettings, build_analyzer
+    from mien.workflows.read_job import RowFiles
 
-    def sources(passed_over: "PassedOver | None" = None) -> Iterator["Source"]:
-        return islice(find_images(paths, annotate, passed_over), limit)
-
-    _refuse_nothing(sources())
-    analyzer = build_analyzer(
-        ReadSettings(
-            model or DEFAULT_MODEL,
-            detector or DEFAULT_DETECTOR,
-            min_score,
-            min_face,
-            rotated,
-            parse_views(views),
-            device,
-        )
-    )
+    files = (*(out or ()), *([parquet] if parquet else ()))
+    outputs = Outputs(as_json, as_csv, annotate, RowFiles(files, errors, resume))
+    inputs = Inputs(paths or (), files_from, include or (), exclude or (), shard, limit, annotate)
     tally = Tally(PassedOver(), None if min_face is not None else DetectorSettings().max_side)
-    with ExitStack() as stack:
-        takers = [tally.take, *_takers(outputs, analyzer.classifier.labels, stack)]
-        step = stack.enter_context(_progress(sources, hidden=outputs.table and sys.stdout.isatty()))
-        stdin = getattr(sys.stdin, "buffer", None)  # there is no stdin where it was closed
-        for result in read_images(sources(tally.passed_over), analyzer, stdin=stdin, jobs=jobs):
-            for take in takers:
-                take(result)
-            step()
+    sources = _refuse_nothing(inputs.sources(tally.passed_over), tally.passed_over)
+    settings = ReadSettings(
+        model or DEFAULT_MODEL,
+        detector or DEFAULT_DETECTOR,
+        min_score,
+        min_face,
+        rotated,
+        parse_views(views),
+        device,
+    )
+    analyzer = build_analyzer(settings)
+    with stop_on_ctrl_c() if files else nullcontext(Stop()) as stop:
+        pace = Pace(
+            1 if jobs is None and device != "cpu" else jobs,
+            1 if outputs.table else 8,
+            annotate is not None,
+            stop,
+        )
+        with _rows(outputs, analyzer, settings, stop) as rows:
+            if rows is not None and rows.is_done:
+                typer.echo(f"{files[0]} is complete already; delete it to start over", err=True)
+                return
+            _run(Job(inputs, outputs, analyzer, pace), sources, rows, tally)
+    if stop.wanted:
+        typer.echo(f"mien: stopped after {tally.n_images:,} images; --resume goes on", err=True)
+        raise typer.Exit(INTERRUPTED)
     tally.report(summary=not (as_json or as_csv))
 
 
-def _refuse_nothing(sources: Iterator["Source"]) -> None:
-    """Raise unless there is an image, before a model is loaded."""
-    errors: list[str] = []
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All that a run needs besides its images and its files."""
+
+    inputs: Inputs
+    outputs: Outputs
+    analyzer: "Analyzer"
+    pace: "Pace"
+
+
+def _run(job: Job, sources: Iterator["Source"], rows: "RowRun | None", tally: Tally) -> None:
+    from mien.workflows.read import read_images
+
+    if rows is not None:
+        tally.add_earlier(rows.earlier)
+        sources = rows.without_done(sources)
+    labels, outputs = job.analyzer.classifier.labels, job.outputs
+    takers = [tally.take, *([rows.take] if rows else ()), *_takers(outputs, labels)]
+    stdin = getattr(sys.stdin, "buffer", None)  # there is no stdin where it was closed
+    hidden = outputs.table and sys.stdout.isatty()
+    with progress(job.inputs.count, tally.n_earlier, hidden=hidden) as step:
+        for result in read_images(sources, job.analyzer, stdin=stdin, pace=job.pace):
+            for take in takers:
+                take(result)
+            step()
+
+
+@contextmanager
+def _rows(
+    outputs: Outputs, analyzer: "Analyzer", settings: "ReadSettings", stop: Stop
+) -> Iterator["RowRun | None"]:
+    """The files of rows; after a stop or an error they end behind an image, and --resume goes on."""
+    from dataclasses import asdict
+
+    from mien.workflows.read_job import RowRun
+
+    if not (outputs.rows.files or outputs.rows.errors):
+        yield None
+        return
+    kept = {name: value for name, value in asdict(settings).items() if name not in ("model", "device")}
+    identity = {"model": analyzer.classifier.card.sha256, "settings": kept}
+    rows = RowRun(outputs.rows, analyzer.classifier.labels, identity)
+    try:
+        yield rows
+    except BaseException:
+        rows.close(whole=False)
+        raise
+    if stop.wanted:
+        rows.save()
+    rows.close(whole=not stop.wanted)
+
+
+def _refuse_nothing(sources: Iterator["Source"], passed_over: "PassedOver") -> Iterator["Source"]:
+    """The same sources; raises unless there is an image, before a model is loaded.
+
+    A part of a whole may be empty.
+    """
+    ahead: list[Source] = []
     for source in sources:
+        ahead.append(source)
         if source.error is None:
-            return
-        errors.append(source.error)
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    raise MienError(f"nothing to read: {errors[0]}{more}")
+            return chain(ahead, sources)
+    if passed_over.n_other_parts:
+        return iter(ahead)
+    if passed_over.n_unfit and not ahead:
+        raise MienError(
+            f"nothing to read: --include and --exclude leave out all {passed_over.n_unfit:,} images"
+        )
+    if not ahead:
+        raise MienError("nothing to read: the list is empty")
+    more = f" (and {len(ahead) - 1} more)" if len(ahead) > 1 else ""
+    raise MienError(f"nothing to read: {ahead[0].error}{more}")
 
 
-def _takers(outputs: Outputs, labels: Sequence[str], stack: ExitStack) -> Iterator[Taker]:
-    from mien.workflows.read_outputs import AnnotatedFolder, columns, parquet_file, to_object, to_rows
+def _takers(outputs: Outputs, labels: Sequence[str]) -> Iterator[Taker]:
+    from mien.workflows.read_outputs import AnnotatedFolder, to_object
 
     if outputs.annotate:
         yield AnnotatedFolder(outputs.annotate).write
-    if outputs.parquet:
-        rows = stack.enter_context(parquet_file(outputs.parquet, columns(labels)))
-        yield lambda result: rows.write(to_rows(result, labels))
     if outputs.json:
         import json
 
@@ -192,112 +336,3 @@ def _csv_taker(labels: Sequence[str]) -> Taker:
         sys.stdout.flush()
 
     return take
-
-
-def table_lines(result: "ImageResult") -> Iterator[str]:
-    """An image and its faces as lines of at most 80 characters, but for long names."""
-    width, height = result.size_wh or (0, 0)
-    name = printable(result.name)
-    if result.error is not None:
-        yield f"{name}: could not be read"
-        return
-    yield f"{name}  {width} x {height}" + ("" if result.readings else ": no face found")
-    for number, reading in enumerate(result.readings, start=1):
-        yield _face_line(number, reading)
-
-
-def _face_line(number: int, reading: "Reading") -> str:
-    box = reading.box
-    top = sorted(zip(reading.probs, reading.labels, strict=True), reverse=True)[:TOP]
-    names = [f"{label}{'?' if reading.uncertain and not i else ''}" for i, (_, label) in enumerate(top)]
-    emotions = "  ".join(
-        f"{name:<9}{prob:>4.0%} {bar(prob, 3)}" for name, (prob, _) in zip(names, top, strict=True)
-    )
-    start, end = f"{box.x1:.0f},{box.y1:.0f}", f"{box.x2:.0f},{box.y2:.0f}"
-    return f"{number:>3}  {start:<9} {end:<9} {emotions}".rstrip()
-
-
-@dataclass
-class Tally:
-    """Counts results and keeps the first errors, for the last lines on stderr and the exit code.
-
-    Images with a side beyond ``searched_side`` were searched shrunk to it; ``None`` where none was.
-    """
-
-    passed_over: "PassedOver"
-    searched_side: int | None
-    n_shrunk: int = 0
-    n_images: int = 0
-    n_faces: int = 0
-    n_faceless: int = 0
-    n_failed: int = 0
-    errors: list[str] = field(default_factory=list)
-
-    def take(self, result: "ImageResult") -> None:
-        self.n_images += 1
-        self.n_faces += len(result.readings)
-        self.n_shrunk += max(result.size_wh or (0,)) > (self.searched_side or float("inf"))
-        if result.error is not None:
-            self.n_failed += 1
-            self.errors += [result.error] if len(self.errors) < SHOWN_ERRORS else []
-        elif not result.readings:
-            self.n_faceless += 1
-
-    def report(self, *, summary: bool) -> None:
-        """Print the last lines; exit code 1 where an image failed."""
-        if summary and self.n_images > 1:
-            typer.echo(
-                f"{_count(self.n_images, 'image')}, {_count(self.n_faces, 'face')}; "
-                f"{self.n_faceless:,} without a face, {self.n_failed:,} not readable",
-                err=True,
-            )
-        for note in self._notes():
-            typer.echo(f"mien: {note}", err=True)
-        if self.n_failed:
-            for error in self.errors:
-                typer.echo(f"mien: {printable(error)}", err=True)
-            if self.n_failed > len(self.errors):
-                rest = self.n_failed - len(self.errors)
-                typer.echo(f"mien: and {rest:,} more; --json and --csv give the error of each", err=True)
-            raise typer.Exit(1)
-
-    def _notes(self) -> Iterator[str]:
-        """What a person should know who expected more faces or more images."""
-        if self.n_shrunk:
-            side = self.searched_side
-            yield (
-                f"{_count(self.n_shrunk, 'image')} of more than {side} pixels a side searched at that size "
-                "for faces of 1/32 of it and larger; --min-face 40 finds smaller ones, and is slower"
-            )
-        text = str(self.passed_over)
-        if text:
-            yield f"passed over {text}"
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
-
-
-@contextmanager
-def _progress(sources: Callable[[], Iterator["Source"]], *, hidden: bool) -> Iterator[Callable[[], object]]:
-    """What to call after each image; a bar on stderr where that is a terminal and there is some work."""
-    total = 0 if hidden or not sys.stderr.isatty() else sum(1 for _ in sources())
-    if total <= FEW:
-        yield lambda: None
-        return
-    from time import monotonic
-
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-
-    rate = TextColumn("{task.fields[rate]:.1f} images/s")
-    columns = (BarColumn(), MofNCompleteColumn(), rate, TextColumn("left"), TimeRemainingColumn())
-    start, n_done = monotonic(), 0
-    with progress_bar(*columns, rows=True) as progress:
-        task = progress.add_task("reading", total=total, rate=0.0)
-
-        def step() -> None:
-            nonlocal n_done
-            n_done += 1
-            progress.update(task, completed=n_done, rate=n_done / max(monotonic() - start, 1e-3))
-
-        yield step

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.options import Detector, MinFace, MinScore, RunsOn, Shipped, parse_views
+from mien.cli.stopping import INTERRUPTED, stop_on_ctrl_c
 from mien.cli.terminal import bar, progress_bar
-from mien.cli.watch_screen import Show, screen, stop_on_ctrl_c
+from mien.cli.watch_many import are_many, one_folder, watch_all
+from mien.cli.watch_screen import Show, screen
 from mien.errors import MienError
 
 if TYPE_CHECKING:
@@ -35,24 +37,36 @@ Examples:
   mien watch talk.mp4 --json | jq 'select(.track == 1) | .label'
   mien watch rtsp://127.0.0.1:8554/room --out rows.jsonl
   mien watch 0
+  mien watch interviews/ --out rows/ --resume
 
-Exit code: 0 watched to the end; 2 the video is missing, damaged or cut off (the
-rows up to there are kept); 130 stopped, and --resume goes on.
+Exit code: 0 watched to the end; 1 one of many was not; 2 the video is missing, damaged or cut off (the
+rows up to there are kept); 130 stopped by Ctrl-C or SIGTERM: --resume goes
+on.
 """
-INTERRUPTED = 130
 TOP = 3
 CLOCK = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?)s?")
 
 
 @app.command(epilog=EXAMPLES)
 def watch(
-    source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="A video file, the URL of a stream, or a camera's number.")
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE", help="A video file, the URL of a stream, a camera's number; files and folders."
+        ),
     ],
     out: Annotated[
         list[Path] | None,
-        typer.Option("--out", "-o", metavar="FILE", help="Rows into a .csv, .jsonl or .parquet; may repeat."),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Rows into a .csv, .jsonl or .parquet; may repeat. A folder for many.",
+        ),
     ] = None,
+    row_format: Annotated[
+        str, typer.Option("--format", metavar="csv|jsonl|parquet", help="Of the rows of many videos.")
+    ] = "csv",
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the rows as CSV.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON lines.")] = False,
     annotate: Annotated[
@@ -106,6 +120,21 @@ def watch(
     from mien.workflows.video.pick import Pick, parse_every
 
     pick = Pick(*(parse_every(every) if every else (0.0, 1)), parse_time(start), parse_time(end))
+    if are_many(sources):
+        one_only = {
+            "--csv": as_csv,
+            "--json": as_json,
+            "--annotate": annotate,
+            "--plot": plot,
+            "--live": live,
+        }
+        folder = one_folder(out, one_only)
+        from mien.workflows.video.many import ManyJob
+
+        many = ManyJob(sources, folder, f".{row_format}", pick, resume)
+        watch_all(many, replace(_settings(model, views, min_face, min_score, smooth, False), device=device))
+        return
+    (source,) = sources
     live = live or source.isdecimal()
     job = WatchJob(source, pick, tuple(out or ()), annotate, resume, live, sound=sound)
     settings = _settings(model, views, min_face, min_score, smooth, live)

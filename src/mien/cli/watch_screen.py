@@ -2,12 +2,12 @@
 
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mien.cli.stopping import Stop
 from mien.cli.terminal import bar
 
 if TYPE_CHECKING:
@@ -20,37 +20,6 @@ if TYPE_CHECKING:
 HOME, CLEAR_BELOW, HIDE, UNHIDE = "\x1b[H", "\x1b[J", "\x1b[?25l", "\x1b[?25h"
 OTHER_SCREEN, FIRST_SCREEN = "\x1b[?1049h", "\x1b[?1049l"
 BARS = 3
-
-
-class Stop:
-    """True once Ctrl-C was pressed; the run then ends behind the frame at hand."""
-
-    def __init__(self) -> None:
-        self.wanted = False
-
-    def __call__(self) -> bool:
-        return self.wanted
-
-
-@contextmanager
-def stop_on_ctrl_c() -> Iterator[Stop]:
-    """A `Stop` that the first Ctrl-C sets; the second one interrupts."""
-    stop = Stop()
-
-    def heed(number: int, frame: Any) -> None:
-        if stop.wanted:
-            raise KeyboardInterrupt
-        stop.wanted = True
-
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:  # someone else listens, or the shell asked not to
-        yield stop
-        return
-    signal.signal(signal.SIGINT, heed)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 class Show(Protocol):

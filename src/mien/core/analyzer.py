@@ -1,7 +1,7 @@
 """Images in, readings out: detector, crop and classifier joined."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, lru_cache, partial
@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.core.bulk import BulkSettings, check_several, check_whole, read_each
 from mien.core.classifier import Classifier, checked_threads
 from mien.core.detection import DEFAULT_DETECTOR, Detector, DetectorSettings, checked_faces
 from mien.core.detectors import DETECTORS, make_detector
-from mien.core.images import DEFAULT_LIMITS, ImageLimits, ImageSource, open_image
+from mien.core.images import DEFAULT_LIMITS, RGB, ImageLimits, ImageSource, as_rgb
 from mien.core.landmark_finder import LandmarkFinder
 from mien.core.model_store import DEFAULT_MODEL, find_model
 from mien.core.providers import checked_device
-from mien.core.results import Face, Reading
+from mien.core.read_batch import Answer, Found
+from mien.core.readings import Readings
+from mien.core.results import Face
 from mien.errors import MienError, ModelError
 
 Pixels = NDArray[np.uint8]
@@ -90,8 +93,12 @@ class Analyzer:
         """The network that names the emotions."""
         return self._opening.result()
 
-    def read(self, image: ImageSource) -> tuple[Reading, ...]:
-        """Readings of one image: a path, bytes, open binary file, PIL image or RGB array (H, W, 3).
+    def read(self, image: ImageSource, *, color: str = RGB) -> Readings:
+        """Readings of one image: a path, bytes, open binary file, PIL image or array (H, W, 3).
+
+        Args:
+            image: See there.
+            color: ``"bgr"`` for the arrays of OpenCV; what is no array tells its own order of colours.
 
         Returns:
             One `Reading` a face, largest first; empty where no face is found.
@@ -99,58 +106,68 @@ class Analyzer:
         Raises:
             ImageError: the image cannot be read.
         """
-        return next(self.read_many([image]))
+        return next(self.read_many([image], color=color))
 
-    def read_many(self, images: Iterable[ImageSource], batch: int = 8) -> Iterator[tuple[Reading, ...]]:
+    def read_many(
+        self, images: Iterable[ImageSource], batch: int = 8, *, workers: int | None = 1, color: str = RGB
+    ) -> Iterator[Readings]:
         """Readings of each image in turn; the faces of ``batch`` images go through the network together.
 
+        Args:
+            images: As `read` takes them.
+            batch: How many images' faces.
+            workers: Processes that read at the same time; ``None`` takes the cores that are free where there
+                are enough images for that. Each opens the network again, and takes its memory.
+            color: See `read`.
+
         Raises:
-            ImageError: an image cannot be read; those of its batch are lost, so open images yourself
-                where one bad file must not stop the rest.
-            MienError: ``images`` is a single image, or ``batch`` is no positive number.
+            ImageError: an image cannot be read; those before it were given, so open images yourself where
+                one bad file must not stop the rest.
+            MienError: ``images`` is a single image, or ``batch`` or ``workers`` is no positive number.
         """
-        is_one = isinstance(images, str | os.PathLike | bytes | bytearray) or hasattr(images, "read")
-        if is_one or not isinstance(images, Iterable) or getattr(images, "ndim", 4) < 4:
-            raise MienError(f"read_many takes several images, got one {type(images).__name__}; use read")
-        if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-            raise MienError(f"batch must be a whole number of at least 1, got {batch!r}")
-        return self._read_many(images, batch)
+        check_several(images)
+        check_whole(batch, "batch")
+        if workers is not None:
+            check_whole(workers, "workers")
+        ordered = (as_rgb(image, color) for image in images)
+        return self._raise_errors(read_each(self, ordered, BulkSettings(batch, workers)))
 
-    def _read_many(self, images: Iterable[ImageSource], batch: int) -> Iterator[tuple[Reading, ...]]:
-        waiting: list[Pixels] = []
-        for image in images:
-            waiting.append(open_image(image, self.limits))
-            if len(waiting) == batch:
-                yield from self._read_opened(waiting)
-                waiting = []
-        if waiting:
-            yield from self._read_opened(waiting)
+    def _raise_errors(self, answers: Iterator[Answer]) -> Iterator[Readings]:
+        for answer in answers:
+            if answer.error is not None:
+                raise answer.error
+            yield answer.readings
 
-    def _read_opened(self, images: list[Pixels]) -> list[tuple[Reading, ...]]:
-        found = [self._faces(image) for image in images]
-        crops = [
-            self.classifier.crop(image, face)
-            for image, faces in zip(images, found, strict=True)
-            for face in faces
-        ]
+    def find_crops(self, image: Pixels) -> Found:
+        """The faces of an RGB image (H, W, 3), and each as the network takes it; for `name_crops`."""
+        faces = self._faces(image)
+        crops = [self.classifier.crop(image, face) for face in faces]
+        return Found(faces, crops, self._finder.find(image, faces).tolist() if self.landmarks else None)
+
+    def name_crops(self, found: Sequence[Found]) -> list[Readings]:
+        """The readings of each image that `find_crops` searched; all faces go through the network at once."""
+        crops = [crop for one in found for crop in one.crops]
         if not crops:
-            return [()] * len(images)
+            return [Readings()] * len(found)
         probs = iter(self.classifier.probs(np.stack(crops)))
-        readings = [tuple(self.classifier.reading(face, next(probs)) for face in faces) for faces in found]
-        if not self.landmarks:
-            return readings
-        return [self._with_points(image, some) for image, some in zip(images, readings, strict=True)]
-
-    def _with_points(self, image: Pixels, readings: tuple[Reading, ...]) -> tuple[Reading, ...]:
-        points = self._finder.find(image, [reading.face for reading in readings]).tolist()
-        return tuple(
-            replace(reading, landmarks68=tuple((x, y) for x, y in one))
-            for reading, one in zip(readings, points, strict=True)
-        )
+        return [
+            _with_points(Readings(self.classifier.reading(f, next(probs)) for f in one.faces), one.points)
+            for one in found
+        ]
 
     def _faces(self, image: Pixels) -> list[Face]:
         found = checked_faces(self.detector.find(image), f"detector {type(self.detector).__name__}")
         return [face for face in found if face.score >= self.min_score]
+
+
+def _with_points(readings: Readings, points: list[list[list[float]]] | None) -> Readings:
+    """The readings with their 68 landmarks (N, 68, 2), where there are some."""
+    if points is None:
+        return readings
+    return Readings(
+        replace(reading, landmarks68=tuple((x, y) for x, y in one))
+        for reading, one in zip(readings, points, strict=True)
+    )
 
 
 def _check_score(min_score: object) -> None:
@@ -183,8 +200,13 @@ def shared_analyzer(model: str, landmarks: bool = False) -> Analyzer:
     return Analyzer(model, landmarks=landmarks)
 
 
-def read(image: ImageSource, model: str = DEFAULT_MODEL, *, landmarks: bool = False) -> tuple[Reading, ...]:
-    """The emotions on every face of an image, and 68 landmarks where asked for; see `Analyzer.read`."""
+def read(
+    image: ImageSource, model: str = DEFAULT_MODEL, *, landmarks: bool = False, color: str = RGB
+) -> Readings:
+    """The emotions on every face of an image, and 68 landmarks where asked for; see `Analyzer.read`.
+
+    >>> readings = mien.read(frame, color="bgr")  # a frame of OpenCV
+    """
     if not isinstance(model, str | os.PathLike):
         raise ModelError(f"a model must be a name or a path, got {type(model).__name__}; see mien.Analyzer")
-    return shared_analyzer(model, landmarks).read(image)
+    return shared_analyzer(model, landmarks).read(image, color=color)

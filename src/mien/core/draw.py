@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from mien.core.images import ImageSource, open_image
+from mien.core.images import RGB, ImageSource, as_rgb, open_image
 from mien.core.results import Reading
 from mien.errors import ImageError, MienError
 
@@ -37,7 +37,11 @@ SHADE = (*INK, 205)  # under text and around lines: what is bright or dark behin
 
 
 def annotate(
-    image: ImageSource, readings: Iterable[Reading], captions: Sequence[str] | None = None
+    image: ImageSource,
+    readings: Iterable[Reading],
+    captions: Sequence[str] | None = None,
+    *,
+    color: str = RGB,
 ) -> NDArray[np.uint8]:
     """Draw every reading into a copy of the image.
 
@@ -48,6 +52,7 @@ def annotate(
         image: RGB uint8 (H, W, 3), or what `open_image` takes: a path, bytes, an open file, a Pillow image.
         readings: Faces whose boxes are in pixels of ``image``; they may lie partly or fully outside.
         captions: The text over each face, instead of its emotion and confidence.
+        color: ``"bgr"`` where ``image`` is an array of OpenCV; what is returned is one too.
 
     Returns:
         RGB uint8 (H, W, 3), a new array; without readings an equal copy.
@@ -56,6 +61,8 @@ def annotate(
         ImageError: ``image`` is of another type or shape, or cannot be read.
         MienError: ``readings`` holds something else, or there is not one caption for each.
     """
+    if color != RGB:
+        return np.ascontiguousarray(annotate(as_rgb(image, color), readings, captions)[..., ::-1])
     if not isinstance(image, np.ndarray):
         image = open_image(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:

@@ -80,6 +80,8 @@ ImageSource = str | os.PathLike[str] | bytes | BinaryFile | Image.Image | NDArra
 (H, W, 1), (H, W, 3) or (H, W, 4)."""
 
 
+RGB, BGR = "rgb", "bgr"
+
 # EXIF orientation, as a view of the stored array (TIFF 6.0, page 36).
 UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     2: lambda a: a[:, ::-1],
@@ -126,6 +128,24 @@ def open_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> NDA
         "an image must be a path, bytes, an open binary file, a Pillow image or a numpy array, "
         f"got {type(source).__name__}"
     )
+
+
+def as_rgb(source: ImageSource, color: str) -> ImageSource:
+    """``source`` with its channels in the order of RGB, where it is an array in that of ``color``.
+
+    Raises:
+        ImageError: ``color`` is neither ``"rgb"`` nor ``"bgr"``.
+    """
+    if color not in (RGB, BGR):
+        raise ImageError(f"color must be 'rgb' or 'bgr', got {color!r}")
+    if (
+        color == RGB
+        or not isinstance(source, np.ndarray)
+        or source.ndim != 3
+        or source.shape[2] not in (3, 4)
+    ):
+        return source
+    return source[..., [2, 1, 0, 3][: source.shape[2]]]
 
 
 def _from_array(array: NDArray[Any], limits: ImageLimits) -> NDArray[np.uint8]:

@@ -5,17 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from mien.core.affect import affect
+from mien.core.columns import Cell
 from mien.core.results import Reading
 from mien.core.smoothing import UNCERTAIN
 
-Cell = str | bool | int | float | None
-
 BEFORE = ("time_s", "frame", "track", "x1", "y1", "x2", "y2", "detection_score")
 QUALITY = ("quality_size", "quality_blur", "quality_pose")
-TEXT = ("label",)
-FLAGS = ("uncertain",)
-WHOLE = ("frame", "track")
-"""Columns that hold text, true or false, and whole numbers; the others hold fractions."""
 
 
 @dataclass(frozen=True, slots=True)

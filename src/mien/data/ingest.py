@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from mien import __version__
+from mien.core.cores import free_cores
 from mien.core.files import atomic_write, refusals
 from mien.core.locks import sole
 from mien.core.own_files import check_shape, read_json, reading
@@ -131,7 +132,7 @@ class Ingestion:
         done = self._resume(entries)
         if done < 0:
             entries, done = self.listing.entries(), 0
-        pool = ThreadPoolExecutor(cores := _cores())
+        pool = ThreadPoolExecutor(cores := free_cores())
         try:
             loaded = self._loaded(entries, pool, 2 * cores)
             while part := _tracked(islice(loaded, self.per_part), progress, done, self.listing.total):
@@ -291,11 +292,6 @@ def _faces_of(part: Path) -> FaceSet:
     except DataError as e:
         part.unlink(missing_ok=True)
         raise DataError(f"{part} was damaged; give the command again, which begins anew") from e
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _tracked(

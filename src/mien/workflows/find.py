@@ -4,14 +4,16 @@ import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from mien.core.image_formats import HEAD, format_of
 from mien.core.images import open_image
 from mien.core.paths import local_path
 from mien.errors import ImageError
+from mien.workflows.selection import Selection
 
 JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"})
 PHONE_SUFFIXES = frozenset({".heic", ".heif", ".hif", ".avif"})
@@ -23,6 +25,7 @@ SURE_FORMATS = frozenset({"JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF", "HEIC"})
 """Formats whose first bytes no text begins with by chance."""
 
 STDIN = "-"
+EVERYTHING = Selection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +45,15 @@ class Source:
 
 @dataclass(slots=True)
 class PassedOver:
-    """What lay in the folders and was not taken for an image."""
+    """What lay in the folders and was not taken for an image.
+
+    ``n_unfit`` counts what patterns leave out, ``n_other_parts`` what other shards read.
+    """
 
     suffixes: Counter[str] = field(default_factory=Counter)
     n_links: int = 0
+    n_unfit: int = 0
+    n_other_parts: int = 0
 
     def __str__(self) -> str:
         """For people; empty where nothing was passed over."""
@@ -58,6 +66,8 @@ class PassedOver:
             parts.append(f"{n:,} file{'' if one else 's'} not named like an image ({most}{more})")
         if self.n_links:
             parts.append(f"{self.n_links:,} link{'' if self.n_links == 1 else 's'} to a folder")
+        if self.n_unfit:
+            parts.append(f"{self.n_unfit:,} that --include and --exclude leave out")
         return " and ".join(parts)
 
 
@@ -65,6 +75,9 @@ def find_images(
     paths: Sequence[str],
     leave_out: str | os.PathLike[str] | None = None,
     passed_over: PassedOver | None = None,
+    *,
+    listed: Iterable[str] = (),
+    selection: Selection = EVERYTHING,
 ) -> Iterator[Source]:
     """The images that ``paths`` name, one after the other, each once.
 
@@ -77,19 +90,36 @@ def find_images(
         paths: As a person typed them, in the order wanted; also ``~/...`` and ``file://...``.
         leave_out: A folder that is not searched, for its images are written meanwhile.
         passed_over: Counts what else the folders hold.
+        listed: More paths, without patterns; a file among them is read as often as it is named, so that
+            memory does not grow.
+        selection: What is taken of all these.
 
     Yields:
         Images; also, with an error, what does not exist, cannot be listed, or holds no image.
     """
     out = None if leave_out is None else os.path.realpath(os.fspath(leave_out))
-    yield from _Finder(out, passed_over or PassedOver()).find(map(local_path, paths))
+    counts = passed_over or PassedOver()
+    finder = _Finder(out, counts, selection)
+    for source in chain(finder.find(map(local_path, paths)), finder.find_listed(map(local_path, listed))):
+        if source.name == STDIN:
+            yield source
+        elif not selection.fits(_path_below(source)):
+            counts.n_unfit += 1
+        elif not selection.in_shard(source.name):
+            counts.n_other_parts += 1
+        else:
+            yield source
+
+
+def _path_below(source: Source) -> str:
+    return os.path.join(source.below, os.path.basename(source.name)) if source.below else source.name
 
 
 class _Finder:
     """Remembers the paths that were named, not every image in them."""
 
-    def __init__(self, leave_out: str | None, passed_over: PassedOver) -> None:
-        self.leave_out = leave_out
+    def __init__(self, leave_out: str | None, passed_over: PassedOver, selection: Selection) -> None:
+        self.leave_out, self.selection = leave_out, selection
         self.passed_over = passed_over
         self.done: set[str] = set()
 
@@ -103,6 +133,13 @@ class _Finder:
                 yield from self._expand(path)
             else:
                 yield from self._match(path)
+
+    def find_listed(self, paths: Iterator[str]) -> Iterator[Source]:
+        for path in paths:
+            if os.path.isfile(path):
+                yield Source(path)
+            else:
+                yield from self._expand(path)
 
     def _match(self, pattern: str) -> Iterator[Source]:
         base = _without_magic(pattern)
@@ -169,6 +206,8 @@ class _Finder:
         for name in names:
             if is_folder[name]:
                 deeper = os.path.join(below, name)
+                if self.selection.excludes(deeper):
+                    continue
                 yield from self._walk(os.path.join(folder, name), os.path.join(real, name), deeper)
 
     def _takes(self, path: str) -> bool:

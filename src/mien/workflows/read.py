@@ -1,23 +1,24 @@
 """Read the emotions in many images: find them, go through one by one, let no bad one stop the rest."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.analyzer import Analyzer
+from mien.core.bulk import BulkSettings, read_each
 from mien.core.classifier import Classifier
 from mien.core.detection import DEFAULT_DETECTOR, DetectorSettings
 from mien.core.detectors import make_detector
-from mien.core.images import DEFAULT_LIMITS, ImageLimits, ImageSource, open_image
+from mien.core.images import DEFAULT_LIMITS, ImageSource
 from mien.core.model_store import DEFAULT_MODEL
+from mien.core.read_batch import Reader
 from mien.core.results import Reading
 from mien.core.tta import Views
-from mien.errors import ImageError, MienError
+from mien.errors import MienError
 from mien.workflows.find import STDIN, Source
 
 
@@ -49,8 +50,8 @@ class ReadSettings:
 class ImageResult:
     """What one image gave.
 
-    ``pixels`` is the upright RGB image, uint8 (H, W, 3); it is ``None`` where ``error`` says why not.
-    ``below`` is that of its `Source`.
+    ``size_wh`` is that of the upright image; it is ``None`` where ``error`` says why. ``pixels`` is the
+    image, RGB uint8 (H, W, 3), where it was to be kept. ``below`` is that of its `Source`.
     """
 
     name: str
@@ -58,16 +59,7 @@ class ImageResult:
     pixels: NDArray[np.uint8] | None = None
     error: str | None = None
     below: str = ""
-
-    @property
-    def size_wh(self) -> tuple[int, int] | None:
-        return None if self.pixels is None else (self.pixels.shape[1], self.pixels.shape[0])
-
-
-class Reader(Protocol):
-    """What `read_images` needs of an `Analyzer`."""
-
-    def read(self, image: ImageSource) -> tuple[Reading, ...]: ...
+    size_wh: tuple[int, int] | None = None
 
 
 def build_analyzer(settings: ReadSettings) -> Analyzer:
@@ -91,8 +83,26 @@ def _looks(settings: ReadSettings) -> DetectorSettings:
     return replace(looks, min_face=settings.min_face, max_side=None)
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast images are read, which changes nothing in what is read.
+
+    Args:
+        jobs: Processes that read at the same time; ``None`` takes the cores that are free where there are
+            enough images.
+        batch: Images whose faces go through the network together, and whose results come together.
+        keep_pixels: Whether results hold the images.
+        stop: Asked before each image; true ends the work.
+    """
+
+    jobs: int | None = 1
+    batch: int = 8
+    keep_pixels: bool = False
+    stop: Callable[[], bool] = lambda: False
+
+
 def read_images(
-    sources: Iterable[Source], reader: Reader, *, stdin: BinaryIO | None = None, jobs: int = 1
+    sources: Iterable[Source], reader: Reader, *, stdin: BinaryIO | None = None, pace: Pace | None = None
 ) -> Iterator[ImageResult]:
     """One result a source, in their order; only the few images at hand are in memory.
 
@@ -100,46 +110,45 @@ def read_images(
         sources: Images, such as `find_images` gives.
         reader: Usually an `Analyzer`.
         stdin: Where the bytes of the source `STDIN` come from.
-        jobs: Images that are read at the same time, each on its own thread.
+        pace: See there.
 
     Raises:
         MienError: what is wrong is not the image, but the model.
     """
-
-    def read_one(source: Source) -> ImageResult:
-        return _read_one(source, reader, stdin)
-
-    if jobs < 2:
-        yield from map(read_one, sources)
-        return
-    pool = ThreadPoolExecutor(jobs)
-    waiting: deque[Future[ImageResult]] = deque()
-    try:
-        for source in sources:
-            waiting.append(pool.submit(read_one, source))
-            if len(waiting) == 2 * jobs:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    pace = pace or Pace()
+    feed = _Feed(sources, stdin)
+    settings = BulkSettings(pace.batch, pace.jobs, pace.keep_pixels, pace.stop)
+    for answer in read_each(reader, feed, settings):
+        yield from feed.failed()
+        source = feed.waiting.popleft()
+        error = None if answer.error is None else str(answer.error)
+        if error is not None and source.name == STDIN:
+            error = f"standard input: {error}"
+        yield ImageResult(source.name, answer.readings, answer.pixels, error, source.below, answer.size_wh)
+    if not pace.stop():
+        yield from feed.failed()
 
 
-def _read_one(source: Source, reader: Reader, stdin: BinaryIO | None) -> ImageResult:
-    if source.error is not None:
-        return ImageResult(source.name, error=source.error)
-    try:
-        pixels = _from_stream(stdin, DEFAULT_LIMITS) if source.name == STDIN else open_image(source.name)
-        return ImageResult(source.name, reader.read(pixels), pixels, below=source.below)
-    except ImageError as error:
-        return ImageResult(source.name, error=str(error))
+class _Feed:
+    """Gives the images of sources, and remembers the sources until their results are there."""
 
+    def __init__(self, sources: Iterable[Source], stdin: BinaryIO | None) -> None:
+        self.sources, self.stdin = sources, stdin
+        self.waiting: deque[Source] = deque()
 
-def _from_stream(stream: BinaryIO | None, limits: ImageLimits) -> NDArray[np.uint8]:
-    if stream is None:
-        raise ImageError("standard input is closed; pass the path of an image")
-    data = stream.read(limits.max_bytes + 1)
-    try:
-        return open_image(data, limits)
-    except ImageError as error:
-        raise ImageError(f"standard input: {error}") from error
+    def __iter__(self) -> Iterator[ImageSource]:
+        for source in self.sources:
+            if source.error is None and source.name == STDIN and self.stdin is None:
+                source = Source(STDIN, "standard input is closed; pass the path of an image")
+            self.waiting.append(source)
+            if source.error is None:
+                yield self._bytes() if source.name == STDIN else source.name
+
+    def _bytes(self) -> bytes:
+        return self.stdin.read(DEFAULT_LIMITS.max_bytes + 1) if self.stdin else b""
+
+    def failed(self) -> Iterator[ImageResult]:
+        """Results of the sources that come next and hold no image."""
+        while self.waiting and self.waiting[0].error is not None:
+            source = self.waiting.popleft()
+            yield ImageResult(source.name, error=source.error)

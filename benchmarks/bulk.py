@@ -1,0 +1,144 @@
+"""Many images: rows a second on one and two cores, what is lost beside the networks, memory, and kills.
+
+    python benchmarks/bulk.py FOLDER_OF_PHOTOS [N_LINKS [KILLS]]
+
+Makes N links (20,000 unless told) to the photos, 1,000 a folder, in a temporary folder, and reads them by
+``mien read``. The limits: two processes at least 1.8 times as fast as one; at most 10 % beside opening the
+images and the networks; memory at N links within 5 % of that at a tenth; after kills at random moments and
+``--resume``, the rows of a run that was not stopped.
+
+The first needs two cores that nothing else uses, else it says nothing. The others count processor time and
+bytes, so they hold on a busy machine too.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import mien
+from mien.core.preprocess import to_input
+from mien.core.session import run
+
+PER_FOLDER = 1000
+
+
+class Run(NamedTuple):
+    """One whole command: seconds on the clock, of processor, and the largest process in MB."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+
+
+def make_links(photos: list[Path], n: int, folder: Path) -> Path:
+    for i in range(n):
+        below = folder / f"{i // PER_FOLDER:04d}"
+        below.mkdir(parents=True, exist_ok=True)
+        photo = photos[i % len(photos)]
+        (below / f"{i:06d}{photo.suffix}").symlink_to(photo)
+    return folder
+
+
+def command(folder: Path, out: Path, jobs: int, *more: str) -> list[str]:
+    return [sys.executable, "-m", "mien", "read", str(folder), "--out", str(out), "-j", str(jobs), *more]
+
+
+def measured(arguments: list[str]) -> Run:
+    start = time.perf_counter()
+    process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 1):
+        sys.exit(f"{' '.join(arguments)} ended with exit code {process.returncode}")
+    return Run(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def floor_ms(photos: list[Path]) -> tuple[float, float, float]:
+    """Processor milliseconds a photo: to open it, to find its faces, and the network on ready inputs."""
+    analyzer = mien.Analyzer()
+    classifier, card = analyzer.classifier, analyzer.classifier.card
+    analyzer.read(photos[0])
+    spent = np.zeros(3)
+    for photo in photos:
+        start = time.process_time()
+        image = mien.open_image(photo)
+        opened = time.process_time()
+        faces = analyzer.detector.find(image)
+        found = time.process_time()
+        spent[:2] += opened - start, found - opened
+        if faces:
+            crops = np.stack([classifier.crop(image, face) for face in faces])
+            n_views = classifier.views if isinstance(classifier.views, int) else card.auto_views().few
+            inputs = np.repeat(to_input(crops, card.mean, card.std), n_views, axis=0)
+            start = time.process_time()
+            run(classifier.session, inputs)
+            spent[2] += time.process_time() - start
+    opening, finding, naming = (1e3 * spent / len(photos)).tolist()
+    return opening, finding, naming
+
+
+def killed_and_resumed(folder: Path, out: Path, kills: int, usual_s: float) -> int:
+    """Kill the run so many times at random; how often it was killed before its end."""
+    chance, n_killed = random.Random(0), 0
+    arguments = command(folder, out, 1, "--resume")
+    for _ in range(kills):
+        process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(chance.uniform(1, 2 * usual_s / max(kills, 1) + 4))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            n_killed += 1
+    measured(arguments)
+    return n_killed
+
+
+def verdict(value: float, limit: float, *, most: bool) -> str:
+    return "ok" if (value <= limit if most else value >= limit) else "MISSED"
+
+
+def main() -> None:
+    photos = sorted(p.resolve() for p in Path(sys.argv[1]).iterdir() if p.suffix.lower() in (".jpg", ".png"))
+    n = int(sys.argv[2]) if len(sys.argv) > 2 else 20_000
+    kills = int(sys.argv[3]) if len(sys.argv) > 3 else 10
+    with tempfile.TemporaryDirectory() as temporary:
+        base = Path(temporary)
+        links = make_links(photos, n, base / "all")
+        tenth = make_links(photos, n // 10, base / "tenth")
+        small = measured(command(tenth, base / "tenth.csv", 1))
+        one = measured(command(links, base / "one.csv", 1))
+        two = measured(command(links, base / "two.csv", 2))
+        n_rows = (base / "one.csv").read_text().count("\n") - 1
+        print(f"{n:,} links to {len(photos)} photos, {n_rows:,} rows, {os.cpu_count()} cores")
+        print(f"  -j 1   {n_rows / one.wall_s:7.1f} rows/s   {1e3 * one.cpu_s / n:6.1f} CPU ms an image")
+        print(f"  -j 2   {n_rows / two.wall_s:7.1f} rows/s   {1e3 * two.cpu_s / n:6.1f} CPU ms an image")
+        gain, extra = one.wall_s / two.wall_s, two.cpu_s / one.cpu_s
+        print(f"  -j 2 against -j 1: x{gain:.2f}   limit 1.8: {verdict(gain, 1.8, most=False)}")
+        print(f"    its processor time: x{extra:.3f}, so at most x{2 / extra:.2f} on two free cores")
+        opening, finding, naming = floor_ms(photos[:n])
+        per_image = 1e3 * (one.cpu_s - small.cpu_s) / (n - n // 10)  # without the start of the process
+        floor = opening + finding + naming
+        parts = f"open {opening:.1f} + find {finding:.1f} + network {naming:.1f}"
+        print(f"  {parts} = {floor:.1f} ms; mien read {per_image:.1f} ms an image")
+        over = per_image / floor
+        print(f"  against the parts alone: x{over:.3f}   limit 1.1: {verdict(over, 1.1, most=True)}")
+        grown = one.peak_mb / small.peak_mb
+        print(f"  peak memory at {n // 10:,} links {small.peak_mb:.0f} MB, at {n:,} {one.peak_mb:.0f} MB: "
+              f"x{grown:.3f}   limit 1.05: {verdict(grown, 1.05, most=True)}")  # fmt: skip
+        same = (base / "one.csv").read_bytes() == (base / "two.csv").read_bytes()
+        print(f"  -j 2 writes the rows of -j 1: {'ok' if same else 'MISSED'}")
+        n_killed = killed_and_resumed(links, base / "killed.csv", kills, one.wall_s)
+        same = (base / "one.csv").read_bytes() == (base / "killed.csv").read_bytes()
+        print(f"  killed {n_killed} times at random and resumed: {'the same rows' if same else 'MISSED'}")
+
+
+if __name__ == "__main__":
+    main()

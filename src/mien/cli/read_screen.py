@@ -1,0 +1,181 @@
+"""What ``mien read`` tells people: the table of faces, how far it is, and what was counted."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import typer
+
+from mien.cli.terminal import LINES_EVERY_S, bar, printable, progress_bar
+
+if TYPE_CHECKING:
+    from mien.core.results import Reading
+    from mien.workflows.find import PassedOver
+    from mien.workflows.read import ImageResult
+    from mien.workflows.read_job import Counts
+
+FEW = 3  # images, up to which a progress bar is more flicker than help
+SHOWN_ERRORS = 20
+TABLE_HEAD = "  #  x1,y1     x2,y2      most likely emotions (?: uncertain)"
+TOP = 3
+
+
+def table_lines(result: "ImageResult") -> Iterator[str]:
+    """An image and its faces as lines of at most 80 characters, but for long names."""
+    width, height = result.size_wh or (0, 0)
+    name = printable(result.name)
+    if result.error is not None:
+        yield f"{name}: could not be read"
+        return
+    yield f"{name}  {width} x {height}" + ("" if result.readings else ": no face found")
+    for number, reading in enumerate(result.readings, start=1):
+        yield _face_line(number, reading)
+
+
+def _face_line(number: int, reading: "Reading") -> str:
+    box = reading.box
+    top = sorted(zip(reading.probs, reading.labels, strict=True), reverse=True)[:TOP]
+    names = [f"{label}{'?' if reading.uncertain and not i else ''}" for i, (_, label) in enumerate(top)]
+    emotions = "  ".join(
+        f"{name:<9}{prob:>4.0%} {bar(prob, 3)}" for name, (prob, _) in zip(names, top, strict=True)
+    )
+    start, end = f"{box.x1:.0f},{box.y1:.0f}", f"{box.x2:.0f},{box.y2:.0f}"
+    return f"{number:>3}  {start:<9} {end:<9} {emotions}".rstrip()
+
+
+@dataclass
+class Tally:
+    """Counts results and keeps the first errors, for the last lines on stderr and the exit code.
+
+    ``n_earlier`` of the images were read by a run that was stopped. Images with a side beyond
+    ``searched_side`` were searched shrunk to it; ``None`` where none was.
+    """
+
+    passed_over: "PassedOver"
+    searched_side: int | None
+    n_shrunk: int = 0
+    n_earlier: int = 0
+    n_images: int = 0
+    n_faces: int = 0
+    n_faceless: int = 0
+    n_failed: int = 0
+    errors: list[str] = field(default_factory=list)
+
+    def take(self, result: "ImageResult") -> None:
+        self.n_images += 1
+        self.n_faces += len(result.readings)
+        self.n_shrunk += max(result.size_wh or (0,)) > (self.searched_side or float("inf"))
+        if result.error is not None:
+            self.n_failed += 1
+            self.errors += [result.error] if len(self.errors) < SHOWN_ERRORS else []
+        elif not result.readings:
+            self.n_faceless += 1
+
+    def add_earlier(self, counts: "Counts") -> None:
+        """Count what a stopped run read."""
+        self.n_earlier = counts.n_images
+        self.n_images += counts.n_images
+        self.n_faces += counts.n_faces
+        self.n_faceless += counts.n_faceless
+        self.n_failed += counts.n_failed
+
+    def report(self, *, summary: bool) -> None:
+        """Print the last lines; exit code 1 where an image failed."""
+        if summary and self.n_images > 1:
+            typer.echo(
+                f"{_count(self.n_images, 'image')}, {_count(self.n_faces, 'face')}; "
+                f"{self.n_faceless:,} without a face, {self.n_failed:,} not readable",
+                err=True,
+            )
+        for note in self._notes():
+            typer.echo(f"mien: {note}", err=True)
+        if self.n_failed:
+            for error in self.errors:
+                typer.echo(f"mien: {printable(error)}", err=True)
+            if self.n_failed > len(self.errors):
+                rest = self.n_failed - len(self.errors)
+                typer.echo(f"mien: and {rest:,} more; --errors FILE takes all of them", err=True)
+            raise typer.Exit(1)
+
+    def _notes(self) -> Iterator[str]:
+        """What a person should know who expected more faces or more images."""
+        if self.n_earlier:
+            yield f"{_count(self.n_earlier, 'image')} of these read before, by the run that was stopped"
+        if self.n_shrunk:
+            side = self.searched_side
+            yield (
+                f"{_count(self.n_shrunk, 'image')} of more than {side} pixels a side searched at that size "
+                "for faces of 1/32 of it and larger; --min-face 40 finds smaller ones, and is slower"
+            )
+        text = str(self.passed_over)
+        if text:
+            yield f"passed over {text}"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+class ProgressLines:
+    """A line on stderr every `LINES_EVERY_S`, for logs: how many images, how fast, how long still.
+
+    Args:
+        total: Images in all; ``None`` where no one knows.
+        n_done: Those that were read before.
+        now: The clock, in seconds.
+    """
+
+    def __init__(self, total: int | None, n_done: int = 0, now: Callable[[], float] = monotonic) -> None:
+        self.total, self.n_before, self.n_done, self.now = total, n_done, n_done, now
+        self.began_s = self.told_s = now()
+
+    def step(self) -> None:
+        """An image was read."""
+        self.n_done += 1
+        now_s = self.now()
+        if now_s - self.told_s >= LINES_EVERY_S:
+            self.told_s = now_s
+            typer.echo(self.line((self.n_done - self.n_before) / (now_s - self.began_s)), err=True)
+
+    def line(self, rate: float) -> str:
+        """``read 1,200/20,000  14.2 images/s  0:22:04 left``."""
+        of = f"/{self.total:,}" if self.total is not None else ""
+        parts = [f"read {self.n_done:,}{of}", f"{rate:.1f} images/s"]
+        if self.total is not None:
+            parts.append(f"{timedelta(seconds=round((self.total - self.n_done) / rate))} left")
+        return "  ".join(parts)
+
+
+@contextmanager
+def progress(count: Callable[[], int | None], n_done: int, *, hidden: bool) -> Iterator[Callable[[], object]]:
+    """What to call after each image: moves a bar on a terminal, else writes a line now and then."""
+    total = 0 if hidden else count()
+    if total is not None and total <= FEW:
+        yield lambda: None
+    elif total is None or not sys.stderr.isatty():
+        yield ProgressLines(total, n_done).step
+    else:
+        with _bar(total, n_done) as step:
+            yield step
+
+
+@contextmanager
+def _bar(total: int, n_before: int) -> Iterator[Callable[[], object]]:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+    rate = TextColumn("{task.fields[rate]:.1f} images/s")
+    columns = (BarColumn(), MofNCompleteColumn(), rate, TextColumn("left"), TimeRemainingColumn())
+    start, n_done = monotonic(), n_before
+    with progress_bar(*columns, rows=True) as shown:
+        task = shown.add_task("reading", total=total, completed=n_before, rate=0.0)
+
+        def step() -> None:
+            nonlocal n_done
+            n_done += 1
+            shown.update(task, completed=n_done, rate=(n_done - n_before) / max(monotonic() - start, 1e-3))
+
+        yield step

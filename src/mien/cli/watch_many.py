@@ -1,0 +1,74 @@
+"""``mien watch`` of several videos or of folders: a file of rows for each, an index, a line a video."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from mien.cli.stopping import INTERRUPTED, stop_on_ctrl_c
+from mien.cli.terminal import LINES_EVERY_S, printable
+from mien.errors import MienError
+
+if TYPE_CHECKING:
+    from mien.workflows.video.many import ManyJob
+    from mien.workflows.video.watcher import Watched, WatchSettings
+
+
+def are_many(sources: Sequence[str]) -> bool:
+    """Whether rows go into a folder: there are several sources, or one is a folder."""
+    return len(sources) > 1 or os.path.isdir(sources[0])
+
+
+def one_folder(out: Sequence[Path] | None, refused: dict[str, Any]) -> Path:
+    """The folder that ``--out`` names.
+
+    Raises:
+        MienError: it names none or several, or an option is given that one video alone has.
+    """
+    given = [option for option, value in refused.items() if value]
+    if given:
+        raise MienError(f"{given[0]} is for one video; leave it out, or give one video")
+    if out is None or len(out) != 1:
+        raise MienError("several videos need one folder for their rows: --out DIR")
+    return out[0]
+
+
+class _Lines:
+    """Says on stderr, where nobody looks at a terminal too, how far a long video is."""
+
+    def __init__(self) -> None:
+        self.path, self.told_s = Path(), monotonic()
+
+    def begin(self, path: Path) -> None:
+        self.path = path
+        if sys.stderr.isatty():
+            typer.echo(f"watching {printable(str(path))}", err=True)
+
+    def show(self, watched: "Watched") -> None:
+        if monotonic() - self.told_s >= LINES_EVERY_S:
+            self.told_s = monotonic()
+            typer.echo(f"{printable(str(self.path))}: at {watched.rows[0].time_s:.1f} s", err=True)
+
+
+def watch_all(job: "ManyJob", settings: "WatchSettings") -> None:
+    """Watch all videos; exit code 1 where one could not be watched to its end."""
+    from mien.workflows.video.many import INDEX, watch_many
+
+    lines, n_done, n_failed = _Lines(), 0, 0
+    with stop_on_ctrl_c() as stop:
+        for done in watch_many(job, settings, begin=lines.begin, on_watched=lines.show, stop=stop):
+            n_done += 1
+            n_failed += done.error is not None
+            people = f"{done.persons} person{'' if done.persons == 1 else 's'}"
+            told = done.error or f"{done.frames:,} frames, {done.seconds:.1f} s, {people}"
+            typer.echo(printable(f"{done.video}: {told}"))
+    if stop.wanted:
+        typer.echo(f"mien: stopped after {n_done:,} videos; --resume goes on", err=True)
+        raise typer.Exit(INTERRUPTED)
+    typer.echo(f"{n_done:,} videos, {n_failed:,} not to the end; {job.folder / INDEX} tells of all", err=True)
+    if n_failed:
+        raise typer.Exit(1)

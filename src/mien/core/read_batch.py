@@ -1,0 +1,70 @@
+"""Read a batch of images: their faces go through the network together, and no bad image stops the rest."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.core.images import ImageLimits, ImageSource, open_image
+from mien.core.readings import Readings
+from mien.core.results import Face
+from mien.errors import ImageError
+
+Pixels = NDArray[np.uint8]
+NO_FACE = Readings()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The faces of an image, each as the network takes it, and 68 landmarks (N, 68, 2) where asked for."""
+
+    faces: list[Face]
+    crops: list[Pixels]
+    points: list[list[list[float]]] | None = None
+
+
+class Reader(Protocol):
+    """What is needed of an `Analyzer`."""
+
+    limits: ImageLimits
+
+    def find_crops(self, image: Pixels) -> Found: ...
+
+    def name_crops(self, found: Sequence[Found]) -> list[Readings]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one image gave; ``error`` says why it gave nothing, and ``pixels`` are kept where asked for."""
+
+    readings: Readings = NO_FACE
+    size_wh: tuple[int, int] | None = None
+    pixels: Pixels | None = None
+    error: ImageError | None = None
+
+
+def read_batch(reader: Reader, images: Iterable[ImageSource], *, keep_pixels: bool = False) -> list[Answer]:
+    """An answer for each image; only faces wait for each other, not whole images.
+
+    Raises:
+        MienError: what is wrong is not an image, but the model or the detector.
+    """
+    answers: list[Answer] = []
+    found: list[Found] = []
+    places: list[int] = []
+    for image in images:
+        try:
+            pixels = open_image(image, reader.limits)
+            found.append(reader.find_crops(pixels))
+        except ImageError as error:
+            answers.append(Answer(error=error))
+            continue
+        places.append(len(answers))
+        size_wh = (pixels.shape[1], pixels.shape[0])
+        answers.append(Answer(size_wh=size_wh, pixels=pixels if keep_pixels else None))
+    for place, readings in zip(places, reader.name_crops(found), strict=True):
+        old = answers[place]
+        answers[place] = Answer(readings, old.size_wh, old.pixels)
+    return answers

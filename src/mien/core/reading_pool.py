@@ -1,0 +1,213 @@
+"""Read images in processes of their own: threads would share one lock of Python for a seventh of the work.
+
+A process is this module, run by the Python at hand; it needs no guard in the caller's script, as those of
+`multiprocessing` do. It ends with the end of its input, so also when its parent is killed.
+"""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from threading import Lock, local
+from typing import Any, BinaryIO
+
+from mien import errors
+from mien.core.images import ImageSource, open_image
+from mien.core.read_batch import Answer, Reader, read_batch
+from mien.errors import ImageError, MienError
+
+START = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from mien.core.reading_pool import work; work()"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error that crosses to the parent; ``kind`` names a class of `mien.errors`, or is empty for a bug."""
+
+    kind: str
+    text: str
+
+    def error(self) -> Exception:
+        """The error, to be raised."""
+        if not self.kind:
+            return RuntimeError(f"a process that reads images failed:\n{self.text}")
+        kind: type[MienError] = getattr(errors, self.kind)
+        return kind.__new__(kind, self.text)  # past the arguments that some kinds make their text of
+
+
+class ReadingPool:
+    """Some processes that read images for this one; use it in a ``with`` statement, which ends them.
+
+    Args:
+        reader: Is pickled; each process opens its network again.
+        n_processes: How many; each starts with its first batch.
+        keep_pixels: Whether answers hold the images.
+
+    Raises:
+        MienError: ``reader`` cannot be pickled.
+    """
+
+    def __init__(self, reader: Reader, n_processes: int, *, keep_pixels: bool = False) -> None:
+        try:
+            self._setup = pickle.dumps((reader, keep_pixels))
+        except Exception as error:  # of the caller's own detector
+            raise MienError(
+                f"the analyzer cannot go to other processes ({error}); use workers=1, or a detector whose "
+                "class stands at the top of a module"
+            ) from error
+        self._reader = reader
+        self._own = local()  # of each thread, its process
+        self._processes: list[_Process] = []
+        self._lock = Lock()
+        self._is_closed = False
+        self._threads = ThreadPoolExecutor(n_processes, "mien-reading")
+
+    def __enter__(self) -> "ReadingPool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._is_closed = True
+            for process in self._processes:
+                process.kill()
+        self._threads.shutdown(cancel_futures=True)
+        for process in self._processes:
+            process.wait()
+
+    def submit(self, images: Sequence[ImageSource]) -> "Future[list[Answer]]":
+        """The answers of a batch, once it was read.
+
+        An image whose reading ends the process, as for want of memory, gets an answer with an error.
+        """
+        ready: list[ImageSource | ImageError] = [self._portable(image) for image in images]
+        return self._threads.submit(self._read, ready)
+
+    def _portable(self, image: ImageSource) -> ImageSource | ImageError:
+        if isinstance(image, str | os.PathLike | bytes | bytearray):
+            return image
+        try:
+            return open_image(image, self._reader.limits)
+        except ImageError as error:
+            return error
+
+    def _read(self, images: list[ImageSource | ImageError]) -> list[Answer]:
+        good = [image for image in images if not isinstance(image, ImageError)]
+        answers = iter(self._ask(good) if good else [])
+        return [Answer(error=i) if isinstance(i, ImageError) else next(answers) for i in images]
+
+    def _ask(self, images: list[ImageSource]) -> list[Answer]:
+        process: _Process | None = getattr(self._own, "process", None)
+        if process is None or process.has_ended():
+            process = self._own.process = self._start(process)
+        try:
+            return process.ask(images)
+        except (EOFError, OSError, pickle.UnpicklingError):
+            process.kill()
+            code = process.wait()
+        if self._is_closed:
+            return []
+        if len(images) > 1:
+            return [answer for image in images for answer in self._ask([image])]
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        name = repr(os.fsdecode(images[0])) if isinstance(images[0], str | os.PathLike) else "the image"
+        text = f"{name} ended the process that read it ({how}); read it alone, or with fewer processes"
+        return [Answer(error=ImageError(text))]
+
+    def _start(self, old: "_Process | None") -> "_Process":
+        with self._lock:
+            if old is not None:
+                old.wait()
+                self._processes.remove(old)
+            if self._is_closed:
+                raise EOFError
+            process = _Process(self._setup)
+            self._processes.append(process)
+            return process
+
+
+class _Process:
+    """One process, used by one thread."""
+
+    def __init__(self, setup: bytes) -> None:
+        command = [sys.executable, "-c", START, json.dumps(sys.path)]
+        variables = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # the cores are taken already
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=variables
+        )
+        self._setup: bytes | None = setup
+
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def ask(self, images: Sequence[ImageSource]) -> list[Answer]:
+        """The answers to a batch.
+
+        Raises:
+            EOFError: the process ended.
+        """
+        sink, source = self._process.stdin, self._process.stdout
+        if sink is None or source is None:
+            raise EOFError
+        sink.write(self._setup or b"")
+        self._setup = None
+        sink.write(pickle.dumps(images))
+        sink.flush()
+        answer: list[Answer] | Failure = pickle.load(source)
+        if isinstance(answer, Failure):
+            raise answer.error()
+        return answer
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def wait(self) -> int:
+        """The exit code, below 0 for a signal."""
+        code = self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):
+                if stream:
+                    stream.close()
+        return code
+
+
+def work() -> None:
+    """What the process does: batches in, answers out, until its input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
+    source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not come between the answers
+    try:
+        reader, keep_pixels = pickle.load(source)
+    except Exception:
+        _send(sink, Failure("MienError", _cannot_open()))
+        return
+    with suppress(EOFError):
+        while True:
+            images = pickle.load(source)
+            try:
+                answer: Any = read_batch(reader, images, keep_pixels=keep_pixels)
+            except MienError as error:
+                answer = Failure(type(error).__name__, str(error))
+            except Exception:
+                answer = Failure("", traceback.format_exc())
+            _send(sink, answer)
+
+
+def _send(sink: BinaryIO, answer: Any) -> None:
+    pickle.dump(answer, sink)
+    sink.flush()
+
+
+def _cannot_open() -> str:
+    reason = traceback.format_exc().strip().splitlines()[-1]
+    return (
+        f"another process cannot open the analyzer ({reason}); use workers=1, or put the class of your "
+        "detector into a module"
+    )

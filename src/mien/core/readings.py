@@ -1,0 +1,171 @@
+"""The readings of an image as a tuple that also becomes rows, a data frame, or a table in a notebook."""
+
+import os
+from collections.abc import Iterable, Sequence
+from html import escape
+from itertools import count
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mien.core.columns import Cell, kind_of
+from mien.core.results import Box, Face, Reading
+from mien.errors import MienError
+
+FACE_COLUMNS = ("face", "x1", "y1", "x2", "y2", "detection_score", "emotion", "confidence", "uncertain")
+PANDAS = {str: "string", int: "Int64", bool: "boolean", float: "float64"}
+"""Types of pandas that keep whole numbers whole where cells are missing."""
+
+
+class Readings(tuple[Reading, ...]):
+    """The faces of one image: a tuple of `Reading`, largest face first."""
+
+    __slots__ = ()
+
+    @classmethod
+    def from_arrays(
+        cls,
+        boxes_xyxy: ArrayLike,
+        probs: ArrayLike,
+        labels: Sequence[str],
+        *,
+        scores: ArrayLike | None = None,
+    ) -> "Readings":
+        """Readings of arrays, for `annotate` and for tables.
+
+        Args:
+            boxes_xyxy: Pixels of the upright image, shape (N, 4).
+            probs: Probabilities, shape (N, C).
+            labels: The C emotions.
+            scores: Of the detector, 0-1, shape (N,); 1 by default.
+
+        Raises:
+            MienError: the shapes do not fit together.
+        """
+        boxes, table = _array(boxes_xyxy, "boxes_xyxy", (-1, 4)), _array(probs, "probs", (-1, len(labels)))
+        n = len(boxes)
+        score = np.ones(n) if scores is None else _array(scores, "scores", (-1,))
+        if not len(table) == len(score) == n:
+            raise MienError(f"expected as many boxes as rows of probs, got {n} and {len(table)}")
+        rows = zip(boxes.tolist(), table.tolist(), score.tolist(), strict=True)
+        return cls(Reading(Face(Box(*box), sure), tuple(labels), tuple(row)) for box, row, sure in rows)
+
+    def to_rows(self) -> list[dict[str, Cell]]:
+        """One flat dict a face; see `mien.to_rows`."""
+        return to_rows(self)
+
+    def to_frame(self) -> Any:
+        """One row a face; see `mien.to_frame`."""
+        return to_frame(self)
+
+    def _repr_html_(self) -> str:
+        """The table that a notebook shows."""
+        if not self:
+            return "<p>no face</p>"
+        head = "".join(f"<th>{escape(name)}</th>" for name in ("", "emotion", "confidence", *self[0].labels))
+        rows = "".join(map(_html_row, count(1), self))
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _html_row(number: int, reading: Reading) -> str:
+    doubt = " (uncertain)" if reading.uncertain else ""
+    cells = (f"{reading.emotion}{doubt}", *(f"{p:.0%}" for p in (reading.confidence, *reading.probs)))
+    return f"<tr><th>{number}</th>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+
+
+def _array(values: ArrayLike, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    array = np.asarray(values, np.float64)
+    if array.size == 0:
+        return array.reshape(0, *shape[1:])
+    if array.ndim != len(shape) or array.shape[1:] != shape[1:]:
+        wanted = ", ".join("N" if side < 0 else str(side) for side in shape)
+        raise MienError(f"{name} must have the shape ({wanted}), got {array.shape}")
+    return array
+
+
+def face_columns(labels: Sequence[str]) -> tuple[str, ...]:
+    """The columns that `face_cells` fills for a model's labels."""
+    return (*FACE_COLUMNS, *(f"p_{label}" for label in labels))
+
+
+def face_cells(number: int, reading: Reading) -> tuple[Cell, ...]:
+    """A face under `face_columns`: hundredths of a pixel, millionths of scores and probabilities."""
+    box = reading.box
+    corners = (round(value, 2) for value in (box.x1, box.y1, box.x2, box.y2))
+    probs = (round(prob, 6) for prob in reading.probs)
+    score, confidence = round(reading.detection_score, 6), round(reading.confidence, 6)
+    return number, *corners, score, reading.emotion, confidence, reading.uncertain, *probs
+
+
+def to_rows(
+    readings: Iterable[Reading] | Iterable[Iterable[Reading]],
+    paths: Iterable[str | os.PathLike[str]] | None = None,
+) -> list[dict[str, Cell]]:
+    """Flat rows, one a face; an image without a face gives one whose cells are ``None``.
+
+    The columns are those of ``mien read --csv``: ``face`` (from 1), the box, ``detection_score``,
+    ``emotion``, ``confidence``, ``uncertain``, and ``p_`` with each label. Of several images each row also
+    says which: ``path``, or without paths ``image``, from 0.
+
+    Args:
+        readings: Of one image, as `read` gives them, or of several, as `Analyzer.read_many` does.
+        paths: The images, in the same order.
+
+    Raises:
+        MienError: there are more or fewer paths than images.
+    """
+    images = list(readings)
+    if isinstance(readings, Readings) or any(isinstance(one, Reading) for one in images):
+        images = [images]
+        names: list[dict[str, Cell]] = [{}] if paths is None else _names(paths, 1)
+    else:
+        names = [{"image": i} for i in range(len(images))] if paths is None else _names(paths, len(images))
+    rows = [row for name, faces in zip(names, images, strict=True) for row in _image_rows(name, faces)]
+    if isinstance(readings, Readings) and not readings:
+        return []
+    columns = max(rows, key=len, default={})
+    return [{column: row.get(column) for column in columns} for row in rows]
+
+
+def _names(paths: Iterable[str | os.PathLike[str]], n_images: int) -> list[dict[str, Cell]]:
+    names: list[dict[str, Cell]] = [{"path": os.fsdecode(path)} for path in paths]
+    if len(names) != n_images:
+        raise MienError(f"expected a path for each of {n_images} images, got {len(names)}")
+    return names
+
+
+def _image_rows(name: dict[str, Cell], faces: Any) -> list[dict[str, Cell]]:
+    rows = [
+        name | dict(zip(face_columns(face.labels), face_cells(number, face), strict=True))
+        for number, face in enumerate(faces, start=1)
+    ]
+    return rows or [name | dict.fromkeys(FACE_COLUMNS)]
+
+
+def to_frame(
+    readings: Iterable[Reading] | Iterable[Iterable[Reading]],
+    paths: Iterable[str | os.PathLike[str]] | None = None,
+) -> Any:
+    """The rows of `to_rows` as a ``pandas.DataFrame``, or as a ``pyarrow.Table`` where pandas is absent.
+
+    Raises:
+        MienError: neither is installed, or there are more or fewer paths than images.
+    """
+    rows = to_rows(readings, paths)
+    names = list(rows[0]) if rows else list(FACE_COLUMNS)
+    columns = {name: [row[name] for row in rows] for name in names}
+    try:
+        import pandas as pd
+    except ImportError:
+        return _arrow_table(columns)
+    return pd.DataFrame({n: pd.Series(cells, dtype=PANDAS[kind_of(n)]) for n, cells in columns.items()})
+
+
+def _arrow_table(columns: dict[str, list[Cell]]) -> Any:
+    try:
+        import pyarrow as pa
+    except ImportError as error:
+        raise MienError("to_frame needs pandas or pyarrow; run: pip install pandas") from error
+    kinds = {str: pa.string(), int: pa.int64(), bool: pa.bool_(), float: pa.float64()}
+    return pa.table({name: pa.array(cells, kinds[kind_of(name)]) for name, cells in columns.items()})

@@ -1,0 +1,152 @@
+"""The files of rows that `mien read` writes, and how a stopped run goes on: every image has its rows once."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from mien.errors import MienError
+from mien.workflows.find import Source
+from mien.workflows.read import ImageResult
+from mien.workflows.read_outputs import columns, to_rows, told_path
+from mien.workflows.rows.formats import format_of
+from mien.workflows.rows.row_file import RowFile
+from mien.workflows.rows.run_state import RunState
+
+FORMAT = 1
+SAVE_EVERY_S = 2.0
+"""What a kill may cost: rows behind the last saved state are dropped, and their images read again."""
+ERROR_COLUMNS = ("path", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class RowFiles:
+    """Where rows go.
+
+    Args:
+        files: All rows, once each.
+        errors: Only ``path`` and ``error`` of what could not be read.
+        resume: Go on where an earlier run into the same files was stopped.
+    """
+
+    files: tuple[Path, ...] = ()
+    errors: Path | None = None
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        for path in self.files:
+            format_of(path, columns(()))
+        if self.errors:
+            format_of(self.errors, ERROR_COLUMNS)
+        all_files = [os.path.realpath(path) for path in (*self.files, self.errors) if path]
+        if len(set(all_files)) < len(all_files):
+            raise MienError("two outputs have the same name; give each its own")
+        if self.resume and not self.files:
+            raise MienError("--resume needs the file that the stopped run wrote; name it with --out")
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the rows of an earlier run amount to."""
+
+    n_images: int = 0
+    n_faces: int = 0
+    n_faceless: int = 0
+    n_failed: int = 0
+
+    def add(self, row: Mapping[str, Any]) -> bool:
+        """Count a row; whether it is the first of its image."""
+        is_first = row["face"] is None or row["face"] == 1
+        self.n_images += is_first
+        self.n_faces += row["face"] is not None
+        self.n_failed += row["error"] is not None
+        self.n_faceless += row["face"] is None and row["error"] is None
+        return is_first
+
+
+class RowRun:
+    """The open files of a run.
+
+    Args:
+        outputs: See there.
+        labels: The model's labels.
+        identity: What must be the same for a run to go on, by the name that people know it by.
+
+    Attributes:
+        earlier: What an earlier run read already.
+        is_done: Whether an earlier run came to its end, so that there is nothing to do.
+
+    Raises:
+        MienError: a file cannot be written, or there is nothing to resume.
+    """
+
+    def __init__(self, outputs: RowFiles, labels: Sequence[str], identity: Mapping[str, Any]) -> None:
+        self.labels = tuple(labels)
+        self.earlier = Counts()
+        self._done: Counter[int] = Counter()  # 8 bytes of a digest for each image of an earlier run
+        self._saved = monotonic()
+        places = {"rows": [str(path) for path in outputs.files], "errors": str(outputs.errors)}
+        told = {"format": FORMAT, **identity, "labels": list(labels), "files": places}
+        self._state = RunState(outputs.files[0], told, resume=outputs.resume) if outputs.files else None
+        self.is_done = self._state is not None and self._state.is_done
+        self._files: list[RowFile] = []
+        self._errors: list[RowFile] = []
+        if not self.is_done:
+            self._open(outputs)
+
+    def _open(self, outputs: RowFiles) -> None:
+        stored = self._state.stored if self._state else None
+        offsets = stored["offsets"] if stored else {}
+        names = columns(self.labels)
+        self._files = [RowFile(path, names, offsets.get(str(path))) for path in outputs.files]
+        if outputs.errors:
+            self._errors = [RowFile(outputs.errors, ERROR_COLUMNS, offsets.get(str(outputs.errors)))]
+        if stored:
+            for row in self._files[0].read():
+                if self.earlier.add(row):
+                    self._done[_digest(str(row["path"]))] += 1
+        self.save()
+
+    def without_done(self, sources: Iterable[Source]) -> Iterator[Source]:
+        """The sources that have no rows yet."""
+        for source in sources:
+            place = _digest(told_path(source.name)) if self._done else 0
+            if self._done.get(place):
+                self._done[place] -= 1
+                continue
+            yield source
+
+    def take(self, result: ImageResult) -> None:
+        """Write the rows of an image."""
+        rows = to_rows(result, self.labels)
+        for file in self._files:
+            file.write(rows)
+        if result.error is not None:
+            for file in self._errors:
+                file.write([(told_path(result.name), result.error)])
+        if monotonic() - self._saved >= SAVE_EVERY_S:
+            self.save()
+
+    def save(self) -> None:
+        """Rows first, then the state that follows them: whenever the power goes, the two fit together."""
+        for file in (*self._files, *self._errors):
+            file.sync()
+        offsets = {str(file.path): file.n_bytes for file in (*self._files, *self._errors)}
+        if self._state:
+            self._state.save({"offsets": offsets})
+        self._saved = monotonic()
+
+    def close(self, *, whole: bool) -> None:
+        """Close the files; with ``whole`` false the run goes on later, behind what was saved last."""
+        for file in (*self._files, *self._errors):
+            file.close(whole=whole)
+        if whole and self._state:
+            self._state.end()
+
+
+def _digest(path: str) -> int:
+    return int.from_bytes(blake2b(path.encode(errors="replace"), digest_size=8).digest(), "big")

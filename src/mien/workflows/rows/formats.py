@@ -1,0 +1,126 @@
+"""The kinds of file that take rows, by the end of their names; a new one is an entry in `FORMATS`.
+
+Rows reach the disk as lines, in every format: lines can be appended, cut off behind any image, and read after
+a kill. A format that is no lines is made of them at the end, in parts of bounded size.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from mien.core.columns import Cell, Row, kind_of, parse_cell
+from mien.core.files import atomic_write
+from mien.core.outputs import check_output
+from mien.core.own_files import parse_json, reading
+from mien.errors import MienError, needs_extra
+
+ROWS_A_GROUP = 8192
+ADVICE = "start over without --resume"
+
+Encode = Callable[[Sequence[str], Iterable[Row]], bytes]
+Decode = Callable[[Path], Iterator[dict[str, Cell]]]
+Make = Callable[[Path, Path, Sequence[str]], None]
+
+
+def csv_bytes(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
+    """Lines of CSV (RFC 4180, but for the plain line feed)."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def csv_rows(path: Path) -> Iterator[dict[str, Cell]]:
+    """The rows of a CSV file, as `csv_bytes` writes them."""
+    with reading(path, advice=ADVICE), path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            yield {name: parse_cell(name, text) for name, text in row.items()}
+
+
+def json_bytes(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
+    """Lines of JSON, an object each."""
+    return b"".join(json.dumps(dict(zip(columns, row, strict=True))).encode() + b"\n" for row in rows)
+
+
+def json_rows(path: Path) -> Iterator[dict[str, Cell]]:
+    """The rows of JSON lines; a broken last line ends them."""
+    with reading(path, advice=ADVICE), path.open(encoding="utf-8", newline="") as file:
+        for line in file:
+            if line.endswith("\n"):
+                yield parse_json(line)
+
+
+def make_parquet(lines: Path, path: Path, columns: Sequence[str]) -> None:
+    """A Parquet file of JSON lines, in row groups of bounded size; it appears whole or not at all."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = {str: pa.string(), int: pa.int64(), bool: pa.bool_(), float: pa.float64()}
+    schema = pa.schema([(name, kinds[kind_of(name)]) for name in columns])
+    with atomic_write(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        rows = json_rows(lines)
+        while group := list(islice(rows, ROWS_A_GROUP)):
+            cells = [[row[name] for row in group] for name in columns]
+            writer.write_batch(pa.record_batch(cells, schema=schema))
+
+
+def _check_pyarrow() -> None:
+    with needs_extra("a Parquet file", "parquet"):
+        import pyarrow.parquet  # noqa: F401
+
+
+@dataclass(frozen=True, slots=True)
+class RowFormat:
+    """A kind of file.
+
+    Attributes:
+        encode: Columns and rows to lines.
+        decode: A file of such lines to its rows.
+        header: Whether the first line names the columns.
+        make: Makes the file of its lines, which lie beside it until then; ``None`` where the lines are it.
+        check: Raises where what the format needs is not installed.
+        needs: Columns without which it makes no sense.
+    """
+
+    encode: Encode
+    decode: Decode
+    header: bool = False
+    make: Make | None = None
+    check: Callable[[], Any] = lambda: None
+    needs: frozenset[str] = frozenset()
+
+
+CSV = RowFormat(csv_bytes, csv_rows, header=True)
+JSON_LINES = RowFormat(json_bytes, json_rows)
+PARQUET = RowFormat(json_bytes, json_rows, make=make_parquet, check=_check_pyarrow)
+
+FORMATS: dict[str, RowFormat] = {".csv": CSV, ".jsonl": JSON_LINES, ".parquet": PARQUET}
+ALIASES = {".ndjson": ".jsonl"}
+
+
+def format_of(path: Path, columns: Sequence[str] | None = None) -> RowFormat:
+    """The format of a file, by the longest known end of its name.
+
+    Args:
+        path: Where rows go.
+        columns: Of the rows, where they are known already.
+
+    Raises:
+        MienError: the end of the name tells none that these rows can fill.
+        OutputError: the file cannot be written.
+        MissingExtraError: a package that it needs is not installed.
+    """
+    known = FORMATS | {alias: FORMATS[end] for alias, end in ALIASES.items()}
+    fitting = {end: one for end, one in known.items() if columns is None or one.needs <= set(columns)}
+    ends = [end for end in fitting if path.name.lower().endswith(end)]
+    if not ends:
+        told = [end for end in fitting if end not in ALIASES]
+        raise MienError(f"rows go into a {', '.join(told[:-1])} or {told[-1]} file, got '{path.name}'")
+    chosen = fitting[max(ends, key=len)]
+    check_output(path)
+    chosen.check()
+    return chosen

@@ -1,0 +1,82 @@
+"""A file that takes rows as they come, and goes on where a killed run left it."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from mien.core.columns import Cell, Row
+from mien.core.files import refusals
+from mien.errors import DataError
+from mien.workflows.rows.formats import format_of
+
+
+class RowFile:
+    """Rows on disk; the end of the file's name tells the format.
+
+    Args:
+        path: One that exists is replaced; by a format that is made of lines, when it is closed.
+        columns: What the cells are called.
+        offset: Go on at this many bytes, from `n_bytes`; what comes behind is dropped. ``None`` starts again.
+
+    Raises:
+        DataError: the file is shorter than ``offset``.
+        OutputError: the file cannot be written.
+        MienError: see `format_of`.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str], offset: int | None = None) -> None:
+        self.path, self.columns = path, tuple(columns)
+        self.format = format_of(path, columns)
+        self.lines = path.with_name(f"{path.name}.rows") if self.format.make else path
+        self._file = self._begin() if offset is None else self._go_on(offset)
+
+    def _begin(self) -> BinaryIO:
+        file = self._open("wb")
+        if self.format.header:
+            file.write(self.format.encode(self.columns, [self.columns]))
+        return file
+
+    def _go_on(self, offset: int) -> BinaryIO:
+        if not self.lines.is_file() or self.lines.stat().st_size < offset:
+            raise DataError(f"{self.lines} lost rows since the run was stopped; start over without --resume")
+        file = self._open("r+b")
+        file.truncate(offset)
+        file.seek(offset)
+        return file
+
+    def _open(self, mode: str) -> BinaryIO:
+        with refusals(self.lines):
+            return self.lines.open(mode)  # type: ignore[return-value]
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Add rows, and hand them to the operating system."""
+        with refusals(self.lines):
+            self._file.write(self.format.encode(self.columns, rows))
+            self._file.flush()
+
+    @property
+    def n_bytes(self) -> int:
+        """The size of the file behind the last row."""
+        return self._file.tell()
+
+    def sync(self) -> None:
+        """Wait until all rows are on the disk."""
+        with refusals(self.lines):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def read(self) -> Iterator[dict[str, Cell]]:
+        """The rows that were written so far."""
+        return self.format.decode(self.lines)
+
+    def close(self, *, whole: bool = True) -> None:
+        """End the file; with ``whole`` false the run goes on later, and what that needs is kept."""
+        if self._file.closed:
+            return
+        with refusals(self.lines):
+            self._file.close()
+        if self.format.make:
+            self.format.make(self.lines, self.path, self.columns)
+            if whole:
+                os.unlink(self.lines)

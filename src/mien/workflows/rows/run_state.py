@@ -1,0 +1,70 @@
+"""What an unfinished run leaves beside its rows: what it was, and how far its files go together."""
+
+import json
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from mien.core.files import atomic_write
+from mien.core.own_files import check_shape, parse_json, reading
+from mien.errors import MienError
+
+
+class RunState:
+    """A file ``FILE.state`` that is there from the first row of a run to its end.
+
+    Args:
+        path: The first file of rows.
+        identity: What must be the same for rows to continue others, by the name that people know it by.
+        resume: Go on with what an earlier run left; without it, such a run is an error.
+
+    Attributes:
+        stored: What `save` got last, of the run to go on with; ``None`` where a new one begins.
+        is_done: Whether there is nothing to go on with, because an earlier run came to the end.
+
+    Raises:
+        MienError: an unfinished run is there and ``resume`` is false, or it was another run.
+        DataError: the file is damaged.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, Any], *, resume: bool) -> None:
+        self.path = path.with_name(f"{path.name}.state")
+        self.identity: dict[str, Any] = json.loads(json.dumps(identity))
+        self.stored: dict[str, Any] | None = None
+        self.is_done = False
+        if self.path.exists():
+            if not resume:
+                raise MienError(
+                    f"{path} was begun and not finished; add --resume to go on, or delete {self.path}"
+                )
+            self.stored = self._read()
+        elif resume:
+            self.is_done = path.exists()
+
+    def _read(self) -> dict[str, Any]:
+        with reading(self.path, advice="delete it and start again"):
+            digest, _, text = self.path.read_text(encoding="utf-8").partition("\n")
+            if digest != _digest(text):
+                raise ValueError("it is cut or was changed")
+            held = parse_json(text)
+            check_shape(held, {"run": {}, "state": {}})
+        differing = [name for name, value in self.identity.items() if held["run"].get(name) != value]
+        if differing:
+            raise MienError(f"the stopped run had another {', '.join(differing)}; resume it as it was begun")
+        return dict(held["state"])
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Keep ``state``, JSON-ready; call it when the rows that it tells of are on the disk."""
+        text = json.dumps({"run": self.identity, "state": state})
+        with atomic_write(self.path) as temporary:
+            temporary.write_text(f"{_digest(text)}\n{text}", encoding="utf-8")
+
+    def end(self) -> None:
+        """The run came to its end."""
+        self.path.unlink(missing_ok=True)
+
+
+def _digest(text: str) -> str:
+    """Tells a damaged state from a sound one."""
+    return sha256(text.encode()).hexdigest()

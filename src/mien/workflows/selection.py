@@ -1,0 +1,85 @@
+"""Which of the images that are found are read, and the lists that name them."""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import BinaryIO
+from zlib import crc32
+
+from mien.errors import MienError
+
+BLOCK = 2**16
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is taken of the images that are found.
+
+    A pattern such as ``"*.jpg"`` stands for names; one with a slash, ``"raw/*"``, for paths below the folder
+    that was named. Upper and lower case are alike.
+
+    Args:
+        include: Images must fit one of these patterns, if there are any.
+        exclude: Images and folders that fit one of these are left out.
+        shard: Which part of how many, from 1; a path is always in the same part, whatever else is found.
+    """
+
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    shard: tuple[int, int] | None = None
+
+    def fits(self, path: str) -> bool:
+        """Whether the patterns take an image, by its path below the folder that was named."""
+        return not self.excludes(path) and (not self.include or _fits_any(path, self.include))
+
+    def excludes(self, path: str) -> bool:
+        """Whether an image or a folder is left out."""
+        return bool(self.exclude) and _fits_any(path, self.exclude)
+
+    def in_shard(self, path: str) -> bool:
+        """Whether a path, as it is named, belongs to this part."""
+        if self.shard is None:
+            return True
+        part, n_parts = self.shard
+        return crc32(os.fsencode(path)) % n_parts == part - 1
+
+
+def _fits_any(path: str, patterns: Sequence[str]) -> bool:
+    path = path.replace(os.sep, "/").casefold()
+    name = path.rsplit("/", 1)[-1]
+    return any(fnmatchcase(path if "/" in p else name, p.casefold()) for p in patterns)
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """``(2, 4)`` of ``"2/4"``.
+
+    Raises:
+        MienError: it is no part of a whole.
+    """
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    part, n_parts = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= part <= n_parts:
+        raise MienError(f"--shard takes a part of how many, 1/4 to 4/4 of four; got '{text}'")
+    return part, n_parts
+
+
+def listed_paths(stream: BinaryIO) -> Iterator[str]:
+    """The paths of a list, one a line, or each ended by a NUL as by ``find -print0``.
+
+    The first bytes tell which. Empty lines are nothing.
+    """
+    read = getattr(stream, "read1", stream.read)
+    block = read(BLOCK)
+    end = b"\0" if b"\0" in block else b"\n"
+    rest = b""
+    while block:
+        *whole, rest = (rest + block).split(end)
+        yield from filter(None, map(_path, whole))
+        block = read(BLOCK)
+    yield from filter(None, [_path(rest)])
+
+
+def _path(line: bytes) -> str:
+    return os.fsdecode(line.removesuffix(b"\r"))

@@ -1,0 +1,215 @@
+"""Watch many videos: a file of rows for each, an index of all, and a stopped run that goes on as a whole."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from mien.core.columns import Cell
+from mien.core.model_store import find_model
+from mien.core.outputs import check_output_folder
+from mien.errors import MienError, VideoError
+from mien.workflows.find import natural_key
+from mien.workflows.read_outputs import told_path
+from mien.workflows.rows.formats import FORMATS
+from mien.workflows.rows.row_file import RowFile
+from mien.workflows.rows.run_state import RunState
+from mien.workflows.video.job import Outcome, WatchJob, watch_video
+from mien.workflows.video.pick import Pick
+from mien.workflows.video.watcher import Watched, WatchSettings
+
+SUFFIXES = frozenset(
+    {
+        *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts"),
+        ".3gp",
+        ".wmv",
+        ".flv",
+    }
+)
+"""What counts as a video in a folder; a file that is named itself is one whatever its suffix."""
+
+COLUMNS = ("video", "rows", "frames", "persons", "seconds", "error")
+INDEX = "index.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class ManyJob:
+    """What is watched, and where rows go.
+
+    Args:
+        sources: Videos and folders.
+        folder: Gets a file of rows for each video, below the folders that it lay in, and the index.
+        suffix: Of these files, such as ``".csv"``.
+        pick: Which frames.
+        resume: Go on where an earlier run was stopped; videos in the index are not watched again.
+    """
+
+    sources: Sequence[str]
+    folder: Path
+    suffix: str = ".csv"
+    pick: Pick = field(default_factory=Pick)
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        if self.suffix not in FORMATS:
+            known = ", ".join(end.removeprefix(".") for end in FORMATS)
+            raise MienError(f"rows come in the formats {known}, got '{self.suffix.removeprefix('.')}'")
+        check_output_folder(self.folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A video that was watched: its line of the index."""
+
+    video: str
+    rows: str
+    frames: int = 0
+    persons: int = 0
+    seconds: float = 0.0
+    error: str | None = None
+
+    def cells(self) -> tuple[Cell, ...]:
+        """Values under `COLUMNS`."""
+        return self.video, self.rows, self.frames, self.persons, round(self.seconds, 3), self.error
+
+
+def find_videos(sources: Sequence[str]) -> list[tuple[Path, Path]]:
+    """Each video once, with its place below the folder that all have in common, in natural order a folder.
+
+    Raises:
+        MienError: there is none.
+    """
+    found: dict[Path, Path] = {}
+    for source in map(Path, sources):
+        for path in _walk(source) if source.is_dir() else [source]:
+            found.setdefault(path.resolve(), path)
+    if not found:
+        raise MienError(f"{', '.join(map(repr, sources))} holds no video ({', '.join(sorted(SUFFIXES))})")
+    tops = [path if path.is_dir() else path.parent for path in map(Path, sources)]
+    base = Path(os.path.commonpath([top.absolute() for top in tops]))
+    return [(path, Path(os.path.relpath(path.absolute(), base))) for path in found.values()]
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for below, folders, names in os.walk(folder):
+        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
+        for name in sorted(names, key=natural_key):
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
+                yield Path(below, name)
+
+
+def watch_many(
+    job: ManyJob,
+    settings: WatchSettings,
+    *,
+    begin: Callable[[Path], object] = lambda path: None,
+    on_watched: Callable[[Watched], object] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Done]:
+    """Watch one video after the other; a bad one does not stop the rest.
+
+    Args:
+        job: See there.
+        settings: How.
+        begin: Gets the path of each video before it is watched.
+        on_watched: Gets each frame's rows.
+        stop: Asked before each frame; true ends the run, and it can go on later.
+
+    Yields:
+        What each video gave, when its rows and its line of the index are on the disk.
+
+    Raises:
+        MienError: there is no video, or nothing to resume.
+    """
+    videos = find_videos(job.sources)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    index = _Index(job, settings)
+    try:
+        for path, below in videos:
+            if told_path(str(path)) in index.videos:
+                continue
+            begin(path)
+            (job.folder / below).parent.mkdir(parents=True, exist_ok=True)
+            rows = job.folder / below.with_name(f"{below.name}{job.suffix}")
+            done = _watch(
+                WatchJob(str(path), job.pick, (rows,), resume=job.resume), settings, on_watched, stop
+            )
+            if done is None:
+                return
+            index.add(done)
+            yield done
+        index.end()
+    finally:
+        index.close()
+
+
+def _watch(
+    job: WatchJob,
+    settings: WatchSettings,
+    on_watched: Callable[[Watched], object] | None,
+    stop: Callable[[], bool],
+) -> Done | None:
+    """What a video gave; ``None`` where it was stopped."""
+    (rows,) = job.files
+    names = told_path(job.source), told_path(str(rows))
+    try:
+        outcome = _run(job, settings, on_watched, stop)
+    except VideoError as error:
+        return Done(*names, error=str(error))
+    if outcome.stopped:
+        return None
+    summary = outcome.summary
+    why = str(outcome.error) if outcome.error else None
+    return Done(*names, summary.n_frames, len(summary.persons), summary.last_s - summary.first_s, why)
+
+
+def _run(
+    job: WatchJob,
+    settings: WatchSettings,
+    on_watched: Callable[[Watched], object] | None,
+    stop: Callable[[], bool],
+) -> Outcome:
+    outcome = watch_video(job, settings, on_watched=on_watched, stop=stop)
+    if not outcome.is_old:
+        return outcome
+    job.files[0].unlink()  # it came to its end, and the run was killed before the index told
+    return watch_video(job, settings, on_watched=on_watched, stop=stop)
+
+
+class _Index:
+    """The file that tells of every video that was watched."""
+
+    def __init__(self, job: ManyJob, settings: WatchSettings) -> None:
+        path = job.folder / INDEX
+        identity = {
+            "model": find_model(settings.model)[1].sha256,
+            "choice of frames": asdict(job.pick),
+            "settings": asdict(settings),
+            "format": job.suffix,
+        }
+        self._state = RunState(path, identity, resume=job.resume)
+        self.videos: set[str] = set()
+        offset: int | None = None
+        if self._state.is_done:  # videos may have come since
+            offset = path.stat().st_size
+        elif self._state.stored:
+            offset = self._state.stored["offset"]
+        self._file = RowFile(path, COLUMNS, offset)
+        if offset is not None:
+            self.videos = {str(row["video"]) for row in self._file.read()}
+        self._save()
+
+    def add(self, done: Done) -> None:
+        self._file.write([done.cells()])
+        self.videos.add(done.video)
+        self._save()
+
+    def _save(self) -> None:
+        self._file.sync()
+        self._state.save({"offset": self._file.n_bytes})
+
+    def end(self) -> None:
+        self._state.end()
+
+    def close(self) -> None:
+        self._file.close()

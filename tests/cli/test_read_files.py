@@ -1,0 +1,212 @@
+"""``mien read --out``: rows in files, lists, parts, and runs that were killed and go on."""
+
+import csv
+import json
+import os
+import random
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+N = 60
+
+
+@pytest.fixture
+def many(tmp_path, astronaut) -> Path:
+    """A folder of 60 links to an image of a face, one of two, one of none and one that is broken."""
+    folder, links = tmp_path / "made", tmp_path / "many"
+    folder.mkdir()
+    face = Image.fromarray(astronaut[:256, 96:352]).resize((128, 128))
+    two = Image.new("RGB", (256, 128))
+    two.paste(face, (0, 0))
+    two.paste(face, (128, 0))
+    for name, image in (("one", face), ("two", two), ("none", Image.new("RGB", (90, 90), "gray"))):
+        image.save(folder / f"{name}.png")
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    for i in range(N):
+        below = links / str(i // 20)
+        below.mkdir(parents=True, exist_ok=True)
+        name = ("one", "two", "none", "one", "broken")[i % 5]
+        (below / f"{i}.png").symlink_to(folder / f"{name}.png")
+    return links
+
+
+OPTIONS = ("--model", "tiny", "--min-face", "60")
+
+
+def cells(path: str) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_format_holds_the_same_rows_in_the_order_of_the_images(mien, many) -> None:
+    pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
+    files = ("a.csv", "a.jsonl", "a.parquet")
+    done = mien("read", "many", *OPTIONS, *(f"--out={name}" for name in files), "--errors", "e.csv")
+    assert done.exit_code == 1
+    assert "60 images, 48 faces; 12 without a face, 12 not readable" in done.stderr
+    table = pq.read_table("a.parquet").to_pylist()
+    assert table == [json.loads(line) for line in Path("a.jsonl").read_text().splitlines()]
+    text = [{k: "" if v is None else str(v) for k, v in row.items()} for row in table]
+    assert text == cells("a.csv")
+    assert list(dict.fromkeys(row["path"] for row in text)) == [f"many/{i // 20}/{i}.png" for i in range(N)]
+    assert [row["path"] for row in cells("e.csv")] == [f"many/{i // 20}/{i}.png" for i in range(4, N, 5)]
+    assert sorted(os.listdir()) == ["a.csv", "a.jsonl", "a.parquet", "e.csv", "made", "many"]
+
+
+def test_two_processes_give_the_rows_of_one(mien, many) -> None:
+    for jobs in "12":
+        assert mien("read", "many", *OPTIONS, "-j", jobs, "--out", f"{jobs}.csv").exit_code == 1
+    assert Path("1.csv").read_bytes() == Path("2.csv").read_bytes()
+
+
+def test_the_old_name_of_the_option_still_writes(mien, many) -> None:
+    pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
+    mien("read", "many/0/0.png", *OPTIONS, "--parquet", "a.parquet")
+    assert pq.read_table("a.parquet").num_rows == 1
+    assert "--parquet" not in mien("read", "--help").stdout
+
+
+@pytest.mark.parametrize(("suffix", "jobs"), [(".csv", "1"), (".parquet", "2")])
+def test_a_run_that_is_killed_again_and_again_has_every_image_once(
+    suffix, jobs, mien, many, process, monkeypatch
+) -> None:
+    """Also where the last lines were lost half, and images came in between."""
+    pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
+    whole, out = f"whole{suffix}", f"killed{suffix}"
+    mien("read", "many", *OPTIONS, "--out", whole)
+    arguments = ("read", "many", *OPTIONS, "-j", jobs, "--out", out, "--resume")
+    lines = Path(out + ".rows" if suffix == ".parquet" else out)
+    chance = random.Random(3)
+    for _ in range(3):
+        running = process(*arguments)
+        seen = lines.stat().st_size if lines.exists() else 0
+        while running.poll() is None and (lines.stat().st_size if lines.exists() else 0) <= seen:
+            time.sleep(0.01)
+        time.sleep(chance.random() / 2)
+        running.send_signal(signal.SIGKILL)
+        running.communicate()
+    if Path(out + ".state").exists():
+        with lines.open("ab") as file:
+            file.write(b"many/9,half a li")
+    done = mien(*arguments)
+    assert done.exit_code in (0, 1), done.output
+    if suffix == ".parquet":
+        assert pq.read_table(out).equals(pq.read_table(whole))
+    else:
+        assert Path(out).read_bytes() == Path(whole).read_bytes()
+    assert not lines.with_name(out + ".state").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_leaves_a_whole_parquet_file_and_a_run_that_goes_on(number, mien, many, process) -> None:
+    pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
+    running = process("read", "many", *OPTIONS, "--rotated", "--out", "a.parquet")
+    while running.poll() is None and not Path("a.parquet.state").exists():
+        time.sleep(0.01)
+    running.send_signal(number)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 130, err
+    assert b"--resume goes on" in err
+    names = pq.read_table("a.parquet")["path"].to_pylist()
+    assert len(set(names)) < N
+    done = mien("read", "many", *OPTIONS, "--rotated", "--out", "a.parquet", "--resume")
+    assert "60 images, " in done.stderr
+    assert len(set(pq.read_table("a.parquet")["path"].to_pylist())) == N
+    again = mien("read", "many", *OPTIONS, "--rotated", "--out", "a.parquet", "--resume")
+    assert (again.exit_code, again.stderr) == (0, "a.parquet is complete already; delete it to start over\n")
+
+
+def test_images_that_came_since_are_read_too_and_none_twice(mien, many, monkeypatch) -> None:
+    from mien.workflows import read_job
+
+    class Killed(BaseException):
+        pass
+
+    take, taken = read_job.RowRun.take, []
+
+    def die(self, result):
+        take(self, result)
+        self.save()
+        taken.append(result.name)
+        if len(taken) == 10:
+            raise Killed
+
+    monkeypatch.setattr(read_job.RowRun, "take", die)
+    with pytest.raises(Killed):
+        mien("read", "many", *OPTIONS, "--out", "a.csv", "-j", "1")
+    monkeypatch.setattr(read_job.RowRun, "take", take)
+    (many / "0" / "00.png").symlink_to(many / "0" / "0.png")  # the first in order
+    assert mien("read", "many", *OPTIONS, "--out", "a.csv", "--resume").exit_code == 1
+    counts = Counter(row["path"] for row in cells("a.csv") if row["face"] in ("", "1"))
+    assert len(counts) == N + 1
+    assert set(counts.values()) == {1}
+
+
+def test_parts_hold_every_image_once(mien, many) -> None:
+    for part in range(1, 4):
+        mien("read", "many", *OPTIONS, "--shard", f"{part}/3", "--out", f"{part}.csv")
+    names = [{row["path"] for row in cells(f"{part}.csv")} for part in range(1, 4)]
+    assert sum(map(len, names)) == len(set.union(*names)) == N
+    empty = mien("read", "many/0/0.png", *OPTIONS, "--shard", "1/999", "--out", "empty.csv")
+    assert (empty.exit_code, cells("empty.csv")) == (0, [])
+
+
+@pytest.mark.parametrize("end", ["\n", "\0"])
+def test_a_list_names_images_from_a_file_or_standard_input(end, mien, many) -> None:
+    listed = end.join(["many/0/3.png", "many/1", "many/0/3.png", "gone.png", ""]).encode()
+    Path("list").write_bytes(listed)
+    expected = ["many/0/3.png", *(f"many/1/{i}.png" for i in range(20, 40)), "many/0/3.png", "gone.png"]
+    for source, given in (("list", None), ("-", listed)):
+        done = mien("read", "--files-from", source, *OPTIONS, "--json", input=given)
+        assert [json.loads(line)["path"] for line in done.stdout.splitlines()] == expected
+
+
+def test_patterns_choose_and_what_they_leave_out_is_counted(mien, many) -> None:
+    done = mien(
+        "read", "many", *OPTIONS, "--csv", "--include", "*0.png", "--exclude", "1", "--exclude", "2/*"
+    )
+    names = [row["path"] for row in csv.DictReader(done.stdout.splitlines())]
+    assert names == ["many/0/0.png", "many/0/10.png"]
+    assert "that --include and --exclude leave out" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["many", "--out", "a.xls"], "rows go into a .csv, .jsonl or .parquet file"),
+        (["many", "--out", "a.csv", "--errors", "./a.csv"], "two outputs have the same name"),
+        (["many", "--resume"], "--resume needs the file that the stopped run wrote; name it with --out"),
+        (["many", "--resume", "--out", "a.csv", "--annotate", "b"], "annotated images cannot be continued"),
+        (["many", "--include", "*.bmp"], "--include and --exclude leave out all 60 images"),
+        (["--files-from", os.devnull], "nothing to read: the list is empty"),
+        (["--files-from", "gone"], "no such file or directory: gone"),
+        (["-", "--files-from", "-"], "standard input cannot be both an image and a list"),
+        (["many", "--shard", "3/2"], "--shard takes a part of how many"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, says, mien, many) -> None:
+    done = mien("read", *arguments)
+    assert done.exit_code == 2
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_log_gets_a_line_every_half_minute_with_rate_and_time_left(capsys) -> None:
+    from mien.cli.read_screen import ProgressLines
+
+    clock = iter([0.0, 10.0, 31.0, 40.0, 62.0])
+    lines = ProgressLines(1000, n_done=100, now=lambda: next(clock))
+    for _ in range(4):
+        lines.step()
+    assert capsys.readouterr().err.splitlines() == [
+        "read 102/1,000  0.1 images/s  3:51:59 left",
+        "read 104/1,000  0.1 images/s  3:51:28 left",
+    ]
+    unknown = ProgressLines(None, now=lambda: 0.0)
+    assert unknown.line(2.0) == "read 0  2.0 images/s"

@@ -1,0 +1,147 @@
+"""Many images: in order, in several processes, past images that are bad or end the process."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import mien
+from mien.core.bulk import BulkSettings, read_each
+from mien.core.cores import free_cores
+from mien.errors import ImageError, ImageTooLargeError, MienError
+
+DETECTOR = """
+import os
+import numpy as np
+from mien import Box, Face
+
+class Bright:
+    '''One face in an image that is not black; an image that is white ends the process.'''
+
+    def find(self, image):
+        level = int(image[0, 0, 0])
+        if level == 255:
+            os._exit(9)
+        if level == 254:
+            raise ValueError("a bug of the detector")
+        return (Face(Box(0, 0, 40, 40), level / 255),) if level else ()
+
+    def find_many(self, images):
+        return [self.find(image) for image in images]
+"""
+
+
+@pytest.fixture
+def analyzer(tmp_path: Path, tiny_home: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Reads with a detector of a module that other processes find too."""
+    (tmp_path / "bright_detector.py").write_text(DETECTOR)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("MIEN_HOME", str(tiny_home))
+    monkeypatch.delitem(sys.modules, "bright_detector", raising=False)
+    import bright_detector
+
+    return mien.Analyzer("tiny", bright_detector.Bright())
+
+
+def files(folder: Path, *levels: int) -> list[str]:
+    for i, level in enumerate(levels):
+        Image.new("RGB", (48, 48), (level, level, level)).save(folder / f"{i}.png")
+    return [str(folder / f"{i}.png") for i in range(len(levels))]
+
+
+def scores(readings: Any) -> list[float]:
+    return [round(faces[0].detection_score * 255) if faces else 0 for faces in readings]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_readings_come_in_the_order_of_the_images_whoever_read_them(analyzer, tmp_path, workers) -> None:
+    levels = [0, *range(100, 120), 0, 90]
+    paths = files(tmp_path, *levels)
+    assert scores(analyzer.read_many(paths, batch=4, workers=workers)) == levels
+
+
+def test_other_processes_read_them(analyzer, tmp_path) -> None:
+    paths = files(tmp_path, *[255] * 4)
+    with pytest.raises(ImageError, match=r"'.*0\.png' ended the process that read it \(exit code 9\)"):
+        list(analyzer.read_many(paths, workers=2))
+
+
+def test_an_image_that_ends_a_process_costs_only_itself(analyzer, tmp_path) -> None:
+    paths = files(tmp_path, 80, 255, 90, 0, 255, 70)
+    answers = list(read_each(analyzer, paths, BulkSettings(workers=2)))
+    assert [answer.error is None for answer in answers] == [True, False, True, True, False, True]
+    assert scores(answer.readings for answer in answers) == [80, 0, 90, 0, 0, 70]
+
+
+def test_bytes_arrays_and_pillow_images_reach_other_processes(analyzer, tmp_path) -> None:
+    (path,) = files(tmp_path, 80)
+    images = [Path(path).read_bytes(), np.full((48, 48, 3), 81, np.uint8), Image.open(path), Path(path)]
+    assert scores(analyzer.read_many(images, workers=2)) == [80, 81, 80, 80]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_kind_of_an_error_is_kept(analyzer, tmp_path, workers) -> None:
+    paths = [*files(tmp_path, 80, 90, 95), str(tmp_path / "gone.png")]
+    readings = analyzer.read_many(paths, workers=workers)
+    assert scores([next(readings) for _ in range(3)]) == [80, 90, 95]
+    with pytest.raises(ImageError, match="does not exist"):
+        next(readings)
+    small = mien.Analyzer("tiny", analyzer.detector, limits=mien.ImageLimits(max_pixels=100))
+    with pytest.raises(ImageTooLargeError):
+        list(small.read_many(paths, workers=workers))
+
+
+def test_a_bug_of_a_detector_is_told_with_its_trace(analyzer, tmp_path) -> None:
+    with pytest.raises(RuntimeError, match="a bug of the detector"):
+        list(analyzer.read_many(files(tmp_path, 254, 254), workers=2))
+
+
+def test_a_detector_that_cannot_go_to_other_processes_is_told(tiny_home, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("MIEN_HOME", str(tiny_home))
+
+    class Own:
+        def find(self, image):
+            return ()
+
+    analyzer = mien.Analyzer("tiny", Own())
+    with pytest.raises(MienError, match=r"cannot go to other processes .* use workers=1"):
+        list(analyzer.read_many(files(tmp_path, 1, 2), workers=2))
+
+
+def test_stop_ends_the_work_between_two_images(analyzer, tmp_path) -> None:
+    seen: list[Any] = []
+    settings = BulkSettings(stop=lambda: len(seen) >= 1)
+    for answer in read_each(analyzer, files(tmp_path, *range(60, 90)), settings):
+        seen.append(answer)
+    assert 1 <= len(seen) <= 8
+
+
+@pytest.mark.parametrize("workers", [0, 1.5, True])
+def test_workers_are_a_positive_number(analyzer, workers) -> None:
+    with pytest.raises(MienError, match="workers must be a whole number of at least 1"):
+        analyzer.read_many(["a.png"], workers=workers)
+
+
+@pytest.mark.parametrize(
+    ("files_", "expected"),
+    [
+        ({}, 8),
+        ({"cpu.max": "max 100000\n"}, 8),
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "20000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
+        ({"cpu.max": "1600000 100000\n"}, 8),
+        ({"cpu.max": "nonsense"}, 8),
+    ],
+    ids=["no quota", "max", "a core and a half", "version 1 without", "a fifth", "more", "nonsense"],
+)
+def test_cores_are_those_of_the_affinity_and_the_quota(files_, expected, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    (tmp_path / "cpu").mkdir()
+    for name, text in files_.items():
+        (tmp_path / name).write_text(text)
+    assert free_cores(tmp_path) == expected

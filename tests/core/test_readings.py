@@ -1,0 +1,128 @@
+"""Readings as rows, frames, arrays and a notebook's table; frames of OpenCV."""
+
+import pickle
+import sys
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mien
+from mien.errors import ImageError, MienError
+
+LABELS = ("happy", "sad")
+
+
+def readings(*happy: float) -> mien.Readings:
+    boxes = [(1.234, 2, 11.5, 9)] * len(happy)
+    return mien.Readings.from_arrays(boxes, [(p, 1 - p) for p in happy], LABELS, scores=[0.9] * len(happy))
+
+
+ROW = {"face": 1, "x1": 1.23, "y1": 2, "x2": 11.5, "y2": 9, "detection_score": 0.9, "emotion": "happy"}
+ROW |= {"confidence": 0.75, "uncertain": False, "p_happy": 0.75, "p_sad": 0.25}
+
+
+def test_one_image_gives_a_flat_row_a_face() -> None:
+    assert readings(0.75).to_rows() == [ROW]
+    assert [row["face"] for row in mien.to_rows(list(readings(0.75, 0.5)))] == [1, 2]
+    assert mien.to_rows(readings()) == []
+
+
+def test_several_images_say_which_and_keep_those_without_a_face() -> None:
+    rows = mien.to_rows([readings(), readings(0.75, 0.5)])
+    assert [(row["image"], row["face"]) for row in rows] == [(0, None), (1, 1), (1, 2)]
+    assert {tuple(row) for row in rows} == {("image", *ROW)}
+    assert mien.to_rows([readings(0.75)], ["a.png"]) == [{"path": "a.png", **ROW}]
+    with pytest.raises(MienError, match="expected a path for each of 2 images, got 1"):
+        mien.to_rows([readings(), readings()], ["a.png"])
+
+
+def frame(monkeypatch: pytest.MonkeyPatch, absent: tuple[str, ...]) -> Any:
+    for name in absent:
+        monkeypatch.setitem(sys.modules, name, None)
+    return mien.to_frame([readings(), readings(0.75)], ["a.png", "b.png"])
+
+
+def test_a_frame_of_pandas_keeps_whole_numbers_whole(monkeypatch) -> None:
+    pytest.importorskip("pandas", reason="needs pandas")
+    table = frame(monkeypatch, ())
+    assert list(table.columns) == ["path", *ROW]
+    assert [str(table[name].dtype) for name in ("face", "uncertain", "p_sad")] == [
+        "Int64",
+        "boolean",
+        "float64",
+    ]
+    assert table["face"].isna().tolist() == [True, False]
+    assert table["emotion"][1] == "happy"
+
+
+def test_without_pandas_a_frame_is_a_table_of_arrow(monkeypatch) -> None:
+    pytest.importorskip("pyarrow", reason="needs pyarrow")
+    if find_spec("pandas"):
+        pytest.skip("pandas is installed")
+    table = frame(monkeypatch, ())
+    assert [str(table.schema.field(n).type) for n in ("path", "face", "uncertain")] == [
+        "string",
+        "int64",
+        "bool",
+    ]
+    assert table.to_pylist()[1] == {"path": "b.png", **ROW}
+
+
+def test_without_either_the_command_to_install_is_told(monkeypatch) -> None:
+    with pytest.raises(MienError, match="to_frame needs pandas or pyarrow; run: pip install pandas"):
+        frame(monkeypatch, ("pandas", "pyarrow"))
+
+
+@pytest.mark.parametrize(
+    ("boxes", "probs", "says"),
+    [
+        ([(1, 2, 3)], [(0.5, 0.5)], r"boxes_xyxy must have the shape \(N, 4\), got \(1, 3\)"),
+        ([(1, 2, 3, 4)], [(0.5, 0.2, 0.3)], r"probs must have the shape \(N, 2\)"),
+        ([(1, 2, 3, 4)], [(0.5, 0.5)] * 2, "as many boxes as rows of probs, got 1 and 2"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_told(boxes, probs, says) -> None:
+    with pytest.raises(MienError, match=says):
+        mien.Readings.from_arrays(boxes, probs, LABELS)
+
+
+def test_readings_are_a_tuple_that_pickles() -> None:
+    one = readings(0.75)
+    assert one == tuple(one)
+    assert pickle.loads(pickle.dumps(one)) == one
+    assert mien.annotate(np.zeros((20, 20, 3), np.uint8), one).any()
+
+
+def test_a_notebook_shows_a_table_and_no_markup_of_labels() -> None:
+    html = mien.Readings.from_arrays([(0, 0, 9, 9)], [(0.75, 0.25)], ("<b>", "sad"))._repr_html_()
+    assert "<td>&lt;b&gt;</td><td>75%</td>" in html
+    assert "<b>" not in html
+    assert readings()._repr_html_() == "<p>no face</p>"
+
+
+class Red:
+    """Finds a face whose score is the red of the first pixel."""
+
+    def find(self, image):
+        return (mien.Face(mien.Box(0, 0, 30, 30), float(image[0, 0, 0]) / 255),)
+
+
+def test_a_frame_of_opencv_is_read_by_its_colours(tiny_home, monkeypatch) -> None:
+    monkeypatch.setenv("MIEN_HOME", str(tiny_home))
+    analyzer = mien.Analyzer("tiny", Red())
+    bgr = np.zeros((40, 40, 3), np.uint8)
+    bgr[..., 2] = 255
+    assert analyzer.read(bgr, color="bgr")[0].detection_score == 1
+    assert analyzer.read(bgr)[0].detection_score == 0
+    assert next(analyzer.read_many([bgr], color="bgr"))[0].detection_score == 1
+    with pytest.raises(ImageError, match="color must be 'rgb' or 'bgr', got 'bgra'"):
+        analyzer.read(bgr, color="bgra")
+
+
+def test_annotate_gives_a_frame_of_opencv_back_as_one() -> None:
+    rgb = np.full((200, 300, 3), (10, 20, 200), np.uint8)
+    faces = mien.Readings.from_arrays([(50, 40, 150, 160)], [(0.75, 0.25)], LABELS)
+    marked = mien.annotate(rgb, faces)
+    assert np.array_equal(mien.annotate(rgb[..., ::-1], faces, color="bgr"), marked[..., ::-1])

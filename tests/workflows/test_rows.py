@@ -1,0 +1,154 @@
+"""Rows in files: every format, what is resumed, what is refused."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mien.core.columns import kind_of
+from mien.errors import DataError, MienError, MissingExtraError
+from mien.workflows.rows.formats import FORMATS, format_of
+from mien.workflows.rows.row_file import RowFile
+from mien.workflows.rows.run_state import RunState
+from mien.workflows.selection import Selection, listed_paths, parse_shard
+
+COLUMNS = ("path", "face", "uncertain", "p_sad", "error")
+ROWS = [('a, b\n"c".png', 1, True, 0.25, None), ("ü.png", None, None, None, "is damaged")]
+PLAIN = sorted(end for end, one in FORMATS.items() if one.needs <= set(COLUMNS))
+
+
+def written(path: Path) -> list[dict]:
+    if path.suffix == ".parquet":
+        pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
+        return pq.read_table(path).to_pylist()
+    return list(format_of(path).decode(path))
+
+
+@pytest.mark.parametrize("end", PLAIN)
+def test_every_format_gives_back_what_was_written(end: str, tmp_path: Path) -> None:
+    file = RowFile(tmp_path / f"rows{end}", COLUMNS)
+    file.write(ROWS[:1])
+    file.write(ROWS[1:])
+    file.close()
+    assert written(file.path) == [dict(zip(COLUMNS, row, strict=True)) for row in ROWS]
+    assert [path.name for path in tmp_path.iterdir()] == [f"rows{end}"]
+
+
+@pytest.mark.parametrize("end", PLAIN)
+def test_what_lies_behind_the_offset_is_dropped(end: str, tmp_path: Path) -> None:
+    file = RowFile(tmp_path / f"rows{end}", COLUMNS)
+    file.write(ROWS[:1])
+    file.sync()
+    offset = file.n_bytes
+    file.write([("lost.png", 1, True, 0.5, None)])
+    file.close(whole=False)
+    again = RowFile(tmp_path / f"rows{end}", COLUMNS, offset)
+    again.write(ROWS[1:])
+    again.close()
+    assert written(again.path) == [dict(zip(COLUMNS, row, strict=True)) for row in ROWS]
+    with pytest.raises(DataError, match="lost rows since the run was stopped"):
+        RowFile(tmp_path / f"rows{end}", COLUMNS, 10**6)
+
+
+def test_a_stopped_parquet_file_is_whole_and_its_rows_stay(tmp_path: Path) -> None:
+    file = RowFile(tmp_path / "rows.parquet", COLUMNS)
+    file.write(ROWS)
+    file.close(whole=False)
+    assert len(written(file.path)) == 2
+    assert file.lines.exists()
+
+
+def test_a_large_parquet_file_has_groups_of_bounded_size(tmp_path: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
+    file = RowFile(tmp_path / "rows.parquet", COLUMNS)
+    for _ in range(10):
+        file.write(ROWS * 1000)
+    file.close()
+    metadata = pq.ParquetFile(file.path).metadata
+    assert (metadata.num_rows, metadata.num_row_groups) == (20_000, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("rows.txt", r"rows go into a \.csv, \.jsonl or \.parquet file, got 'rows.txt'"),
+        ("gone/rows.csv", "there is no folder .*gone; make it first"),
+    ],
+)
+def test_a_file_that_cannot_be_is_refused(name: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(MienError, match=says):
+        RowFile(tmp_path / name, COLUMNS)
+
+
+def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
+    with pytest.raises(
+        MissingExtraError, match=r'a Parquet file needs pyarrow.*; run: pip install "mien\[parquet\]"'
+    ):
+        RowFile(tmp_path / "a.parquet", COLUMNS)
+
+
+def test_a_column_holds_the_same_kind_in_every_table() -> None:
+    kinds = {name: kind_of(name) for name in ("path", "face", "frame", "uncertain", "p_happy", "time_s")}
+    assert list(kinds.values()) == [str, int, int, bool, float, float]
+
+
+def test_a_run_goes_on_only_as_what_it_was(tmp_path: Path) -> None:
+    out = tmp_path / "rows.csv"
+    RunState(out, {"model": "a", "settings": (1, 2)}, resume=False).save({"offsets": {"rows": 3}})
+    with pytest.raises(MienError, match="was begun and not finished; add --resume to go on, or delete"):
+        RunState(out, {"model": "a"}, resume=False)
+    with pytest.raises(MienError, match="the stopped run had another model; resume it as it was begun"):
+        RunState(out, {"model": "b", "settings": (1, 2)}, resume=True)
+    state = RunState(out, {"model": "a", "settings": (1, 2)}, resume=True)
+    assert state.stored == {"offsets": {"rows": 3}}
+    state.path.write_text("{}")
+    with pytest.raises(DataError, match="is damaged: it is cut or was changed; delete it"):
+        RunState(out, {"model": "a"}, resume=True)
+
+
+def test_every_path_lies_in_one_part_and_parts_are_alike() -> None:
+    paths = [f"photos/{i}.jpg" for i in range(4000)]
+    parts = Counter()
+    for path in paths:
+        (part,) = (i for i in (1, 2, 3, 4) if Selection(shard=(i, 4)).in_shard(path))
+        parts[part] += 1
+    assert all(900 < n < 1100 for n in parts.values())
+
+
+@pytest.mark.parametrize("text", ["0/4", "5/4", "1", "a/b", "1/0", "-1/2"])
+def test_a_part_that_cannot_be_is_refused(text: str) -> None:
+    with pytest.raises(MienError, match="--shard takes a part of how many, 1/4 to 4/4 of four"):
+        parse_shard(text)
+
+
+@pytest.mark.parametrize(
+    ("path", "include", "exclude", "fits"),
+    [
+        ("a/b/X.JPG", ["*.jpg"], [], True),
+        ("a/b/x.png", ["*.jpg"], [], False),
+        ("a/b/x.jpg", ["b/*"], [], False),
+        ("b/x.jpg", ["b/*"], [], True),
+        ("a/thumb_1.jpg", ["*.jpg"], ["thumb_*"], False),
+        ("raw/x.jpg", [], ["raw/*"], False),
+        ("x.jpg", [], [], True),
+    ],
+)
+def test_patterns_take_names_and_with_a_slash_paths(path, include, exclude, fits) -> None:
+    assert Selection(include, exclude).fits(path) is fits
+
+
+@pytest.mark.parametrize(
+    ("data", "paths"),
+    [
+        (b"a.png\nb c.png\r\n\n\xff.png", ["a.png", "b c.png", "\udcff.png"]),
+        (b"a\nb.png\0c.png\0", ["a\nb.png", "c.png"]),
+        (b"", []),
+        (b"x" * 70_000 + b"\nb.png\n", ["x" * 70_000, "b.png"]),
+    ],
+    ids=["lines", "NUL", "empty", "longer than a block"],
+)
+def test_a_list_holds_lines_or_parts_that_end_with_nul(data: bytes, paths: list[str]) -> None:
+    import io
+
+    assert list(listed_paths(io.BytesIO(data))) == paths

@@ -1,0 +1,138 @@
+"""Many videos: a file of rows for each, an index, and a run that goes on."""
+
+from pathlib import Path
+
+import pytest
+
+av = pytest.importorskip("av", reason="needs PyAV")
+
+from mien.errors import MienError
+from mien.workflows.rows.formats import csv_rows
+from mien.workflows.video.many import ManyJob, find_videos, watch_many
+from mien.workflows.video.watcher import WatchSettings
+
+
+@pytest.fixture(scope="module")
+def settings(tiny_home) -> WatchSettings:
+    return WatchSettings(model=str(tiny_home / "models" / "tiny.onnx"), views=1)
+
+
+@pytest.fixture
+def videos(tmp_path, clips, monkeypatch) -> Path:
+    """``in/2.mp4``, ``in/10.mp4``, ``in/below/2.mp4``, a broken one, and what is none."""
+    monkeypatch.chdir(tmp_path)
+    folder = Path("in")
+    (folder / "below").mkdir(parents=True)
+    clips.write_clip(folder / "2.mp4", clips.still(0.6, fps=10))
+    (folder / "10.mp4").write_bytes((folder / "2.mp4").read_bytes())
+    (folder / "below" / "2.mp4").write_bytes((folder / "2.mp4").read_bytes())
+    (folder / "below" / "bad.mp4").write_bytes(b"no video")
+    (folder / "notes.txt").write_text("no video")
+    (folder / ".hidden.mp4").write_bytes(b"")
+    return folder
+
+
+ALL = ["in/2.mp4", "in/10.mp4", "in/below/2.mp4", "in/below/bad.mp4"]
+
+
+def index(folder: str) -> list[dict]:
+    return list(csv_rows(Path(folder) / "index.csv"))
+
+
+def test_each_video_has_its_rows_and_its_line_in_the_index(videos, settings) -> None:
+    done = list(watch_many(ManyJob(["in"], Path("out")), settings))
+    assert [one.video for one in done] == ALL
+    rows = index("out")
+    assert [row["video"] for row in rows] == ALL
+    assert [row["rows"] for row in rows[:3]] == ["out/2.mp4.csv", "out/10.mp4.csv", "out/below/2.mp4.csv"]
+    assert [(row["frames"], row["persons"]) for row in rows] == [(6, 1)] * 3 + [(0, 0)]
+    assert [row["error"] is None for row in rows] == [True, True, True, False]
+    assert len(list(csv_rows(Path("out/below/2.mp4.csv")))) == 6
+    assert not list(Path("out").rglob("*.state"))
+
+
+def test_what_is_named_twice_is_watched_once_below_the_common_folder(videos) -> None:
+    found = find_videos(["in/below/2.mp4", "in/below", "in/2.mp4"])
+    assert [str(below) for _, below in found] == ["below/2.mp4", "below/bad.mp4", "2.mp4"]
+    Path("none").mkdir()
+    with pytest.raises(MienError, match="'none' holds no video"):
+        find_videos(["none"])
+
+
+class Killed(BaseException):
+    """As if the machine died."""
+
+
+def test_a_killed_run_goes_on_in_the_middle_and_takes_new_videos_in(videos, settings) -> None:
+    list(watch_many(ManyJob(["in"], Path("whole")), settings))
+    n_frames = 0
+
+    def die(watched) -> None:
+        nonlocal n_frames
+        n_frames += 1
+        if n_frames == 9:
+            raise Killed
+
+    with pytest.raises(Killed):
+        list(watch_many(ManyJob(["in"], Path("out")), settings, on_watched=die))
+    assert [row["video"] for row in index("out")] == ALL[:1]
+    with pytest.raises(MienError, match="was begun and not finished; add --resume"):
+        list(watch_many(ManyJob(["in"], Path("out")), settings))
+    assert [one.video for one in watch_many(ManyJob(["in"], Path("out"), resume=True), settings)] == ALL[1:]
+    for name in ("2.mp4.csv", "10.mp4.csv", "below/2.mp4.csv"):
+        assert Path("out", name).read_bytes() == Path("whole", name).read_bytes()
+    (videos / "3.mp4").write_bytes((videos / "2.mp4").read_bytes())
+    again = list(watch_many(ManyJob(["in"], Path("out"), resume=True), settings))
+    assert [one.video for one in again] == ["in/3.mp4"]
+    assert len(index("out")) == 5
+
+
+def test_a_video_whose_end_the_index_missed_is_told_in_it(videos, settings, monkeypatch) -> None:
+    list(watch_many(ManyJob(["in/2.mp4"], Path("out")), settings))
+    lines = Path("out/index.csv").read_text().splitlines(keepends=True)
+    Path("out/index.csv").write_text(lines[0])
+    (done,) = watch_many(ManyJob(["in/2.mp4"], Path("out"), resume=True), settings)
+    assert (done.frames, done.persons) == (6, 1)
+
+
+def test_a_stop_ends_between_two_frames(videos, settings) -> None:
+    asked = iter(range(99))
+    assert len(list(watch_many(ManyJob(["in"], Path("out")), settings, stop=lambda: next(asked) > 8))) == 1
+    assert Path("out/index.csv.state").exists()
+
+
+def test_an_unknown_format_is_refused() -> None:
+    with pytest.raises(MienError, match="rows come in the formats csv, jsonl, parquet, got 'xls'"):
+        ManyJob(["in"], Path("out"), ".xls")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "several videos need one folder for their rows: --out DIR"),
+        (["--out", "out", "--annotate", "a.mp4"], "--annotate is for one video"),
+        (["--out", "out", "--csv"], "--csv is for one video"),
+    ],
+)
+def test_the_command_says_what_many_videos_cannot_have(arguments, says, videos) -> None:
+    from typer.testing import CliRunner
+
+    from mien.cli.main import app
+
+    done = CliRunner().invoke(app, ["watch", "in", *arguments], prog_name="mien")
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert says in done.stderr
+
+
+def test_the_command_prints_a_line_a_video(videos, tiny_home, monkeypatch) -> None:
+    from typer.testing import CliRunner
+
+    from mien.cli.main import app
+
+    monkeypatch.setenv("MIEN_HOME", str(tiny_home))
+    arguments = ["watch", "in", "--out", "out", "--format", "jsonl", "--model", "tiny", "--views", "1"]
+    done = CliRunner().invoke(app, arguments, prog_name="mien")
+    assert done.exit_code == 1
+    assert done.stdout.splitlines()[0] == "in/2.mp4: 6 frames, 0.5 s, 1 person"
+    assert "4 videos, 1 not to the end; out/index.csv tells of all" in done.stderr
+    assert Path("out/below/2.mp4.jsonl").is_file()
