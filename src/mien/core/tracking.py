@@ -101,6 +101,10 @@ class Tracker:
         """Whether a face is out of sight that was there a moment before ``time_s``."""
         return any(track.seen_s < time_s for track in self.tracks)
 
+    def end(self) -> None:
+        """Forget all faces, as at a cut; whoever comes next gets a new number."""
+        self.tracks = []
+
     def step(
         self, time_s: float, boxes: Sequence[Box], scores: Sequence[float], appearances: Sequence[Appearance]
     ) -> list[Track | None]:

@@ -208,6 +208,18 @@ def test_a_cut_to_black_gives_rows_without_a_face_and_keeps_the_number(clips, se
     assert outcome.summary.persons[1].seconds == pytest.approx(1.5)
 
 
+def test_a_hard_cut_ends_a_track_and_a_flash_does_not(clips, settings, tmp_path) -> None:
+    clip, out = tmp_path / "cut.mp4", tmp_path / "rows.csv"
+    one = [pixels for _, pixels in clips.still(1.2, fps=10)]
+    other = [np.ascontiguousarray(255 - pixels[::-1] // 3) for pixels in one]  # another place
+    for pixels in other:
+        pixels[20:188, 8:] = one[0][20:188, 8:]  # the face, where it was
+    one[5] = np.uint8(np.minimum(one[5].astype(int) + 90, 255))
+    clips.write_clip(clip, [(n / 10, pixels) for n, pixels in enumerate(one + other)])
+    watch_video(WatchJob(str(clip), files=(out,)), settings)
+    assert [row["track"] for row in cells(out)] == ["1"] * 12 + ["2"] * 12
+
+
 def test_a_truncated_video_keeps_its_rows_and_says_so(clips, settings, tmp_path) -> None:
     clip, out = tmp_path / "clip.mp4", tmp_path / "rows.csv"
     clips.write_clip(clip, clips.still(2, fps=10), options={"movflags": "faststart"})

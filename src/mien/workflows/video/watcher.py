@@ -14,6 +14,7 @@ import numpy as np
 
 from mien.core.cards import ModelCard
 from mien.core.classifier import Classifier
+from mien.core.cuts import CutFinder
 from mien.core.detection import (
     DEFAULT_DETECTOR,
     Detector,
@@ -146,6 +147,7 @@ class Watcher:
         self.labels = self.classifier.labels
         self.tracker = Tracker(self.settings.tracking)
         self.smoother = Smoother(self.labels, self.settings.smoothing, self.classifier.card.uncertain_below)
+        self.cuts = CutFinder()
         self.last_index = -1
         self._scan_s: float | None = None
         self._last_s: float | None = None
@@ -171,7 +173,12 @@ class Watcher:
         return self._read() + [self._rows(self._seen.popleft()) for _ in range(len(self._seen))]
 
     def _look(self, frame: Frame, keep_pixels: bool) -> tuple[_Seen, list[_Face]]:
-        """Find the faces of a frame and say whose they are."""
+        """Find the faces of a frame and say whose they are; nobody stays the same through a hard cut."""
+        is_near = (
+            self._last_s is not None and frame.time_s - self._last_s <= self.settings.tracking.short_gap_s
+        )
+        if self.cuts.is_cut(frame.pixels) and is_near:
+            self.tracker.end()
         faces = [f for f in self._find(frame) if f.score >= self.settings.min_score]
         crops = [self.classifier.crop(frame.pixels, face) for face in faces]
         appearances = [appearance_of(luma(crop)) for crop in crops]
@@ -243,6 +250,7 @@ class Watcher:
             "scan_s": self._scan_s,
             "last_s": self._last_s,
             "tracker": self.tracker.to_dict(),
+            "cuts": self.cuts.to_dict(),
             "smoother": self.smoother.to_dict(),
             "seen": [_seen_to_dict(seen) for seen in self._seen],
         }
@@ -252,6 +260,7 @@ class Watcher:
         self._batch = []
         self.last_index, self._scan_s, self._last_s = state["last_index"], state["scan_s"], state["last_s"]
         self.tracker.restore(state["tracker"])
+        self.cuts.restore(state["cuts"])
         self.smoother.restore(state["smoother"])
         self._seen = deque(_seen_from_dict(seen, self.classifier) for seen in state["seen"])
 
