@@ -1,7 +1,7 @@
 // node build.mjs site [FOLDER]  the files of `mien page`; without a folder into the repository: ../src/mien/page
 // node build.mjs package        the npm package, into dist/
 import { build } from "esbuild";
-import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { execFileSync } from "node:child_process";
 
 const WEIGHTS = "../src/mien/core/weights/", MODEL = "fer2013-s2d12";
@@ -24,6 +24,7 @@ async function site(to = "../src/mien/page") {
 async function pack() {
   rmSync("dist", { recursive: true, force: true });
   await build({ ...common, entryPoints: ["src/index.ts"], outfile: "dist/index.js", packages: "external" });
+  copyFileSync("../LICENSE", "LICENSE");
   mkdirSync("dist/models");
   for (const name of NETS) copyFileSync(WEIGHTS + name, `dist/models/${name}`);
   copyFileSync(`${WEIGHTS}${MODEL}.onnx`, "dist/models/model.onnx");

@@ -2,11 +2,14 @@
 
 import { InferenceSession, Tensor, env } from "onnxruntime-web/wasm";
 
-/** How the runtime is set up; call before the first network is opened. */
+let isConfigured = false;
+
+/** How the runtime is set up; call before the first network is opened, or not at all. */
 export function configure(options: { binary?: ArrayBuffer; threads?: number }): void {
   if (options.binary) env.wasm.wasmBinary = options.binary;
   env.wasm.numThreads = options.threads ?? 1;
   env.logLevel = "error";
+  isConfigured = true;
 }
 
 /** A network with one input. */
@@ -14,6 +17,7 @@ export class Network {
   private constructor(private readonly session: InferenceSession) {}
 
   static async open(file: Uint8Array): Promise<Network> {
+    if (!isConfigured) configure({}); // the runtime's own choice of threads fails in Node
     return new Network(await InferenceSession.create(file, { executionProviders: ["wasm"], logSeverityLevel: 3 }));
   }
 

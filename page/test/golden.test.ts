@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { before, test } from "node:test";
 import { type Quad, overlap } from "../src/geometry.js";
-import { type Reading, Reader, configure } from "../src/index.js";
+import { type Reading, Reader } from "../src/index.js";
 import { ROOT, made, scenes, sha256 } from "./scenes.js";
 
 const WEIGHTS = new URL("../src/mien/core/weights/", ROOT), MODEL = "fer2013-s2d12";
@@ -13,7 +13,6 @@ const file = async (name: string): Promise<Uint8Array> => readFileSync(new URL(n
 
 let reader: Reader;
 before(async () => {
-  configure({});
   const card = JSON.parse(new TextDecoder().decode(await file(`${MODEL}.json`)));
   reader = await Reader.open({ card, weights: await file(`${MODEL}.onnx`), file });
 });
