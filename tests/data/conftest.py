@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mien.core.emotions import AFFECTNET8, FER2013, FERPLUS_VOTES
-from mien.data.fer2013 import USAGES
+from mien.data.pixel_csv import USAGES
 from mien.data.records import FaceSet
 
 

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from mien.core.emotions import FER2013
-from mien.data.fer2013 import OFFICIAL_COUNTS, USAGES, check_official, read_fer2013
+from mien.data.fer2013 import OFFICIAL_COUNTS, check_official, read_fer2013
+from mien.data.pixel_csv import USAGES
 from mien.errors import DataError
 
 ROWS = [(0, "Training"), (3, "Training"), (6, "PublicTest"), (1, "PrivateTest")]
@@ -85,14 +86,14 @@ def test_a_malformed_row_is_named_with_its_line(tmp_path, case):
 @pytest.mark.parametrize(
     ("header", "missing"),
     [
-        ("emotion,pixels", "usage"),
-        ("label,image,split", "emotion, pixels, usage"),
-        ("", "emotion, pixels, usage"),
+        ("emotion,pixel,Usage", "pixels; is 'pixel' meant"),
+        ("mood,face,split", "emotion, pixels; the first line has 'mood', 'face', 'split'"),
+        ("", "emotion, pixels; the first line has ''"),
     ],
 )
 def test_a_header_without_a_column_is_refused(tmp_path, header, missing):
     (tmp_path / "train.csv").write_text(f"{header}\n0,{GOOD}\n")
-    with pytest.raises(DataError, match=rf"line 1: needs the columns .*; missing: {missing}$"):
+    with pytest.raises(DataError, match=rf"line 1: needs the columns .*; missing: {missing}"):
         read_fer2013(tmp_path / "train.csv")
 
 

@@ -75,7 +75,7 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(DataError, match="holds no votes"):
         read_ferplus(_write(tmp_path / "b.csv", []))
     (tmp_path / "c.csv").write_bytes(b"Usage,Image name," + ",".join(COLUMNS).encode() + b"\n\xff\xfe")
-    with pytest.raises(DataError, match="line 1"):
+    with pytest.raises(DataError, match="line 2: Usage must be"):
         read_ferplus(tmp_path / "c.csv")
 
 

@@ -213,7 +213,11 @@ def test_any_class_folders_give_their_names_as_labels(tmp_path):
         save(tmp_path / name) if not name.endswith("txt") else (tmp_path / name).write_text("x")
     listing = list_folders(tmp_path)
     assert listing.label_names == ("angry", "boredom")
-    assert told(listing) == [("a.png", 0, "train", ""), ("b.jpg", 1, "train", "")]
+    assert told(listing) == [
+        ("a.png", 0, "train", ""),
+        ("notes.txt", None, "train", "not an image"),
+        ("b.jpg", 1, "train", ""),
+    ]
 
 
 def test_split_folders_above_the_class_folders_give_the_split(tmp_path):
@@ -225,6 +229,7 @@ def test_split_folders_above_the_class_folders_give_the_split(tmp_path):
         ("a.png", 0, "train", ""),
         ("b.png", 1, "val", ""),
         ("c.png", 0, "test", ""),
+        ("d.png", None, "train", "unknown split"),
     ]
 
 
@@ -286,11 +291,12 @@ def test_a_folder_of_something_else_is_refused(tmp_path, reader, text):
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (b"file,label\n", r"line 1: needs the columns path, label; missing: path"),
+        (b"paths,label\n", r"line 1: needs the columns path, label; missing: path; is 'paths' meant"),
+        (b"emotion,pixels\n0,1\n", "holds pixels, not paths; import it: mien data import fer2013"),
         (b"path,label\na.png,\n", "has no row with a label"),
-        (b"path,label\n\xff\xfe,happy\n", "is no CSV in UTF-8"),
+        (b"path,label\n\x81\xff,happy\n", "is no table of text"),
     ],
-    ids=["columns", "no labels", "latin"],
+    ids=["columns", "pixels", "no labels", "bytes"],
 )
 def test_a_csv_of_something_else_is_refused(tmp_path, content, text):
     (tmp_path / "x.csv").write_bytes(content)

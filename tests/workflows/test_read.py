@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mien.core.image_names import is_image
 from mien.core.images import DEFAULT_LIMITS
 from mien.core.read_batch import Found
 from mien.core.readings import Readings
 from mien.core.results import Box, Face, Reading
 from mien.errors import MienError
-from mien.workflows.find import PassedOver, Source, find_images, is_image, natural_key
+from mien.workflows.find import PassedOver, Source, find_images, natural_key
 from mien.workflows.read import ImageResult, Pace, ReadSettings, build_analyzer, read_images
 from mien.workflows.read_outputs import AnnotatedFolder, columns, to_object, to_rows
 

@@ -35,7 +35,8 @@ def import_(
     kind: Annotated[
         str,
         typer.Argument(
-            help="fer2013, ferplus, affectnet, rafdb, ckplus, jaffe, folders or csv.", show_default=False
+            help="fer2013, ferplus, affectnet, rafdb, ckplus, ckextended, jaffe, folders or csv.",
+            show_default=False,
         ),
     ],
     path: Annotated[
@@ -61,6 +62,10 @@ def import_(
         str, typer.Option(help="ferplus: majority, probability, crossentropy or multi_target.")
     ] = "majority",
     peaks: Annotated[int, typer.Option(min=1, help="ckplus: last frames that carry the label.")] = 1,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="csv: the folder of its paths; by default that of the CSV.", show_default=False),
+    ] = None,
     part: Annotated[bool, typer.Option("--partial", help="Accept a part of FER2013.")] = False,
     search: Annotated[
         bool,
@@ -75,7 +80,10 @@ def import_(
 
     Example: mien data import folders photos/ --labels fer2013 --map joy=happy
 
-    What cannot be used is left out and listed in KIND.skipped.csv. Interrupted: the same command goes on.
+    Example: mien data import csv faces.csv --root /data/images
+
+    What cannot be used is left out, counted and listed in KIND.skipped.csv; hidden files are not looked at.
+    Interrupted: the same command goes on. Exit code: 0 written, whatever was left out; 2 nothing was written.
     """
     from rich.console import Console
 
@@ -92,6 +100,7 @@ def import_(
         renames=dict(_renamed(text) for text in renamed or ()),
         scheme=scheme,
         peaks=peaks,
+        root=root,
     )
     with _bars("reading faces", "reading images", "comparing faces") as report:
         done = import_data(kind, path, to or Path(f"{kind}.h5"), settings, report)

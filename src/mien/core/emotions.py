@@ -28,6 +28,9 @@ RAFDB = ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral")
 CKPLUS = ("neutral", "angry", "contempt", "disgust", "fear", "happy", "sad", "surprise")
 """Lucey et al., "The Extended Cohn-Kanade Dataset", 2010: codes 0-7."""
 
+CKEXTENDED = (*FER2013, "contempt")
+"""ckextended.csv, faces of CK+ of 48x48 pixels with FER2013's codes, and 7."""
+
 JAFFE = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 """Lyons et al., 1998: AN, DI, FE, HA, NE, SA, SU in the names of the files."""
 

@@ -4,16 +4,18 @@ Source: Mollahosseini et al., "AffectNet: A Database for Facial Expression, Vale
 in the Wild", 2017 (arXiv 1708.03985).
 """
 
-import csv
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.emotions import AFFECTNET11
+from mien.data.folders import list_numbered
 from mien.data.listing import Entry, Listing, Problem, affect, label_problem
+from mien.data.tables import cells_of, find_columns, open_table
 from mien.errors import DataError
 
 COLUMNS = (
@@ -33,14 +35,17 @@ LISTS = {"training.csv": "train", "validation.csv": "val"}
 SETS = {"train_set": "train", "val_set": "val"}
 N_LANDMARKS = 68
 _PICTURES = ("Manually_Annotated_Images", "Manually_Annotated", "images", ".")
+_IN_ORDER = {name: i for i, name in enumerate(COLUMNS)}
 _CODES = {str(code): code for code in range(len(AFFECTNET11))}
 
 
 def list_affectnet(path: Path) -> Listing:
     """AffectNet in either layout: 11 labels, valence and arousal, 68 landmarks, and face boxes in the first.
 
+    Copies in folders named by code or emotion, such as ``train/0``, have labels alone.
+
     Raises:
-        DataError: neither layout is there.
+        DataError: no such layout is there.
     """
     if any((path / name).is_dir() for name in SETS):
         entries = partial(_from_arrays, path)
@@ -48,9 +53,12 @@ def list_affectnet(path: Path) -> Listing:
     elif lists := [path / name for name in LISTS if (path / name).is_file()]:
         entries = partial(_from_lists, path)
         total = sum(_count_lines(file) for file in lists)
+    elif path.is_dir() and (listing := list_numbered(path, "affectnet", AFFECTNET11, first=0)):
+        return listing
     else:
         raise DataError(
-            f"{path} is no AffectNet: expected training.csv and validation.csv, or train_set/ and val_set/"
+            f"{path} is no AffectNet: expected training.csv and validation.csv, or train_set/ and val_set/, "
+            "or folders such as train/0 to train/7"
         )
     return Listing("affectnet", AFFECTNET11, entries, total, valence_arousal=True, n_landmarks=N_LANDMARKS)
 
@@ -65,27 +73,21 @@ def _from_lists(path: Path) -> Iterator[Entry]:
         if not (path / name).is_file():
             continue
         folder = None
-        try:
-            with (path / name).open(newline="", encoding="utf-8-sig") as file:
-                columns: dict[str, int] = {}
-                for cells in csv.reader(file):
-                    if not columns:
-                        header = COLUMNS[0] in cells
-                        columns = _columns(cells if header else list(COLUMNS), path / name)
-                        if header:
-                            continue
-                    row = {column: cells[i] if i < len(cells) else "" for column, i in columns.items()}
-                    folder = folder or _images_of(path, row[COLUMNS[0]])
-                    yield _from_row(folder, row, split)
-        except (csv.Error, UnicodeDecodeError) as e:
-            raise DataError(f"{path / name} is no CSV in UTF-8: {e}") from e
+        with open_table(path / name, COLUMNS) as table:
+            has_header = COLUMNS[0].lower() in table.header
+            columns = _columns(table.header, path / name) if has_header else _IN_ORDER
+            first = [] if has_header or not any(table.first) else [(table.number, table.first)]
+            for _, cells in chain(first, table.rows()):
+                row = cells_of(cells, columns)
+                folder = folder or _images_of(path, row[COLUMNS[0]])
+                yield _from_row(folder, row, split)
 
 
-def _columns(header: list[str], path: Path) -> dict[str, int]:
-    missing = [name for name in COLUMNS if name not in header]
-    if missing:
+def _columns(header: tuple[str, ...], path: Path) -> dict[str, int]:
+    columns = find_columns(header, {name: (name.lower(),) for name in COLUMNS})
+    if missing := [name for name in COLUMNS if name not in columns]:
         raise DataError(f"{path}, line 1: needs the columns of AffectNet; missing: {', '.join(missing)}")
-    return {name: header.index(name) for name in COLUMNS}
+    return columns
 
 
 def _images_of(path: Path, first: str) -> Path:

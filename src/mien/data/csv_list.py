@@ -1,93 +1,132 @@
 """A CSV of paths and labels, the plainest way to bring one's own images.
 
 Columns, in any order: ``path`` and ``label``; optionally ``split``, ``person``, ``x1``, ``y1``, ``x2``,
-``y2``, ``valence``, ``arousal``. Paths are relative to the CSV. Columns of other names are passed over.
+``y2``, ``valence``, ``arousal``, or what `COLUMNS` also calls them. Paths are relative to the CSV, or to a
+folder that is named. Columns of other names are passed over.
 """
 
-import csv
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 from mien.core.emotions import emotion_or
 from mien.data.listing import SPLIT_NAMES, Entry, Listing, Problem, affect
+from mien.data.tables import cells_of, find_columns, missing_columns, open_table
 from mien.errors import DataError
 
 REQUIRED = ("path", "label")
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "path": (
+        "path",
+        "image",
+        "image_path",
+        "img_path",
+        "filepath",
+        "file_path",
+        "filename",
+        "file_name",
+        "file",
+    ),
+    "label": ("label", "emotion", "expression", "class"),
+    "split": ("split", "usage", "set", "subset"),
+    "person": ("person", "subject"),
+    **{name: (name,) for name in ("x1", "y1", "x2", "y2", "valence", "arousal")},
+}
+"""What a column may be called, the first choice first; capitals and blanks do not matter."""
+
+_NAMES = tuple(name for names in COLUMNS.values() for name in names)
 _BOX = ("x1", "y1", "x2", "y2")
 
 
-def list_paths(path: Path) -> Listing:
+def list_paths(path: Path, root: Path | None = None) -> Listing:
     """What a CSV of paths and labels lists; names of emotions become mien's, other labels stay.
+
+    Args:
+        path: The CSV, whatever its separator and encoding.
+        root: The folder that its paths are relative to; None for the folder of the CSV.
 
     Raises:
         DataError: the CSV is missing, has no such columns, or names no label.
     """
     found: Counter[str] = Counter()
-    columns: set[str] = set()
-    for row in _rows(path):
-        found[_label(row)] += 1
-        columns.update(row)
+    with open_table(path, _NAMES) as table:
+        columns = find_columns(table.header, COLUMNS)
+        if missing := [name for name in REQUIRED if name not in columns]:
+            advice = missing_columns(table.header, REQUIRED, missing)
+            if "pixels" in table.header:
+                advice = "holds pixels, not paths; import it: mien data import fer2013"
+            raise DataError(f"{path}, line {table.number}: {advice}")
+        for _, cells in table.rows():
+            found[emotion_or(cells_of(cells, columns)["label"])] += 1
     # names in the order of the alphabet; of numbers, the shorter one is the smaller
     label_names = tuple(sorted(filter(None, found), key=lambda name: (len(name) * name.isdecimal(), name)))
     if not label_names:
         raise DataError(f"{path} has no row with a label")
+    codes = {name: code for code, name in enumerate(label_names)}
     return Listing(
         name=path.stem,
         label_names=label_names,
-        entries=partial(_entries, path, {name: code for code, name in enumerate(label_names)}),
+        entries=_Rows(path, root or path.parent, columns, codes).entries,
         total=found.total(),
         persons="person" in columns,
-        valence_arousal=bool(columns & {"valence", "arousal"}),
+        valence_arousal=bool(columns.keys() & {"valence", "arousal"}),
     )
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    """The rows, without what a line has beyond the header; values that a short line lacks are empty."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True, restval="")
-            missing = [name for name in REQUIRED if name not in (reader.fieldnames or ())]
-            if missing:
-                raise DataError(
-                    f"{path}, line 1: needs the columns path, label; missing: {', '.join(missing)}"
-                )
-            for row in reader:
-                row.pop(None, None)
-                yield row
-    except OSError as e:
-        raise DataError(f"{path} cannot be read: {e.strerror}") from e
-    except (csv.Error, UnicodeDecodeError) as e:
-        raise DataError(f"{path} is no CSV in UTF-8: {e}") from e
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The rows of a CSV, as entries."""
 
+    path: Path
+    root: Path
+    columns: dict[str, int]
+    codes: dict[str, int]
 
-def _label(row: dict[str, str]) -> str:
-    return emotion_or(row["label"].strip())
+    def entries(self) -> Iterator[Entry]:
+        with open_table(self.path, _NAMES) as table:
+            for _, cells in table.rows():
+                yield self._entry(cells_of(cells, self.columns))
 
-
-def _entries(path: Path, codes: dict[str, int]) -> Iterator[Entry]:
-    for row in _rows(path):
-        file, label = path.parent / row["path"].strip(), _label(row)
-        split = SPLIT_NAMES.get(row.get("split", "").strip().lower() or "train")
+    def _entry(self, row: dict[str, str]) -> Entry:
+        file, label = self._file(row["path"]), emotion_or(row["label"])
+        split = SPLIT_NAMES.get(row.get("split", "").lower() or "train")
         try:
             box = _box(row)
-            valence, arousal = (affect(row.get(name, "")) for name in ("valence", "arousal"))
+            valence, arousal = (affect(_point(row.get(name, ""))) for name in ("valence", "arousal"))
         except ValueError as e:
-            yield Entry(file, None, problem=Problem("malformed row", str(e)))
-            continue
+            return Entry(file, None, problem=Problem("malformed row", str(e)))
+        if not row["path"]:
+            return Entry(file, None, problem=Problem("malformed row", "no path"))
         if not label:
-            yield Entry(file, None, problem=Problem("no label"))
-        elif split is None:
-            yield Entry(file, None, problem=Problem("unknown split", row["split"][:20]))
-        else:
-            person = row.get("person", "").strip()
-            yield Entry(file, codes[label], split, person, box, valence, arousal)
+            return Entry(file, None, problem=Problem("no label"))
+        if label not in self.codes:
+            return Entry(file, None, problem=Problem("malformed row", "the CSV has changed meanwhile"))
+        if split is None:
+            return Entry(file, None, problem=Problem("unknown split", row["split"][:20]))
+        return Entry(file, self.codes[label], split, row.get("person", ""), box, valence, arousal)
+
+    def _file(self, text: str) -> Path:
+        """Of a path that Windows wrote, the backslashes become slashes."""
+        file = self.root / text
+        return self.root / text.replace("\\", "/") if "\\" in text and not _exists(file) else file
+
+
+def _exists(file: Path) -> bool:
+    try:
+        return file.exists()
+    except (OSError, ValueError):  # a name too long, or with a zero byte
+        return False
 
 
 def _box(row: dict[str, str]) -> tuple[float, float, float, float] | None:
-    texts = [row.get(name, "").strip() for name in _BOX]
+    texts = [row.get(name, "") for name in _BOX]
     if not any(texts):
         return None
-    x1, y1, x2, y2 = map(float, texts)
+    x1, y1, x2, y2 = (float(_point(text)) for text in texts)
     return x1, y1, x2, y2
+
+
+def _point(number: str) -> str:
+    """A number as Python reads it; spreadsheets of many countries write 0,5."""
+    return number.replace(",", ".")

@@ -4,7 +4,6 @@ Source: Barsoum et al., "Training Deep Networks for Facial Expression Recognitio
 Distribution", 2016 (arXiv 1608.01041), section 3, and the rules of its published reader, which decide ties.
 """
 
-import csv
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.emotions import FERPLUS, FERPLUS_VOTES
-from mien.data.fer2013 import USAGES
+from mien.data.pixel_csv import USAGES
 from mien.data.records import SPLITS, FaceSet
+from mien.data.tables import cells_of, find_columns, open_table
 from mien.errors import DataError
 from mien.names import look_up
 
@@ -61,34 +61,35 @@ def read_ferplus(path: str | os.PathLike[str]) -> FerPlus:
     if not path.is_file():
         raise DataError(f"no file at {path}")
     split, votes, named = [], [], []
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, skipinitialspace=True)
-        try:
-            header = reader.fieldnames or ()
-            missing = [name for name in ("Usage", "Image name", *COLUMNS) if name not in header]
-            if missing:
-                raise DataError(f"needs the columns of fer2013new.csv; missing: {', '.join(missing)}")
-            for row in reader:
+    needed = {name: (name.lower(),) for name in ("Usage", "Image name", *COLUMNS)}
+    with open_table(path, tuple(needed)) as table:
+        columns = find_columns(table.header, needed)
+        if missing := [name for name in needed if name not in columns]:
+            where = f"{path}, line {table.number}"
+            raise DataError(f"{where}: needs the columns of fer2013new.csv; missing: {', '.join(missing)}")
+        for number, cells in table.rows():
+            row = cells_of(cells, columns)
+            try:
                 if row["Usage"] not in USAGES:
                     raise DataError(f"Usage must be {', '.join(USAGES)}, got {_shown(row['Usage'])}")
-                split.append(USAGES.index(row["Usage"]))
                 votes.append([_count(row[name]) for name in COLUMNS])
-                named.append(bool(row["Image name"]))
-        except (DataError, csv.Error, UnicodeDecodeError) as e:
-            raise DataError(f"{path}, line {max(reader.line_num, 1)}: {e}") from e
+            except DataError as e:
+                raise DataError(f"{path}, line {number}: {e}") from None
+            split.append(USAGES.index(row["Usage"]))
+            named.append(bool(row["Image name"]))
     if not votes:
         raise DataError(f"{path} holds no votes")
     return FerPlus(np.array(split, np.uint8), np.array(votes, np.uint8), np.array(named))
 
 
-def _count(text: str | None) -> int:
-    if text is None or not text.strip().isascii() or not text.strip().isdigit() or int(text) > 255:
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 3 or int(text) > 255:
         raise DataError(f"a vote must be a whole number from 0 to 255, got {_shown(text)}")
     return int(text)
 
 
-def _shown(text: str | None) -> str:
-    return repr((text or "")[:20])  # a quoted field may hold line ends
+def _shown(text: str) -> str:
+    return repr(text[:20])  # a quoted field may hold line ends
 
 
 def join_ferplus(faces: FaceSet, ferplus: FerPlus) -> FaceSet:

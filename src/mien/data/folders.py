@@ -3,23 +3,26 @@
 ``read_folders`` insists on the layout and labels of a known data set; ``list_folders`` takes any tree.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from mien.core.emotions import emotion, emotion_or
-from mien.data.listing import SPLIT_NAMES, Entry, Listing
+from mien.core.images import open_image
+from mien.data.class_folders import ClassFile, is_emotion, read_tree
+from mien.data.image_loading import SMALL
+from mien.data.listing import Entry, Listing, Problem
 from mien.data.records import SPLITS, FaceSet
-from mien.errors import DataError, MienError
+from mien.errors import DataError, ImageError, MienError
 
 Progress = Callable[[int, int], None]
 """Called with (done, total), in any unit, now and then."""
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
 _EVERY = 512
 
 
@@ -40,13 +43,24 @@ class FolderLayout:
     split_of_name: Callable[[str], str | None] = lambda _: None
 
 
-def read_folders(path: Path, layout: FolderLayout, progress: Progress | None = None) -> FaceSet:
+def read_folders(
+    path: Path,
+    layout: FolderLayout,
+    progress: Progress | None = None,
+    skipped: Counter[str] | None = None,
+) -> FaceSet:
     """Read every image of the tree, in the order of the sorted paths; ``rows`` are positions in that order.
+
+    Args:
+        path: The folder with the split folders, or one above it.
+        layout: What it must hold.
+        progress: Called as images are read.
+        skipped: Counts what is not named like an image, by reason.
 
     Raises:
         DataError: a folder is no split or emotion, or an image cannot be read or has another size.
     """
-    found = list(_images(path, layout))
+    found = list(_images(path, layout, Counter() if skipped is None else skipped))
     images = np.empty((len(found), layout.side, layout.side), np.uint8)
     for i, (file, _, _) in enumerate(found):
         images[i] = _gray(file, layout.side)
@@ -67,67 +81,94 @@ def read_folders(path: Path, layout: FolderLayout, progress: Progress | None = N
 def list_folders(path: Path) -> Listing:
     """Any tree of class folders, with or without split folders above them; labels are the folders' names.
 
-    Names of emotions become mien's. Images may lie deeper than their class folder. Without split folders
-    everything is training; ``mien data split`` divides it.
+    Names of emotions become mien's. Images may lie deeper than their class folder, and all of it in other
+    folders. Without split folders everything is training; ``mien data split`` divides it.
 
     Raises:
-        DataError: there are no class folders with images.
+        DataError: there are no class folders with images, or a folder cannot be listed.
     """
-    if not path.is_dir():
-        raise DataError(f"no folder at {path}")
-    splits = {folder: SPLIT_NAMES.get(folder.name.lower(), "") for folder in _folders(path)}
-    parts = [part for part in splits.items() if part[1]] or [(path, "train")]
-    found = [
-        (file, emotion_or(folder.name), split)
-        for part, split in parts
-        for folder in _folders(part)
-        for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
-    ]
-    if not found:
+    tree = read_tree(path)
+    names = {emotion_or(file.label) for file in tree.files if file.problem is None}
+    if not names:
         raise DataError(f"{path} holds no class folders with images; expected <label>/<image>")
-    label_names = tuple(sorted({label for _, label, _ in found}))
-    return Listing(
-        name=path.resolve().name,
-        label_names=label_names,
-        entries=lambda: (Entry(file, label_names.index(label), split) for file, label, split in found),
-        total=len(found),
-    )
+    label_names = tuple(sorted(names))
+    codes = {name: code for code, name in enumerate(label_names)}
+    entries = tuple(_entry(file, codes.get(emotion_or(file.label))) for file in tree.files)
+    notes = (*tree.notes, *_doubts(label_names))
+    return Listing(path.resolve().name, label_names, lambda: iter(entries), len(entries), notes=notes)
 
 
-def _images(path: Path, layout: FolderLayout) -> Iterator[tuple[Path, int, int]]:
+def list_numbered(path: Path, name: str, label_names: tuple[str, ...], first: int) -> Listing | None:
+    """A known data set in class folders named by its codes or emotions; None where there are no such folders.
+
+    Args:
+        path: The folder, or one above it.
+        name: of the data set.
+        label_names: its emotions, in the order of their codes.
+        first: the first code.
+    """
+    codes = {str(code): i for i, code in enumerate(range(first, first + len(label_names)))}
+    codes |= {label: i for i, label in enumerate(label_names)}
+
+    def code(folder: str) -> int | None:
+        text = emotion_or(folder.strip())
+        return codes.get(text.lstrip("0") or "0" if text.isdecimal() else text)
+
+    tree = read_tree(path, lambda folder: code(folder) is not None)
+    if all(file.problem or code(file.label) is None for file in tree.files):
+        return None
+    entries = tuple(_entry(file, code(file.label)) for file in tree.files)
+    return Listing(name, label_names, lambda: iter(entries), len(entries), notes=tree.notes)
+
+
+def _entry(file: ClassFile, label: int | None) -> Entry:
+    problem = file.problem
+    if problem is None and label is None:
+        problem = Problem("label out of range", f"no label of this data set is called {file.label[:20]!r}")
+    return Entry(file.path, None if problem else label, file.split, problem=problem)
+
+
+def _doubts(label_names: tuple[str, ...]) -> Iterator[str]:
+    """What may be wrong with the labels that the names of folders gave."""
+    if len(label_names) == 1 and not is_emotion(label_names[0]):
+        yield f"the only label is '{label_names[0]}'; expected a folder for each label, as in happy/1.jpg"
+    if all(name.isdecimal() for name in label_names):
+        yield (
+            "labels are numbers; mien data import rafdb or affectnet knows theirs, and --labels fer2013 "
+            f"--map {label_names[0]}=angry names others"
+        )
+
+
+def _images(path: Path, layout: FolderLayout, skipped: Counter[str]) -> Iterator[tuple[Path, int, int]]:
     """File, label and split of every image."""
-    parts = {folder: SPLIT_NAMES.get(folder.name.lower()) for folder in _folders(path)}
-    if not any(parts.values()):
+    tree = read_tree(path)
+    if not tree.has_splits:
         raise DataError(f"{path} holds no folder train, val or test; expected train/<emotion>/<image>")
-    for part, split in parts.items():
-        for folder in _folders(part) if split else ():
-            label = _label(folder, layout.label_names)
-            for file in sorted(folder.iterdir()):
-                if file.suffix.lower() in SUFFIXES and not file.name.startswith("."):
-                    yield file, label, SPLITS.index(layout.split_of_name(file.name) or split or "")
+    for file in tree.files:
+        if file.problem:
+            skipped[file.problem.reason] += 1
+        else:
+            label = _label(file.path, file.label, layout.label_names)
+            split = layout.split_of_name(file.path.name) or file.split
+            yield file.path, label, SPLITS.index(split)
 
 
-def _folders(path: Path) -> list[Path]:
-    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _label(folder: Path, label_names: tuple[str, ...]) -> int:
+def _label(file: Path, name: str, label_names: tuple[str, ...]) -> int:
     try:
-        return label_names.index(emotion(folder.name))
+        return label_names.index(emotion(name))
     except MienError as e:
-        raise DataError(f"{folder}: {e}") from e
+        raise DataError(f"{file.parent}: {e}") from e
     except ValueError as e:
         known = ", ".join(label_names)
-        raise DataError(f"{folder}: '{folder.name}' is no emotion of this data set (known: {known})") from e
+        raise DataError(f"{file.parent}: '{name}' is no emotion of this data set (known: {known})") from e
 
 
 def _gray(file: Path, side: int) -> NDArray[np.uint8]:
     try:
-        with Image.open(file) as image:
-            if image.size != (side, side):
-                width, height = image.size
-                raise DataError(f"{file}: expected an image of {side}x{side} pixels, got {width}x{height}")
-            return np.asarray(image.convert("L"))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as e:
+        pixels = open_image(file, SMALL)
+    except ImageError as e:
         raise DataError(f"{file}: cannot be read as an image; replace or remove it") from e
+    height, width = pixels.shape[:2]
+    if (width, height) != (side, side):
+        raise DataError(f"{file}: expected an image of {side}x{side} pixels, got {width}x{height}")
+    return np.asarray(Image.fromarray(pixels).convert("L"))

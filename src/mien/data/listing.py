@@ -69,6 +69,7 @@ class Listing:
         persons: whether the entries name persons.
         valence_arousal: whether they have valence and arousal.
         n_landmarks: how many landmarks they have.
+        notes: what the user should know, one sentence each.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Listing:
     persons: bool = False
     valence_arousal: bool = False
     n_landmarks: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def label_problem(text: str, n_labels: int) -> Problem:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from mien.core.emotions import RAFDB
+from mien.data.folders import list_numbered
 from mien.data.listing import SPLIT_NAMES, Entry, Listing, Problem
 from mien.errors import DataError
 
@@ -19,12 +20,18 @@ _CODES = {str(code): code - 1 for code in range(1, len(RAFDB) + 1)}
 def list_rafdb(path: Path) -> Listing:
     """The basic emotions of RAF-DB, from the list and the folder ``aligned``, wherever below they are.
 
+    Without the list, from folders named 1 to 7, or by the emotion, in ``train`` and ``test``.
+
     Raises:
-        DataError: there is no list.
+        DataError: there is neither.
     """
+    if not path.is_dir():
+        raise DataError(f"no folder at {path}")
     file = next(iter(sorted(path.rglob(LIST))), None)
     if file is None:
-        raise DataError(f"{path} is no RAF-DB: expected {LIST} in it")
+        if listing := list_numbered(path, "rafdb", RAFDB, first=1):
+            return listing
+        raise DataError(f"{path} is no RAF-DB: expected {LIST} in it, or folders such as train/1 to train/7")
     folder = next((found for found in sorted(path.rglob("aligned")) if found.is_dir()), file.parent)
     lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     rows = [line.split() for line in lines if line.strip()]

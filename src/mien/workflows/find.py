@@ -9,20 +9,11 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from mien.core.image_formats import HEAD, format_of
+from mien.core.image_names import SUFFIXES, is_image, looks_like_an_image
 from mien.core.images import open_image
 from mien.core.paths import local_path
 from mien.errors import ImageError
 from mien.workflows.selection import Selection
-
-JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"})
-PHONE_SUFFIXES = frozenset({".heic", ".heif", ".hif", ".avif"})
-SUFFIXES = JPEG_SUFFIXES | PHONE_SUFFIXES
-SUFFIXES |= {".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"}
-"""What counts as an image in a folder; a file that is named itself is read whatever its suffix."""
-
-SURE_FORMATS = frozenset({"JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF", "HEIC"})
-"""Formats whose first bytes no text begins with by chance."""
 
 STDIN = "-"
 EVERYTHING = Selection()
@@ -218,7 +209,7 @@ class _Finder:
             self.passed_over.n_links += 1
             return False
         suffix = os.path.splitext(path)[1].lower()
-        if not suffix and _looks_like_an_image(path):
+        if not suffix and looks_like_an_image(path):
             return True
         self.passed_over.suffixes[suffix or "no suffix"] += 1
         return False
@@ -239,16 +230,6 @@ def _without_magic(pattern: str) -> str:
     return os.sep.join(parts) or (os.sep if pattern.startswith(os.sep) else "")
 
 
-def _looks_like_an_image(path: str) -> bool:
-    try:
-        if not os.path.isfile(path):  # a pipe might never end
-            return False
-        with open(path, "rb") as file:
-            return format_of(file.read(HEAD)) in SURE_FORMATS
-    except OSError:
-        return False
-
-
 def _why_not(path: str) -> str:
     """What is wrong with a path that leads nowhere."""
     try:
@@ -256,11 +237,6 @@ def _why_not(path: str) -> str:
     except ImageError as error:
         return str(error)
     return f"{path!r} appeared just now; run again"  # it did not exist when the caller looked
-
-
-def is_image(path: str) -> bool:
-    """Whether the suffix is one of an image."""
-    return os.path.splitext(path)[1].lower() in SUFFIXES
 
 
 def natural_key(path: str) -> tuple[list[str | int], str]:

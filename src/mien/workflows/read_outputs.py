@@ -11,9 +11,10 @@ from PIL import Image
 from mien.core.columns import Row
 from mien.core.draw import annotate
 from mien.core.files import refusals, temporary_file, took_place
+from mien.core.image_names import JPEG_SUFFIXES
 from mien.core.outputs import check_output_folder
 from mien.core.readings import face_cells, face_columns
-from mien.workflows.find import JPEG_SUFFIXES, STDIN
+from mien.workflows.find import STDIN
 from mien.workflows.read import ImageResult
 
 JPEG_QUALITY = 92

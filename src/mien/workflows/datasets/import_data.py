@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mien.core.emotions import CKEXTENDED
 from mien.core.model_store import sha256
 from mien.core.outputs import check_output
 from mien.data.affectnet import list_affectnet
 from mien.data.ckplus import list_ckplus
+from mien.data.class_folders import visible
 from mien.data.csv_list import list_paths
 from mien.data.duplicates import find_near_duplicates
-from mien.data.fer2013 import read_fer2013
+from mien.data.fer2013 import SIDE, read_fer2013
 from mien.data.ferplus import SCHEMES, ferplus_faces, join_ferplus, read_ferplus
 from mien.data.folders import list_folders
 from mien.data.image_loading import ImageSettings
@@ -21,8 +23,9 @@ from mien.data.jaffe import list_jaffe
 from mien.data.join import resized
 from mien.data.label_maps import label_target, map_labels
 from mien.data.listing import Listing
+from mien.data.pixel_csv import PixelLayout, read_pixel_csv
 from mien.data.rafdb import list_rafdb
-from mien.data.records import FaceSet
+from mien.data.records import SPLITS, FaceSet
 from mien.data.store import StoreInfo, read_info, read_store, require_h5py, write_store
 from mien.errors import DataError
 from mien.names import look_up
@@ -30,7 +33,10 @@ from mien.names import look_up
 Report = Callable[[str, int, int], None]
 """Called with (step, done, total), now and then."""
 
-CSV_NAMES = ("fer2013.csv", "icml_face_data.csv")
+CSV_NAMES = ("fer2013.csv", "icml_face_data.csv", "train.csv")
+CSV_INSIDE = {"fer2013": CSV_NAMES, "ferplus": CSV_NAMES, "ckextended": ("ckextended.csv",)}
+"""The files that a folder may hold, the first choice first."""
+
 _ARCHIVES = {b"PK\x03\x04": "ZIP", b"\x1f\x8b": "gzip"}
 
 
@@ -47,6 +53,7 @@ class ImportSettings:
         renames: labels of the source, and what the label set calls them.
         scheme: how votes become targets where FER+ is imported, one of ``SCHEMES``.
         peaks: frames of a CK+ sequence, from the last one back, that carry its label.
+        root: the folder that the paths of a CSV are relative to; None for the folder of the CSV.
     """
 
     ferplus: Path | None = None
@@ -57,6 +64,7 @@ class ImportSettings:
     renames: Mapping[str, str] = field(default_factory=dict)
     scheme: str = "majority"
     peaks: int = 1
+    root: Path | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -109,10 +117,11 @@ def import_data(
     check_target(to)
     if settings.renames and not settings.labels:
         raise DataError("--map names labels of a label set; say which one with --labels")
-    source = find_source(Path(source), CSV_NAMES if kind in FACE_SETS else ())
+    source = find_source(Path(source), CSV_INSIDE.get(kind, ()))
     if kind in FACE_SETS:
-        faces, skipped = FACE_SETS[kind](source, settings, report), Counter[str]()
-        notes = _notes(faces)
+        skipped = Counter[str]()
+        faces = FACE_SETS[kind](source, settings, report, skipped)
+        notes = _notes(faces, source)
         if settings.labels:
             n = len(faces)
             faces = map_labels(faces, settings.labels, settings.renames)
@@ -121,7 +130,7 @@ def import_data(
     else:
         listing = LISTINGS[kind](source, settings)
         skipped = _take_in(listing, source, to, settings, report)
-        notes = ()
+        notes = listing.notes
     if settings.search:
         _search(to, report)
     listed = to.with_suffix(".skipped.csv")
@@ -157,8 +166,8 @@ def find_source(path: Path, csv_names: tuple[str, ...] = CSV_NAMES) -> Path:
         DataError: nothing is there, or it is packed.
     """
     if path.is_dir():
-        inside = (path / name for name in csv_names)
-        return next((csv for csv in inside if csv.is_file()), path)
+        inside = {entry.name.lower(): entry for entry in visible(path)}
+        return next((inside[name] for name in csv_names if name in inside and inside[name].is_file()), path)
     if not path.is_file():
         raise DataError(f"no file or folder at {path}")
     with path.open("rb") as file:
@@ -169,7 +178,7 @@ def find_source(path: Path, csv_names: tuple[str, ...] = CSV_NAMES) -> Path:
     return path
 
 
-def _import_fer2013(source: Path, settings: ImportSettings, report: Report) -> FaceSet:
+def _import_fer2013(source: Path, settings: ImportSettings, report: Report, skipped: Counter[str]) -> FaceSet:
     if settings.ferplus and source.is_dir():
         raise DataError(
             "FER+ is joined by the rows of the CSV, which a folder lacks; import fer2013.csv instead"
@@ -179,22 +188,32 @@ def _import_fer2013(source: Path, settings: ImportSettings, report: Report) -> F
         source,
         expect_official=not settings.partial,
         progress=lambda done, total: report("reading faces", done, total),
+        skipped=skipped,
     )
     return join_ferplus(faces, votes) if votes else faces
 
 
-def _import_ferplus(source: Path, settings: ImportSettings, report: Report) -> FaceSet:
+def _import_ferplus(source: Path, settings: ImportSettings, report: Report, skipped: Counter[str]) -> FaceSet:
     look_up(SCHEMES, settings.scheme, "FER+ scheme", DataError)
     if settings.ferplus is None:
         raise DataError("FER+ needs its votes; give --ferplus fer2013new.csv")
-    return ferplus_faces(_import_fer2013(source, settings, report), settings.scheme)
+    return ferplus_faces(_import_fer2013(source, settings, report, skipped), settings.scheme)
 
 
-FACE_SETS: dict[str, Callable[[Path, ImportSettings, Report], FaceSet]] = {
+def _import_ckextended(source: Path, _: ImportSettings, report: Report, __: Counter[str]) -> FaceSet:
+    layout = PixelLayout("ckextended", CKEXTENDED, SIDE)
+    faces = read_pixel_csv(source, layout, lambda done, total: report("reading faces", done, total))
+    if not len(faces):
+        raise DataError(f"{source} holds no faces")
+    return faces
+
+
+FACE_SETS: dict[str, Callable[[Path, ImportSettings, Report, Counter[str]], FaceSet]] = {
     "fer2013": _import_fer2013,
     "ferplus": _import_ferplus,
+    "ckextended": _import_ckextended,
 }
-"""Data sets of known content, which must be complete."""
+"""Data sets whose faces come as pixels of one size."""
 
 LISTINGS: dict[str, Callable[[Path, ImportSettings], Listing]] = {
     "affectnet": lambda path, _: list_affectnet(path),
@@ -202,7 +221,7 @@ LISTINGS: dict[str, Callable[[Path, ImportSettings], Listing]] = {
     "ckplus": lambda path, settings: list_ckplus(path, settings.peaks),
     "jaffe": lambda path, _: list_jaffe(path),
     "folders": lambda path, _: list_folders(path),
-    "csv": lambda path, _: list_paths(path),
+    "csv": lambda path, settings: list_paths(path, settings.root),
 }
 """Images in files, of which those that can be used are taken."""
 
@@ -222,9 +241,16 @@ def check_target(to: Path) -> None:
             raise DataError(f"{to} exists and is not a data set of mien; choose another name for --to") from e
 
 
-def _notes(faces: FaceSet) -> tuple[str, ...]:
+def _notes(faces: FaceSet, source: Path) -> tuple[str, ...]:
+    if faces.name == "ckextended":
+        return ("the CSV names no persons, so one person's faces may be in training and test",)
     notes = []
-    if not len(faces.select("val")):
+    if len(set(faces.split.tolist())) == 1:
+        split = SPLITS[faces.split[0]]
+        notes.append(f"all faces are {split}; mien data split divides them")
+        if (test := source.with_name("test.csv")).is_file() and test != source:
+            notes.append(f"{test} is not read: it has no labels; those are in icml_face_data.csv")
+    elif not len(faces.select("val")):
         notes.append(
             "no validation split: the file names do not tell PublicTest from PrivateTest, so test/ is the "
             "test split whole, and a score on it cannot be compared with published PrivateTest scores"

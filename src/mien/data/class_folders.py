@@ -1,0 +1,167 @@
+"""Trees of class folders as people have them: with split folders or without, wrapped in other folders."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mien.core.emotions import ALIASES
+from mien.core.image_names import is_image_file
+from mien.data.listing import SPLIT_NAMES, Problem
+from mien.errors import DataError
+
+LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"})
+"""What systems leave in folders, in lower case; as with hidden files, it is no part of a data set."""
+
+IsClass = Callable[[str], bool]
+"""Whether a folder's name is surely one of a class."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFile:
+    """A file of the tree: its class folder's name (empty where none), its split, and why it is no image."""
+
+    path: Path
+    label: str
+    split: str
+    problem: Problem | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassTree:
+    """What was found.
+
+    Attributes:
+        files: all visible files below the folder with the classes, in the order of their paths in each part.
+        has_splits: whether folders above the classes tell the split.
+        notes: what the user should know, one sentence each.
+    """
+
+    files: tuple[ClassFile, ...]
+    has_splits: bool
+    notes: tuple[str, ...]
+
+
+def is_emotion(name: str) -> bool:
+    """Whether mien knows the emotion that a folder is named for."""
+    return name.strip().lower() in ALIASES
+
+
+def read_tree(path: Path, is_class: IsClass = is_emotion) -> ClassTree:
+    """Every file of the tree with the names of its class folder and split; wrapping folders are entered.
+
+    Raises:
+        DataError: there is no such folder, one cannot be listed, or several hold a data set each.
+    """
+    if not path.is_dir():
+        raise DataError(f"no folder at {path}")
+    root = find_root(path, is_class)
+    deeper = len(root.relative_to(path).parts)
+    notes = [f"the classes lie {deeper} folders deeper; what lies beside is not looked at"] if deeper else []
+    parts = {folder: SPLIT_NAMES.get(folder.name.lower(), "") for folder in folders_in(root)}
+    if not any(parts.values()):
+        return ClassTree(tuple(_part(root, "train", is_class)), False, tuple(notes))
+    files: list[ClassFile] = []
+    for part, split in parts.items():
+        if split:
+            files += _part(part, split, is_class)
+        else:
+            beside = Problem("unknown split", f"{part.name} lies beside the split folders")
+            files += (ClassFile(file, "", "train", problem or beside) for file, problem in files_below(part))
+    files += _loose(root, "train")
+    return ClassTree(tuple(files), True, tuple(notes))
+
+
+def find_root(path: Path, is_class: IsClass, above: frozenset[str] = frozenset()) -> Path:
+    """The folder whose folders are splits or classes: ``path``, or one below it.
+
+    Raises:
+        DataError: several folders hold classes, or one cannot be listed.
+    """
+    real = os.path.realpath(path)
+    folders = folders_in(path)
+    if real in above or _leads_up(path, real) or _is_root(folders, is_class):
+        return path
+    found = [find_root(folder, is_class, above | {real}) for folder in folders]
+    roots = [root for root in found if _is_root(folders_in(root), is_class)]
+    if len(roots) > 1:
+        names = ", ".join(str(root.relative_to(path)) for root in roots[:5])
+        raise DataError(
+            f"{path} holds several folders of classes ({names}); give one of them, or a CSV of all images"
+        )
+    if roots:
+        return roots[0]
+    return found[0] if len(folders) == 1 and _is_wrapper(found[0]) else path
+
+
+def _is_wrapper(folder: Path) -> bool:
+    """Whether a folder that lies alone holds folders only: names of classes that mien does not know."""
+    entries = visible(folder)
+    return len(entries) > 1 and all(entry.is_dir() for entry in entries)
+
+
+def _is_root(folders: list[Path], is_class: IsClass) -> bool:
+    return any(folder.name.lower() in SPLIT_NAMES or is_class(folder.name) for folder in folders)
+
+
+def _part(part: Path, split: str, is_class: IsClass) -> Iterator[ClassFile]:
+    """The files of a split."""
+    part = find_root(part, is_class)
+    for folder in folders_in(part):
+        found = sorted(files_below(folder), key=lambda one: one[0])
+        yield from (ClassFile(file, folder.name, split, problem) for file, problem in found)
+    yield from _loose(part, split)
+
+
+def _loose(folder: Path, split: str) -> Iterator[ClassFile]:
+    """Images that lie beside the folders which could tell their label."""
+    no_label = Problem("no label", "in no class folder")
+    for file in visible(folder):
+        if not file.is_dir() and is_image_file(str(file)):
+            yield ClassFile(file, "", split, no_label)
+
+
+def files_below(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[tuple[Path, Problem | None]]:
+    """Every visible file, through links too, and what is wrong with those that are no images by their name.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
+    real = os.path.realpath(folder)
+    if real in above or _leads_up(folder, real):
+        yield folder, Problem("link in a circle", f"it leads to {real}")
+        return
+    for path in visible(folder):
+        if path.is_dir():
+            yield from files_below(path, above | {real})
+        elif path.is_symlink() and not path.exists():
+            yield path, Problem("missing file", "a link that leads nowhere")
+        else:
+            yield path, None if is_image_file(str(path)) else Problem("not an image", "by its name")
+
+
+def _leads_up(folder: Path, real: str) -> bool:
+    """Whether a link leads to a folder that it lies in."""
+    return folder.is_symlink() and Path(os.path.realpath(folder.parent)).is_relative_to(real)
+
+
+def folders_in(path: Path) -> list[Path]:
+    """The visible folders; raises as `visible`."""
+    return [entry for entry in visible(path) if entry.is_dir()]
+
+
+def visible(path: Path) -> list[Path]:
+    """What a folder holds but for hidden files and litter, in the order of the names.
+
+    Raises:
+        DataError: it cannot be listed.
+    """
+    try:
+        return sorted(
+            entry
+            for entry in path.iterdir()
+            if not entry.name.startswith(".") and entry.name.lower() not in LITTER
+        )
+    except OSError as e:
+        reason = (e.strerror or "unknown reason").lower()
+        raise DataError(f"{path} cannot be listed ({reason}); check its permissions, or move it away") from e
