@@ -216,3 +216,23 @@ def test_a_bar_is_plain_where_the_terminal_has_no_blocks(monkeypatch) -> None:
 
     monkeypatch.setattr(sys, "stdout", Ascii())
     assert bar(0.5, 4) == "##  "
+
+
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_device_names_one_device_in_every_command_and_devices_several(name: str) -> None:
+    def options(command) -> set[str]:
+        below = [options(one) for one in getattr(command, "commands", {}).values()]
+        return {name for parameter in command.params for name in parameter.opts}.union(*below)
+
+    group = main.typer.main.get_command(main.app)
+    found = options(group.get_command(None, name))
+    assert ("--devices" in found) == (name == "train")
+    assert "--devices" not in found or "--device" in found
+
+
+@pytest.mark.parametrize("old", [["--devices", "cpu"], ["--devices=cpu"]], ids=" ".join)
+def test_the_old_name_of_device_still_works_and_is_not_shown(old: list[str], mien) -> None:
+    by_new_name = mien("evaluate", "gone", "gone.h5", "--device", "cpu")
+    assert by_new_name.stderr.startswith("mien: ")
+    assert mien("evaluate", "gone", "gone.h5", *old).stderr == by_new_name.stderr
+    assert "--devices" not in mien("evaluate", "--help").stdout

@@ -160,5 +160,5 @@ def test_a_folder_with_another_run_is_left_alone(
 
 
 def test_a_missing_device_is_named(faces: FaceSet, recipe: Recipe) -> None:
-    with pytest.raises(MienError, match=r"no device 'cuda:77' here .*; use --devices cpu"):
+    with pytest.raises(MienError, match=r"no device 'cuda:77' here .*; use --device cpu"):
         make_trainer(recipe, faces, "cuda:77")

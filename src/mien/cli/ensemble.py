@@ -35,7 +35,7 @@ def ensemble(
     split: Annotated[str, typer.Option(help="val or test.")] = "test",
     views: Views = None,
     to: ScoresFolder = None,
-    devices: Device = "cpu",
+    device: Device = "cpu",
     allow_leak: AllowLeak = False,
     as_json: AsJson = False,
 ) -> None:
@@ -45,7 +45,7 @@ def ensemble(
         from mien.workflows.evaluate import EvaluateSettings
     with waiting(f"scoring {len(models)} models on the {split} rows of {data.name}"):
         result = run_ensemble(
-            models, data, EvaluateSettings(split, parse_views(views), to, devices, allow_leak)
+            models, data, EvaluateSettings(split, parse_views(views), to, device, allow_leak)
         )
     if as_json:
         typer.echo(json.dumps(result.to_dict(), indent=1))

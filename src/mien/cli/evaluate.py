@@ -34,7 +34,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     views: Views = None,
     to: ScoresFolder = None,
-    devices: Device = "cpu",
+    device: Device = "cpu",
     allow_leak: AllowLeak = False,
     as_json: AsJson = False,
 ) -> None:
@@ -44,7 +44,7 @@ def evaluate(
         from mien.workflows.evaluate import evaluate as run_evaluation
     with waiting(f"scoring the {split} rows of {data.name}"):
         result = run_evaluation(
-            model, data, EvaluateSettings(split, parse_views(views), to, devices, allow_leak)
+            model, data, EvaluateSettings(split, parse_views(views), to, device, allow_leak)
         )
     if as_json:
         typer.echo(json.dumps(result.to_dict(), indent=1))

@@ -70,7 +70,7 @@ def explain(
     faithfulness: Annotated[
         bool, typer.Option("--faithfulness", help="Measure the methods against random maps.")
     ] = False,
-    devices: Device = "cpu",
+    device: Device = "cpu",
     half: Annotated[
         bool, typer.Option("--half", help="Answer in bfloat16; faster where the processor has AMX.")
     ] = False,
@@ -97,7 +97,7 @@ def explain(
         detector=detector or DEFAULT_DETECTOR,
         split=split,
         n=n,
-        device=devices,
+        device=device,
         half=half,
     )
     with _progress() as report:

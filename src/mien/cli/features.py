@@ -18,7 +18,7 @@ EXAMPLES = """\b
 Examples:
   mien features runs/fer2013-s2d-cpu fer2013.h5 --svm
   mien features vgg16 fer2013.h5 --size 48 --pretrained --svm --to runs/vgg16-svm
-  mien features resnet50-caffe fer2013.h5 --size 197 --init-from vggface2.pth --devices cuda
+  mien features resnet50-caffe fer2013.h5 --size 197 --init-from vggface2.pth --device cuda
 
 Features are computed once: the same command again, or a recipe with net.options.freeze="all", finds them.
 """
@@ -52,7 +52,7 @@ def features(
     to: Annotated[
         Path | None, typer.Option(help="Run folder of the SVM; by default runs/BACKBONE-svm.")
     ] = None,
-    devices: Device = "cpu",
+    device: Device = "cpu",
 ) -> None:
     """Compute the features of a frozen network once, and score a linear SVM on them."""
     with needs_extra("features"):
@@ -60,15 +60,15 @@ def features(
     if to and not svm:
         raise RecipeError("--to is the folder of the SVM's run; give --svm too")
     chosen = Backbone(backbone, size, pool, init_from, pretrained)
-    frozen = _compute(chosen, data, folder, mirrored, devices)
+    frozen = _compute(chosen, data, folder, mirrored, device)
     shape = ", ".join(f"{name} {len(rows):,}" for name, rows in frozen.rows.items())
     typer.echo(f"{frozen.net.n_features:,} features a face ({shape}), kept in {frozen.folder}")
     if svm:
-        _svm(frozen, to or Path("runs") / f"{Path(backbone).name}-svm", data, devices)
+        _svm(frozen, to or Path("runs") / f"{Path(backbone).name}-svm", data, device)
 
 
 def _compute(
-    chosen: "Backbone", data: Path, folder: Path | None, mirrored: bool, devices: str
+    chosen: "Backbone", data: Path, folder: Path | None, mirrored: bool, device: str
 ) -> "FrozenFeatures":
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
@@ -89,10 +89,10 @@ def _compute(
                 bars[name] = progress.add_task(name, total=n)
             progress.update(bars[name], completed=done)
 
-        return compute_features(chosen, data, folder=folder, with_mirrored=mirrored, device=devices, say=say)
+        return compute_features(chosen, data, folder=folder, with_mirrored=mirrored, device=device, say=say)
 
 
-def _svm(frozen: "FrozenFeatures", folder: Path, data: Path, devices: str) -> None:
+def _svm(frozen: "FrozenFeatures", folder: Path, data: Path, device: str) -> None:
     from mien.workflows.evaluate import EvaluateSettings, evaluate
     from mien.workflows.features import fit_svm, write_svm_run
 
@@ -101,7 +101,7 @@ def _svm(frozen: "FrozenFeatures", folder: Path, data: Path, devices: str) -> No
     best = write_svm_run(frozen, fits, folder, data)
     typer.echo(_table(fits, best))
     with waiting("scoring the test rows"):
-        result = evaluate(str(folder), data, EvaluateSettings(to=folder, device=devices))
+        result = evaluate(str(folder), data, EvaluateSettings(to=folder, device=device))
     scores = result.scores
     low, high = scores.accuracy_interval
     clean = f", clean {result.clean.accuracy:.2%}" if result.clean else ""

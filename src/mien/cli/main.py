@@ -55,6 +55,10 @@ Examples:
   mien models
   mien read --help
 """
+MANY_DEVICES = {"train"}
+OLD_OPTIONS = {"--devices": "--device"}
+"""Options of commands that run on one device, by the names that they had up to 0.1."""
+
 INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
 
 
@@ -80,7 +84,7 @@ class LazyCommands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if not args[0].startswith("-"):
             look_up(COMMANDS, args[0], "command")
-        return super().resolve_command(ctx, args)
+        return super().resolve_command(ctx, args if args[0] in MANY_DEVICES else _by_new_names(args))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
@@ -106,6 +110,13 @@ class LazyCommands(TyperGroup):
             name = f": {error.filename}" if error.filename else ""
             text = f"{(error.strerror or type(error).__name__).lower()}{name}"
             raise _failed(text, ctx.params.get("verbose", False)) from None
+
+
+def _by_new_names(args: list[str]) -> list[str]:
+    """A command line with `OLD_OPTIONS` by the names that they have today."""
+    end = args.index("--") if "--" in args else len(args)
+    split = [arg.partition("=") for arg in args[:end]]
+    return [f"{OLD_OPTIONS.get(name, name)}{sign}{value}" for name, sign, value in split] + args[end:]
 
 
 def _failed(text: str, verbose: bool) -> typer.Exit:

@@ -127,7 +127,7 @@ def run(
             "--set", help="key=value, such as run.epochs=5; the result says so.", show_default=False
         ),
     ] = None,
-    devices: Device = "cpu",
+    device: Device = "cpu",
     as_is: Annotated[bool, typer.Option("--as-is", help="Train nothing; score what is there.")] = False,
     val_only: Annotated[bool, typer.Option("--val-only", help="Leave PrivateTest closed.")] = False,
 ) -> None:
@@ -136,7 +136,7 @@ def run(
         from mien.workflows.papers.run import PaperSettings, run_row
     from mien.workflows.papers.claims import chosen
 
-    settings = PaperSettings(data, to, tuple(overrides or ()), devices, as_is, not val_only)
+    settings = PaperSettings(data, to, tuple(overrides or ()), device, as_is, not val_only)
     failed = 0
     for row in chosen(names or [], everything):
         try:

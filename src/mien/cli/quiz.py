@@ -90,7 +90,7 @@ def report(
         str, typer.Option(help="A model's name, .onnx file or run folder.", show_default=False)
     ] = "",
     to: Annotated[Path | None, typer.Option(help="An HTML page to write.", show_default=False)] = None,
-    devices: Device = "cpu",
+    device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
     """Score the people, and a model on the same faces.
@@ -106,7 +106,7 @@ def report(
     if to:
         check_place(to)
     with waiting(f"scoring {quiz_file.name}"):
-        found = quiz_report(quiz_file, model, devices)
+        found = quiz_report(quiz_file, model, device)
     if to:
         write_text(to, quiz_page(found))
     if as_json:

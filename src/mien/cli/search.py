@@ -30,7 +30,7 @@ app = typer.Typer(
 RUN_EXAMPLES = """\b
 Examples:
   mien search run cs231n --data fer2013.h5
-  mien search run my-search.toml --to searches/first --devices cuda
+  mien search run my-search.toml --to searches/first --device cuda
 
 Start it in several terminals to share the work; a process that was stopped
 or killed left its trial to the next. The test rows are never read.
@@ -52,7 +52,7 @@ def run(
         Path | None, typer.Option(help="Search folder; by default searches/SEARCH.", show_default=False)
     ] = None,
     data: Data = None,
-    devices: Device = "cpu",
+    device: Device = "cpu",
 ) -> None:
     """Train trials until all are done, choosing by accuracy on PublicTest."""
     with needs_extra("searching", "search"):
@@ -77,7 +77,7 @@ def run(
             if at.ended:
                 progress.console.print(_line(at.ended), highlight=False, markup=False, soft_wrap=True)
 
-        state = run_search(search, folder, data=data, device=devices, report=report)
+        state = run_search(search, folder, data=data, device=device, report=report)
     typer.echo(f"{_summary(state)}; next: mien search show {folder}")
 
 

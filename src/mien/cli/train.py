@@ -18,7 +18,7 @@ EXAMPLES = """\b
 Examples:
   mien train fer2013-s2d-cpu
   mien train fer2013-s2d-cpu --data faces.h5 --set run.epochs=5
-  mien train my-recipe.toml --to runs/second-try --devices cuda
+  mien train my-recipe.toml --to runs/second-try --device cuda
   mien train my-recipe.toml --devices 2
   mien train my-recipe.toml --seeds 3
 
@@ -44,7 +44,12 @@ def train(
         bool, typer.Option("--allow-leak", help="Train although other parts repeat training faces.")
     ] = False,
     devices: Annotated[
-        str, typer.Option(help="cpu, cuda, cuda:1, a number, cuda:0,cuda:1, or auto for every GPU.")
+        str,
+        typer.Option(
+            "--devices",
+            "--device",
+            help="One: cpu, cuda, cuda:1; or several: a number, cuda:0,cuda:1, or auto for every GPU.",
+        ),
     ] = "cpu",
     seeds: Annotated[
         int, typer.Option(min=1, help="Runs with seeds one after another, each in RUN-seed-N.")

@@ -22,7 +22,7 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as e:
-        raise MienError(f"no device '{name}' here ({str(e).splitlines()[0]}); use --devices cpu") from e
+        raise MienError(f"no device '{name}' here ({str(e).splitlines()[0]}); use --device cpu") from e
     return device
 
 
