@@ -4,7 +4,7 @@ import { build } from "esbuild";
 import { copyFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { execFileSync } from "node:child_process";
 
-const WEIGHTS = "../src/mien/core/weights/", MODEL = "fer2013-s2d12";
+const WEIGHTS = "../src/mien/core/weights/", MODEL = "fer2013-medium";
 const NETS = ["mtcnn-pnet.onnx", "mtcnn-rnet.onnx", "mtcnn-onet.onnx"];
 const RUNTIME = "node_modules/onnxruntime-web/";
 const common = { bundle: true, format: "esm", target: "es2022", charset: "utf8", legalComments: "none", logLevel: "warning" };

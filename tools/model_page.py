@@ -1,6 +1,6 @@
 """Write the page of a model from its card, so that no number is copied by hand.
 
-python tools/model_page.py fer2013-s2d12 docs/models/fer2013-s2d12.md
+python tools/model_page.py fer2013-medium docs/models/fer2013-medium.md
 
 Where `benchmarks/robustness.py MODEL STORE --to docs/models` left its JSON beside the page, that goes in too.
 """

@@ -140,7 +140,7 @@ def test_a_page_that_lacks_the_token_asks_for_it(page, locked_address, photo):
     expect(page.get_by_role("alert")).to_contain_text("A token is needed")
     page.get_by_label("This server asks for a token").fill("a-secret-token")
     page.keyboard.press("Enter")
-    expect(page.locator("#model")).to_contain_text("fer2013-s2d12")
+    expect(page.locator("#model")).to_contain_text("fer2013-medium")
     page.set_input_files("#files", photo)
     expect(page.get_by_role("status")).to_have_text("1 photo, 1 face.")
     page.get_by_role("button", name="Use the camera").click()
@@ -151,7 +151,7 @@ def test_a_page_that_lacks_the_token_asks_for_it(page, locked_address, photo):
 @one_look
 def test_the_token_of_the_address_is_taken_and_hidden(page, locked_address):
     page.goto(f"{locked_address}/#token=a-secret-token")
-    expect(page.locator("#model")).to_contain_text("fer2013-s2d12")
+    expect(page.locator("#model")).to_contain_text("fer2013-medium")
     assert page.url == f"{locked_address}/"
 
 

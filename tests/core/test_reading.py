@@ -14,7 +14,7 @@ from mien.core.model_store import SHIPPED
 
 pytestmark = [
     pytest.mark.weights,
-    pytest.mark.skipif(not (SHIPPED / "fer2013-s2d12.onnx").is_file(), reason="no emotion model is shipped"),
+    pytest.mark.skipif(not (SHIPPED / "fer2013-medium.onnx").is_file(), reason="no emotion model is shipped"),
 ]
 
 import mien
@@ -92,8 +92,8 @@ def test_an_unknown_model_is_refused_before_any_image() -> None:
 
 def test_a_model_that_cannot_be_opened_is_refused_at_each_image(astronaut: Any, tmp_path: Path) -> None:
     weights = tmp_path / "short.onnx"
-    shutil.copy(SHIPPED / "fer2013-s2d12.onnx", weights)
-    card = read_card(SHIPPED / "fer2013-s2d12.json")
+    shutil.copy(SHIPPED / "fer2013-medium.onnx", weights)
+    card = read_card(SHIPPED / "fer2013-medium.json")
     replace(card, name="short", labels=card.labels[1:]).write(weights.with_suffix(".json"))
     analyzer = mien.Analyzer(weights)
     for _ in range(2):

@@ -10,7 +10,7 @@ from mien.core.classifier import Classifier
 from mien.web import batching
 from mien.web.batching import BatchedClassifier
 
-MODEL = "fer2013-s2d12"
+MODEL = "fer2013-medium"
 
 
 @pytest.fixture

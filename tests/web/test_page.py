@@ -86,7 +86,7 @@ def test_models_are_listed_with_their_terms_and_the_one_that_serves(serve):
     models = {model["name"]: model for model in serve().get("/v1/models").json()["models"]}
     assert models["tiny"]["served"]
     assert models["tiny"]["licence"] == "CC0-1.0"
-    assert not models["fer2013-s2d12"]["served"]
+    assert not models["fer2013-medium"]["served"]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\b
 Examples:
   mien ensemble runs/a runs/b runs/c --data fer2013.h5 --split val
-  mien ensemble runs/a fer2013-s2d12 --data fer2013.h5 --to votes/
+  mien ensemble runs/a fer2013-medium --data fer2013.h5 --to votes/
 
 soft: mean of the probabilities. weighted: weights fitted on the validation rows.
 hard: a vote each. All models that are named vote: none is chosen by test rows.

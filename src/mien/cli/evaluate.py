@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\b
 Examples:
-  mien evaluate fer2013-s2d12 fer2013.h5
+  mien evaluate fer2013-medium fer2013.h5
   mien evaluate runs/fer2013-s2d-cpu fer2013.h5 --split val --views 10
   mien evaluate model.onnx fer2013.h5 --to scores/ --json
 

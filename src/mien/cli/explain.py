@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\b
 Examples:
-  mien explain fer2013-s2d12 photo.jpg --to sheet.png
+  mien explain fer2013-medium photo.jpg --to sheet.png
   mien explain runs/mine photo.jpg --method gradcam --class happy
   mien explain runs/mine fer2013.h5 --n 8 --to explained/
   mien explain runs/mine fer2013.h5 --pairs --mean --filters --to explained/

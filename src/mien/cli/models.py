@@ -18,8 +18,8 @@ app = typer.Typer(add_completion=False)
 EXAMPLES = """\b
 Examples:
   mien models
-  mien models fer2013-s2d12
-  mien models s2d12
+  mien models fer2013-medium
+  mien models medium
   mien models --json | jq '.[].name'
 """
 WIDTH = 80

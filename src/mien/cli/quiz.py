@@ -18,7 +18,7 @@ Examples:
   mien quiz --to quiz.db
   mien quiz --to quiz.db --training 20 --names
   MIEN_TOKEN=$(openssl rand -hex 16) mien quiz --to quiz.db --host 0.0.0.0
-  mien quiz report quiz.db --model fer2013-s2d12 --to report.html
+  mien quiz report quiz.db --model fer2013-medium --to report.html
 
 The first draws the faces into quiz.db; the second goes on with the same faces, for
 the same people or others. --training N: those who begin now get N examples first.
@@ -95,7 +95,7 @@ def report(
 ) -> None:
     """Score the people, and a model on the same faces.
 
-    Example: mien quiz report quiz.db --model fer2013-s2d12 --to report.html
+    Example: mien quiz report quiz.db --model fer2013-medium --to report.html
 
     The page shows faces of the data set and the names that people gave: it stays on this machine.
     """

@@ -10,7 +10,7 @@ from mien.core.cards import ModelCard, read_card
 from mien.errors import ModelError
 from mien.names import look_up
 
-DEFAULT_MODEL = "fer2013-s2d12"
+DEFAULT_MODEL = "fer2013-medium"
 SHIPPED = Path(__file__).parent / "weights"
 
 

@@ -110,7 +110,7 @@ class Image(BaseModel):
 class ReadAnswer(BaseModel):
     """The images of a request, in their order."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"model": "fer2013-s2d12", "images": [IMAGE]}})
+    model_config = ConfigDict(json_schema_extra={"example": {"model": "fer2013-medium", "images": [IMAGE]}})
 
     model: str
     images: list[Image]
