@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from mien.workflows.video.frames import VideoInfo
+    from mien.workflows.video.job import Outcome
     from mien.workflows.video.pick import Pick
     from mien.workflows.video.summary import Summary
     from mien.workflows.video.watcher import Watched, WatchSettings
@@ -120,6 +121,9 @@ def watch(
     from mien.workflows.video.pick import Pick, parse_every
 
     pick = Pick(*(parse_every(every) if every else (0.0, 1)), parse_time(start), parse_time(end))
+    live = live or sources[0].isdecimal()
+    settings = _settings(model, views, min_face, min_score, smooth, live)
+    settings = replace(settings, detector=detector or DEFAULT_DETECTOR, device=device)
     if are_many(sources):
         one_only = {
             "--csv": as_csv,
@@ -128,17 +132,10 @@ def watch(
             "--plot": plot,
             "--live": live,
         }
-        folder = one_folder(out, one_only)
-        from mien.workflows.video.many import ManyJob
-
-        many = ManyJob(sources, folder, f".{row_format}", pick, resume)
-        watch_all(many, replace(_settings(model, views, min_face, min_score, smooth, False), device=device))
+        watch_all(sources, one_folder(out, one_only), row_format, pick, resume, settings)
         return
     (source,) = sources
-    live = live or source.isdecimal()
     job = WatchJob(source, pick, tuple(out or ()), annotate, resume, live, sound=sound)
-    settings = _settings(model, views, min_face, min_score, smooth, live)
-    settings = replace(settings, detector=detector or DEFAULT_DETECTOR, device=device)
     if plot:
         from mien.workflows.video.plot import check_plot
 
@@ -166,10 +163,15 @@ def watch(
         draw(outcome.summary, plot)
     if summary or not prints:
         typer.echo("\n".join(summary_lines(outcome.summary)), err=prints)
+    _end(outcome, may_resume=bool(out), live=live)
+
+
+def _end(outcome: "Outcome", *, may_resume: bool, live: bool) -> None:
+    """Raise where the video was not watched to its end."""
     if outcome.error:
         raise outcome.error
     if outcome.stopped and not live:
-        hint = "; --resume goes on" if out else ""
+        hint = "; --resume goes on" if may_resume else ""
         typer.echo(f"mien: stopped at {outcome.summary.last_s:.2f} s{hint}", err=True)
         raise typer.Exit(INTERRUPTED)
 

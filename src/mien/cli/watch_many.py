@@ -14,7 +14,7 @@ from mien.cli.terminal import LINES_EVERY_S, printable
 from mien.errors import MienError
 
 if TYPE_CHECKING:
-    from mien.workflows.video.many import ManyJob
+    from mien.workflows.video.pick import Pick
     from mien.workflows.video.watcher import Watched, WatchSettings
 
 
@@ -54,10 +54,18 @@ class _Lines:
             typer.echo(f"{printable(str(self.path))}: at {watched.rows[0].time_s:.1f} s", err=True)
 
 
-def watch_all(job: "ManyJob", settings: "WatchSettings") -> None:
+def watch_all(
+    sources: Sequence[str],
+    folder: Path,
+    row_format: str,
+    pick: "Pick",
+    resume: bool,
+    settings: "WatchSettings",
+) -> None:
     """Watch all videos; exit code 1 where one could not be watched to its end."""
-    from mien.workflows.video.many import INDEX, watch_many
+    from mien.workflows.video.many import INDEX, ManyJob, watch_many
 
+    job = ManyJob(sources, folder, f".{row_format}", pick, resume)
     lines, n_done, n_failed = _Lines(), 0, 0
     with stop_on_ctrl_c() as stop:
         for done in watch_many(job, settings, begin=lines.begin, on_watched=lines.show, stop=stop):
