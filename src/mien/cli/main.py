@@ -55,6 +55,7 @@ Examples:
   mien models
   mien read --help
 """
+ARGUMENTS = "mien-arguments"  # of the command line, for hints
 INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
 
 
@@ -78,6 +79,7 @@ class LazyCommands(TyperGroup):
         return command
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        ctx.meta[ARGUMENTS] = list(args)
         if not args[0].startswith("-"):
             look_up(COMMANDS, args[0], "command")
         return super().resolve_command(ctx, args)
@@ -101,11 +103,18 @@ class LazyCommands(TyperGroup):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), number)
             raise typer.Exit(0) from None
         except MienError as error:
-            raise _failed(str(error), ctx.params.get("verbose", False)) from None
+            raise _failed(str(error) + _hint(ctx, str(error)), ctx.params.get("verbose", False)) from None
         except OSError as error:
             name = f": {error.filename}" if error.filename else ""
             text = f"{(error.strerror or type(error).__name__).lower()}{name}"
             raise _failed(text, ctx.params.get("verbose", False)) from None
+
+
+def _hint(ctx: Any, said: str) -> str:
+    from mien.cli.hints import hint
+
+    command, *arguments = ctx.meta.get(ARGUMENTS, [""])
+    return hint(command, arguments, said)
 
 
 def _failed(text: str, verbose: bool) -> typer.Exit:
