@@ -36,10 +36,11 @@ from mien import MienError, open_image
 from mien.core import metrics
 from mien.core.cards import ModelCard
 from mien.core.emotions import emotion
+from mien.core.image_names import is_image
 from mien.core.model_store import DEFAULT_MODEL, find_model
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_store
-from mien.workflows.find import is_image, natural_key
+from mien.workflows.find import natural_key
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKERS = Path(__file__).resolve().parent / "peer_workers"

@@ -59,6 +59,7 @@ MANY_DEVICES = {"train"}
 OLD_OPTIONS = {"--devices": "--device"}
 """Options of commands that run on one device, by the names that they had up to 0.1."""
 
+ARGUMENTS = "mien-arguments"  # of the command line, for hints
 INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
 
 
@@ -82,6 +83,7 @@ class LazyCommands(TyperGroup):
         return command
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        ctx.meta[ARGUMENTS] = list(args)
         if not args[0].startswith("-"):
             look_up(COMMANDS, args[0], "command")
         return super().resolve_command(ctx, args if args[0] in MANY_DEVICES else _by_new_names(args))
@@ -105,7 +107,7 @@ class LazyCommands(TyperGroup):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), number)
             raise typer.Exit(0) from None
         except MienError as error:
-            raise _failed(str(error), ctx.params.get("verbose", False)) from None
+            raise _failed(str(error) + _hint(ctx, str(error)), ctx.params.get("verbose", False)) from None
         except OSError as error:
             name = f": {error.filename}" if error.filename else ""
             text = f"{(error.strerror or type(error).__name__).lower()}{name}"
@@ -117,6 +119,13 @@ def _by_new_names(args: list[str]) -> list[str]:
     end = args.index("--") if "--" in args else len(args)
     split = [arg.partition("=") for arg in args[:end]]
     return [f"{OLD_OPTIONS.get(name, name)}{sign}{value}" for name, sign, value in split] + args[end:]
+
+
+def _hint(ctx: Any, said: str) -> str:
+    from mien.cli.hints import hint
+
+    command, *arguments = ctx.meta.get(ARGUMENTS, [""])
+    return hint(command, arguments, said)
 
 
 def _failed(text: str, verbose: bool) -> typer.Exit:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from mien.cli.hints import other_command
 from mien.cli.terminal import LINES_EVERY_S, bar, printable, progress_bar
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ class Tally:
         self.n_shrunk += max(result.size_wh or (0,)) > (self.searched_side or float("inf"))
         if result.error is not None:
             self.n_failed += 1
-            self.errors += [result.error] if len(self.errors) < SHOWN_ERRORS else []
+            if len(self.errors) < SHOWN_ERRORS:
+                self.errors.append(result.error + other_command("read", result.name))
         elif not result.readings:
             self.n_faceless += 1
 

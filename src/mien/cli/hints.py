@@ -1,0 +1,92 @@
+"""Which command takes what: one table for all commands, for those who give a file to another one."""
+
+import os
+import re
+from collections.abc import Sequence
+from itertools import islice
+from typing import NamedTuple
+
+TABLES = (".csv", ".tsv")
+VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".3gp")
+STORES = (".h5", ".hdf5")
+ARCHIVES = (".zip", ".gz", ".tgz", ".tar", ".rar", ".7z")
+
+
+class Kind(NamedTuple):
+    """A kind of file, the commands that take it, and what to do with it elsewhere; ``{}`` is the path."""
+
+    name: str
+    taken_by: frozenset[str]
+    advice: str
+
+
+WORK = "features search evaluate ensemble explain quiz report release targets papers"
+"""Commands that work on data sets, models and runs."""
+
+KINDS = {
+    "image": Kind("an image", frozenset(("read", "landmarks")), "mien read {}"),
+    "video": Kind("a video", frozenset(("watch", "landmarks")), "mien watch {}"),
+    "table": Kind("a table", frozenset(("data", "targets")), "mien data import csv {}, or of pixels fer2013"),
+    "store": Kind("a data set", frozenset(("data", "train", *WORK.split())), "mien data show {}"),
+    "model": Kind("a model", frozenset(WORK.split()), "mien read --model {} PHOTO.jpg"),
+    "recipe": Kind("a recipe", frozenset(("train", "search", "papers")), "mien train {}"),
+    "archive": Kind("an archive", frozenset(), "unpack it first"),
+}
+
+FOLDER = "mien data import folders {}"
+"""What makes a data set of a folder of images."""
+
+
+def kind_of(path: str) -> str | None:
+    """Which of `KINDS` a file is; None where that is unknown."""
+    from mien.core.image_names import SUFFIXES, looks_like_an_image
+
+    suffix = os.path.splitext(path)[1].lower()
+    by_suffix = {
+        **dict.fromkeys(SUFFIXES, "image"),
+        **dict.fromkeys(VIDEOS, "video"),
+        **dict.fromkeys(TABLES, "table"),
+        **dict.fromkeys(STORES, "store"),
+        **dict.fromkeys(ARCHIVES, "archive"),
+        ".onnx": "model",
+        ".toml": "recipe",
+    }
+    if suffix in by_suffix or not looks_like_an_image(path):
+        return by_suffix.get(suffix)
+    return "image"
+
+
+def other_command(command: str, path: str) -> str:
+    """``"; this is a video: mien watch v.mp4"`` where another command takes ``path``; otherwise nothing."""
+    if os.path.isdir(path):
+        is_wanted = command in ("train", *WORK.split()) and _holds_images(path)
+        return (
+            f"; this is a folder of images: {FOLDER.format(path)} makes a data set of it" if is_wanted else ""
+        )
+    kind = KINDS.get(kind_of(path) or "") if os.path.isfile(path) else None
+    if kind is None or command in kind.taken_by:
+        return ""
+    return f"; this is {kind.name}: {kind.advice.format(path)}"
+
+
+def hint(command: str, arguments: Sequence[str], said: str) -> str:
+    """What to add to an error of a command: of its first argument that another command takes."""
+    before = ""
+    for argument in arguments:
+        is_value = before.startswith("-")  # of an option
+        before = argument
+        if is_value or argument.startswith("-"):
+            continue
+        added = other_command(command, argument)
+        if added:
+            named = re.search(r"mien \w+( import \w+)?", added)
+            return "" if named and named[0] in said else added
+    return ""
+
+
+def _holds_images(folder: str) -> bool:
+    """Whether there is an image among the first files."""
+    from mien.core.image_names import is_image
+
+    files = (name for _, _, names in os.walk(folder) for name in names)
+    return any(is_image(name) for name in islice(files, 200))

@@ -1,0 +1,77 @@
+"""A file given to the wrong command: the error names the right one."""
+
+import pytest
+from PIL import Image
+
+from mien.cli.hints import KINDS, WORK, hint
+from mien.cli.main import COMMANDS
+
+FILES = {
+    "v.mp4": b"\0\0\0\x18ftypisom",
+    "list.csv": b"path,label\n",
+    "model.onnx": b"x",
+    "faces.h5": b"\x89HDF\r\n\x1a\n",
+    "a.zip": b"PK\x03\x04",
+    "mine.toml": b"[net]\n",
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, content in FILES.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "photos" / "happy").mkdir(parents=True)
+    (tmp_path / "empty").mkdir()
+    for name in ("p.jpg", "noname", "photos/happy/1.jpg"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name, "JPEG")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ("read v.mp4", "this is a video: mien watch v.mp4"),
+        ("read list.csv", "this is a table: mien data import csv list.csv"),
+        ("read model.onnx", "this is a model: mien read --model model.onnx PHOTO.jpg"),
+        ("read a.zip", "this is an archive: unpack it first"),
+        ("train photos", "a folder of images: mien data import folders photos makes a data set"),
+        ("train model.onnx", "this is a model"),
+        ("evaluate model.onnx list.csv", "this is a table: mien data import csv list.csv"),
+        ("evaluate model.onnx photos", "a folder of images: mien data import folders photos"),
+        ("evaluate mine.toml faces.h5", "this is a recipe: mien train mine.toml"),
+        ("data import folders v.mp4", "this is a video: mien watch v.mp4"),
+        ("data show p.jpg", "this is an image: mien read p.jpg"),
+        ("data show noname", "this is an image: mien read noname"),
+    ],
+)
+def test_the_error_names_the_command_that_takes_the_file(folder, mien, command, text):
+    result = mien(*command.split())
+    assert result.exit_code in (1, 2)
+    lines = [line for line in result.stderr.splitlines() if text in line]
+    assert len(lines) == 1, result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "evaluate model.onnx faces.h5",
+        "read --model model.onnx p.jpg",
+        "train mine.toml",
+        "train empty",
+        "read none.csv",
+    ],
+)
+def test_what_fits_gets_no_hint(folder, arguments):
+    command, *rest = arguments.split()
+    assert hint(command, rest, "") == ""
+
+
+def test_what_the_error_says_already_is_not_said_twice(folder):
+    assert hint("watch", ["p.jpg"], "") == "; this is an image: mien read p.jpg"
+    assert hint("watch", ["p.jpg"], "'p.jpg' is an image; read it with mien read") == ""
+
+
+def test_the_table_names_commands_that_exist():
+    assert set(WORK.split()).union(*(kind.taken_by for kind in KINDS.values())) <= set(COMMANDS)
