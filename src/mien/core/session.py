@@ -37,6 +37,7 @@ def open_session(model: Path | bytes, threads: int = 1, device: str = "cpu") -> 
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.enable_cpu_mem_arena = False  # it grows with each new batch size, and saves no measurable time
+    options.enable_mem_pattern = False  # one is kept for each new shape, and images have any number of them
     try:
         session = ort.InferenceSession(content, options, providers=providers(device))
     except Exception as e:  # its errors share no public base class
