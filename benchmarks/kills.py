@@ -42,7 +42,8 @@ trials = 2
 "optim.lr" = { low = 0.01, high = 0.1 }
 """
 COMMANDS = {
-    "read, parquet and annotated": "read photos --parquet OUT/rows.parquet --annotate OUT/annotated",
+    "read, parquet": "read photos --out OUT/rows.parquet --resume",
+    "read, annotated": "read photos --annotate OUT/annotated",
     "watch, csv": "watch clip.mp4 --out OUT/rows.csv --resume",
     "watch, parquet": "watch clip.mp4 --out OUT/rows.parquet --resume",
     "data import": "data import folder classes --to OUT/made.h5",

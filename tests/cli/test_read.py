@@ -4,11 +4,8 @@ import csv
 import io
 import json
 import os
-import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -326,19 +323,3 @@ def test_a_detector_in_a_file_of_the_users_own_finds_the_faces(mien, photos) -> 
     failed = mien("read", "photos/one.png", "--detector", "own.py:Korner")
     assert failed.exit_code == 2
     assert "own.py has no class Korner; did you mean 'Corner'?" in failed.stderr
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminated"])
-def test_a_parquet_file_that_is_stopped_leaves_nothing(process, photos, tmp_path, number) -> None:
-    pytest.importorskip("pyarrow", reason="needs pyarrow")
-    for i in range(60):
-        shutil.copy(photos / "one.png", photos / f"more-{i}.png")
-    running = process("read", "photos", "--model", "tiny", "--parquet", "faces.parquet")
-    while running.poll() is None and not list(tmp_path.glob(".mien-*")):
-        time.sleep(0.01)
-    running.send_signal(number)
-    _, err = running.communicate(timeout=60)
-    assert list(tmp_path.glob(".mien-*")) == []
-    if running.returncode:  # else it was at its end already
-        assert (running.returncode, err) == (130, b"mien: stopped\n")
-        assert not (tmp_path / "faces.parquet").exists()
