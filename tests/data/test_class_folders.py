@@ -60,12 +60,12 @@ def test_of_a_folder_of_images_alone_the_only_label_is_doubted(tmp_path):
     save(tmp_path, "images/a.png", "images/b.png")
     listing = list_folders(tmp_path)
     assert listing.label_names == ("images",)
-    assert listing.notes[0].startswith("the only label is 'images'; expected a folder for each label")
+    assert listing.notes[0].startswith("the only label is 'images'; expected one folder a label")
 
 
 def test_two_data_sets_in_one_folder_are_refused(tmp_path):
     save(tmp_path, "one/train/happy/a.png", "two/happy/b.png")
-    with pytest.raises(DataError, match=r"several folders of classes \(one, two\); give one of them"):
+    with pytest.raises(DataError, match=r"several folders of classes \(one, two\); give one"):
         list_folders(tmp_path)
 
 

@@ -85,9 +85,9 @@ def find_root(path: Path, is_class: IsClass, above: frozenset[str] = frozenset()
     found = [find_root(folder, is_class, above | {real}) for folder in folders]
     roots = [root for root in found if _is_root(folders_in(root), is_class)]
     if len(roots) > 1:
-        names = ", ".join(str(root.relative_to(path)) for root in roots[:5])
+        names = ", ".join(shown(root.relative_to(path)) for root in roots[:5])
         raise DataError(
-            f"{path} holds several folders of classes ({names}); give one of them, or a CSV of all images"
+            f"{shown(path)} holds several folders of classes ({names}); give one, or a CSV of all images"
         )
     if roots:
         return roots[0]
@@ -145,6 +145,11 @@ def _leads_up(folder: Path, real: str) -> bool:
     return folder.is_symlink() and Path(os.path.realpath(folder.parent)).is_relative_to(real)
 
 
+def shown(path: Path | str) -> str:
+    """A path or name on one line, whatever its name holds."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(path))
+
+
 def folders_in(path: Path) -> list[Path]:
     """The visible folders; raises as `visible`."""
     return [entry for entry in visible(path) if entry.is_dir()]
@@ -164,4 +169,6 @@ def visible(path: Path) -> list[Path]:
         )
     except OSError as e:
         reason = (e.strerror or "unknown reason").lower()
-        raise DataError(f"{path} cannot be listed ({reason}); check its permissions, or move it away") from e
+        raise DataError(
+            f"{shown(path)} cannot be listed ({reason}); check its permissions, or move it away"
+        ) from e

@@ -14,7 +14,7 @@ from PIL import Image
 
 from mien.core.emotions import emotion, emotion_or
 from mien.core.images import open_image
-from mien.data.class_folders import ClassFile, is_emotion, read_tree
+from mien.data.class_folders import ClassFile, is_emotion, read_tree, shown
 from mien.data.image_loading import SMALL
 from mien.data.listing import Entry, Listing, Problem
 from mien.data.records import SPLITS, FaceSet
@@ -131,7 +131,7 @@ def _entry(file: ClassFile, label: int | None) -> Entry:
 def _doubts(label_names: tuple[str, ...]) -> Iterator[str]:
     """What may be wrong with the labels that the names of folders gave."""
     if len(label_names) == 1 and not is_emotion(label_names[0]):
-        yield f"the only label is '{label_names[0]}'; expected a folder for each label, as in happy/1.jpg"
+        yield f"the only label is '{shown(label_names[0])}'; expected one folder a label, as in happy/1.jpg"
     if all(name.isdecimal() for name in label_names):
         yield (
             "labels are numbers; mien data import rafdb or affectnet knows theirs, and --labels fer2013 "
@@ -157,18 +157,20 @@ def _label(file: Path, name: str, label_names: tuple[str, ...]) -> int:
     try:
         return label_names.index(emotion(name))
     except MienError as e:
-        raise DataError(f"{file.parent}: {e}") from e
+        raise DataError(f"{shown(file.parent)}: {shown(str(e))}") from e
     except ValueError as e:
         known = ", ".join(label_names)
-        raise DataError(f"{file.parent}: '{name}' is no emotion of this data set (known: {known})") from e
+        raise DataError(
+            f"{shown(file.parent)}: '{shown(name)}' is no emotion of this data set (known: {known})"
+        ) from e
 
 
 def _gray(file: Path, side: int) -> NDArray[np.uint8]:
     try:
         pixels = open_image(file, SMALL)
     except ImageError as e:
-        raise DataError(f"{file}: cannot be read as an image; replace or remove it") from e
+        raise DataError(f"{shown(file)}: cannot be read as an image; replace or remove it") from e
     height, width = pixels.shape[:2]
     if (width, height) != (side, side):
-        raise DataError(f"{file}: expected an image of {side}x{side} pixels, got {width}x{height}")
+        raise DataError(f"{shown(file)}: expected an image of {side}x{side} pixels, got {width}x{height}")
     return np.asarray(Image.fromarray(pixels).convert("L"))
