@@ -73,5 +73,10 @@ def test_what_the_error_says_already_is_not_said_twice(folder):
     assert hint("watch", ["p.jpg"], "'p.jpg' is an image; read it with mien read") == ""
 
 
+def test_a_folder_of_images_is_not_watched(folder):
+    assert hint("watch", ["photos"], "") == "; this is a folder of images: mien read photos"
+    assert hint("watch", ["empty"], "") == ""
+
+
 def test_the_table_names_commands_that_exist():
     assert set(WORK.split()).union(*(kind.taken_by for kind in KINDS.values())) <= set(COMMANDS)
