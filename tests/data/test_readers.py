@@ -205,6 +205,12 @@ def test_jaffe_takes_person_and_emotion_from_the_name(tmp_path):
     assert [entry.person for entry in listing.entries()] == ["KA", "KA", "YM", "YM"]
 
 
+def test_rafdb_bears_names_that_no_system_takes(tmp_path):
+    (tmp_path / "list_patition_label.txt").write_text(f"train_{'9' * 5000}.jpg 5\n")
+    (entry,) = list_rafdb(tmp_path).entries()
+    assert entry.label == 4
+
+
 # folders and CSV
 
 

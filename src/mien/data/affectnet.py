@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mien.core.emotions import AFFECTNET11
 from mien.data.folders import list_numbered
-from mien.data.listing import Entry, Listing, Problem, affect, label_problem
+from mien.data.listing import Entry, Listing, Problem, affect, is_there, label_problem
 from mien.data.tables import cells_of, find_columns, open_table
 from mien.errors import DataError
 
@@ -91,7 +91,7 @@ def _columns(header: tuple[str, ...], path: Path) -> dict[str, int]:
 
 
 def _images_of(path: Path, first: str) -> Path:
-    return next((path / name for name in _PICTURES if (path / name / first).is_file()), path / _PICTURES[0])
+    return next((path / name for name in _PICTURES if is_there(path / name / first)), path / _PICTURES[0])
 
 
 def _from_row(folder: Path, row: dict[str, str], split: str) -> Entry:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien.core.emotions import emotion_or
-from mien.data.listing import SPLIT_NAMES, Entry, Listing, Problem, affect
+from mien.data.listing import SPLIT_NAMES, Entry, Listing, Problem, affect, is_there
 from mien.data.tables import cells_of, find_columns, missing_columns, open_table
 from mien.errors import DataError
 
@@ -109,14 +109,7 @@ class _Rows:
     def _file(self, text: str) -> Path:
         """Of a path that Windows wrote, the backslashes become slashes."""
         file = self.root / text
-        return self.root / text.replace("\\", "/") if "\\" in text and not _exists(file) else file
-
-
-def _exists(file: Path) -> bool:
-    try:
-        return file.exists()
-    except (OSError, ValueError):  # a name too long, or with a zero byte
-        return False
+        return self.root / text.replace("\\", "/") if "\\" in text and not is_there(file) else file
 
 
 def _box(row: dict[str, str]) -> tuple[float, float, float, float] | None:

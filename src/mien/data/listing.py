@@ -90,6 +90,14 @@ def label_problem(text: str, n_labels: int) -> Problem:
     return Problem("label out of range", f"expected 0 to {n_labels - 1}, got {shown!r}")
 
 
+def is_there(file: Path) -> bool:
+    """Whether a file that a list names exists; a list may hold names that no system takes."""
+    try:
+        return file.is_file()
+    except (OSError, ValueError):  # a name too long, or with a zero byte
+        return False
+
+
 def affect(text: str) -> float:
     """Valence or arousal, -1..1; nothing, or the -2 by which AffectNet says so, is NaN.
 

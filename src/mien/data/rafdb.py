@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mien.core.emotions import RAFDB
 from mien.data.folders import list_numbered
-from mien.data.listing import SPLIT_NAMES, Entry, Listing, Problem
+from mien.data.listing import SPLIT_NAMES, Entry, Listing, Problem, is_there
 from mien.errors import DataError
 
 LIST = "list_patition_label.txt"
@@ -56,4 +56,4 @@ def _image(folder: Path, name: str) -> Path:
     """The list says ``train_00001.jpg`` and the aligned image is ``train_00001_aligned.jpg``."""
     stem, _, suffix = name.rpartition(".")
     aligned = folder / f"{stem}_aligned.{suffix}"
-    return aligned if aligned.is_file() else folder / name
+    return aligned if is_there(aligned) else folder / name
