@@ -274,7 +274,7 @@ def test_images_are_written_in_parts_and_never_held_together(tmp_path, monkeypat
         return type(image)(image.pixels.copy().view(Pixels), digest, None)
 
     monkeypatch.setattr(ingest.ImageLoader, "load", counted)
-    monkeypatch.setattr(ingest, "_cores", lambda: 2)
+    monkeypatch.setattr(ingest, "free_cores", lambda: 2)
     entries = [Entry(Path(f"{i}.png"), i % 2) for i in range(640)]
     ingest_images(listing(entries), tmp_path / "a.h5", ImageSettings(8))
     assert len(read_store(tmp_path / "a.h5")) == 640

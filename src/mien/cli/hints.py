@@ -24,8 +24,8 @@ WORK = "features search evaluate ensemble explain quiz report release targets pa
 """Commands that work on data sets, models and runs."""
 
 KINDS = {
-    "image": Kind("an image", frozenset(("read", "landmarks")), "mien read {}"),
-    "video": Kind("a video", frozenset(("watch", "landmarks")), "mien watch {}"),
+    "image": Kind("an image", frozenset(("read", "landmarks", "explain")), "mien read {}"),
+    "video": Kind("a video", frozenset(("watch",)), "mien watch {}"),
     "table": Kind("a table", frozenset(("data", "targets")), "mien data import csv {}, or of pixels fer2013"),
     "store": Kind("a data set", frozenset(("data", "train", *WORK.split())), "mien data show {}"),
     "model": Kind("a model", frozenset(WORK.split()), "mien read --model {} PHOTO.jpg"),

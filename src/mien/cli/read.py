@@ -35,7 +35,7 @@ Examples:
   mien read photos/ --json | jq '.faces[].emotion'
   mien read photos/ --out faces.parquet --errors errors.csv
   mien read photos/ --out faces.parquet --resume
-  find /archive -name '*.jpg' -print0 | mien read --files-from - --out faces.csv
+  find . -name '*.jpg' -print0 | mien read --files-from - --out faces.csv
   curl -s https://example.org/a.jpg | mien read -
 
 Exit code: 0 all images were read; 1 some could not be read; 2 nothing was read,

@@ -241,7 +241,7 @@ NAN, INF = float("nan"), float("inf")
 @pytest.mark.parametrize(
     "fields",
     [
-        {"every_s": 1e-321},
+        {"every_s": 1e-300},
         {"every_s": -1},
         {"every_s": NAN},
         {"every_s": INF},
