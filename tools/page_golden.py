@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.core.analyzer import Analyzer
+from mien.core.classifier import Classifier
 from mien.core.files import write_json
 
 FOLDER = Path(__file__).resolve().parents[1] / "tests" / "page" / "golden"
@@ -65,15 +66,15 @@ def scenes() -> list[Scene]:
         *(scene(f"{name} as it is", faces) for name, faces in one.items()),
         *(scene(f"{name} in gray", faces, gray=1) for name, faces in one.items()),
         *(scene(f"{name} darker", faces, gain=90) for name, faces in one.items()),
-        *(scene(f"{name} over-exposed", faces, gain=350) for name, faces in one.items()),
+        *(scene(f"{name} over-exposed", faces, gain=320) for name, faces in one.items()),
         *(scene(f"{name} in noise", faces, noise=30) for name, faces in one.items()),
         scene("astronaut turned", [placed("astronaut", middle, 17)]),
         scene("hopper turned", [placed("hopper", middle, -21)]),
         scene("astronaut mirrored", [placed("astronaut", middle, mirror=True)]),
         scene("hopper mirrored and turned", [placed("hopper", middle, 9, mirror=True)]),
         scene("astronaut large", [placed("astronaut", middle, 3, 1.9)]),
-        scene("hopper small", [placed("hopper", (100, 240), -5, 0.3)]),
-        scene("hopper cut by the left edge", [placed("hopper", (75, 180))]),
+        scene("hopper small", [placed("hopper", (100, 240), -5, 0.33)]),
+        scene("hopper cut by the left edge", [placed("hopper", (70, 180))]),
         scene(
             "two people", [placed("astronaut", (130, 150)), placed("hopper", (380, 170), 5, 0.8)], (520, 340)
         ),
@@ -114,6 +115,16 @@ def rounded(value: Any) -> Any:
     return round(value, DIGITS) if isinstance(value, float) else value
 
 
+BOUNDARY = 0.012
+
+
+def near_a_boundary(analyzer: Analyzer, crops: Sequence[NDArray[np.uint8]]) -> bool:
+    """Whether a face is so near to where more views begin that rounding decides which."""
+    auto = analyzer.classifier.card.auto_views()
+    few = Classifier(views=auto.few).probs(list(crops)).max(axis=1, initial=0)
+    return bool((np.abs(few - auto.below) < BOUNDARY).any())
+
+
 def golden() -> dict[str, Any]:
     """The vectors of the model that is shipped."""
     analyzer, found = Analyzer(), []
@@ -121,6 +132,8 @@ def golden() -> dict[str, Any]:
         image = pixels(one)
         readings = analyzer.read(image)
         crops = [analyzer.classifier.crop(image, reading.face) for reading in readings]
+        if crops and near_a_boundary(analyzer, crops):
+            raise SystemExit(f"{one['name']}: a face lies where more views begin; move it")
         vectors = {
             "sha256": hashlib.sha256(image.tobytes()).hexdigest(),
             "readings": [rounded(reading.to_dict()) for reading in readings],

@@ -94,7 +94,9 @@ def test_a_model_that_cannot_be_opened_is_refused_at_each_image(astronaut: Any, 
     weights = tmp_path / "short.onnx"
     shutil.copy(SHIPPED / "fer2013-medium.onnx", weights)
     card = read_card(SHIPPED / "fer2013-medium.json")
-    replace(card, name="short", labels=card.labels[1:], prior=()).write(weights.with_suffix(".json"))
+    replace(card, name="short", labels=card.labels[1:], prior=(), prior_power=0.0).write(
+        weights.with_suffix(".json")
+    )
     analyzer = mien.Analyzer(weights)
     for _ in range(2):
         with pytest.raises(mien.MienError, match=r"network of 'short' maps .* to 7, its card says .* to 6"):
