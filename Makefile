@@ -1,5 +1,6 @@
 # make demo   read two photographs with the light half (no torch): the first thing to try
 # make test   lint, types and every test that this machine can run, with all extras
+# make test-minimums   the tests of the light half with the lowest versions that pyproject.toml declares
 # make docs   build the documentation site into build/site; a dead link fails
 # make clean  remove what these made
 #
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-.PHONY: demo test docs clean
+.PHONY: demo test test-minimums docs clean
 
 demo: $(VENV)/light.stamp
 	$(BIN)/python tools/demo_photos.py demo
@@ -27,6 +28,14 @@ test: $(VENV)/dev.stamp
 	$(BIN)/mypy
 	$(SITE)
 	MIEN_SITE=build/site $(BIN)/pytest -m ""
+
+# Old releases warn of each other, so warnings are no errors here.
+test-minimums:
+	$(PYTHON) -m venv --clear $(VENV)-minimums
+	$(VENV)-minimums/bin/python tools/minimum_versions.py > $(VENV)-minimums/lowest.txt
+	$(VENV)-minimums/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint $(VENV)-minimums/lowest.txt --editable . pytest psutil scikit-image scikit-learn 'onnx<1.20' 'ml_dtypes<0.6'
+	$(VENV)-minimums/bin/pytest -W default tests/core tests/cli/test_main.py tests/cli/test_models.py tests/cli/test_read.py
 
 docs: $(VENV)/dev.stamp
 	$(SITE)
@@ -46,4 +55,4 @@ $(VENV)/made.stamp:
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-minimums demo build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
