@@ -232,6 +232,7 @@ def test_device_names_one_device_in_every_command_and_devices_several(name: str)
 
 @pytest.mark.parametrize("old", [["--devices", "cpu"], ["--devices=cpu"]], ids=" ".join)
 def test_the_old_name_of_device_still_works_and_is_not_shown(old: list[str], mien) -> None:
+    pytest.importorskip("h5py", reason="needs the data extra")
     by_new_name = mien("evaluate", "gone", "gone.h5", "--device", "cpu")
     assert by_new_name.stderr.startswith("mien: ")
     assert mien("evaluate", "gone", "gone.h5", *old).stderr == by_new_name.stderr
