@@ -14,45 +14,24 @@ damaged file, 4 s for a bomb (an honest image of 89 million pixels takes 1 to 3)
 
 import json
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from importlib.util import module_from_spec, spec_from_file_location
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
 
 import psutil
+from campaign import WARM_UP, Tally, run
 
 from mien.core.images import open_image
 from mien.errors import MienError
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
-SLOW_S, SLOW_BOMB_S, ENDLESS_S = 2.0, 4.0, 60.0
-WARM_UP = 300  # files, after which memory should stay
-
-
-@dataclass
-class Tally:
-    """What became of the files."""
-
-    n_tried: int = 0
-    n_opened: int = 0
-    n_refused: int = 0
-    signals: list[str] = field(default_factory=list)
-    foreign: list[str] = field(default_factory=list)
-    slow: list[str] = field(default_factory=list)
-    slowest: tuple[float, str] = (0.0, "")
-    grown_mib: float = 0.0
-    peak_mib: tuple[float, str] = (0.0, "")
-
-    @property
-    def is_clean(self) -> bool:
-        return not (self.signals or self.foreign or self.slow)
+ENDLESS_S = 60.0
 
 
 def module(name: str) -> ModuleType:
@@ -140,40 +119,10 @@ def peak_mib() -> float:
 
 def campaign(n: int, seed: int, *, bombs: bool = True, what: str = "images") -> Tally:
     """Have all files opened, by as many processes as it takes."""
-    tally, first, steady = Tally(), 0.0, 0.0
     n_damaged = WHAT[what][2] * n
     total = n_damaged + (len(module("core/bombs").BOMBS) if bombs and what == "images" else 0)
-    while tally.n_tried < total:
-        command = [sys.executable, __file__, "--work", what, *map(str, (n, seed, tally.n_tried, total))]
-        errors = subprocess.DEVNULL  # libtiff's own, in its own words
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
-            name = ""
-            for line in process.stdout:
-                told = json.loads(line)
-                if "name" in told:
-                    name = told["name"]
-                    continue
-                tally.n_tried += 1
-                count(tally, name, told)
-                first = told["mib"] if tally.n_tried == min(WARM_UP, n) else first
-                steady = told["mib"] if tally.n_tried <= n_damaged else steady
-                name = ""
-            if process.wait():
-                tally.n_tried += 1
-                tally.signals.append(f"{name}: exit {process.returncode}")
-    tally.grown_mib = steady - first
-    return tally
-
-
-def count(tally: Tally, name: str, told: dict) -> None:
-    tally.n_opened += told["outcome"] == "opened"
-    tally.n_refused += told["outcome"] == "refused"
-    if told["outcome"] not in ("opened", "refused"):
-        tally.foreign.append(f"{name}: {told['outcome']}")
-    if told["seconds"] > (SLOW_BOMB_S if name.startswith("bomb") else SLOW_S):
-        tally.slow.append(f"{name}: {told['seconds']:.1f} s")
-    tally.slowest = max(tally.slowest, (told["seconds"], name))
-    tally.peak_mib = max(tally.peak_mib, (told["peak"], name))
+    worker = [sys.executable, __file__, "--work", what, str(n), str(seed)]
+    return run(lambda start: [*worker, str(start), str(total)], total, min(WARM_UP, n), n_damaged)
 
 
 def main() -> None:
@@ -185,11 +134,7 @@ def main() -> None:
     print(
         f"{what} tried {tally.n_tried:,}, seed {seed}: {tally.n_opened:,} opened, {tally.n_refused:,} refused"
     )
-    print(f"signals: {len(tally.signals)}", *tally.signals, sep="\n  ")
-    print(f"foreign exceptions and warnings: {len(tally.foreign)}", *tally.foreign, sep="\n  ")
-    print(f"over {SLOW_S:g} CPU s, bombs over {SLOW_BOMB_S:g}: {len(tally.slow)}", *tally.slow, sep="\n  ")
-    print(f"slowest {tally.slowest[0]:.2f} CPU s: {tally.slowest[1]}")
-    print(f"memory grew by {tally.grown_mib:.0f} MiB after the first {WARM_UP} files")
+    print(*tally.lines(), sep="\n")
     print(f"most at once {tally.peak_mib[0]:.0f} MiB: {tally.peak_mib[1]}")
 
 

@@ -9,7 +9,6 @@ exception but `MienError`, no warning, 2 s of computing each, memory that does n
 
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,7 +19,8 @@ from pathlib import Path
 from types import ModuleType
 
 import psutil
-from hostile import SLOW_S, WARM_UP, Tally, count, peak_mib
+from campaign import WARM_UP, Tally, run
+from hostile import peak_mib
 
 from mien.data.store import read_info, read_near_duplicates, read_store
 from mien.errors import MienError
@@ -102,25 +102,8 @@ def work(n: int, seed: int, start: int, end: int) -> None:
 
 def campaign(n: int, seed: int) -> Tally:
     """Have all cases read, by as many processes as it takes."""
-    tally, first, last = Tally(), 0.0, 0.0
-    while tally.n_tried < n:
-        command = [sys.executable, __file__, "--work", *map(str, (n, seed, tally.n_tried, n))]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            name = ""
-            for line in process.stdout:
-                told = json.loads(line)
-                if "name" in told:
-                    name = told["name"]
-                    continue
-                tally.n_tried += 1
-                count(tally, name, told)
-                first = told["mib"] if tally.n_tried == min(WARM_UP, n) else first
-                last = told["mib"]
-            if process.wait():
-                tally.n_tried += 1
-                tally.signals.append(f"{name}: exit {process.returncode}")
-    tally.grown_mib = last - first
-    return tally
+    worker = [sys.executable, __file__, "--work", str(n), str(seed)]
+    return run(lambda start: [*worker, str(start), str(n)], n, min(WARM_UP, n), n)
 
 
 def main() -> None:
@@ -128,11 +111,7 @@ def main() -> None:
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     tally = campaign(n, seed)
     print(f"tried {tally.n_tried:,}, seed {seed}: {tally.n_opened:,} read, {tally.n_refused:,} refused")
-    print(f"signals: {len(tally.signals)}", *tally.signals, sep="\n  ")
-    print(f"foreign exceptions and warnings: {len(tally.foreign)}", *tally.foreign, sep="\n  ")
-    print(f"over {SLOW_S:g} CPU s: {len(tally.slow)}", *tally.slow, sep="\n  ")
-    print(f"slowest {tally.slowest[0]:.2f} CPU s: {tally.slowest[1]}")
-    print(f"memory grew by {tally.grown_mib:.0f} MiB after the first {WARM_UP} cases")
+    print(*tally.lines(), sep="\n")
     sys.exit(not tally.is_clean)
 
 

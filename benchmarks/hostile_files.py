@@ -11,38 +11,21 @@ exception but `MienError` of one line, 2 s of computing, memory that does not gr
 import json
 import random
 import resource
-import subprocess
 import sys
 import tempfile
 import time
 import warnings
-from dataclasses import dataclass, field
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
 import psutil
+from campaign import WARM_UP, Tally, run
 
 from mien.errors import MienError
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
-SLOW_S = 2.0
-WARM_UP = 300  # files, after which memory should stay
 MOST_BYTES = 24 * 2**30  # of address space: what asks for more fails at once
-
-
-@dataclass
-class Tally:
-    """What became of the files."""
-
-    n_tried: int = 0
-    n_read: int = 0
-    n_refused: int = 0
-    signals: list[str] = field(default_factory=list)
-    foreign: list[str] = field(default_factory=list)
-    slow: list[str] = field(default_factory=list)
-    slowest: tuple[float, str] = (0.0, "")
-    grown_mib: float = 0.0
 
 
 def module(place: str) -> ModuleType:
@@ -90,7 +73,7 @@ def outcome_of(sample: object) -> str:
     except Exception as error:
         place = traceback_of(error)
         return f"{type(error).__name__} at {place}: {error}"[:300]
-    return f"{heard[0].category.__name__}: {heard[0].message}"[:200] if heard else "read"
+    return f"{heard[0].category.__name__}: {heard[0].message}"[:200] if heard else "opened"
 
 
 def traceback_of(error: BaseException) -> str:
@@ -105,53 +88,16 @@ def traceback_of(error: BaseException) -> str:
 
 def campaign(n: int, seed: int) -> Tally:
     """Have all files read, by as many processes as it takes."""
-    tally, first, last = Tally(), 0.0, 0.0
-    while tally.n_tried < n:
-        command = [sys.executable, __file__, "--work", *map(str, (seed, tally.n_tried, n))]
-        with (
-            tempfile.TemporaryFile("w+") as errors,
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
-        ):
-            name = ""
-            for line in process.stdout:
-                told = json.loads(line)
-                if "name" in told:
-                    name = told["name"]
-                    continue
-                tally.n_tried += 1
-                count(tally, name, told)
-                first = told["mib"] if tally.n_tried == WARM_UP else first
-                last, name = told["mib"], ""
-            if process.wait():
-                if not name:
-                    errors.seek(0)
-                    raise SystemExit(errors.read())
-                tally.n_tried += 1
-                tally.signals.append(f"{name}: exit {process.returncode}")
-    tally.grown_mib = last - first if first else 0.0
-    return tally
-
-
-def count(tally: Tally, name: str, told: dict) -> None:
-    tally.n_read += told["outcome"] == "read"
-    tally.n_refused += told["outcome"] == "refused"
-    if told["outcome"] not in ("read", "refused"):
-        tally.foreign.append(f"{name}: {told['outcome']}")
-    if told["seconds"] > SLOW_S:
-        tally.slow.append(f"{name}: {told['seconds']:.1f} s")
-    tally.slowest = max(tally.slowest, (told["seconds"], name))
+    worker = [sys.executable, __file__, "--work", str(seed)]
+    return run(lambda start: [*worker, str(start), str(n)], n, WARM_UP, n)
 
 
 def main() -> None:
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     tally = campaign(n, seed)
-    print(f"tried {tally.n_tried:,}, seed {seed}: {tally.n_read:,} read, {tally.n_refused:,} refused")
-    print(f"signals: {len(tally.signals)}", *tally.signals, sep="\n  ")
-    print(f"foreign exceptions and warnings: {len(tally.foreign)}", *tally.foreign, sep="\n  ")
-    print(f"over {SLOW_S:g} CPU s: {len(tally.slow)}", *tally.slow, sep="\n  ")
-    print(f"slowest {tally.slowest[0]:.2f} CPU s: {tally.slowest[1]}")
-    print(f"memory grew by {tally.grown_mib:.0f} MiB after the first {WARM_UP} files")
+    print(f"tried {tally.n_tried:,}, seed {seed}: {tally.n_opened:,} read, {tally.n_refused:,} refused")
+    print(*tally.lines(), sep="\n")
 
 
 if __name__ == "__main__":
