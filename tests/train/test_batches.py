@@ -75,6 +75,12 @@ def test_mixed_faces_are_the_faces_of_both_rows_in_the_drawn_share(faces: FaceSe
     assert torch.allclose(batch.mix(torch.arange(len(train)).float()), mixed, atol=1e-3)
 
 
+def test_the_calm_last_part_of_a_run_mixes_no_faces(faces: FaceSet, recipe: Recipe) -> None:
+    batches = TrainingBatches(faces.select("train"), plain(recipe, mixup=1.0, calm_from=0.5), (0.0, 1.0), CPU)
+    assert batches.at(batches.steps // 2 - 1).partners is not None
+    assert batches.at(batches.steps - 1).partners is None
+
+
 def test_rows_are_those_of_the_faces_of_their_batch(faces: FaceSet, recipe: Recipe) -> None:
     train = numbered(faces.select("train"))
     batch = TrainingBatches(train, plain(recipe), (0.0, 1 / 255), CPU).at(3)

@@ -27,6 +27,7 @@ CALM = {
     "erase": 0.0,
     "low_resolution": 0.0,
     "noise": 0.0,
+    "mixup": 0.0,
     "mask": 0.0,
     "hide": 0.0,
     "shift": 0.04,
@@ -123,7 +124,7 @@ class TrainingBatches:
         faces = faces.sub_(self.mean_std[0]).div_(self.mean_std[1])
         if self.points is not None and matrices is not None:
             return Batch(faces, rows, points=move_points(self.points[rows], flips, matrices))
-        alpha = self.recipe.augment.mixup
+        alpha = settings.mixup
         if not alpha:
             return Batch(faces, rows)
         share = float(np.random.default_rng([self.recipe.run.seed, 3, step]).beta(alpha, alpha))
