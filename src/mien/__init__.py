@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mien.core.images import ImageLimits, open_image
     from mien.core.model_store import list_models
     from mien.core.readings import Readings, to_frame, to_rows
-    from mien.core.results import Box, Face, Landmarks, Reading
+    from mien.core.results import Box, Face, Landmarks, Quality, Reading
     from mien.core.smoothing import Smoother, SmoothingSettings
     from mien.core.tracking import Tracker, TrackerSettings
     from mien.errors import MienError
@@ -38,6 +38,7 @@ _HOMES = {
     "MienError": "mien.errors",
     "ModelCard": "mien.core.cards",
     "Pick": "mien.workflows.video.pick",
+    "Quality": "mien.core.results",
     "Reading": "mien.core.results",
     "Readings": "mien.core.readings",
     "Smoother": "mien.core.smoothing",
@@ -68,6 +69,7 @@ __all__ = [
     "MienError",
     "ModelCard",
     "Pick",
+    "Quality",
     "Reading",
     "Readings",
     "Smoother",

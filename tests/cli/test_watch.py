@@ -12,8 +12,8 @@ av = pytest.importorskip("av", reason="needs PyAV")
 
 from mien.cli.watch import clock, parse_time
 from mien.cli.watch_screen import half_blocks, person_line, terminal_view
-from mien.core.results import Box, Face, Reading
-from mien.core.timeline import Person, Quality, TimelineRow
+from mien.core.results import Box, Face, Quality, Reading
+from mien.core.timeline import Person, TimelineRow
 from mien.errors import MienError
 from mien.workflows.video.watcher import Watched
 
@@ -118,7 +118,7 @@ def test_a_clock_shows_hours_where_there_are_some() -> None:
 
 def person(label: str = "happy") -> Person:
     reading = Reading(Face(Box(4, 4, 12, 12), 0.9), ("happy", "sad"), (0.75, 0.25))
-    return Person(1, reading, Quality(8.0, 0.5, None), label, (0.75, 0.25))
+    return Person(1, reading, Quality(8.0, 0.5, None, 1.0, 0.3), label, (0.75, 0.25))
 
 
 def test_two_pixels_become_one_character_in_their_colours() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter
 
 from mien.core.cards import read_card
 from mien.core.model_store import SHIPPED
@@ -78,6 +79,19 @@ def test_many_images_together_read_as_each_alone(analyzer: mien.Analyzer, astron
     for a, b in zip(together, alone, strict=True):
         assert [r.box for r in a] == [r.box for r in b]
         np.testing.assert_allclose([r.probs for r in a], [r.probs for r in b], atol=1e-5)
+
+
+def test_quality_tells_a_good_face_from_a_blurred_one(astronaut: Any) -> None:
+    pixels = mien.open_image(astronaut)
+    good = mien.read(pixels)[0].quality
+    blurred = Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(6))
+    bad = mien.read(blurred)[0].quality
+    assert good is not None
+    assert bad is not None
+    assert good.score > 0.9 > bad.score + 0.2
+    assert good.inside == 1
+    assert mien.Analyzer(min_quality=bad.score + 1e-6).read(blurred) == ()
+    assert len(mien.Analyzer(min_quality=bad.score).read(blurred)) == 1
 
 
 def test_min_score_leaves_out_less_sure_faces(astronaut: Any) -> None:

@@ -20,7 +20,7 @@ def readings(*happy: float) -> mien.Readings:
 
 
 ROW = {"face": 1, "x1": 1.23, "y1": 2, "x2": 11.5, "y2": 9, "detection_score": 0.9, "emotion": "happy"}
-ROW |= {"confidence": 0.75, "uncertain": False, "p_happy": 0.75, "p_sad": 0.25}
+ROW |= {"confidence": 0.75, "uncertain": False, "quality": None, "p_happy": 0.75, "p_sad": 0.25}
 
 
 def test_one_image_gives_a_flat_row_a_face() -> None:

@@ -30,7 +30,7 @@ class FakeReader:
 
     def find_crops(self, image):
         face = Face(Box(0.123, 0, image.shape[1] / 2, 4), 0.9876543219)
-        return Found([face], [image[:1, :1]]) if image[0, 0, 0] else Found([], [])
+        return Found([face], [image[:1, :1]], []) if image[0, 0, 0] else Found([], [], [])
 
     def name_crops(self, found):
         return [
@@ -267,14 +267,14 @@ FAILED = ImageResult("bad\udcff.png", error="is damaged")
 def test_rows_count_faces_from_one_and_keep_images_without() -> None:
     names = columns(LABELS)
     assert " ".join(names) == (
-        "path face x1 y1 x2 y2 detection_score emotion confidence uncertain p_happy p_sad error"
+        "path face x1 y1 x2 y2 detection_score emotion confidence uncertain quality p_happy p_sad error"
     )
     assert to_rows(result_of("a.png", 0.75, 0.1234567), LABELS) == [
-        ("a.png", 1, 1.23, 2, 11.5, 9, 0.987654, "happy", 0.75, False, 0.75, 0.25, None),
-        ("a.png", 2, 1.23, 2, 11.5, 9, 0.987654, "sad", 0.876543, False, 0.123457, 0.876543, None),
+        ("a.png", 1, 1.23, 2, 11.5, 9, 0.987654, "happy", 0.75, False, None, 0.75, 0.25, None),
+        ("a.png", 2, 1.23, 2, 11.5, 9, 0.987654, "sad", 0.876543, False, None, 0.123457, 0.876543, None),
     ]
-    assert to_rows(result_of("b.png"), LABELS) == [("b.png", *[None] * 12)]
-    assert to_rows(FAILED, LABELS) == [("bad\ufffd.png", *[None] * 11, "is damaged")]
+    assert to_rows(result_of("b.png"), LABELS) == [("b.png", *[None] * 13)]
+    assert to_rows(FAILED, LABELS) == [("bad\ufffd.png", *[None] * 12, "is damaged")]
 
 
 def test_a_json_object_says_all_that_a_reading_does() -> None:

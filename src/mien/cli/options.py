@@ -36,6 +36,12 @@ Detector = Annotated[
 MinScore = Annotated[
     float, typer.Option(metavar="0-1", help="Leave out faces that the detector is less sure of.")
 ]
+MinQuality = Annotated[
+    float,
+    typer.Option(
+        metavar="0-1", help="Leave out faces that are too small, blurred, turned or cut off to read well."
+    ),
+]
 MinFace = Annotated[
     float, typer.Option(metavar="PIXELS", help="Side of the smallest face, in frames of at most 960 pixels.")
 ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from mien.cli.options import Detector, MinScore, RunsOn, Shipped, parse_views
+from mien.cli.options import Detector, MinQuality, MinScore, RunsOn, Shipped, parse_views
 from mien.cli.read_screen import TABLE_HEAD, Tally, progress, table_lines
 from mien.cli.stopping import INTERRUPTED, Stop, stop_on_ctrl_c
 from mien.cli.terminal import printable
@@ -151,6 +151,7 @@ def read(
     model: Shipped = None,
     detector: Detector = None,
     min_score: MinScore = 0.0,
+    min_quality: MinQuality = 0.0,
     min_face: Annotated[
         float | None,
         typer.Option(
@@ -207,6 +208,7 @@ def read(
         model or DEFAULT_MODEL,
         detector or DEFAULT_DETECTOR,
         min_score,
+        min_quality,
         min_face,
         rotated,
         parse_views(views),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import Detector, MinFace, MinScore, RunsOn, Shipped, parse_views
+from mien.cli.options import Detector, MinFace, MinQuality, MinScore, RunsOn, Shipped, parse_views
 from mien.cli.stopping import INTERRUPTED, stop_on_ctrl_c
 from mien.cli.terminal import bar, progress_bar
 from mien.cli.watch_many import are_many, one_folder, watch_all
@@ -101,6 +101,7 @@ def watch(
     device: RunsOn = "cpu",
     min_face: MinFace = 40,
     min_score: MinScore = 0.0,
+    min_quality: MinQuality = 0.0,
     smooth: Annotated[
         float, typer.Option(metavar="SECONDS", help="Time constant of smoothing; 0 turns it off.")
     ] = 0.3,
@@ -123,7 +124,9 @@ def watch(
     pick = Pick(*(parse_every(every) if every else (0.0, 1)), parse_time(start), parse_time(end))
     live = live or sources[0].isdecimal()
     settings = _settings(model, views, min_face, min_score, smooth, live)
-    settings = replace(settings, detector=detector or DEFAULT_DETECTOR, device=device)
+    settings = replace(
+        settings, detector=detector or DEFAULT_DETECTOR, device=device, min_quality=min_quality
+    )
     if are_many(sources):
         one_only = {
             "--csv": as_csv,

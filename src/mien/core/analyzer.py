@@ -19,10 +19,12 @@ from mien.core.detectors import DETECTORS, make_detector
 from mien.core.images import DEFAULT_LIMITS, RGB, ImageLimits, ImageSource, as_rgb
 from mien.core.landmark_finder import LandmarkFinder
 from mien.core.model_store import DEFAULT_MODEL, find_model
+from mien.core.preprocess import luma
 from mien.core.providers import checked_device
+from mien.core.quality import quality_of
 from mien.core.read_batch import Answer, Found
 from mien.core.readings import Readings
-from mien.core.results import Face
+from mien.core.results import Face, Quality
 from mien.errors import MienError, ModelError
 
 Pixels = NDArray[np.uint8]
@@ -39,6 +41,7 @@ class Analyzer:
         detector: A detector's name, your own as ``"package.module:Class"``, or any object that has the
             method of `Detector`.
         min_score: Faces with a lower detection score (0-1) are left out.
+        min_quality: Faces that can be read less well (0-1, see `Quality.score`) are left out.
         limits: How large an image may be.
         device: What the networks run on, such as ``"cuda"`` or ``"auto"``; see `Classifier`. A loaded
             `Classifier` and a detector of your own keep theirs.
@@ -56,12 +59,14 @@ class Analyzer:
         detector: str | Detector = DEFAULT_DETECTOR,
         *,
         min_score: float = 0.0,
+        min_quality: float = 0.0,
         limits: ImageLimits = DEFAULT_LIMITS,
         device: str = "cpu",
         threads: int = 1,
         landmarks: bool = False,
     ) -> None:
-        _check_score(min_score)
+        _check_share(min_score, "min_score")
+        _check_share(min_quality, "min_quality")
         self._model = model
         self.device, self.threads = checked_device(device), checked_threads(threads)
         if isinstance(detector, str):
@@ -77,15 +82,14 @@ class Analyzer:
             self.classifier = model
         else:
             self._opening = _Opening(find_model(model)[0], self.threads, self.device)
-        self.min_score = min_score
+        self.min_score, self.min_quality = min_score, min_quality
         self.limits = limits
         self.landmarks = landmarks
         self._finder = LandmarkFinder(threads, self.device)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        options: dict[str, Any] = {
-            name: getattr(self, name) for name in ("min_score", "limits", "device", "threads", "landmarks")
-        }
+        names = ("min_score", "min_quality", "limits", "device", "threads", "landmarks")
+        options: dict[str, Any] = {name: getattr(self, name) for name in names}
         return partial(type(self), self._model, self.detector, **options), ()
 
     @cached_property
@@ -140,9 +144,9 @@ class Analyzer:
 
     def find_crops(self, image: Pixels) -> Found:
         """The faces of an RGB image (H, W, 3), and each as the network takes it; for `name_crops`."""
-        faces = self._faces(image)
-        crops = [self.classifier.crop(image, face) for face in faces]
-        return Found(faces, crops, self._finder.find(image, faces).tolist() if self.landmarks else None)
+        faces, crops, qualities = self._read_well(image, self._faces(image))
+        points = self._finder.find(image, faces).tolist() if self.landmarks else None
+        return Found(faces, crops, qualities, points)
 
     def name_crops(self, found: Sequence[Found]) -> list[Readings]:
         """The readings of each image that `find_crops` searched; all faces go through the network at once."""
@@ -151,9 +155,25 @@ class Analyzer:
             return [Readings()] * len(found)
         probs = iter(self.classifier.probs(np.stack(crops)))
         return [
-            _with_points(Readings(self.classifier.reading(f, next(probs)) for f in one.faces), one.points)
+            _with_points(
+                Readings(
+                    self.classifier.reading(face, next(probs), quality)
+                    for face, quality in zip(one.faces, one.qualities, strict=True)
+                ),
+                one.points,
+            )
             for one in found
         ]
+
+    def _read_well(
+        self, image: Pixels, faces: Sequence[Face]
+    ) -> tuple[list[Face], list[Pixels], list[Quality]]:
+        """The faces that can be read well enough, their crops and qualities."""
+        size_wh = image.shape[1], image.shape[0]
+        crops = [self.classifier.crop(image, face) for face in faces]
+        qualities = [quality_of(*one, size_wh) for one in zip(faces, map(luma, crops), strict=True)]
+        kept = [i for i, quality in enumerate(qualities) if quality.score >= self.min_quality]
+        return [faces[i] for i in kept], [crops[i] for i in kept], [qualities[i] for i in kept]
 
     def _faces(self, image: Pixels) -> list[Face]:
         found = checked_faces(self.detector.find(image), f"detector {type(self.detector).__name__}")
@@ -170,9 +190,9 @@ def _with_points(readings: Readings, points: list[list[list[float]]] | None) -> 
     )
 
 
-def _check_score(min_score: object) -> None:
-    if isinstance(min_score, bool) or not isinstance(min_score, int | float) or not 0 <= min_score <= 1:
-        raise MienError(f"min_score must lie in 0..1, got {min_score!r}")
+def _check_share(value: object, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise MienError(f"{name} must lie in 0..1, got {value!r}")
 
 
 class _Opening(Thread):

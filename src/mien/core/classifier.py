@@ -15,7 +15,7 @@ from mien.core.images import ImageSource, open_image
 from mien.core.model_store import DEFAULT_MODEL, find_model
 from mien.core.preprocess import face_crop, to_input
 from mien.core.providers import checked_device
-from mien.core.results import Face, Reading
+from mien.core.results import Face, Quality, Reading
 from mien.core.session import open_session, run
 from mien.core.tta import AUTO, Faces, Views, auto_logits, average_logits, checked_views
 from mien.errors import MienError, ModelError
@@ -117,9 +117,11 @@ class Classifier:
         card = self.card
         return face_crop(image, face, card.input_size, card.crop_scale, card.channels)
 
-    def reading(self, face: Face, probs: NDArray[np.floating[Any]]) -> Reading:
+    def reading(
+        self, face: Face, probs: NDArray[np.floating[Any]], quality: Quality | None = None
+    ) -> Reading:
         """A face with its probabilities (C,), under the labels and the threshold of the card."""
-        return Reading(face, self.labels, tuple(probs.tolist()), self.card.uncertain_below)
+        return Reading(face, self.labels, tuple(probs.tolist()), self.card.uncertain_below, quality=quality)
 
     @overload
     def classify(self, face: ImageSource) -> dict[str, float]: ...  # type: ignore[overload-overlap]

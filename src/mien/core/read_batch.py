@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mien.core.images import ImageLimits, ImageSource, open_image
 from mien.core.readings import Readings
-from mien.core.results import Face
+from mien.core.results import Face, Quality
 from mien.errors import ImageError
 
 Pixels = NDArray[np.uint8]
@@ -18,10 +18,14 @@ NO_FACE = Readings()
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The faces of an image, each as the network takes it, and 68 landmarks (N, 68, 2) where asked for."""
+    """The faces of an image, each as the network takes it, and how well it can be read.
+
+    ``points`` are 68 landmarks of each, (N, 68, 2), where asked for.
+    """
 
     faces: list[Face]
     crops: list[Pixels]
+    qualities: list[Quality]
     points: list[list[list[float]]] | None = None
 
 

@@ -13,7 +13,18 @@ from mien.core.columns import Cell, kind_of
 from mien.core.results import Box, Face, Reading
 from mien.errors import MienError
 
-FACE_COLUMNS = ("face", "x1", "y1", "x2", "y2", "detection_score", "emotion", "confidence", "uncertain")
+FACE_COLUMNS = (
+    "face",
+    "x1",
+    "y1",
+    "x2",
+    "y2",
+    "detection_score",
+    "emotion",
+    "confidence",
+    "uncertain",
+    "quality",
+)
 PANDAS = {str: "string", int: "Int64", bool: "boolean", float: "float64"}
 """Types of pandas that keep whole numbers whole where cells are missing."""
 
@@ -95,7 +106,8 @@ def face_cells(number: int, reading: Reading) -> tuple[Cell, ...]:
     corners = (round(value, 2) for value in (box.x1, box.y1, box.x2, box.y2))
     probs = (round(prob, 6) for prob in reading.probs)
     score, confidence = round(reading.detection_score, 6), round(reading.confidence, 6)
-    return number, *corners, score, reading.emotion, confidence, reading.uncertain, *probs
+    quality = None if reading.quality is None else round(reading.quality.score, 6)
+    return number, *corners, score, reading.emotion, confidence, reading.uncertain, quality, *probs
 
 
 def to_rows(
@@ -105,8 +117,8 @@ def to_rows(
     """Flat rows, one a face; an image without a face gives one whose cells are ``None``.
 
     The columns are those of ``mien read --csv``: ``face`` (from 1), the box, ``detection_score``,
-    ``emotion``, ``confidence``, ``uncertain``, and ``p_`` with each label. Of several images each row also
-    says which: ``path``, or without paths ``image``, from 0.
+    ``emotion``, ``confidence``, ``uncertain``, ``quality``, and ``p_`` with each label. Of several images
+    each row also says which: ``path``, or without paths ``image``, from 0.
 
     Args:
         readings: Of one image, as `read` gives them, or of several, as `Analyzer.read_many` does.

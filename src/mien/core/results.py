@@ -65,6 +65,29 @@ class Face:
     landmarks: Landmarks | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How well a face can be read.
+
+    Attributes:
+        size: Side in pixels of a square of the box's area.
+        blur: 0 sharp to 1 blurred, as the network sees the face; see `mien.core.quality.blur`.
+        pose: Degrees by which the head is turned off the camera, roughly; ``None`` without landmarks.
+        inside: Share of the crop that lies in the image, 0-1; the rest is cut by its border.
+        score: The share of a good face's accuracy that is left, 0-1; see `mien.core.quality.score`.
+    """
+
+    size: float
+    blur: float
+    pose: float | None
+    inside: float
+    score: float
+
+    def to_dict(self) -> dict[str, float | None]:
+        """A JSON-ready dict of the attributes."""
+        return {name: getattr(self, name) for name in ("score", "size", "blur", "pose", "inside")}
+
+
 def is_uncertain(confidence: float, threshold: float) -> bool:
     """Whether an answer is too weak to be named: the one rule of images and videos.
 
@@ -80,7 +103,8 @@ class Reading:
     """One face with its emotion; ``probs`` are calibrated, sum to 1 and follow ``labels``.
 
     ``uncertain_below`` is the threshold of the model's card; 0 calls nothing uncertain. ``landmarks68`` are
-    the points of iBUG 300-W in pixels of the upright image, where they were asked for.
+    the points of iBUG 300-W in pixels of the upright image, where they were asked for; ``quality`` says how
+    well the face can be read, where an image was read.
     """
 
     face: Face
@@ -88,6 +112,7 @@ class Reading:
     probs: tuple[float, ...]
     uncertain_below: float = 0.0
     landmarks68: tuple[tuple[float, float], ...] | None = None
+    quality: Quality | None = None
 
     @property
     def box(self) -> Box:
@@ -140,6 +165,7 @@ class Reading:
             "detection_score": self.detection_score,
             "emotion": self.emotion,
             "uncertain": self.uncertain,
+            "quality": self.quality.to_dict() if self.quality else None,
             "probabilities": self.probabilities,
             **more,
         }

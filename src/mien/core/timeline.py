@@ -6,26 +6,11 @@ from typing import Any
 
 from mien.core.affect import affect
 from mien.core.columns import Cell
-from mien.core.results import Reading
+from mien.core.results import Quality, Reading
 from mien.core.smoothing import UNCERTAIN
 
 BEFORE = ("time_s", "frame", "track", "x1", "y1", "x2", "y2", "detection_score")
-QUALITY = ("quality_size", "quality_blur", "quality_pose")
-
-
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """How well a face can be read.
-
-    Attributes:
-        size: Side in pixels of a square of the box's area.
-        blur: 0 sharp to 1 blurred, as the network sees the face; see `mien.core.quality.blur`.
-        pose: Degrees by which the head is turned off the camera, roughly; ``None`` without landmarks.
-    """
-
-    size: float
-    blur: float
-    pose: float | None
+QUALITY = ("quality", "quality_size", "quality_blur", "quality_pose")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +63,7 @@ class TimelineRow:
             person.track,
             *(round(edge, 2) for edge in (box.x1, box.y1, box.x2, box.y2)),
             round(person.reading.detection_score, 6),
+            round(quality.score, 4),
             round(quality.size, 2),
             round(quality.blur, 4),
             None if quality.pose is None else round(quality.pose, 1),

@@ -19,6 +19,7 @@ FACE: dict[str, Any] = {
     "detection_score": 0.9998,
     "emotion": "happy",
     "uncertain": False,
+    "quality": {"score": 1.0, "size": 97.7, "blur": 0.31, "pose": 4.1, "inside": 1.0},
     "probabilities": {"angry": 0.01, "happy": 0.93, "neutral": 0.02, "sad": 0.02, "surprise": 0.02},
 }
 IMAGE: dict[str, Any] = {"name": "astronaut.png", "width": 512, "height": 512, "faces": [FACE], "error": None}
@@ -31,6 +32,7 @@ ROW: dict[str, Any] = {
     "x2": 265.3,
     "y2": 173.0,
     "detection_score": 0.9998,
+    "quality": 1.0,
     "quality_size": 97.9,
     "quality_blur": 0.12,
     "quality_pose": 4.1,
@@ -84,6 +86,16 @@ class Landmarks(BaseModel):
     right_mouth: Point
 
 
+class Quality(BaseModel):
+    """How well a face can be read."""
+
+    score: float = Field(description="The share of a good face's accuracy above chance that is left, 0-1.")
+    size: float = Field(description="Side in pixels of a square of the box's area.")
+    blur: float = Field(description="0 sharp to 1 blurred, as the network sees the face.")
+    pose: float | None = Field(description="Degrees by which the head is turned off the camera, roughly.")
+    inside: float = Field(description="Share of the crop that lies in the image, 0-1.")
+
+
 class Face(BaseModel):
     """A face with the expression that people would see in it."""
 
@@ -92,6 +104,7 @@ class Face(BaseModel):
     detection_score: float = Field(description="The detector's confidence, 0-1.")
     emotion: str = Field(description="The most probable emotion.")
     uncertain: bool = Field(description="Its probability lies below the model's `uncertain_below`.")
+    quality: Quality | None
     probabilities: dict[str, float] = Field(description="Calibrated; they sum to 1.")
 
 

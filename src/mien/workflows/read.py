@@ -18,7 +18,6 @@ from mien.core.model_store import DEFAULT_MODEL
 from mien.core.read_batch import Reader
 from mien.core.results import Reading
 from mien.core.tta import Views
-from mien.errors import MienError
 from mien.workflows.find import STDIN, Source
 
 
@@ -30,6 +29,7 @@ class ReadSettings:
         model: A model's name or the path of its ``.onnx`` file.
         detector: A detector's name, or your own as ``package.module:Class``.
         min_score: Faces whose detection score (0-1) is lower are left out.
+        min_quality: Faces that can be read less well (0-1) are left out; see `Quality.score`.
         min_face: Side of the smallest face that is looked for, in pixels of the image itself. ``None`` is
             40, or 1/32 of the longest side where that is more, so that the time is bounded.
         rotated: Also look for faces turned by 90, 180 and 270 degrees, for four times the time.
@@ -40,6 +40,7 @@ class ReadSettings:
     model: str = DEFAULT_MODEL
     detector: str = DEFAULT_DETECTOR
     min_score: float = 0.0
+    min_quality: float = 0.0
     min_face: float | None = None
     rotated: bool = False
     views: Views | None = None
@@ -69,11 +70,9 @@ def build_analyzer(settings: ReadSettings) -> Analyzer:
         ModelError: the model cannot be found or verified.
         MienError: a setting is unknown or out of range.
     """
-    if not 0 <= settings.min_score <= 1:
-        raise MienError(f"min_score must lie in 0..1, got {settings.min_score}")
     detector = make_detector(settings.detector, _looks(settings))
     classifier = Classifier(settings.model, views=settings.views, device=settings.device)
-    return Analyzer(classifier, detector, min_score=settings.min_score)
+    return Analyzer(classifier, detector, min_score=settings.min_score, min_quality=settings.min_quality)
 
 
 def _looks(settings: ReadSettings) -> DetectorSettings:

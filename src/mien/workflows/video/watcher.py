@@ -28,9 +28,9 @@ from mien.core.geometry import overlap
 from mien.core.model_store import DEFAULT_MODEL, find_model
 from mien.core.preprocess import luma
 from mien.core.quality import quality_of
-from mien.core.results import Box, Face, Landmarks, Reading
+from mien.core.results import Box, Face, Landmarks, Quality, Reading
 from mien.core.smoothing import Smoother, SmoothingSettings
-from mien.core.timeline import Person, Quality, TimelineRow
+from mien.core.timeline import Person, TimelineRow
 from mien.core.tracking import Tracker, TrackerSettings, appearance_of
 from mien.core.tta import Views
 from mien.errors import MienError
@@ -53,6 +53,7 @@ class WatchSettings:
         device: What the networks run on; see `Classifier`.
         min_face: Side in pixels of the smallest face looked for, in an image of at most ``max_side``.
         min_score: Faces whose detection score (0-1) is lower are left out.
+        min_quality: Faces that can be read less well (0-1) are left out; see `Quality.score`.
         max_side: Larger images are searched at this size.
         scan_s: Seconds between searches of the whole image while no one is missing.
         batch: Frames whose faces go through the network together.
@@ -66,6 +67,7 @@ class WatchSettings:
     device: str = "cpu"
     min_face: float = 40
     min_score: float = 0.0
+    min_quality: float = 0.0
     max_side: int = 960
     scan_s: float = 0.2
     batch: int = 8
@@ -73,8 +75,9 @@ class WatchSettings:
     tracking: TrackerSettings = field(default_factory=TrackerSettings)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.min_score <= 1:
-            raise MienError(f"min_score must lie in 0..1, got {self.min_score}")
+        for name in ("min_score", "min_quality"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise MienError(f"{name} must lie in 0..1, got {getattr(self, name)}")
         for what, seconds in (
             ("time constant of smoothing", self.smoothing.time_s),
             ("look ahead of smoothing", self.smoothing.ahead_s),
@@ -118,6 +121,7 @@ class _Face:
     track: int
     face: Face
     crop: Pixels
+    quality: Quality
     changed: bool
 
 
@@ -179,20 +183,26 @@ class Watcher:
         )
         if self.cuts.is_cut(frame.pixels) and is_near:
             self.tracker.end()
-        faces = [f for f in self._find(frame) if f.score >= self.settings.min_score]
-        crops = [self.classifier.crop(frame.pixels, face) for face in faces]
+        found = [f for f in self._find(frame) if f.score >= self.settings.min_score]
+        candidates = [self._candidate(frame.pixels, face) for face in found]
+        kept = [one for one in candidates if one[2].score >= self.settings.min_quality]
+        faces, crops = [one[0] for one in kept], [one[1] for one in kept]
         appearances = [appearance_of(luma(crop)) for crop in crops]
         tracks = self.tracker.step(
             frame.time_s, [f.box for f in faces], [f.score for f in faces], appearances
         )
         self._last_s, self.last_index = frame.time_s, frame.index
         known = [
-            _Face(track.number, face, crop, track.changed)
-            for track, face, crop in zip(tracks, faces, crops, strict=True)
+            _Face(track.number, face, crop, quality, track.changed)
+            for track, (face, crop, quality) in zip(tracks, kept, strict=True)
             if track is not None
         ]
         seen = _Seen(frame.index, frame.time_s, frame.pixels if keep_pixels else None)
         return seen, sorted(known, key=lambda one: one.track)
+
+    def _candidate(self, image: Pixels, face: Face) -> tuple[Face, Pixels, Quality]:
+        crop = self.classifier.crop(image, face)
+        return face, crop, quality_of(face, luma(crop), (image.shape[1], image.shape[0]))
 
     def _find(self, frame: Frame) -> list[Face]:
         """The faces of a frame: those that are followed, and after a search also new ones."""
@@ -222,7 +232,7 @@ class Watcher:
                 reading = self.classifier.reading(one.face, next(probs))
                 seen.tracks.append(one.track)
                 seen.readings.append(reading)
-                seen.qualities.append(quality_of(one.face, luma(one.crop)))
+                seen.qualities.append(one.quality)
                 self.smoother.add(one.track, seen.time_s, reading.probs, again=one.changed)
             self._seen.append(seen)
         ready = []
@@ -290,7 +300,7 @@ def _seen_to_dict(seen: _Seen) -> dict[str, Any]:
             "score": reading.detection_score,
             "landmarks": reading.landmarks.points if reading.landmarks else None,
             "probs": reading.probs,
-            "quality": (quality.size, quality.blur, quality.pose),
+            "quality": (quality.size, quality.blur, quality.pose, quality.inside, quality.score),
         }
         for track, reading, quality in zip(seen.tracks, seen.readings, seen.qualities, strict=True)
     ]

@@ -1,0 +1,66 @@
+"""How well a face can be read: size, blur, pose and what the border cuts off."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from mien.core.quality import HEAD, blur, part_inside, quality_of, score, turned
+from mien.core.results import Box, Face, Landmarks
+
+FACE = Face(Box(10, 20, 40.126, 60), 0.9876543)
+
+
+def test_blur_grows_with_a_blurring_and_is_one_for_a_flat_image() -> None:
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (48, 48), np.uint8))
+    values = [blur(np.asarray(image.filter(ImageFilter.GaussianBlur(r)))) for r in (0, 1, 2, 4)]
+    assert values == sorted(values)
+    assert values[0] < 0.25 < 0.6 < values[-1] <= 1
+    assert blur(np.full((48, 48), 80, np.uint8)) == 1
+
+
+def test_blur_is_that_of_crete_on_a_step_worked_by_hand() -> None:
+    # 0..0 100..100: blurring by 9 spreads the one step of 100 over nine of 11.1, so 100 - 11.1 are lost
+    step = np.repeat(np.uint8([0] * 24 + [100] * 24)[None], 48, axis=0)
+    assert blur(step) == 1  # nothing changes down the columns
+    cross = np.where(np.add.outer(np.arange(48) >= 24, np.arange(48) >= 24) % 2, 100, 0).astype(np.uint8)
+    assert blur(cross) == pytest.approx(1 / 9, abs=1e-3)
+
+
+@pytest.mark.parametrize(("yaw", "pitch", "roll"), [(0, 0, 0), (30, 0, 0), (-30, 15, 0), (45, 0, 25)])
+def test_a_turned_head_is_measured_whatever_its_nod_and_roll(yaw: int, pitch: int, roll: int) -> None:
+    y, p, r = map(math.radians, (yaw, pitch, roll))
+    turn = np.array([[math.cos(y), 0, math.sin(y)], [0, 1, 0], [-math.sin(y), 0, math.cos(y)]])
+    nod = np.array([[1, 0, 0], [0, math.cos(p), -math.sin(p)], [0, math.sin(p), math.cos(p)]])
+    tilt = np.array([[math.cos(r), -math.sin(r), 0], [math.sin(r), math.cos(r), 0], [0, 0, 1]])
+    points = (tilt @ nod @ turn @ HEAD.T).T[:, :2] * 40 + 200
+    assert turned(Landmarks(*map(tuple, points.tolist()))) == pytest.approx(abs(yaw), abs=1e-6)
+
+
+def test_quality_without_landmarks_has_no_pose() -> None:
+    quality = quality_of(FACE, np.zeros((48, 48), np.uint8), (200, 200))
+    assert quality.size == pytest.approx(math.sqrt(30.126 * 40))
+    assert quality.pose is None
+
+
+def test_a_large_sharp_frontal_whole_face_has_full_quality() -> None:
+    assert score(size=48, blurred=0.3, pose=20, inside=1) == 1
+    assert score(size=500, blurred=0, pose=None, inside=1) == 1
+
+
+def test_the_worst_of_the_four_is_what_counts() -> None:
+    assert score(size=16, blurred=0.3, pose=0, inside=1) == pytest.approx(0.75)
+    assert score(size=16, blurred=0.77, pose=0, inside=1) == pytest.approx(0.36)
+    assert score(size=16, blurred=0.3, pose=75, inside=1) == pytest.approx(0.25)
+    assert score(size=16, blurred=0.3, pose=0, inside=0.5) == pytest.approx(0.59)
+
+
+def test_what_the_border_cuts_off_is_not_inside() -> None:
+    whole = Face(Box(100, 100, 200, 200), 1.0)
+    cut = replace(whole, box=Box(-50, 100, 50, 200))
+    assert part_inside(whole, (400, 400)) == 1
+    assert part_inside(cut, (400, 400)) == pytest.approx(0.5, abs=0.05)
+    assert part_inside(whole, (50, 50)) == 0
