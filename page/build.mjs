@@ -1,4 +1,5 @@
-// node build.mjs site [FOLDER]  the files of `mien page`; without a folder into the repository: ../src/mien/page
+// node build.mjs site [FOLDER]  the built files of `mien page`; without a folder into the repository: ../src/mien/page
+//                               (index.html and manifest.webmanifest there are written by hand)
 // node build.mjs package        the npm package, into dist/
 import { build } from "esbuild";
 import { copyFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
@@ -15,10 +16,8 @@ async function site(to = "../src/mien/page") {
     const format = name === "sw" ? "iife" : "esm";
     await build({ ...common, format, minify: true, entryPoints: [`ui/${name}.ts`], outfile: `${to}/${name}.js`, external: ["node:*"] });
   }
-  for (const name of ["index.html", "style.css", "icon.svg", "manifest.webmanifest"]) copyFileSync(`ui/${name}`, `${to}/${name}`);
   const packed = execFileSync("xz", ["-9e", "--stdout", `${RUNTIME}dist/ort-wasm-simd-threaded.wasm`], { maxBuffer: 2 ** 26 });
   writeFileSync(`${to}/runtime.wasm.xz`, packed);
-  copyFileSync("ONNXRUNTIME-LICENSE.txt", `${to}/ONNXRUNTIME-LICENSE.txt`);
 }
 
 async function pack() {

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from mien.cli.terminal import progress_bar
+from mien.cli.progress import progress_bar
 
 
 @pytest.mark.parametrize("rows", [True, False], ids=["rows", "talk"])
@@ -19,3 +19,15 @@ def test_a_bar_takes_only_talk_on_a_terminal_for_its_own(rows: bool, is_terminal
     with progress_bar(rows=rows):
         assert (sys.stdout is out) == (rows or not is_terminal)
     assert sys.stdout is out
+
+
+def test_a_bar_has_the_columns_that_are_named_and_fields_of_its_task(monkeypatch) -> None:
+    pytest.importorskip("rich", reason="needs rich")
+    from rich.console import Console
+
+    with progress_bar("description", "bar", "count", "rate") as progress:
+        progress.add_task("reading", completed=3, total=12, rate="4.5 images/s")
+        console = Console(file=io.StringIO(), width=80)
+        console.print(progress.get_renderable())
+    shown = console.file.getvalue().split()
+    assert (shown[0], shown[2:]) == ("reading", ["3/12", "4.5", "images/s"])

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from mien.cli.terminal import printable, progress_bar
+from mien.cli.progress import progress_bar
+from mien.cli.terminal import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -272,18 +273,8 @@ def _bars(*steps: str) -> Iterator[Callable[[str, int, int], None]]:
     """What to call with (step, done, total); a bar a step on stderr, with rate and time left."""
     from time import monotonic
 
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    rate = TextColumn("{task.fields[rate]}")
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        rate,
-        TimeRemainingColumn(),
-    )
     began: dict[str, tuple[float, int]] = {}
-    with progress_bar(*columns) as progress:
+    with progress_bar("description", "bar", "percent", "rate", "left") as progress:
         tasks = {step: progress.add_task(step, visible=False, rate="") for step in steps}
 
         def report(step: str, done: int, total: int) -> None:

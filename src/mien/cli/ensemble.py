@@ -1,13 +1,13 @@
 """``mien ensemble``: several models' votes beside each of them alone."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mien.cli.options import AllowLeak, AsJson, Device, ScoresFolder, Views, parse_views
-from mien.cli.terminal import waiting
+from mien.cli.progress import waiting
+from mien.cli.terminal import print_result
 from mien.errors import needs_extra
 
 if TYPE_CHECKING:
@@ -47,12 +47,7 @@ def ensemble(
         result = run_ensemble(
             models, data, EvaluateSettings(split, parse_views(views), to, device, allow_leak)
         )
-    if as_json:
-        typer.echo(json.dumps(result.to_dict(), indent=1))
-        return
-    _print(result)
-    if to:
-        typer.echo(f"wrote {to}")
+    print_result(result, _print, to, as_json=as_json)
 
 
 def _print(result: "EnsembleScores") -> None:

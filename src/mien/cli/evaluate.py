@@ -1,14 +1,23 @@
 """``mien evaluate``: the honest score of a model on a data set."""
 
-import json
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from mien.cli.options import AllowLeak, AsJson, Device, ScoresFolder, Subject, Views, parse_views
-from mien.cli.terminal import waiting
+from mien.cli.options import (
+    AllowLeak,
+    AsJson,
+    DataFile,
+    Device,
+    ScoresFolder,
+    Split,
+    Subject,
+    Views,
+    parse_views,
+)
+from mien.cli.progress import waiting
+from mien.cli.terminal import print_result
 from mien.errors import needs_extra
 
 if TYPE_CHECKING:
@@ -30,8 +39,8 @@ app = typer.Typer()
 @app.command(epilog=EXAMPLES)
 def evaluate(
     model: Subject,
-    data: Annotated[Path, typer.Argument(help="A data set file of `mien data import`.", show_default=False)],
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    data: DataFile,
+    split: Split = "test",
     views: Views = None,
     to: ScoresFolder = None,
     device: Device = "cpu",
@@ -46,12 +55,7 @@ def evaluate(
         result = run_evaluation(
             model, data, EvaluateSettings(split, parse_views(views), to, device, allow_leak)
         )
-    if as_json:
-        typer.echo(json.dumps(result.to_dict(), indent=1))
-        return
-    _print(result)
-    if to:
-        typer.echo(f"wrote {to}")
+    print_result(result, _print, to, as_json=as_json)
 
 
 def _print(result: "Evaluation") -> None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import Detector, Device, Subject
-from mien.cli.terminal import printable, progress_bar
+from mien.cli.options import Detector, Device, Split, Subject
+from mien.cli.progress import progress_bar
+from mien.cli.terminal import printable
 
 if TYPE_CHECKING:
     from mien.workflows.explain.faithfulness import Faithfulness
@@ -51,7 +52,7 @@ def explain(
     ] = None,
     face: Annotated[bool, typer.Option("--face", help="The image is a cropped face.")] = False,
     detector: Detector = None,
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
+    split: Split = "val",
     n: Annotated[
         int | None,
         typer.Option(
@@ -111,10 +112,7 @@ def explain(
 @contextmanager
 def _progress() -> Iterator["Report"]:
     """A bar on stderr with what is being done, faces, and time left; only where a person looks."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
-    with progress_bar(*columns) as progress:
+    with progress_bar("description", "bar", "count", "left") as progress:
         task = progress.add_task("opening", total=None)
         doing = ""
 

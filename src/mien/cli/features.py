@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import Device
-from mien.cli.terminal import progress_bar, waiting
+from mien.cli.options import DataFile, Device
+from mien.cli.progress import progress_bar, waiting
 from mien.errors import RecipeError, needs_extra
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def features(
             show_default=False,
         ),
     ],
-    data: Annotated[Path, typer.Argument(help="A data set file of `mien data import`.", show_default=False)],
+    data: DataFile,
     size: Annotated[
         int, typer.Option(min=0, help="Side to resize faces to.", show_default="the run's, or 224")
     ] = 0,
@@ -70,23 +70,14 @@ def features(
 def _compute(
     chosen: "Backbone", data: Path, folder: Path | None, mirrored: bool, device: str
 ) -> "FrozenFeatures":
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-
     from mien.workflows.features import compute_features
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=14),
-        MofNCompleteColumn(),
-        TextColumn("faces"),
-        TimeRemainingColumn(compact=True),
-    )
-    with progress_bar(*columns) as progress:
+    with progress_bar("description", "bar", "count", "unit", "left") as progress:
         bars = {}
 
         def say(name: str, done: int, n: int) -> None:
             if name not in bars:
-                bars[name] = progress.add_task(name, total=n)
+                bars[name] = progress.add_task(name, total=n, unit="faces")
             progress.update(bars[name], completed=done)
 
         return compute_features(chosen, data, folder=folder, with_mirrored=mirrored, device=device, say=say)

@@ -46,7 +46,14 @@ MinFace = Annotated[
     float, typer.Option(metavar="PIXELS", help="Side of the smallest face, in frames of at most 960 pixels.")
 ]
 
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where a stopped run ended.")]
+
 # --- scoring on a data set -------------------------------------------------------------------------------
+
+DataFile = Annotated[
+    Path, typer.Argument(metavar="DATA", help="A data set file of `mien data import`.", show_default=False)
+]
+Split = Annotated[str, typer.Option(help="train, val or test.")]
 
 Views = Annotated[
     str | None,
@@ -69,3 +76,12 @@ AllowLeak = Annotated[
 Data = Annotated[Path | None, typer.Option(help="Data set file; overrides the recipe's.", show_default=False)]
 Device = Annotated[str, typer.Option(help="Where networks run: cpu, cuda, or cuda:1.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
+
+# --- a server --------------------------------------------------------------------------------------------
+
+Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is every one.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")]
+Token = Annotated[
+    str | None,
+    typer.Option(envvar="MIEN_TOKEN", help="Ask for this token; better set than typed.", show_default=False),
+]

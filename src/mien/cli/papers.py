@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli.options import Device
-from mien.cli.terminal import progress_bar
+from mien.cli.progress import progress_bar
 from mien.errors import MienError, needs_extra
 
 if TYPE_CHECKING:
@@ -202,15 +202,7 @@ def _told(name: str, published: str, result: dict[str, Any]) -> str:
 @contextmanager
 def _bar(name: str) -> "Iterator[Callable[[TrainProgress], None]]":
     """One bar on stderr with epoch, rate, loss, accuracy on PublicTest and time left."""
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=10),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(compact=True),
-    )
-    with progress_bar(*columns) as progress:
+    with progress_bar("description", "bar", "rate", "left") as progress:
         task = progress.add_task(name, total=None, rate="starting")
 
         def report(at: "TrainProgress") -> None:

@@ -1,13 +1,13 @@
 """``mien quiz``: people name the expressions of faces, and are scored as a model is."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import AsJson, Device
-from mien.cli.terminal import printable, waiting
+from mien.cli.options import AsJson, Device, Host, Port, Token
+from mien.cli.progress import waiting
+from mien.cli.terminal import print_result, printable
 
 if TYPE_CHECKING:
     from mien.workflows.quiz.report import QuizReport
@@ -48,11 +48,9 @@ def quiz(
     seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same faces.")] = 0,
     split: Annotated[str, typer.Option(help="Rows to draw from: train, val or test.")] = "test",
     names: Annotated[bool, typer.Option("--names", help="Ask people for their names.")] = False,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is every one.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
-    token: Annotated[
-        str | None, typer.Option(envvar="MIEN_TOKEN", help="Ask for this token.", show_default=False)
-    ] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    token: Token = None,
 ) -> None:
     """Ask people on a page which expression they see; their answers are saved one by one."""
     if ctx.invoked_subcommand is not None:
@@ -109,12 +107,7 @@ def report(
         found = quiz_report(quiz_file, model, device)
     if to:
         write_text(to, quiz_page(found))
-    if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=1))
-        return
-    _print(found)
-    if to:
-        typer.echo(f"wrote {printable(str(to))}")
+    print_result(found, _print, to, as_json=as_json)
 
 
 def _print(found: "QuizReport") -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from mien.cli.options import Detector, MinQuality, MinScore, RunsOn, Shipped, parse_views
+from mien.cli.options import Detector, MinQuality, MinScore, Resume, RunsOn, Shipped, parse_views
 from mien.cli.read_screen import TABLE_HEAD, Tally, progress, table_lines
 from mien.cli.stopping import INTERRUPTED, Stop, stop_on_ctrl_c
 from mien.cli.terminal import printable
@@ -124,7 +124,7 @@ def read(
     errors: Annotated[
         Path | None, typer.Option(metavar="FILE", help="What could not be read, and why, into such a file.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped run ended.")] = False,
+    resume: Resume = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an image.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print one CSV row a face.")] = False,
     parquet: Annotated[Path | None, typer.Option(metavar="FILE", hidden=True)] = None,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from mien.cli.hints import other_command
-from mien.cli.terminal import LINES_EVERY_S, bar, printable, progress_bar
+from mien.cli.progress import LINES_EVERY_S, progress_bar
+from mien.cli.terminal import bar, printable
 
 if TYPE_CHECKING:
     from mien.core.results import Reading
@@ -167,17 +168,14 @@ def progress(count: Callable[[], int | None], n_done: int, *, hidden: bool) -> I
 
 @contextmanager
 def _bar(total: int, n_before: int) -> Iterator[Callable[[], object]]:
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-
-    rate = TextColumn("{task.fields[rate]:.1f} images/s")
-    columns = (BarColumn(), MofNCompleteColumn(), rate, TextColumn("left"), TimeRemainingColumn())
     start, n_done = monotonic(), n_before
-    with progress_bar(*columns, rows=True) as shown:
-        task = shown.add_task("reading", total=total, completed=n_before, rate=0.0)
+    with progress_bar("bar", "count", "rate", "left", rows=True) as shown:
+        task = shown.add_task("reading", total=total, completed=n_before, rate="")
 
         def step() -> None:
             nonlocal n_done
             n_done += 1
-            shown.update(task, completed=n_done, rate=(n_done - n_before) / max(monotonic() - start, 1e-3))
+            rate = (n_done - n_before) / max(monotonic() - start, 1e-3)
+            shown.update(task, completed=n_done, rate=f"{rate:.1f} images/s")
 
         yield step

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from mien.cli.options import parse_views
-from mien.cli.terminal import waiting
+from mien.cli.progress import waiting
 from mien.errors import MienError, needs_extra
 
 EXAMPLES = """\b

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.terminal import printable, waiting
+from mien.cli.progress import waiting
+from mien.cli.terminal import printable
 
 EXAMPLES = """\b
 Examples:

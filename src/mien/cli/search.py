@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli.options import Data, Device
-from mien.cli.terminal import printable, progress_bar
+from mien.cli.progress import progress_bar
+from mien.cli.terminal import printable
 from mien.core.outputs import check_output
 from mien.errors import needs_extra
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from mien.workflows.search import SearchProgress, SearchState, Trial
     from mien.workflows.search_report import Importances
 
@@ -58,8 +57,8 @@ def run(
     with needs_extra("searching", "search"):
         from mien.workflows.search import run_search
     folder = to or Path("searches") / Path(search).stem
-    with _progress() as progress:
-        bar = progress.add_task("starting", total=None, done="", best="", rate="", left="")
+    with progress_bar("description", "bar", "done", "best", "rate", "time") as progress:
+        bar = progress.add_task("starting", total=None, done="", best="", rate="", time="")
 
         def report(at: "SearchProgress") -> None:
             part = at.run.step / at.run.steps if at.run else 0.0
@@ -72,7 +71,7 @@ def run(
                 done=f"{at.finished + part:.1f}/{at.trials}",
                 best=f"best {best:.1%}" if best is not None else "",
                 rate=f"{at.run.images_per_s:,.0f} faces/s" if at.run else "",
-                left=f"{_clock(at.seconds_left)} left" if at.seconds_left is not None else "",
+                time=f"{_clock(at.seconds_left)} left" if at.seconds_left is not None else "",
             )
             if at.ended:
                 progress.console.print(_line(at.ended), highlight=False, markup=False, soft_wrap=True)
@@ -181,18 +180,3 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def _progress() -> "Progress":
-    """One bar on stderr for the whole search: trial, best so far, rate, time left."""
-    from rich.progress import BarColumn, TextColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=14),
-        TextColumn("{task.fields[done]}"),
-        TextColumn("{task.fields[best]}"),
-        TextColumn("{task.fields[rate]}"),
-        TextColumn("{task.fields[left]}"),
-    )
-    return progress_bar(*columns)

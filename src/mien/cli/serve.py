@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from mien.cli import server
-from mien.cli.options import Detector, RunsOn, Shipped
+from mien.cli.options import Detector, Host, Port, RunsOn, Shipped, Token
 
 app = typer.Typer(add_completion=False)
 
@@ -24,17 +24,12 @@ The page is at the address it prints; the service is described at /openapi.json.
 
 @app.command(epilog=EXAMPLES)
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is every one.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
     model: Shipped = None,
     detector: Detector = None,
     device: RunsOn = "cpu",
-    token: Annotated[
-        str | None,
-        typer.Option(
-            envvar="MIEN_TOKEN", help="Ask for this token; better set than typed.", show_default=False
-        ),
-    ] = None,
+    token: Token = None,
     allow_host: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A name that clients may call this machine by.")
     ] = None,

@@ -1,17 +1,12 @@
 """Text that is safe and tidy on a terminal."""
 
+import json
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
-if TYPE_CHECKING:
-    from rich.progress import Progress, ProgressColumn, Task, TaskID
-
-LINES_EVERY_S = 30.0
-"""Seconds between lines of progress where no one watches a terminal."""
+import typer
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -47,62 +42,20 @@ def _shows_blocks() -> bool:
     return True
 
 
-def progress_bar(*columns: "ProgressColumn", quiet: bool = False, rows: bool = False) -> "Progress":
-    """A bar on stderr that goes when its work is done; a line every `LINES_EVERY_S` where stderr is a file.
+class HasDict(Protocol):
+    """A result that can be printed as JSON."""
 
-    Nothing at all with ``quiet``.
-
-    What is printed meanwhile appears above it, broken to the terminal's width. With ``rows``, or where
-    standard output is a file, it stays as it is.
-    """
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True, quiet=quiet)
-    kind = Progress if console.is_terminal or quiet else _progress_in_lines()
-    return kind(
-        *columns,
-        console=console,
-        transient=True,
-        redirect_stdout=sys.stdout.isatty() and not rows,
-        disable=not console.is_terminal,
-    )
+    def to_dict(self) -> dict[str, Any]: ...
 
 
-def _progress_in_lines() -> "type[Progress]":
-    """A bar that draws nothing, but prints where it is as plain lines: for logs and cluster jobs."""
-    from rich.progress import Progress
-
-    class ProgressInLines(Progress):
-        """Rich's bookkeeping of tasks, without its drawing."""
-
-        printed_at = time.monotonic()
-
-        def update(self, task_id: "TaskID", **changes: Any) -> None:
-            super().update(task_id, **changes)
-            now = time.monotonic()
-            if now - self.printed_at >= LINES_EVERY_S:
-                self.printed_at = now
-                print(progress_line(self._tasks[task_id]), file=sys.stderr, flush=True)
-
-    return ProgressInLines
+Result = TypeVar("Result", bound=HasDict)
 
 
-def progress_line(task: "Task") -> str:
-    """``epoch 3.1  120/4000  522 faces/s  0:12:10 left``, as far as it is known."""
-    total = f"/{task.total:,.0f}" if task.total else ""
-    fields = [text for text in map(str, task.fields.values()) if text]
-    left = f"{timedelta(seconds=round(task.time_remaining))} left" if task.time_remaining else ""
-    parts = [printable(task.description), f"{task.completed:,.0f}{total}", *map(printable, fields), left]
-    return "  ".join(part for part in parts if part)
-
-
-@contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """Say on stderr what is being done, with the time it takes so far; only where a person looks."""
-    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with progress_bar(*columns) as progress:
-        progress.add_task(printable(what), total=None)
-        yield
+def print_result(result: Result, show: Callable[[Result], None], to: Path | None, *, as_json: bool) -> None:
+    """Print a result as JSON alone, or by ``show`` and with the place that it was written to."""
+    if as_json:
+        typer.echo(json.dumps(result.to_dict(), indent=1))
+        return
+    show(result)
+    if to:
+        typer.echo(f"wrote {printable(str(to))}")

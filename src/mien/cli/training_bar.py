@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from mien.cli.terminal import progress_bar
+from mien.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from mien.workflows.train import TrainProgress
@@ -19,16 +19,7 @@ class Report(Protocol):
 @contextmanager
 def training_bar(quiet: bool = False) -> Iterator[Report]:
     """One bar on stderr with step, rate, loss and time left; gives the function that moves it."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=14),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(compact=True),
-    )
-    with progress_bar(*columns, quiet=quiet) as progress:
+    with progress_bar("description", "bar", "count", "rate", "left", quiet=quiet) as progress:
         bar = progress.add_task("starting", total=None, rate="")
         shown = ""
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import Detector, MinFace, MinQuality, MinScore, RunsOn, Shipped, parse_views
+from mien.cli.options import Detector, MinFace, MinQuality, MinScore, Resume, RunsOn, Shipped, parse_views
+from mien.cli.progress import progress_bar
 from mien.cli.stopping import INTERRUPTED, stop_on_ctrl_c
-from mien.cli.terminal import bar, progress_bar
+from mien.cli.terminal import bar
 from mien.cli.watch_many import are_many, one_folder, watch_all
 from mien.cli.watch_screen import Show, screen
 from mien.errors import MienError
@@ -87,7 +88,7 @@ def watch(
     ] = None,
     start: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Begin at 90, 1:30...")] = None,
     end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="End before this time.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped run ended.")] = False,
+    resume: Resume = False,
     model: Shipped = None,
     views: Annotated[
         str | None,
@@ -249,18 +250,16 @@ class _Bar:
         if self.pick.end_s is not None:
             end_s = min(self.pick.end_s, end_s or self.pick.end_s)
         total = None if end_s is None else max(end_s - self.start_s, 0.0)
-        self.task = self.progress.add_task("watching", total=total, at="0:00", rate=0.0)
+        self.task = self.progress.add_task("watching", total=total, at="at 0:00", rate="")
         self.began = monotonic()
 
     def show(self, watched: "Watched") -> None:
         if self.progress is None:
             return
         self.n_frames += 1
-        done_s, rate = (
-            watched.rows[0].time_s - self.start_s,
-            self.n_frames / max(monotonic() - self.began, 1e-3),
-        )
-        self.progress.update(self.task, completed=done_s, at=clock(watched.rows[0].time_s), rate=rate)
+        at_s = watched.rows[0].time_s
+        rate = f"{self.n_frames / max(monotonic() - self.began, 1e-3):.1f} frames/s"
+        self.progress.update(self.task, completed=at_s - self.start_s, at=f"at {clock(at_s)}", rate=rate)
 
 
 @contextmanager
@@ -268,15 +267,7 @@ def _progress(pick: "Pick", *, hidden: bool) -> Iterator[Show]:
     if hidden or not sys.stderr.isatty():
         yield _Bar(pick, None)
         return
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-
-    texts = (
-        TextColumn("{task.fields[at]}"),
-        TextColumn("{task.fields[rate]:.1f} frames/s"),
-        TextColumn("left"),
-    )
-    columns = (BarColumn(), *texts, TimeRemainingColumn())
-    with progress_bar(*columns, rows=True) as progress:
+    with progress_bar("bar", "at", "rate", "left", rows=True) as progress:
         yield _Bar(pick, progress)
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from mien.cli.progress import LINES_EVERY_S
 from mien.cli.stopping import INTERRUPTED, stop_on_ctrl_c
-from mien.cli.terminal import LINES_EVERY_S, printable
+from mien.cli.terminal import printable
 from mien.errors import MienError
 
 if TYPE_CHECKING:

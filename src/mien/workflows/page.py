@@ -13,7 +13,10 @@ from mien.core.model_store import DEFAULT_MODEL, SHIPPED, find_model
 from mien.errors import MienError
 
 ASSETS = Path(__file__).resolve().parents[1] / "page"
-"""What `npm run build` makes of the folder page/ of the project."""
+"""The page, and the scripts that `npm run build` makes of the folder page/ of the project."""
+
+SHARED = (ASSETS.parent / "web" / "static" / "style.css", ASSETS.parent / "web" / "static" / "icon.svg")
+"""What it has in common with the page of `mien serve`."""
 
 RUNTIME = "runtime.wasm.xz"
 NETS = ("mtcnn-pnet.onnx", "mtcnn-rnet.onnx", "mtcnn-onet.onnx")
@@ -59,7 +62,8 @@ def write_page(to: Path, model: str | os.PathLike[str] = DEFAULT_MODEL) -> Page:
         raise MienError(f"{to} holds something else; give a new or an empty folder")
     to.mkdir(parents=True, exist_ok=True)
     files = {name: (SHIPPED / name).read_bytes() for name in (*NETS, *LICENCES)}
-    files |= {path.name: path.read_bytes() for path in sorted(ASSETS.iterdir()) if path.name != RUNTIME}
+    assets = (path for path in (*ASSETS.iterdir(), *SHARED) if path.name != RUNTIME)
+    files |= {path.name: path.read_bytes() for path in sorted(assets, key=lambda path: path.name)}
     files["runtime.gz"] = gzip.compress(lzma.decompress((ASSETS / RUNTIME).read_bytes()), mtime=0)
     files["model.onnx"] = weights.read_bytes()
     files["model.json"] = weights.with_suffix(".json").read_bytes()

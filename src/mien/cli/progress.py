@@ -1,0 +1,94 @@
+"""How far a command is, on stderr: a bar on a terminal, else a line now and then."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from mien.cli.terminal import printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn, Task, TaskID
+
+LINES_EVERY_S = 30.0
+"""Seconds between lines of progress where no one watches a terminal."""
+
+
+def progress_bar(*columns: str, quiet: bool = False, rows: bool = False) -> "Progress":
+    """A bar on stderr that goes when its work is done; a line every `LINES_EVERY_S` where stderr is a file.
+
+    What is printed meanwhile appears above it, broken to the terminal's width. With ``rows``, or where
+    standard output is a file, it stays as it is.
+
+    Args:
+        columns: Of ``description``, ``bar``, ``count``, ``percent``, ``left``, ``spinner`` and ``elapsed``;
+            any other is a field of the tasks, whose text is shown.
+        quiet: Show nothing at all.
+        rows: What is printed meanwhile are rows of data.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True, quiet=quiet)
+    kind = Progress if console.is_terminal or quiet else _progress_in_lines()
+    return kind(
+        *_columns(columns),
+        console=console,
+        transient=True,
+        redirect_stdout=sys.stdout.isatty() and not rows,
+        disable=not console.is_terminal,
+    )
+
+
+def _columns(names: Sequence[str]) -> Iterator["ProgressColumn"]:
+    from rich import progress as rich
+
+    made: dict[str, Callable[[], ProgressColumn]] = {
+        "description": lambda: rich.TextColumn("{task.description}"),
+        "bar": lambda: rich.BarColumn(bar_width=14),
+        "count": rich.MofNCompleteColumn,
+        "percent": rich.TaskProgressColumn,
+        "left": lambda: rich.TimeRemainingColumn(compact=True),
+        "spinner": rich.SpinnerColumn,
+        "elapsed": rich.TimeElapsedColumn,
+    }
+    for name in names:
+        yield made[name]() if name in made else rich.TextColumn(f"{{task.fields[{name}]}}")
+
+
+def _progress_in_lines() -> "type[Progress]":
+    """A bar that draws nothing, but prints where it is as plain lines: for logs and cluster jobs."""
+    from rich.progress import Progress
+
+    class ProgressInLines(Progress):
+        """Rich's bookkeeping of tasks, without its drawing."""
+
+        printed_at = time.monotonic()
+
+        def update(self, task_id: "TaskID", **changes: Any) -> None:
+            super().update(task_id, **changes)
+            now = time.monotonic()
+            if now - self.printed_at >= LINES_EVERY_S:
+                self.printed_at = now
+                print(progress_line(self._tasks[task_id]), file=sys.stderr, flush=True)
+
+    return ProgressInLines
+
+
+def progress_line(task: "Task") -> str:
+    """``epoch 3.1  120/4000  522 faces/s  0:12:10 left``, as far as it is known."""
+    total = f"/{task.total:,.0f}" if task.total else ""
+    fields = [text for text in map(str, task.fields.values()) if text]
+    left = f"{timedelta(seconds=round(task.time_remaining))} left" if task.time_remaining else ""
+    parts = [printable(task.description), f"{task.completed:,.0f}{total}", *map(printable, fields), left]
+    return "  ".join(part for part in parts if part)
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Say on stderr what is being done, with the time it takes so far; only where a person looks."""
+    with progress_bar("spinner", "description", "elapsed") as progress:
+        progress.add_task(printable(what), total=None)
+        yield
