@@ -44,6 +44,24 @@ def test_json_lines_are_all_that_goes_to_standard_output(mien, clip) -> None:
     ]
 
 
+def test_the_participant_is_the_first_column_of_what_is_printed(mien, clip) -> None:
+    common = [
+        "watch",
+        str(clip),
+        "--model",
+        "tiny",
+        "--views",
+        "1",
+        "--every",
+        "4frames",
+        "--id-from",
+        "cl(i)p",
+    ]
+    head, first, *_ = mien(*common, "--csv").stdout.splitlines()
+    assert (head.split(",")[0], first.split(",")[0]) == ("participant", "i")
+    assert json.loads(mien(*common, "--json").stdout.splitlines()[0])["participant"] == "i"
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -51,12 +69,18 @@ def test_json_lines_are_all_that_goes_to_standard_output(mien, clip) -> None:
         (["clip", "--every", "often"], "--every takes a time or a number of frames"),
         (["clip", "--from", "soon"], "a time is given as 90, 1:30 or 1:02:03.5"),
         (["clip", "--from", "5", "--to", "2"], "the end must lie after the start"),
-        (["clip", "--out", "rows.xls"], "rows go into a .csv, .jsonl or .parquet file"),
+        (
+            ["clip", "--out", "rows.xls"],
+            "rows go into a .csv, .jsonl, .parquet, .srt, .eaf, .events.csv or .boris.xlsx file",
+        ),
+        (["clip", "--blind", "raters"], "--blind is for several videos, or a folder of them"),
+        (["clip", "--id-from", "P("], "--id-from takes 'stem' or a regular expression"),
+        (["clip", "--id-from", "P[0-9]+"], "--id-from 'P[0-9]+' finds no participant in"),
         (["clip", "--resume"], "--resume needs the file"),
         (["clip", "--csv", "--json"], "choose one"),
         (["clip", "--plot", "plot.svg"], "a plot is a .png"),
     ],
-    ids=["missing", "step", "time", "order", "suffix", "resume", "both", "plot"],
+    ids=["missing", "step", "time", "order", "suffix", "blind", "pattern", "no ID", "resume", "both", "plot"],
 )
 def test_a_mistake_is_one_line_and_exit_2(mien, clip, arguments, says) -> None:
     done = mien("watch", *[str(clip) if one == "clip" else one for one in arguments])

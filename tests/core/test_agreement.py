@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mien.core.agreement import answer_counts, clustered_interval, fleiss_kappa
+from mien.core.agreement import answer_counts, clustered_interval, fleiss_kappa, intraclass_correlation
 from mien.core.metrics import accuracy, balanced_accuracy, bootstrap_interval
 from mien.errors import MienError
 
@@ -96,3 +96,19 @@ def test_three_people_who_answer_alike_are_as_sure_as_one():
 def test_an_interval_needs_an_image():
     with pytest.raises(MienError, match="at least one image"):
         clustered_interval(accuracy, np.zeros((0, 3, 3), int), np.random.default_rng(0))
+
+
+SHROUT_FLEISS = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
+
+
+def test_the_intraclass_correlation_is_that_of_the_paper() -> None:
+    assert float(intraclass_correlation(np.array(SHROUT_FLEISS))) == pytest.approx(0.29, abs=0.005)
+
+
+def test_raters_that_agree_have_one_and_a_shift_between_them_counts() -> None:
+    same = np.array([[1, 1], [2, 2], [4, 4]])
+    assert float(intraclass_correlation(same)) == 1
+    assert float(intraclass_correlation(same + np.array([0, 2]))) < 0.6
+    assert np.isnan(intraclass_correlation(np.ones((3, 2))))
+    assert np.isnan(intraclass_correlation(np.ones((1, 2))))
+    assert intraclass_correlation(np.stack([same, same])).tolist() == [1, 1]

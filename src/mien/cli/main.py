@@ -29,6 +29,7 @@ class Entry(NamedTuple):
 COMMANDS: dict[str, Entry] = {
     "read": Entry("mien.cli.read", "Name the emotion on every face of images and folders."),
     "watch": Entry("mien.cli.watch", "Follow each person's emotion through a video or a live camera."),
+    "agreement": Entry("mien.cli.agreement", "Compare the events of videos with a human coder's."),
     "landmarks": Entry("mien.cli.landmarks", "Place 68 landmarks on every face of images."),
     "serve": Entry("mien.cli.serve", "Serve a page and a service that read images, videos and cameras."),
     "page": Entry("mien.cli.page", "Write a page that reads in the browser, without a server."),

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +15,7 @@ from mien.cli.options import Detector, MinFace, MinQuality, MinScore, Resume, Ru
 from mien.cli.progress import progress_bar
 from mien.cli.stopping import INTERRUPTED, stop_on_ctrl_c
 from mien.cli.terminal import bar
-from mien.cli.watch_many import are_many, one_folder, watch_all
+from mien.cli.watch_many import are_many, many_job, one_folder, watch_all
 from mien.cli.watch_screen import Show, screen
 from mien.errors import MienError
 
@@ -39,7 +39,10 @@ Examples:
   mien watch talk.mp4 --json | jq 'select(.track == 1) | .label'
   mien watch rtsp://127.0.0.1:8554/room --out rows.jsonl
   mien watch 0
+  mien watch talk.mp4 --out talk.srt --out talk.eaf --out talk.events.csv
   mien watch interviews/ --out rows/ --resume
+  mien watch interviews/ --out rows/ --id-from 'P\\d+' --format csv --format eaf
+  mien watch interviews/ --out rows/ --blind for-raters/
 
 Exit code: 0 watched to the end; 1 one of many was not; 2 the video is missing, damaged or cut off (the
 rows up to there are kept); 130 stopped by Ctrl-C or SIGTERM: --resume goes
@@ -63,12 +66,33 @@ def watch(
             "--out",
             "-o",
             metavar="FILE",
-            help="Rows into a .csv, .jsonl or .parquet; may repeat. A folder for many.",
+            help="Rows into a .csv, .jsonl or .parquet, or events into a .srt, .eaf, .events.csv or "
+            ".boris.xlsx; may repeat. A folder for many.",
         ),
     ] = None,
     row_format: Annotated[
-        str, typer.Option("--format", metavar="csv|jsonl|parquet", help="Of the rows of many videos.")
-    ] = "csv",
+        list[str] | None,
+        typer.Option(
+            "--format",
+            metavar="csv|jsonl|parquet|srt|eaf|...",
+            help="Files for each of many videos; may repeat.",
+            show_default="csv",
+        ),
+    ] = None,
+    id_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX|stem",
+            help="A column with the participant: what REGEX finds in the path of the video.",
+            show_default="stem for many, the file's name without its end; none for one",
+        ),
+    ] = None,
+    blind: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Copy the videos for raters: names that tell nothing, a random order."
+        ),
+    ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the rows as CSV.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON lines.")] = False,
     annotate: Annotated[
@@ -120,6 +144,7 @@ def watch(
     from mien.core.detection import DEFAULT_DETECTOR
     from mien.workflows.video.job import WatchJob
     from mien.workflows.video.job import watch_video as run
+    from mien.workflows.video.participants import parse_id_from
     from mien.workflows.video.pick import Pick, parse_every
 
     pick = Pick(*(parse_every(every) if every else (0.0, 1)), parse_time(start), parse_time(end))
@@ -136,19 +161,19 @@ def watch(
             "--plot": plot,
             "--live": live,
         }
-        watch_all(sources, one_folder(out, one_only), row_format, pick, resume, settings)
+        many = many_job(sources, one_folder(out, one_only), row_format, pick, resume, id_from)
+        watch_all(many, settings, blind)
         return
-    (source,) = sources
-    job = WatchJob(source, pick, tuple(out or ()), annotate, resume, live, sound=sound)
-    if plot:
-        from mien.workflows.video.plot import check_plot
-
-        check_plot(plot)
+    _refuse_of_many({"--blind": blind, "--format": row_format})
+    participant = parse_id_from(id_from)(PurePath(sources[0]))
+    outputs = tuple(out or ())
+    job = WatchJob(sources[0], pick, outputs, annotate, resume, live, sound=sound, participant=participant)
+    _check_plot(plot)
     prints = as_csv or as_json
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_ctrl_c())
         show = stack.enter_context(screen(stop) if live and not prints else _progress(pick, hidden=prints))
-        printer = _printer(settings.model, as_csv) if prints else None
+        printer = _printer(settings.model, as_csv, participant) if prints else None
 
         def on_watched(watched: "Watched") -> None:
             show.show(watched)
@@ -168,6 +193,18 @@ def watch(
     if summary or not prints:
         typer.echo("\n".join(summary_lines(outcome.summary)), err=prints)
     _end(outcome, may_resume=bool(out), live=live)
+
+
+def _refuse_of_many(given: dict[str, object]) -> None:
+    for option in [option for option, value in given.items() if value]:
+        raise MienError(f"{option} is for several videos, or a folder of them")
+
+
+def _check_plot(plot: Path | None) -> None:
+    if plot:
+        from mien.workflows.video.plot import check_plot
+
+        check_plot(plot)
 
 
 def _end(outcome: "Outcome", *, may_resume: bool, live: bool) -> None:
@@ -213,20 +250,21 @@ def parse_time(text: str | None) -> float | None:
     return 3600 * hours + 60 * minutes + seconds  # inf for absurdly many digits, which `Pick` refuses
 
 
-def _printer(model: str, as_csv: bool) -> Callable[["Watched"], object]:
+def _printer(model: str, as_csv: bool, participant: str | None) -> Callable[["Watched"], object]:
     """Prints rows on standard output."""
     from mien.core.model_store import find_model
-    from mien.core.timeline import columns
-    from mien.workflows.video.rows import csv_line, json_line
+    from mien.workflows.video.rows import csv_line, json_line, named_cells, named_columns
 
     labels = find_model(model)[1].labels
+    names = named_columns(labels, participant)
     stream = sys.stdout
     if as_csv:
-        stream.write(csv_line(columns(labels)).decode())
+        stream.write(csv_line(names).decode())
 
     def on_watched(watched: "Watched") -> None:
         for row in watched.rows:
-            line = csv_line(row.cells(labels)) if as_csv else json_line(row.to_dict(labels))
+            cells = named_cells(row, labels, participant)
+            line = csv_line(cells) if as_csv else json_line(dict(zip(names, cells, strict=True)))
             stream.write(line.decode())
         stream.flush()
 

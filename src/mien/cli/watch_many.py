@@ -15,6 +15,7 @@ from mien.cli.terminal import printable
 from mien.errors import MienError
 
 if TYPE_CHECKING:
+    from mien.workflows.video.many import ManyJob
     from mien.workflows.video.pick import Pick
     from mien.workflows.video.watcher import Watched, WatchSettings
 
@@ -55,18 +56,28 @@ class _Lines:
             typer.echo(f"{printable(str(self.path))}: at {watched.rows[0].time_s:.1f} s", err=True)
 
 
-def watch_all(
+def many_job(
     sources: Sequence[str],
     folder: Path,
-    row_format: str,
+    formats: Sequence[str] | None,
     pick: "Pick",
     resume: bool,
-    settings: "WatchSettings",
-) -> None:
-    """Watch all videos; exit code 1 where one could not be watched to its end."""
-    from mien.workflows.video.many import INDEX, ManyJob, watch_many
+    id_from: str | None,
+) -> "ManyJob":
+    """What the options of the command say of several videos."""
+    from mien.workflows.video.many import ManyJob
+    from mien.workflows.video.participants import STEM, parse_id_from
 
-    job = ManyJob(sources, folder, f".{row_format}", pick, resume)
+    suffixes = tuple(f".{name.removeprefix('.')}" for name in formats or ("csv",))
+    return ManyJob(sources, folder, suffixes, pick, resume, parse_id_from(id_from or STEM))
+
+
+def watch_all(job: "ManyJob", settings: "WatchSettings", blind: Path | None) -> None:
+    """Watch all videos; exit code 1 where one could not be watched to its end."""
+    from mien.workflows.video.many import INDEX, watch_many
+
+    if blind:
+        _copy_blind(job, blind)
     lines, n_done, n_failed = _Lines(), 0, 0
     with stop_on_ctrl_c() as stop:
         for done in watch_many(job, settings, begin=lines.begin, on_watched=lines.show, stop=stop):
@@ -81,3 +92,12 @@ def watch_all(
     typer.echo(f"{n_done:,} videos, {n_failed:,} not to the end; {job.folder / INDEX} tells of all", err=True)
     if n_failed:
         raise typer.Exit(1)
+
+
+def _copy_blind(job: "ManyJob", folder: Path) -> None:
+    from mien.workflows.video.many import find_videos
+    from mien.workflows.video.participants import KEY, write_blind
+
+    videos = [(path, job.id_of(below)) for path, below in find_videos(job.sources)]
+    n_copies = len(write_blind(videos, folder, job.folder / KEY))
+    typer.echo(f"{folder}: {n_copies:,} videos for raters; {job.folder / KEY} is the key", err=True)

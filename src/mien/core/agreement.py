@@ -49,6 +49,29 @@ def fleiss_kappa(counts: NDArray[np.integer[Any]]) -> float | None:
     return None if chance == 1 else float((agreed.mean() - chance) / (1 - chance))
 
 
+def intraclass_correlation(ratings: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """ICC(2,1) of ratings (..., N, K), N targets by K raters: absolute agreement of single ratings.
+
+    Convention: raters are a sample of all raters; NaN where nothing varies, or with fewer than two targets.
+
+    Source: Shrout and Fleiss, "Intraclass correlations: uses in assessing rater reliability", Psychol.
+    Bulletin 86, 1979; McGraw and Wong (1996) call it ICC(A,1).
+    """
+    given = np.asarray(ratings, np.float64)
+    n, k = given.shape[-2:]
+    if n < 2 or k < 2:
+        return np.full(given.shape[:-2], np.nan)
+    rows, columns = given.mean(-1), given.mean(-2)
+    middle = rows.mean(-1, keepdims=True)
+    between = k * ((rows - middle) ** 2).sum(-1)
+    raters = n * ((columns - middle) ** 2).sum(-1)
+    error = ((given - middle[..., None]) ** 2).sum((-1, -2)) - between - raters
+    between, raters, error = between / (n - 1), raters / (k - 1), error / ((n - 1) * (k - 1))
+    below = between + (k - 1) * error + k * (raters - error) / n
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(below > 1e-12, (between - error) / below, np.nan))
+
+
 def clustered_interval(
     metric: Metric, counts: NDArray[np.integer[Any]], rng: np.random.Generator, level: float = 0.95
 ) -> Interval:

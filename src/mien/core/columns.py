@@ -6,7 +6,7 @@ Cell = str | bool | int | float | None
 Row = Sequence[Cell]
 
 KINDS: dict[str, type] = {
-    **dict.fromkeys(("path", "emotion", "label", "error", "video", "rows", "state"), str),
+    **dict.fromkeys(("path", "emotion", "label", "error", "video", "rows", "state", "participant"), str),
     **dict.fromkeys(("image", "face", "frame", "track", "frames", "persons"), int),
     "uncertain": bool,
 }

@@ -11,6 +11,8 @@ from mien.core.smoothing import UNCERTAIN
 
 BEFORE = ("time_s", "frame", "track", "x1", "y1", "x2", "y2", "detection_score")
 QUALITY = ("quality", "quality_size", "quality_blur", "quality_pose")
+LONGEST_FRAME_S = 1.0
+"""A frame counts for no more than this, unless all are so slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +86,13 @@ def columns(labels: Sequence[str]) -> tuple[str, ...]:
     """The columns of a timeline for a model's labels, in order."""
     raw, smooth = (f"p_{label}" for label in labels), (f"p_smooth_{label}" for label in labels)
     return (*BEFORE, *QUALITY, "label", "uncertain", *raw, *smooth, "valence", "arousal")
+
+
+def frame_seconds(gap_s: float, last_s: float) -> float:
+    """For how long a frame counts: the time to the next one, unless that is much longer than before.
+
+    Args:
+        gap_s: Seconds between the two frames.
+        last_s: What this was for the frame before; 0 where there is none.
+    """
+    return min(gap_s, max(LONGEST_FRAME_S, 2 * last_s)) if last_s else gap_s

@@ -62,7 +62,9 @@ def small(tmp_path_factory, clips) -> Path:
 def whole(small, settings, tmp_path_factory) -> tuple[Path, object]:
     """The small clip watched without a stop."""
     folder = tmp_path_factory.mktemp("whole")
-    files = tuple(folder / f"rows{suffix}" for suffix in (".csv", ".jsonl", ".parquet"))
+    files = tuple(
+        folder / f"rows{suffix}" for suffix in (".csv", ".jsonl", ".parquet", ".srt", ".events.csv")
+    )
     return folder, watch_video(WatchJob(str(small), files=files), settings)
 
 
@@ -141,7 +143,7 @@ class Killed(BaseException):
     """As if the machine died."""
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", ".srt", ".events.csv"])
 def test_rows_of_a_killed_and_resumed_run_equal_those_of_one_that_was_not(
     suffix, small, settings, whole, tmp_path
 ) -> None:
@@ -153,7 +155,7 @@ def test_rows_of_a_killed_and_resumed_run_equal_those_of_one_that_was_not(
 
     with pytest.raises(Killed):
         watch_video(WatchJob(str(small), files=(out,)), settings, on_watched=die)
-    grown = tmp_path / f"rows{suffix}.rows" if suffix == ".parquet" else out
+    grown = out if suffix in (".csv", ".jsonl") else tmp_path / f"rows{suffix}.rows"
     with grown.open("ab") as file:
         file.write(b"0.99,half a li")
     outcome = watch_video(WatchJob(str(small), files=(out,), resume=True), settings)
@@ -218,6 +220,19 @@ def test_a_hard_cut_ends_a_track_and_a_flash_does_not(clips, settings, tmp_path)
     clips.write_clip(clip, [(n / 10, pixels) for n, pixels in enumerate(one + other)])
     watch_video(WatchJob(str(clip), files=(out,)), settings)
     assert [row["track"] for row in cells(out)] == ["1"] * 12 + ["2"] * 12
+
+
+def test_a_hard_cut_ends_an_event(clips, settings, tmp_path) -> None:
+    clip, out = tmp_path / "cut.mp4", tmp_path / "cut.events.csv"
+    one = [pixels for _, pixels in clips.still(0.8, fps=10)]
+    other = [np.ascontiguousarray(255 - pixels[::-1] // 3) for pixels in one]
+    for pixels in other:
+        pixels[20:188, 8:] = one[0][20:188, 8:]
+    clips.write_clip(clip, [(n / 10, pixels) for n, pixels in enumerate(one + other)])
+    watch_video(WatchJob(str(clip), files=(out,), participant="P1"), settings)
+    rows = [(row["participant"], row["track"], row["start_s"], row["end_s"]) for row in cells(out)]
+    assert rows == [("P1", "1", "0.0", "0.8"), ("P1", "2", "0.8", "1.6")]
+    assert {row["emotion"] for row in cells(out)} == {"happy"}
 
 
 def test_a_truncated_video_keeps_its_rows_and_says_so(clips, settings, tmp_path) -> None:
@@ -358,7 +373,7 @@ def test_an_error_of_the_live_source_reaches_the_one_who_asks() -> None:
 @pytest.mark.parametrize(
     ("job", "says"),
     [
-        ({"files": (Path("rows.txt"),)}, "rows go into a .csv, .jsonl or .parquet file"),
+        ({"files": (Path("rows.txt"),)}, r"rows go into a .csv, .jsonl, .parquet, .*.srt, .eaf.* file"),
         ({"files": (Path("nowhere/rows.csv"),)}, "there is no folder nowhere"),
         ({"resume": True}, "--resume needs the file"),
         ({"resume": True, "files": (Path("a.csv"),), "annotate": Path("a.mp4")}, "cannot be continued"),

@@ -102,8 +102,8 @@ def test_a_stop_ends_between_two_frames(videos, settings) -> None:
 
 
 def test_an_unknown_format_is_refused() -> None:
-    with pytest.raises(MienError, match="rows come in the formats csv, jsonl, parquet, got 'xls'"):
-        ManyJob(["in"], Path("out"), ".xls")
+    with pytest.raises(MienError, match=r"rows come in the formats csv, jsonl, parquet, srt, .*, got 'xls'"):
+        ManyJob(["in"], Path("out"), (".csv", ".xls"))
 
 
 @pytest.mark.parametrize(
@@ -136,3 +136,27 @@ def test_the_command_prints_a_line_a_video(videos, tiny_home, monkeypatch) -> No
     assert done.stdout.splitlines()[0] == "in/2.mp4: 6 frames, 0.5 s, 1 person"
     assert "4 videos, 1 not to the end; out/index.csv tells of all" in done.stderr
     assert Path("out/below/2.mp4.jsonl").is_file()
+
+
+def test_a_folder_of_participants_has_their_ids_in_every_row_and_copies_for_raters(
+    videos, tiny_home, monkeypatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from mien.cli.main import app
+
+    monkeypatch.setenv("MIEN_HOME", str(tiny_home))
+    (videos / "below" / "bad.mp4").unlink()
+    arguments = ["watch", "in", "--out", "out", "--model", "tiny", "--views", "1", "--blind", "raters"]
+    done = CliRunner().invoke(
+        app, [*arguments, "--format", "csv", "--format", "events.csv"], prog_name="mien"
+    )
+    assert done.exit_code == 0, done.output
+    ids = ["2", "10", "2"]
+    assert [row["participant"] for row in index("out")] == ids
+    for below, who in zip(("2", "10", "below/2"), ids, strict=True):
+        assert {row["participant"] for row in csv_rows(Path(f"out/{below}.mp4.csv"))} == {who}
+        (event,) = csv_rows(Path(f"out/{below}.mp4.events.csv"))
+        assert (event["participant"], event["start_s"], event["end_s"]) == (who, 0.0, 0.6)
+    assert sorted(path.name for path in Path("raters").iterdir()) == ["001.mp4", "002.mp4", "003.mp4"]
+    assert "out/blind-key.csv is the key" in done.stderr

@@ -14,17 +14,28 @@ from pathlib import Path
 from typing import Any
 
 from mien.core.columns import Cell, Row, kind_of, parse_cell
+from mien.core.events import Event, events_of
 from mien.core.files import atomic_write
 from mien.core.outputs import check_output
 from mien.core.own_files import parse_json, reading
 from mien.errors import MienError, needs_extra
+from mien.workflows.rows.event_files import (
+    EVENT_COLUMNS,
+    Source,
+    Write,
+    event_rows,
+    write_boris,
+    write_elan,
+    write_subtitles,
+    write_whole,
+)
 
 ROWS_A_GROUP = 8192
 ADVICE = "start over without --resume"
 
 Encode = Callable[[Sequence[str], Iterable[Row]], bytes]
 Decode = Callable[[Path], Iterator[dict[str, Cell]]]
-Make = Callable[[Path, Path, Sequence[str]], None]
+Make = Callable[[Path, Path, Sequence[str], Source], None]
 
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
@@ -54,7 +65,7 @@ def json_rows(path: Path) -> Iterator[dict[str, Cell]]:
                 yield parse_json(line)
 
 
-def make_parquet(lines: Path, path: Path, columns: Sequence[str]) -> None:
+def make_parquet(lines: Path, path: Path, columns: Sequence[str], source: Source = "") -> None:
     """A Parquet file of JSON lines, in row groups of bounded size; it appears whole or not at all."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -66,6 +77,20 @@ def make_parquet(lines: Path, path: Path, columns: Sequence[str]) -> None:
         while group := list(islice(rows, ROWS_A_GROUP)):
             cells = [[row[name] for row in group] for name in columns]
             writer.write_batch(pa.record_batch(cells, schema=schema))
+
+
+def write_event_table(events: Sequence[Event], path: Path, source: Source) -> None:
+    """A CSV file of events."""
+    path.write_bytes(csv_bytes(EVENT_COLUMNS, [EVENT_COLUMNS, *event_rows(events, source)]))
+
+
+def of_events(write: Write) -> "RowFormat":
+    """A format that holds the events of a timeline, not its rows; they wait as lines until they are whole."""
+
+    def make(lines: Path, path: Path, columns: Sequence[str], source: Source) -> None:
+        write_whole(write, events_of(json_rows(lines)), path, source)
+
+    return RowFormat(json_bytes, json_rows, make=make, needs=frozenset({"time_s", "track", "label"}))
 
 
 def _check_pyarrow() -> None:
@@ -81,7 +106,8 @@ class RowFormat:
         encode: Columns and rows to lines.
         decode: A file of such lines to its rows.
         header: Whether the first line names the columns.
-        make: Makes the file of its lines, which lie beside it until then; ``None`` where the lines are it.
+        make: Makes the file of its lines, which lie beside it until then, its columns, and the name of what
+            they tell of; ``None`` where the lines are it.
         check: Raises where what the format needs is not installed.
         needs: Columns without which it makes no sense.
     """
@@ -98,7 +124,15 @@ CSV = RowFormat(csv_bytes, csv_rows, header=True)
 JSON_LINES = RowFormat(json_bytes, json_rows)
 PARQUET = RowFormat(json_bytes, json_rows, make=make_parquet, check=_check_pyarrow)
 
-FORMATS: dict[str, RowFormat] = {".csv": CSV, ".jsonl": JSON_LINES, ".parquet": PARQUET}
+FORMATS: dict[str, RowFormat] = {
+    ".csv": CSV,
+    ".jsonl": JSON_LINES,
+    ".parquet": PARQUET,
+    ".srt": of_events(write_subtitles),
+    ".eaf": of_events(write_elan),
+    ".events.csv": of_events(write_event_table),
+    ".boris.xlsx": of_events(write_boris),
+}
 ALIASES = {".ndjson": ".jsonl"}
 
 

@@ -18,6 +18,7 @@ class RowFile:
         path: One that exists is replaced; by a format that is made of lines, when it is closed.
         columns: What the cells are called.
         offset: Go on at this many bytes, from `n_bytes`; what comes behind is dropped. ``None`` starts again.
+        source: What the rows tell of, such as the path of a video; some formats name it.
 
     Raises:
         DataError: the file is shorter than ``offset``.
@@ -25,8 +26,10 @@ class RowFile:
         MienError: see `format_of`.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str], offset: int | None = None) -> None:
-        self.path, self.columns = path, tuple(columns)
+    def __init__(
+        self, path: Path, columns: Sequence[str], offset: int | None = None, source: str = ""
+    ) -> None:
+        self.path, self.columns, self.source = path, tuple(columns), source
         self.format = format_of(path, columns)
         self.lines = path.with_name(f"{path.name}.rows") if self.format.make else path
         self._file = self._begin() if offset is None else self._go_on(offset)
@@ -77,6 +80,6 @@ class RowFile:
         with refusals(self.lines):
             self._file.close()
         if self.format.make:
-            self.format.make(self.lines, self.path, self.columns)
+            self.format.make(self.lines, self.path, self.columns, self.source)
             if whole:
                 os.unlink(self.lines)

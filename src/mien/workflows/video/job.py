@@ -34,11 +34,13 @@ class WatchJob:
     Args:
         source: A file, a URL or the number of a camera.
         pick: Which frames.
-        files: Where rows go: ``.csv``, ``.jsonl`` or ``.parquet``.
+        files: Where rows go, ``.csv``, ``.jsonl`` or ``.parquet``; or events, ``.srt``, ``.eaf`` of ELAN,
+            ``.events.csv`` or ``.boris.xlsx``.
         annotate: An ``.mp4`` or ``.mkv`` for the video with faces marked.
         sound: Whether the annotated video gets the sound.
         resume: Go on where an earlier run into the same files was stopped.
         live: Always take the newest frame; what comes meanwhile is left out.
+        participant: Whose video it is; gets a column of its own.
     """
 
     source: str
@@ -48,6 +50,7 @@ class WatchJob:
     sound: bool = field(default=True, kw_only=True)
     resume: bool = False
     live: bool = False
+    participant: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         for path in self.files:
@@ -181,12 +184,16 @@ class _Run:
         if self.is_done:
             self.files: list[RowFile] = []
             return
-        self.files = [RowFile(path, watcher.labels, offsets.get(str(path))) for path in job.files]
+        self.files = [self._file(path, offsets.get(str(path))) for path in job.files]
         if state is not None:
             with reading(self.files[0].lines, advice="start over without --resume"):
                 for cells in read_rows(self.files[0].lines):
                     self.summary.add_cells(cells)
         self.save()
+
+    def _file(self, path: Path, offset: int | None) -> RowFile:
+        source, participant = shown(self.job.source), self.job.participant
+        return RowFile(path, self.watcher.labels, offset, source=source, participant=participant)
 
     def _reading(self) -> AbstractContextManager[None]:
         return reading(self.job.state_file, advice="delete it and start again")
@@ -229,6 +236,7 @@ class _Run:
             "choice of frames": asdict(job.pick),
             "settings": asdict(self.watcher.settings),
             "files": [str(path) for path in job.files],
+            "participant": job.participant,
         }
         plain: dict[str, Any] = json.loads(json.dumps(identity))
         return plain

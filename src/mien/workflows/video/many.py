@@ -15,6 +15,7 @@ from mien.workflows.rows.formats import FORMATS
 from mien.workflows.rows.row_file import RowFile
 from mien.workflows.rows.run_state import RunState
 from mien.workflows.video.job import Outcome, WatchJob, watch_video
+from mien.workflows.video.participants import IdOf
 from mien.workflows.video.pick import Pick
 from mien.workflows.video.watcher import Watched, WatchSettings
 
@@ -28,7 +29,7 @@ SUFFIXES = frozenset(
 )
 """What counts as a video in a folder; a file that is named itself is one whatever its suffix."""
 
-COLUMNS = ("video", "rows", "frames", "persons", "seconds", "error")
+COLUMNS = ("participant", "video", "rows", "frames", "persons", "seconds", "error")
 INDEX = "index.csv"
 
 
@@ -39,21 +40,24 @@ class ManyJob:
     Args:
         sources: Videos and folders.
         folder: Gets a file of rows for each video, below the folders that it lay in, and the index.
-        suffix: Of these files, such as ``".csv"``.
+        suffixes: Of these files, such as ``".csv"``.
         pick: Which frames.
         resume: Go on where an earlier run was stopped; videos in the index are not watched again.
+        id_of: The participant by the path of a video below the folder; see `parse_id_from`.
     """
 
     sources: Sequence[str]
     folder: Path
-    suffix: str = ".csv"
+    suffixes: Sequence[str] = (".csv",)
     pick: Pick = field(default_factory=Pick)
     resume: bool = False
+    id_of: IdOf = lambda path: None
 
     def __post_init__(self) -> None:
-        if self.suffix not in FORMATS:
+        unknown = [suffix for suffix in self.suffixes if suffix not in FORMATS]
+        if unknown:
             known = ", ".join(end.removeprefix(".") for end in FORMATS)
-            raise MienError(f"rows come in the formats {known}, got '{self.suffix.removeprefix('.')}'")
+            raise MienError(f"rows come in the formats {known}, got '{unknown[0].removeprefix('.')}'")
         check_output_folder(self.folder)
 
 
@@ -67,10 +71,12 @@ class Done:
     persons: int = 0
     seconds: float = 0.0
     error: str | None = None
+    participant: str | None = None
 
     def cells(self) -> tuple[Cell, ...]:
         """Values under `COLUMNS`."""
-        return self.video, self.rows, self.frames, self.persons, round(self.seconds, 3), self.error
+        counts = self.frames, self.persons, round(self.seconds, 3)
+        return self.participant, self.video, self.rows, *counts, self.error
 
 
 def find_videos(sources: Sequence[str]) -> list[tuple[Path, Path]]:
@@ -121,19 +127,18 @@ def watch_many(
     Raises:
         MienError: there is no video, or nothing to resume.
     """
-    videos = find_videos(job.sources)
+    videos = [(path, below, job.id_of(below)) for path, below in find_videos(job.sources)]
     job.folder.mkdir(parents=True, exist_ok=True)
     index = _Index(job, settings)
     try:
-        for path, below in videos:
+        for path, below, participant in videos:
             if told_path(str(path)) in index.videos:
                 continue
             begin(path)
             (job.folder / below).parent.mkdir(parents=True, exist_ok=True)
-            rows = job.folder / below.with_name(f"{below.name}{job.suffix}")
-            done = _watch(
-                WatchJob(str(path), job.pick, (rows,), resume=job.resume), settings, on_watched, stop
-            )
+            files = tuple(job.folder / below.with_name(f"{below.name}{end}") for end in job.suffixes)
+            one = WatchJob(str(path), job.pick, files, resume=job.resume, participant=participant)
+            done = _watch(one, settings, on_watched, stop)
             if done is None:
                 return
             index.add(done)
@@ -150,17 +155,17 @@ def _watch(
     stop: Callable[[], bool],
 ) -> Done | None:
     """What a video gave; ``None`` where it was stopped."""
-    (rows,) = job.files
-    names = told_path(job.source), told_path(str(rows))
+    names = told_path(job.source), told_path(str(job.files[0]))
     try:
         outcome = _run(job, settings, on_watched, stop)
     except VideoError as error:
-        return Done(*names, error=str(error))
+        return Done(*names, error=str(error), participant=job.participant)
     if outcome.stopped:
         return None
     summary = outcome.summary
     why = str(outcome.error) if outcome.error else None
-    return Done(*names, summary.n_frames, len(summary.persons), summary.last_s - summary.first_s, why)
+    seconds = summary.last_s - summary.first_s
+    return Done(*names, summary.n_frames, len(summary.persons), seconds, why, job.participant)
 
 
 def _run(
@@ -185,7 +190,7 @@ class _Index:
             "model": find_model(settings.model)[1].sha256,
             "choice of frames": asdict(job.pick),
             "settings": asdict(settings),
-            "format": job.suffix,
+            "formats": list(job.suffixes),
         }
         self._state = RunState(path, identity, resume=job.resume)
         self.videos: set[str] = set()

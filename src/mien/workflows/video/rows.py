@@ -22,16 +22,27 @@ class RowFile:
         path: Its suffix tells the format.
         labels: The model's labels.
         offset: Go on at this many bytes, from `n_bytes`; ``None`` starts again.
+        source: The video; files of events name it.
+        participant: Whose video it is; gets a column of its own, the first.
     """
 
-    def __init__(self, path: Path, labels: Sequence[str], offset: int | None = None) -> None:
-        self.labels = tuple(labels)
-        self._file = row_file.RowFile(path, columns(self.labels), offset)
+    def __init__(
+        self,
+        path: Path,
+        labels: Sequence[str],
+        offset: int | None = None,
+        *,
+        source: str = "",
+        participant: str | None = None,
+    ) -> None:
+        self.labels, self.participant = tuple(labels), participant
+        names = named_columns(self.labels, participant)
+        self._file = row_file.RowFile(path, names, offset, source)
         self.path, self.lines = path, self._file.lines
 
     def write(self, rows: Sequence[TimelineRow]) -> None:
         """Add rows."""
-        self._file.write([row.cells(self.labels) for row in rows])
+        self._file.write([named_cells(row, self.labels, self.participant) for row in rows])
 
     @property
     def n_bytes(self) -> int:
@@ -45,6 +56,17 @@ class RowFile:
     def close(self, *, whole: bool = True) -> None:
         """End the file; with ``whole`` false the run goes on later, and what that needs is kept."""
         self._file.close(whole=whole)
+
+
+def named_columns(labels: Sequence[str], participant: str | None) -> tuple[str, ...]:
+    """The columns of a timeline, behind that of the participant where one is told."""
+    return columns(labels) if participant is None else ("participant", *columns(labels))
+
+
+def named_cells(row: TimelineRow, labels: Sequence[str], participant: str | None) -> tuple[Cell, ...]:
+    """Values under `named_columns`."""
+    cells = row.cells(labels)
+    return cells if participant is None else (participant, *cells)
 
 
 def csv_line(cells: Sequence[Cell]) -> bytes:

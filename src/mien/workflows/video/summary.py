@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.timeline import TimelineRow
+from mien.core.timeline import TimelineRow, frame_seconds
 
 N_BINS = 600
 FIRST_BIN_S = 0.04
-LONGEST_FRAME_S = 1.0
-"""A frame counts for the time since the one before it, but for no more than this unless all are so slow."""
 
 
 @dataclass(slots=True)
@@ -95,7 +93,7 @@ class Summary:
             self.first_s = time_s
         if frame != self._frame:
             gap = max(time_s - self.last_s, 0.0) if self.n_frames else 0.0
-            self._span_s = min(gap, max(LONGEST_FRAME_S, 2 * self._span_s)) if self._span_s else gap
+            self._span_s = frame_seconds(gap, self._span_s)
             self._frame, self.last_s = frame, time_s
             self.n_frames += 1
             self.n_faceless += track is None

@@ -1,0 +1,97 @@
+"""``mien agreement``: mien's events of videos beside those of a human coder."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mien.cli.options import AsJson
+from mien.cli.terminal import printable
+
+if TYPE_CHECKING:
+    from mien.core.metrics import Interval
+    from mien.workflows.agreement import Agreement
+
+EXAMPLES = """\b
+Examples:
+  mien agreement talk.events.csv talk-coded.eaf
+  mien agreement rows/ boris-aggregated.tsv --gaps neutral
+  mien agreement rows/ coded/ --key rows/blind-key.csv --json
+  mien agreement talk.events.csv coded.eaf --person mother=1 --person child=2,3
+"""
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(epilog=EXAMPLES)
+def agreement(
+    ours: Annotated[Path, typer.Argument(help="Events or rows of `mien watch`, or a folder of them.")],
+    theirs: Annotated[
+        Path,
+        typer.Argument(help="A coder's events: a BORIS export, an ELAN file, such a table; or a folder."),
+    ],
+    step: Annotated[float, typer.Option(metavar="SECONDS", help="Between two moments of the grid.")] = 0.1,
+    window: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Of a window: targets of the ICC and of the intervals.")
+    ] = 10.0,
+    person: Annotated[
+        list[str] | None,
+        typer.Option(metavar="THEIRS=OURS", help="Who is who: a subject or tier, and mien's numbers."),
+    ] = None,
+    rename: Annotated[
+        list[str] | None,
+        typer.Option(metavar="THEIRS=OURS", help="A coder's word for an emotion of mien: joy=happy."),
+    ] = None,
+    gaps: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EMOTION", help="What the coder means where nothing is coded.", show_default="left out"
+        ),
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="The key of `mien watch --blind`, where names are blind.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the resamples for the intervals.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Compare mien's events with a human coder's: Cohen's kappa, ICC and the confusion of emotions.
+
+    Both are asked at every moment of a grid. Moments that only one names, and those of which mien is
+    uncertain, are counted and left out. Intervals are bootstraps over windows, since moments next to
+    each other are alike.
+    """
+    from mien.workflows.agreement import AgreementSettings, compare
+    from mien.workflows.coded_events import parse_pairs, read_events, unblinded
+
+    settings = AgreementSettings(step, window, parse_pairs(person or (), "--person"), gaps)
+    coded = read_events(theirs, parse_pairs(rename or (), "--rename"))
+    found = compare(read_events(ours), unblinded(coded, key) if key else coded, settings, seed)
+    typer.echo(json.dumps(found.to_dict()) if as_json else "\n".join(map(printable, lines(found, step))))
+
+
+def lines(found: "Agreement", step_s: float) -> Iterator[str]:
+    """The comparison as lines for people."""
+    n = int(found.confusion.sum())
+    people = f"{found.n_participants:,} participant{'' if found.n_participants == 1 else 's'}"
+    yield f"{n:,} moments, one each {step_s:g} s, of {people} in {found.n_windows:,} windows"
+    yield f"left out: {found.only_ours:,} that only mien names, {found.only_theirs:,} without a face, "
+    yield f"          {found.uncertain:,} of which mien is uncertain"
+    yield ""
+    yield f"Cohen's kappa   {_with_interval(found.kappa)}"
+    yield f"agreement       {_with_interval(found.agreed)}"
+    yield ""
+    yield "ICC(2,1) of each emotion's share of a window"
+    for label, value in found.icc.items():
+        yield f"  {label:<13} {_with_interval(value) if value else 'never varies'}"
+    yield ""
+    yield "moments, the coder's emotion by mien's"
+    yield " " * 12 + "".join(f"{label[:8]:>9}" for label in found.labels)
+    for label, row in zip(found.labels, found.confusion, strict=True):
+        yield f"{label[:11]:<12}" + "".join(f"{count:>9,}" for count in row)
+
+
+def _with_interval(value: tuple[float, "Interval"]) -> str:
+    at, (low, high) = value
+    return f"{at:>6.3f}   ({low:.3f} to {high:.3f})"

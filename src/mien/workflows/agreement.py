@@ -1,0 +1,234 @@
+"""How far mien's events of videos agree with those of a human coder, moment by moment."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.core.agreement import clustered_interval, intraclass_correlation
+from mien.core.metrics import Interval, accuracy, cohen_kappa
+from mien.core.smoothing import UNCERTAIN
+from mien.errors import DataError, MienError
+from mien.workflows.coded_events import CodedEvent
+
+Codes = NDArray[np.int64]
+NOTHING = -1
+MOST_MOMENTS = 20_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementSettings:
+    """What is compared.
+
+    Args:
+        step_s: Seconds between two moments.
+        window_s: Seconds of a window: the target of the ICC, and what the intervals resample.
+        persons: The coder's names of people to mien's, several with commas between them.
+        gaps: What the coder means where nothing is coded, such as ``neutral``; ``None`` leaves it out.
+    """
+
+    step_s: float = 0.1
+    window_s: float = 10.0
+    persons: Mapping[str, str] = field(default_factory=dict)
+    gaps: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.step_s <= self.window_s < float("inf"):
+            raise MienError(
+                f"expected 0 < step <= window in seconds, got {self.step_s:g} and {self.window_s:g}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far two coders agree.
+
+    Attributes:
+        labels: Emotions that either names.
+        confusion: Moments, the coder's emotion by mien's.
+        n_participants: Compared.
+        n_windows: With a moment that both name.
+        only_ours: Moments that mien names and the coder does not.
+        only_theirs: Moments that the coder names, without a face for mien.
+        uncertain: Moments that the coder names, and of which mien is uncertain.
+        kappa: Cohen's kappa, and its interval over windows.
+        agreed: Share of moments with the same emotion, and its interval.
+        icc: Of each emotion, ICC(2,1) of its share of the windows, and its interval; ``None`` where it never
+            varies.
+    """
+
+    labels: tuple[str, ...]
+    confusion: Codes
+    n_participants: int
+    n_windows: int
+    only_ours: int
+    only_theirs: int
+    uncertain: int
+    kappa: tuple[float, Interval]
+    agreed: tuple[float, Interval]
+    icc: dict[str, tuple[float, Interval] | None]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+
+        def told(value: tuple[float, Interval] | None) -> dict[str, Any] | None:
+            return value and {"value": value[0], "interval": list(value[1])}
+
+        return {
+            "labels": list(self.labels),
+            "confusion": self.confusion.tolist(),
+            "moments": int(self.confusion.sum()),
+            "participants": self.n_participants,
+            "windows": self.n_windows,
+            "only_ours": self.only_ours,
+            "only_theirs": self.only_theirs,
+            "uncertain": self.uncertain,
+            "kappa": told(self.kappa),
+            "agreed": told(self.agreed),
+            "icc": {label: told(value) for label, value in self.icc.items()},
+        }
+
+
+def compare(
+    ours: Sequence[CodedEvent],
+    theirs: Sequence[CodedEvent],
+    settings: AgreementSettings | None = None,
+    seed: int = 0,
+) -> Agreement:
+    """Compare the events of mien with those of a human coder, on a grid of moments.
+
+    Args:
+        ours: Of mien.
+        theirs: Of the coder.
+        settings: See there.
+        seed: Of the resamples for the intervals.
+
+    Raises:
+        DataError: they have no participant, person or moment in common.
+    """
+    settings = settings or AgreementSettings()
+    labels = tuple(dict.fromkeys(one.emotion for one in (*theirs, *ours) if one.emotion != UNCERTAIN))
+    labels += (settings.gaps,) if settings.gaps and settings.gaps not in labels else ()
+    codes = {label: number for number, label in enumerate(labels)} | {UNCERTAIN: len(labels)}
+    grids: list[tuple[Codes, Codes, Codes]] = []
+    participants = _participants(ours, theirs)
+    for mine, coded in participants:
+        grids += [_grid(*pair, codes, settings) for pair in _persons(mine, coded, settings.persons)]
+    counts = np.concatenate([_counts(*grid, len(labels)) for grid in grids])
+    counts = counts[counts.sum((1, 2)) > 0]
+    if not len(counts):
+        raise DataError("there is no moment at which both name an emotion; compare the times of both files")
+    our_codes, their_codes = (np.concatenate([grid[side] for grid in grids]) for side in (0, 1))
+    named = their_codes >= 0
+    rng = np.random.default_rng(seed)
+    whole = counts.sum(0)
+    return Agreement(
+        labels,
+        whole,
+        len(participants),
+        len(counts),
+        only_ours=int(((our_codes >= 0) & (our_codes < len(labels)) & ~named).sum()),
+        only_theirs=int((named & (our_codes == NOTHING)).sum()),
+        uncertain=int((named & (our_codes == len(labels))).sum()),
+        kappa=(float(cohen_kappa(whole)), clustered_interval(cohen_kappa, counts, rng)),
+        agreed=(float(accuracy(whole)), clustered_interval(accuracy, counts, rng)),
+        icc={label: _icc(counts, number, rng) for number, label in enumerate(labels)},
+    )
+
+
+def _participants(
+    ours: Sequence[CodedEvent], theirs: Sequence[CodedEvent]
+) -> list[tuple[list[CodedEvent], list[CodedEvent]]]:
+    """The events of each participant that both have; with one on either side, the two are the same."""
+    names = [list(dict.fromkeys(one.participant for one in events)) for events in (ours, theirs)]
+    common = [name for name in names[0] if name in names[1]]
+    pairs = [(name, name) for name in common]
+    if not pairs and len(names[0]) == len(names[1]) == 1:
+        pairs = [(names[0][0], names[1][0])]
+    if not pairs:
+        told = [", ".join(some[:5]) for some in names]
+        raise DataError(f"no participant is in both: mien has {told[0]}; the coder has {told[1]}")
+    return [
+        (
+            [one for one in ours if one.participant == mine],
+            [one for one in theirs if one.participant == coded],
+        )
+        for mine, coded in pairs
+    ]
+
+
+def _persons(
+    ours: list[CodedEvent], theirs: list[CodedEvent], told: Mapping[str, str]
+) -> list[tuple[list[CodedEvent], list[CodedEvent]]]:
+    """The events of each person of the coder's, with those of mien that are of the same person.
+
+    Where the coder has one person, all of mien's numbers are that person, as after cuts; where several are
+    seen at once, the one seen longest over the whole video counts.
+    """
+    mine = {one.person for one in ours}
+    coded = list(dict.fromkeys(one.person for one in theirs))
+    pairs = []
+    for person in coded:
+        numbers = set(told[person].split(",")) if person in told else {person} & mine
+        if not numbers and len(coded) == 1:
+            numbers = mine
+        if not numbers or not numbers <= mine:
+            raise DataError(
+                f"who is the coder's '{person}' of {theirs[0].participant}? mien numbers people "
+                f"{', '.join(sorted(mine))}; add --person '{person}=1'"
+            )
+        pairs.append(
+            ([one for one in ours if one.person in numbers], [one for one in theirs if one.person == person])
+        )
+    return pairs
+
+
+def _grid(
+    ours: list[CodedEvent],
+    theirs: list[CodedEvent],
+    codes: Mapping[str, int],
+    settings: AgreementSettings,
+) -> tuple[Codes, Codes, Codes]:
+    """What each says at every moment of the time that both coded, and the window of the moment."""
+    start_s = max(min(one.start_s for one in events) for events in (ours, theirs))
+    end_s = min(max(one.end_s for one in events) for events in (ours, theirs))
+    if settings.gaps:  # what is not coded means something, so the time is that of mien
+        start_s, end_s = min(one.start_s for one in ours), max(one.end_s for one in ours)
+    n = max(int((end_s - start_s) / settings.step_s + 1e-6), 0)
+    if n > MOST_MOMENTS:
+        raise MienError(f"{n:,} moments are too many; take a larger --step")
+    seen = {person: sum(o.end_s - o.start_s for o in ours if o.person == person) for person in _names(ours)}
+    by_time = sorted(ours, key=lambda one: seen[one.person])
+    painted = [np.full(n, NOTHING), np.full(n, codes[settings.gaps] if settings.gaps else NOTHING)]
+    for codes_of, events in zip(painted, (by_time, theirs), strict=True):
+        for one in events:
+            first, last = ((at - start_s) / settings.step_s - 0.5 for at in (one.start_s, one.end_s))
+            codes_of[max(int(np.ceil(first - 1e-6)), 0) : max(int(np.ceil(last - 1e-6)), 0)] = codes[
+                one.emotion
+            ]
+    windows = ((np.arange(n) + 0.5) * settings.step_s / settings.window_s).astype(np.int64)
+    return painted[0], painted[1], windows
+
+
+def _names(events: Sequence[CodedEvent]) -> list[str]:
+    return list(dict.fromkeys(one.person for one in events))
+
+
+def _counts(ours: Codes, theirs: Codes, windows: Codes, n_labels: int) -> Codes:
+    """Confusion of each window, shape (N, C, C)."""
+    both = (theirs >= 0) & (theirs < n_labels) & (ours >= 0) & (ours < n_labels)
+    counts = np.zeros((int(windows[-1]) + 1 if len(windows) else 0, n_labels, n_labels), np.int64)
+    np.add.at(counts, (windows[both], theirs[both], ours[both]), 1)
+    return counts
+
+
+def _icc(counts: Codes, number: int, rng: np.random.Generator) -> tuple[float, Interval] | None:
+    shares = np.stack([counts.sum(2)[:, number], counts.sum(1)[:, number]], -1) / counts.sum((1, 2))[:, None]
+    value = float(intraclass_correlation(shares))
+    if np.isnan(value):
+        return None
+    resamples = intraclass_correlation(shares[rng.integers(0, len(shares), (1000, len(shares)))])
+    low, high = np.nanquantile(resamples, (0.025, 0.975))
+    return value, (float(low), float(high))

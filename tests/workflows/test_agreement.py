@@ -1,0 +1,143 @@
+"""Mien's events beside a coder's: files of three programs, and figures worked by hand."""
+
+from pathlib import Path
+
+import pytest
+
+from mien.core.events import Event
+from mien.errors import DataError, MienError
+from mien.workflows.agreement import AgreementSettings, compare
+from mien.workflows.coded_events import CodedEvent, parse_pairs, read_events, unblinded
+from mien.workflows.rows.event_files import write_elan
+from mien.workflows.rows.formats import write_event_table
+
+WANTED = [("x", "1", 0.0, 2.5, "happy"), ("x", "1", 2.5, 4.0, "sad")]
+FILES = {
+    "x.events.csv": "participant,track,start_s,end_s,emotion\nx,1,0.0,2.5,happy\nx,1,2.5,4.0,sad\n",
+    "aggregated.tsv": "Observation id\tSubject\tBehavior\tBehavior type\tStart (s)\tStop (s)\tDuration (s)\n"
+    "x\t1\tHappiness\tSTATE\t0.0\t2.5\t2.5\nx\t1\tsad\tSTATE\t2.5\t4.0\t1.5\n",
+    "tabular.csv": '"Observation id","Subject","Behavior","Behavior type","Time","Comment"\n'
+    'x,1,happy,START,0.0,\nx,1,happy,STOP,2.5,"a, b"\nx,1,sad,START,2.5,\n'
+    "x,1,wink,POINT,3,\nx,1,sad,STOP,4.0,\n",
+    "old-tabular.csv": "Time;Subject;Behavior;Status;Observation id\n"
+    "0;1;happy;START;x\n2.5;1;happy;STOP;x\n2.5;1;sad;START;x\n4;1;sad;STOP;x\n",
+    "x.txt": "person 1\tx\t00:00:00.000\t0.0\t00:00:02.500\t2.5\t00:00:02.500\t2.5\tHAPPY\n"
+    "person 1\tx\t00:00:02.500\t2.5\t00:00:04.000\t4.0\t00:00:01.500\t1.5\tsadness\n",
+    "milliseconds/x.txt": "1\t\t0\t2500\t2500\thappy\n1\t\t2500\t4000\t1500\tsad\n",
+    "head/x.txt": "Tier\tBegin Time - ss.msec\tEnd Time - ss.msec\tAnnotation\n"
+    "1\t0.000\t2.500\thappy\n1\t2.500\t4.000\tsad\n",
+    "timeline.csv": "participant,time_s,frame,track,label,p_smooth_happy,p_smooth_sad,valence,arousal\n"
+    "x,0.0,0,1,happy,0.8,0.2,0,0\nx,2.5,1,1,sad,0.1,0.9,0,0\nx,4.0,2,,,,,,\n",
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_same_events_come_out_of_the_files_of_every_program(name, tmp_path) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(FILES[name])
+    assert [(e.participant, e.person, e.start_s, e.end_s, e.emotion) for e in read_events(path)] == WANTED
+
+
+def test_what_mien_writes_is_read_back_from_a_folder(tmp_path) -> None:
+    events = [Event(start, end, int(who), label, 1, 0, 0) for _, who, start, end, label in WANTED]
+    write_elan(events, tmp_path / "x.mp4.eaf", "x.mp4")
+    assert [(e.participant, e.person, e.start_s, e.end_s, e.emotion) for e in read_events(tmp_path)] == WANTED
+    write_event_table(events[:1], tmp_path / "x.mp4.events.csv", "x.mp4")
+    (tmp_path / "index.csv").write_text("video\nx.mp4\n")
+    assert len(read_events(tmp_path)) == 1  # a file of mien's own comes first
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("a.csv", "", "holds no events"),
+        ("a.csv", "when,what\n1,happy\n", "its columns are when, what"),
+        ("a.csv", "start_s,end_s,emotion\n3,1,happy\n", "an event lasts from 3.0 to 1.0"),
+        ("a.csv", "start_s,end_s,emotion\n0,nan,happy\n", "an event lasts from 0.0 to nan"),
+        ("a.csv", "start_s,end_s,emotion\n", "holds no events"),
+        ("a.csv", "Time,Behavior,Status\n1,happy,STOP\n", "'happy' stops at 1 s and never started"),
+        ("a.csv", "Time,Behavior,Status\n1,happy,START\n", "'happy' starts at 1 s and never stops"),
+        ("a.eaf", "<ANNOTATION_DOCUMENT>", "holds no events"),
+        ("a.eaf", "", "holds no events"),
+    ],
+)
+def test_a_file_without_events_is_told_in_one_line(name, text, says, tmp_path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=says) as caught:
+        read_events(tmp_path / name)
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def coded(*events: tuple, participant: str = "x", person: str = "1") -> list[CodedEvent]:
+    return [CodedEvent(participant, person, *event) for event in events]
+
+
+def test_kappa_and_confusion_are_those_worked_by_hand() -> None:
+    ours = coded((0, 6, "happy"), (6, 10, "sad"))
+    theirs = coded((0, 5, "happy"), (5, 10, "sad"))
+    found = compare(ours, theirs, AgreementSettings(step_s=0.5, window_s=2))
+    assert found.labels == ("happy", "sad")
+    assert found.confusion.tolist() == [[10, 0], [2, 8]]
+    # agreed 18 of 20; by chance (10 x 12 + 10 x 8) / 400 = 0.5
+    assert found.agreed[0] == pytest.approx(0.9)
+    assert found.kappa[0] == pytest.approx((0.9 - 0.5) / (1 - 0.5))
+    assert found.kappa[1][0] <= found.kappa[0] <= found.kappa[1][1]
+    assert found.n_windows == 5
+
+
+def test_moments_that_only_one_names_and_uncertain_ones_are_counted_and_left_out() -> None:
+    ours = coded((0, 4, "happy"), (4, 6, "uncertain"), (8, 10, "happy"))
+    theirs = coded((0, 2, "happy"), (3, 10, "happy"))
+    found = compare(ours, theirs, AgreementSettings(1, 5))
+    assert (found.confusion.sum(), found.only_ours, found.only_theirs, found.uncertain) == (5, 1, 2, 2)
+
+
+def test_gaps_of_the_coder_may_mean_neutral() -> None:
+    ours = coded((0, 4, "neutral"), (4, 6, "happy"), (6, 10, "neutral"))
+    found = compare(ours, coded((4, 6, "happy")), AgreementSettings(1, 5, gaps="neutral"))
+    assert (found.agreed[0], found.confusion.sum()) == (1, 10)
+
+
+def test_one_person_of_the_coder_is_everyone_of_mien_and_the_one_seen_longest_counts() -> None:
+    ours = coded((0, 4, "sad")) + coded((4, 10, "happy"), person="2") + coded((5, 7, "fear"), person="3")
+    found = compare(ours, coded((0, 10, "happy"), person="anna"), AgreementSettings(1, 5))
+    assert dict(zip(found.labels, found.confusion[0], strict=True)) == {"happy": 6, "sad": 4, "fear": 0}
+
+
+def test_several_persons_are_matched_by_name_or_by_what_is_told() -> None:
+    ours = coded((0, 9, "sad")) + coded((0, 9, "happy"), person="2")
+    theirs = coded((0, 9, "sad"), person="anna") + coded((0, 9, "happy"), person="bert")
+    with pytest.raises(DataError, match=r"who is the coder's 'anna' of x\? mien numbers people 1, 2; add"):
+        compare(ours, theirs)
+    told = AgreementSettings(persons=parse_pairs(["anna=1", "bert=2"], "--person"))
+    assert compare(ours, theirs, told).agreed[0] == 1
+    assert compare(ours, ours).agreed[0] == 1
+
+
+def test_participants_are_compared_each_with_their_own() -> None:
+    ours = coded((0, 9, "sad"), participant="a") + coded((0, 9, "happy"), participant="b")
+    theirs = coded((0, 9, "happy"), participant="b") + coded((0, 9, "sad"), participant="a")
+    found = compare(ours, theirs)
+    assert (found.n_participants, found.agreed[0]) == (2, 1)
+    with pytest.raises(DataError, match="no participant is in both: mien has a, b; the coder has c"):
+        compare(ours, coded((0, 9, "sad"), participant="c"))
+
+
+def test_files_without_a_common_moment_are_told() -> None:
+    with pytest.raises(DataError, match="no moment at which both name an emotion"):
+        compare(coded((0, 1, "sad")), coded((2, 3, "sad")))
+
+
+@pytest.mark.parametrize("settings", [{"step_s": 0}, {"step_s": 20}, {"window_s": float("inf")}])
+def test_a_grid_that_cannot_be_is_refused(settings) -> None:
+    with pytest.raises(MienError, match="expected 0 < step <= window"):
+        AgreementSettings(**settings)
+
+
+def test_a_key_of_other_videos_is_refused(tmp_path) -> None:
+    key = tmp_path / "key.csv"
+    key.write_text("blind,video,participant\n001.mp4,in/x.mp4,x\n")
+    with pytest.raises(DataError, match="tells of none of the coder's videos"):
+        unblinded(coded((0, 1, "sad")), Path(key))
