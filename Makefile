@@ -1,15 +1,16 @@
 # make demo   read two photographs with the light half (no torch): the first thing to try
-# make test   lint, types and every test that this machine can run, with all extras
+# make test   lint, types and every test that this machine can run, with all extras; the end names what was skipped
 # make test-minimums   the tests of the light half with the lowest versions that pyproject.toml declares
 # make docs   build the documentation site into build/site; a dead link fails
 # make clean  remove what these made
 #
 # PYTHON=python3.12 picks the interpreter, VENV=path the environment. CONSTRAINTS= (empty) takes the newest
-# release of every dependency instead of the pinned ones.
+# release of every dependency instead of the pinned ones. CHROMIUM= (empty) lets `make test` install no browser.
 
 PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
+CHROMIUM ?= sh tools/chromium.sh
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -23,11 +24,12 @@ demo: $(VENV)/light.stamp
 	$(BIN)/mien read demo/astronaut.png demo/grace_hopper.jpg --annotate demo/annotated
 
 test: $(VENV)/dev.stamp
+	$(CHROMIUM)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(SITE)
-	MIEN_SITE=build/site $(BIN)/pytest -m ""
+	MIEN_SITE=build/site $(BIN)/pytest -rs -m ""
 
 # Old releases warn of each other, so warnings are no errors here.
 test-minimums:
