@@ -1,6 +1,7 @@
 # make demo   read two photographs with the light half (no torch): the first thing to try
 # make test   lint, types and every test that this machine can run, with all extras; the end names what was skipped
 # make test-minimums   the tests of the light half with the lowest versions that pyproject.toml declares
+# make test-install   sdist and wheel, checked, installed in fresh environments of PYTHONS="python3.11 python3.13"
 # make docs   build the documentation site into build/site; a dead link fails
 # make clean  remove what these made
 #
@@ -16,7 +17,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-.PHONY: demo test test-minimums docs clean
+.PHONY: demo test test-minimums test-install docs clean
 
 demo: $(VENV)/light.stamp
 	$(BIN)/python tools/demo_photos.py demo
@@ -38,6 +39,9 @@ test-minimums:
 	$(VENV)-minimums/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint $(VENV)-minimums/lowest.txt --editable . pytest psutil scikit-image scikit-learn 'onnx<1.20' 'ml_dtypes<0.6'
 	$(VENV)-minimums/bin/pytest -W default tests/core tests/cli/test_main.py tests/cli/test_models.py tests/cli/test_read.py
+
+test-install:
+	$(PYTHON) tools/try_install.py $(PYTHONS)
 
 docs: $(VENV)/dev.stamp
 	$(SITE)
