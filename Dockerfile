@@ -2,7 +2,7 @@
 #   docker build -t mien .
 #   docker run --rm -p 127.0.0.1:8000:8000 mien
 FROM python:3.13-slim
-COPY pyproject.toml README.md LICENSE /src/
+COPY pyproject.toml setup.py README.md LICENSE /src/
 COPY src /src/src
 RUN pip install --no-cache-dir "/src[web]" && rm -rf /src && useradd --create-home mien
 USER mien

@@ -1,21 +1,23 @@
 # make demo   read two photographs with the light half (no torch): the first thing to try
-# make test   lint, types and every test that this machine can run, with all extras
+# make test   lint, types and every test that this machine can run, with all extras; the end names what was skipped
 # make test-minimums   the tests of the light half with the lowest versions that pyproject.toml declares
+# make test-install   sdist and wheel, checked, installed in fresh environments of PYTHONS="python3.11 python3.13"
 # make docs   build the documentation site into build/site; a dead link fails
 # make clean  remove what these made
 #
 # PYTHON=python3.12 picks the interpreter, VENV=path the environment. CONSTRAINTS= (empty) takes the newest
-# release of every dependency instead of the pinned ones.
+# release of every dependency instead of the pinned ones. CHROMIUM= (empty) lets `make test` install no browser.
 
 PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
+CHROMIUM ?= sh tools/chromium.sh
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-.PHONY: demo test test-minimums docs clean
+.PHONY: demo test test-minimums test-install docs clean
 
 demo: $(VENV)/light.stamp
 	$(BIN)/python tools/demo_photos.py demo
@@ -23,11 +25,12 @@ demo: $(VENV)/light.stamp
 	$(BIN)/mien read demo/astronaut.png demo/grace_hopper.jpg --annotate demo/annotated
 
 test: $(VENV)/dev.stamp
+	$(CHROMIUM)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(SITE)
-	MIEN_SITE=build/site $(BIN)/pytest -m ""
+	MIEN_SITE=build/site $(BIN)/pytest -rs -m ""
 
 # Old releases warn of each other, so warnings are no errors here.
 test-minimums:
@@ -36,6 +39,9 @@ test-minimums:
 	$(VENV)-minimums/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint $(VENV)-minimums/lowest.txt --editable . pytest psutil scikit-image scikit-learn 'onnx<1.20' 'ml_dtypes<0.6'
 	$(VENV)-minimums/bin/pytest -W default tests/core tests/cli/test_main.py tests/cli/test_models.py tests/cli/test_read.py
+
+test-install:
+	$(PYTHON) tools/try_install.py $(PYTHONS)
 
 docs: $(VENV)/dev.stamp
 	$(SITE)

@@ -116,9 +116,9 @@ def _write(path: Path, codec: str, pixels: str, frames: Iterator[np.ndarray], ra
 @pytest.fixture(scope="module")  # while Playwright is open, its event loop runs in this thread
 def chromium(camera_clip: Path) -> Iterator[Browser]:
     """Chromium without a screen."""
-    path = shutil.which("chromium")
+    path = shutil.which("chromium") or shutil.which("google-chrome")
     if path is None:
-        pytest.skip("needs chromium on the PATH, such as Debian's: apt-get install chromium")
+        pytest.skip("needs chromium or google-chrome on the PATH: sh tools/chromium.sh")
     arguments = [
         "--use-fake-ui-for-media-stream",
         "--use-fake-device-for-media-stream",

@@ -64,6 +64,27 @@ def test_the_card_shows_every_word_and_score(mien) -> None:
     assert max(len(line) for line in text.splitlines() if "tiny.onnx" not in line) <= 80
 
 
+def test_out_writes_the_card_as_markdown_for_the_hub(mien, tmp_path) -> None:
+    result = mien("models", "tiny", "--out", "README.md")
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "wrote README.md")
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert text.startswith("---\nlicense: cc0-1.0\n")
+    assert "| test | 3,589 | 74.12% (72.7% - 75.5%) |" in text
+    assert "see `mien release --card`" in result.stdout, "nobody is named as contact"
+    (tmp_path / "README.md").write_text("# mine\n")
+    refused = mien("models", "tiny", "--out", "README.md")
+    assert (refused.exit_code, (tmp_path / "README.md").read_text()) == (2, "# mine\n")
+    assert "is left as it is; give another --out" in refused.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("tiny", "--json")], ids=["no name", "json"])
+def test_out_is_for_one_model_and_markdown(arguments, mien, tmp_path) -> None:
+    result = mien("models", *arguments, "--out", "README.md")
+    assert result.exit_code == 2
+    assert "--out writes the card of one model as Markdown; give its name, and no --json" in result.stderr
+    assert not list(tmp_path.glob("*.md"))
+
+
 def test_json_is_the_card_with_its_path_and_size(mien, tiny_home) -> None:
     path = tiny_home / "models" / "tiny.onnx"
     card = {

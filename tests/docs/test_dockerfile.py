@@ -51,7 +51,7 @@ def test_what_it_copies_exists_and_is_not_ignored(found: list[tuple[str, str]]) 
 def test_what_the_build_of_the_package_reads_is_copied(found: list[tuple[str, str]]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     copied = " ".join(text for step, text in found if step == "COPY")
-    for file in (project["readme"], *project["license-files"]):
+    for file in ("setup.py", "README.md", *project["license-files"]):
         assert file.split("/")[0] in copied
 
 

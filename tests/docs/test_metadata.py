@@ -42,22 +42,37 @@ def test_every_licence_file_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("link", "becomes"),
+    ("link", "becomes", "without"),
     [
-        ("[a](docs/papers.md)", "[a](https://example.org/x/blob/v1.2/docs/papers.md)"),
-        ("[a](docs/papers.md#rows)", "[a](https://example.org/x/blob/v1.2/docs/papers.md#rows)"),
-        ("![a](docs/gallery/read.jpg)", "![a](https://example.org/x/raw/v1.2/docs/gallery/read.jpg)"),
-        ("[a](https://example.org/b)", "[a](https://example.org/b)"),
-        ("[a](#here)", "[a](#here)"),
+        ("[a](docs/papers.md)", "[a](https://example.org/x/blob/v1.2/docs/papers.md)", "a"),
+        ("[a](docs/papers.md#rows)", "[a](https://example.org/x/blob/v1.2/docs/papers.md#rows)", "a"),
+        ("![a](docs/gallery/read.jpg)", "![a](https://example.org/x/raw/v1.2/docs/gallery/read.jpg)", ""),
+        ("[a](https://example.org/b)", "[a](https://example.org/b)", "[a](https://example.org/b)"),
+        ("[a](#here)", "[a](#here)", "[a](#here)"),
     ],
     ids=["page", "anchor", "image", "absolute", "same page"],
 )
-def test_links_can_be_made_absolute_for_a_package_index(link: str, becomes: str, module_at: Any) -> None:
-    assert module_at("tools/absolute_links.py").absolute(link, "https://example.org/x/", "1.2") == becomes
+def test_a_package_index_shows_links_to_the_repository_or_none(
+    link: str, becomes: str, without: str, module_at: Any
+) -> None:
+    pytest.importorskip("setuptools", reason="needs setuptools, as building does")
+    setup = module_at("setup.py")
+    assert setup.absolute(link, "https://example.org/x/", "1.2") == becomes
+    assert setup.absolute(link, None, "1.2") == without
 
 
-def test_no_relative_link_of_the_readme_is_left_then(module_at: Any) -> None:
+@pytest.mark.parametrize("repository", [None, "https://example.org/x"])
+def test_no_relative_link_of_the_readme_is_left_then(repository: str | None, module_at: Any) -> None:
+    pytest.importorskip("setuptools", reason="needs setuptools, as building does")
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    changed = module_at("tools/absolute_links.py").absolute(text, "https://example.org/x", "1.2")
+    changed = module_at("setup.py").absolute(text, repository, "1.2")
     assert re.findall(r"\]\((?!https?:)([^)]+)\)", text)
     assert re.findall(r"\]\((?!https?:)([^)]+)\)", changed) == []
+
+
+def test_every_relative_link_of_the_readme_leads_to_a_file_of_the_sdist() -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    manifest = (ROOT / "MANIFEST.in").read_text(encoding="utf-8").split()
+    for link in links:
+        assert (ROOT / link).is_file(), link
+        assert {link, link.partition("/")[0]} & {*manifest, "LICENSE", "README.md"}, link

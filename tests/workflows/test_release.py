@@ -19,6 +19,7 @@ from mien.data.store import write_store
 from mien.errors import DataError, MienError, ModelError
 from mien.train.recipe_reading import check_recipe
 from mien.workflows.evaluate import EvaluateSettings, evaluate
+from mien.workflows.model_card import model_card
 from mien.workflows.release import CardText, ReleaseSettings, read_card_text, release
 from mien.workflows.train import train
 
@@ -49,6 +50,24 @@ def test_a_run_is_released_under_a_name_and_the_light_half_reads_with_it(
     read = model.classify(face)
     assert max(read, key=read.get) == model.labels[int(model.probs(test.images[:1]).argmax())]
     assert sum(read.values()) == pytest.approx(1)
+
+
+def test_the_card_of_ones_own_emotions_says_only_what_is_known(
+    made: dict[str, Any], run: Path, home: Path, tmp_path: Path
+) -> None:
+    told = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
+    told["recipe"]["net"]["init_from"] = str(tmp_path / "secret" / "older-run")
+    told["recipe"]["distil"] |= {"teachers": ["/secret/a", "secret/b"], "targets": "fer2013-votes"}
+    (run / "recipe.json").write_text(json.dumps(told), encoding="utf-8")
+    released = release(run, "bars", made["store"], CardText("three bars"), ReleaseSettings(int8=False))
+    recipe = released.card.training["recipe"]
+    assert recipe["net"]["init_from"] == "older-run"
+    assert recipe["net"]["name"] == "s2d-resnet"
+    assert (recipe["distil"]["teachers"], recipe["distil"]["targets"]) == (["a", "b"], "fer2013-votes")
+    text = released.weights.with_suffix(".json").read_text("utf-8") + model_card(released.card, 1)
+    for word in ("secret", str(tmp_path), "FER2013", "FER+", "web faces", "gray web", "fear", "rater"):
+        assert word not in text
+    assert "language: en\n" in text
 
 
 def test_a_model_with_automatic_views_and_a_prior_scores_as_its_card_says(
@@ -162,7 +181,9 @@ def test_weights_that_changed_after_the_release_are_refused(
 
 
 def test_card_text_comes_from_toml_and_its_mistakes_are_named(tmp_path: Path) -> None:
-    (tmp_path / "card.toml").write_text('licence = "CC0"\n')
+    (tmp_path / "card.toml").write_text('licence = "CC0"\nversion = "2"\ncontact = "me"\ncitation = "us"\n')
+    text = read_card_text(tmp_path / "card.toml", "short")
+    assert (text.version, text.contact, text.citation) == ("2", "me", "us")
     assert read_card_text(tmp_path / "card.toml", "short").licence == "CC0"
     assert read_card_text(tmp_path / "card.toml", "short").summary == "short"
     (tmp_path / "bad.toml").write_text('license = "CC0"\n')

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli.terminal import bar, printable
-from mien.errors import ModelError
+from mien.errors import MienError, ModelError
 
 if TYPE_CHECKING:
     from mien.core.cards import ModelCard
@@ -21,6 +21,7 @@ Examples:
   mien models fer2013-medium
   mien models medium
   mien models --json | jq '.[].name'
+  mien models mine --out README.md
 """
 WIDTH = 80
 NONE = "-"
@@ -37,6 +38,16 @@ def models(
         typer.Argument(help="Show the whole card of one model, by name or .onnx path.", show_default=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the cards as JSON.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Write the card of NAME as Markdown with the header that Hugging Face reads.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """List the models, their measured scores and their terms.
 
@@ -47,8 +58,13 @@ def models(
     from mien.core.cards import read_card
     from mien.core.model_store import find_model, list_models, user_models
 
+    if out is not None and (name is None or as_json):
+        raise MienError("--out writes the card of one model as Markdown; give its name, and no --json")
     if name is not None:
         weights, card = find_model(name)
+        if out is not None:
+            _write(card, weights, out)
+            return
         typer.echo(_json(card, weights) if as_json else "\n".join(card_lines(card, weights)))
         return
     found: list[tuple[ModelCard, Path]] = []
@@ -63,6 +79,15 @@ def models(
         typer.echo("\n".join(table_lines(found)))
     else:
         typer.echo(f"no models; mien looks in its own package and in {user_models()}", err=True)
+
+
+def _write(card: "ModelCard", weights: Path, out: Path) -> None:
+    from mien.workflows.model_card import write_model_card
+
+    write_model_card(card, weights.stat().st_size, out)
+    typer.echo(f"wrote {out}")
+    if "Not stated by its maker" in out.read_text(encoding="utf-8"):
+        typer.echo("it says where something is not stated: see `mien release --card`")
 
 
 def _json(card: "ModelCard", weights: Path) -> str:

@@ -13,6 +13,8 @@ from mien.errors import ModelError
 from mien.names import nearest
 
 FORMAT = 1
+NOT_STATED = "not stated; ask whoever trained it"
+"""The licence of a model whose maker named none."""
 SMALLEST, LARGEST = 1e-9, 1e30  # of positive numbers that a float32 can be divided by; NaN is not between
 
 
@@ -46,6 +48,9 @@ class ModelCard:
         calibrated_on: The rows that temperatures and threshold were fitted on; empty where unknown.
         scores: Measured figures by name of the test set; the dict form of `mien.core.scores.Scores`.
         training: Recipe, data hash, machine, time.
+        version: The maker's version of the model; empty where not stated.
+        contact: Whom to ask about it; empty where not stated.
+        citation: How to cite it, as text or BibTeX; empty where not stated.
         format: Version of this file format.
     """
 
@@ -72,6 +77,9 @@ class ModelCard:
     calibrated_on: str = ""
     scores: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    version: str = ""
+    contact: str = ""
+    citation: str = ""
     format: int = FORMAT
 
     def temperature(self, views: Views) -> float:

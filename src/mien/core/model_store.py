@@ -2,11 +2,13 @@
 
 import hashlib
 import os
+import shutil
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
 from mien.core.cards import ModelCard, read_card
+from mien.core.files import refusals, sync, sync_folder
 from mien.errors import ModelError
 from mien.names import look_up
 
@@ -64,11 +66,42 @@ def find_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> tuple[Pa
         if not file.is_file():
             raise ModelError(f"{file} is missing; a model is an .onnx file with its .json card beside it")
     card = read_card(card_path)
-    if sha256(weights) != card.sha256:
-        raise ModelError(
-            f"{weights} is not the file that its card describes (sha256 differs); fetch both again"
-        )
-    return weights, card
+    for file in (weights, _previous(weights)):
+        if file.is_file() and sha256(file) == card.sha256:
+            return file, card
+    raise ModelError(
+        f"{weights} is not the file that its card describes (sha256 differs); fetch or release both again"
+    )
+
+
+def put_model(weights: Path, folder: Path) -> Path:
+    """Move a new network and the card beside it into a folder, in the place of one of that name.
+
+    Two files cannot be replaced at once. Until the new card is there, the network of the old one is kept
+    beside it, where `find_model` looks for it, so a kill at any moment leaves a whole model.
+
+    Returns:
+        The network's new path.
+    """
+    target = folder / weights.name
+    previous = _previous(target)
+    with refusals(target):
+        for file in (weights, weights.with_suffix(".json")):
+            sync(file)
+        with suppress(ModelError):  # what is no whole model need not be kept
+            old, _ = find_model(target)
+            if old != previous:
+                shutil.copyfile(old, previous)
+                sync(previous)
+        os.replace(weights, target)
+        os.replace(weights.with_suffix(".json"), target.with_suffix(".json"))
+        sync_folder(folder)
+        previous.unlink(missing_ok=True)
+    return target
+
+
+def _previous(weights: Path) -> Path:
+    return weights.with_suffix(".previous")
 
 
 def _whole_name(name: str, known: Collection[str]) -> str:

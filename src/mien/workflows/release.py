@@ -1,6 +1,5 @@
 """Turn a finished run into a model that `mien.load` knows: ONNX, temperatures, parity check, scores, card."""
 
-import os
 import platform
 import shutil
 import time
@@ -12,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.cards import ModelCard
+from mien.core.cards import NOT_STATED, ModelCard
 from mien.core.classifier import Classifier
-from mien.core.files import sync_folder, temporary_folder
-from mien.core.model_store import sha256, user_models
+from mien.core.files import temporary_folder
+from mien.core.model_store import put_model, sha256, user_models
 from mien.core.outputs import check_output_folder
 from mien.core.own_files import parse_toml, reading
 from mien.core.preprocess import resized, to_input
@@ -37,19 +36,17 @@ from mien.workflows.scorer import checked_rows
 MIN_SAME_LABELS = 0.998
 """Part of the validation and test rows on which the ONNX file must name the same emotion as torch."""
 
-INTENDED_USE = (
-    "Naming the expression that a viewer would see on a roughly frontal face, for research, teaching, art, "
-    "accessibility and interfaces whose users know of it."
-)
+PATHS = {"data": {"store"}, "net": {"name", "init_from"}, "distil": {"targets", "teachers"}}
+"""Tables of a recipe, and their keys that may be paths."""
+
+INTENDED_USE = "Not stated by its maker."
 UNFIT_USE = (
     "It reads perceived expression, not inner feeling. Do not judge people by it at work, in education, in "
     "policing, in health care or in law; the EU AI Act (Art. 5(1)(f)) forbids inferring emotions at work "
     "and school."
 )
 LIMITS = (
-    "Trained on small gray web faces with noisy labels; fear, disgust and sadness are often missed. "
-    "Unmeasured for skin tone, age and gender, because the data names none. Weak on profiles, heavy "
-    "occlusion and very dark faces."
+    "Not stated by its maker. Not measured by skin tone, age or gender, nor on other data than its test rows."
 )
 
 
@@ -58,11 +55,14 @@ class CardText:
     """The words of a card that only its maker knows."""
 
     summary: str
-    licence: str = "not stated; ask whoever trained it"
+    licence: str = NOT_STATED
     data: str = ""
     intended_use: str = INTENDED_USE
     unfit_use: str = UNFIT_USE
     limits: str = LIMITS
+    version: str = ""
+    contact: str = ""
+    citation: str = ""
 
 
 def read_card_text(path: Path | None, summary: str) -> CardText:
@@ -150,10 +150,7 @@ def release(
         card = _card(onnx, trained, faces, text, settings)
         card = replace(card, training=_training(folder, trained), scores=card.scores | notes)
         card = _scored(onnx, card, faces, clean_mask(data, "test"))
-        weights = target / onnx.name
-        for file in (onnx, onnx.with_suffix(".json")):
-            os.replace(file, target / file.name)
-        sync_folder(target)
+        weights = put_model(onnx, target)
     return Released(card, weights, same, difference)
 
 
@@ -208,6 +205,9 @@ def _card(
         intended_use=text.intended_use,
         unfit_use=text.unfit_use,
         limits=text.limits,
+        version=text.version,
+        contact=text.contact,
+        citation=text.citation,
         views=views,
         auto=asdict(fitted.auto),
         temperatures=fitted.temperatures,
@@ -254,12 +254,21 @@ def _processor() -> str:
 
 
 def _training(folder: Path, trained: TrainedNet) -> dict[str, Any]:
-    """What the run folder says of the run; the data file by its name alone, for cards are passed on."""
-    recipe = read_told(folder, "recipe.json", RECIPE)["recipe"]
-    recipe["data"]["store"] = Path(recipe["data"]["store"]).name
+    """What the run folder says of the run."""
     return {
-        "recipe": recipe,
+        "recipe": without_folders(read_told(folder, "recipe.json", RECIPE)["recipe"]),
         "environment": read_told(folder, "environment.json", {}),
         "data": trained.data,
         "parameters": parameter_count(trained.net),
     }
+
+
+def without_folders(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe that names files, runs and code without the folders they lie in, for cards are passed on."""
+    tables = {key: dict(value) if isinstance(value, dict) else value for key, value in recipe.items()}
+    for name, keys in PATHS.items():
+        table = tables.get(name, {})
+        for key in keys & table.keys():
+            value = table[key]
+            table[key] = [Path(one).name for one in value] if isinstance(value, list) else Path(value).name
+    return tables
