@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from mien.cli.progress import LINES_EVERY_S
 from mien.cli.read_inputs import Inputs
-from mien.cli.terminal import LINES_EVERY_S
 from mien.errors import MienError
 
 if TYPE_CHECKING:
