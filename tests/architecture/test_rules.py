@@ -19,7 +19,7 @@ EXCEPTIONS = {
 """``rule: file[:function]`` (wildcards allowed) and why the rule does not hold there."""
 
 LAYERS = {"errors": 0, "names": 1, "core": 2, "data": 3, "train": 4, "workflows": 5, "cli": 6, "web": 6}
-TOP = {"__init__", "__main__"}
+TOP = {"__init__", "__main__", "ray"}
 """Modules at the door: they may import any layer, and no layer imports a public name from them."""
 
 HEAVY = {"torch", "torchvision", "timm", "captum", "lightning", "lightning_fabric"}

@@ -120,6 +120,24 @@ def test_a_quiz_by_keyboard_is_killed_resumed_finished_and_reported(page, start,
     assert f"{N} faces of made-up" in quiz_page(report)
 
 
+def test_the_quiz_speaks_the_language_that_is_chosen_and_saves_the_same_answers(page, start, quiz_file, keep):
+    _, address = start()
+    page.goto(address)
+    for language, go in (("de", "Beginnen"), ("zh", "开始"), ("fr", "Commencer")):
+        page.locator("#languages").select_option(language)
+        expect(page.locator("#go")).to_have_text(go)
+        expect(page.locator("html")).to_have_attribute("lang", language)
+        keep(f"quiz-{language}")
+    page.reload()  # it is remembered
+    expect(page.locator("#go")).to_have_text("Commencer")
+    page.locator("#go").click()
+    expect(page.locator("#question")).to_have_text("Quelle expression voyez-vous ?")
+    expect(page.locator("#face")).to_have_attribute("alt", f"Visage 1 sur {N}")
+    page.get_by_role("button", name="joie").click()
+    expect(page.locator("#face")).to_have_attribute("alt", f"Visage 2 sur {N}")
+    assert answers_of(quiz_file) == {"person 1": [3, -1, -1, -1, -1, -1]}
+
+
 def test_examples_come_first_and_their_label_is_told(page, start, quiz_file, keep):
     quiz = open_quiz(quiz_file)
     quiz.close()

@@ -2,15 +2,17 @@
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mien.cli.options import Detector, MinQuality, MinScore, Resume, RunsOn, Shipped, parse_views
+from mien.cli.read_inputs import Inputs
+from mien.cli.read_ray import ray_job, read_by_ray
 from mien.cli.read_screen import TABLE_HEAD, Tally, progress, table_lines
 from mien.cli.stopping import INTERRUPTED, Stop, stop_on_ctrl_c
 from mien.cli.terminal import printable
@@ -36,6 +38,7 @@ Examples:
   mien read photos/ --out faces.parquet --errors errors.csv
   mien read photos/ --out faces.parquet --resume
   find . -name '*.jpg' -print0 | mien read --files-from - --out faces.csv
+  mien read s3://photos/2024 --ray auto --out s3://rows/2024 --resume
   curl -s https://example.org/a.jpg | mien read -
 
 Exit code: 0 all images were read; 1 some could not be read; 2 nothing was read,
@@ -65,50 +68,6 @@ class Outputs:
         return not (self.json or self.csv or self.rows.files)
 
 
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """What is read."""
-
-    paths: Sequence[str]
-    files_from: str | None
-    include: Sequence[str]
-    exclude: Sequence[str]
-    shard: str | None
-    limit: int | None
-    leave_out: Path | None
-
-    def __post_init__(self) -> None:
-        if not self.paths and self.files_from is None:
-            raise typer.BadParameter("Missing argument 'PATH...': name images, or a list by --files-from.")
-        if self.files_from == "-" and "-" in self.paths:
-            raise MienError("standard input cannot be both an image and a list; choose one")
-
-    def sources(self, passed_over: "PassedOver | None" = None) -> Iterator["Source"]:
-        """The images; where the list is standard input, they can be had once."""
-        from mien.workflows.find import find_images
-        from mien.workflows.selection import Selection, listed_paths, parse_shard
-
-        shard = parse_shard(self.shard) if self.shard else None
-        selection = Selection(self.include, self.exclude, shard)
-        with self._list() as stream:
-            listed = listed_paths(stream) if stream else ()
-            found = find_images(self.paths, self.leave_out, passed_over, listed=listed, selection=selection)
-            yield from islice(found, self.limit)
-
-    def _list(self) -> AbstractContextManager[BinaryIO | None]:
-        if self.files_from is None:
-            return nullcontext()
-        if self.files_from != "-":
-            return open(self.files_from, "rb")
-        if not hasattr(sys.stdin, "buffer"):
-            raise MienError("standard input is closed; pass the path of a list")
-        return nullcontext(sys.stdin.buffer)
-
-    def count(self) -> int | None:
-        """How many there are; ``None`` where they can be had only once."""
-        return None if self.files_from == "-" else sum(1 for _ in self.sources())
-
-
 @app.command(epilog=EXAMPLES)
 def read(
     paths: Annotated[
@@ -118,8 +77,13 @@ def read(
         ),
     ] = None,
     out: Annotated[
-        list[Path] | None,
-        typer.Option("--out", "-o", metavar="FILE", help="Rows into a .csv, .jsonl or .parquet; may repeat."),
+        list[str] | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Rows into a .csv, .jsonl or .parquet; may repeat. A folder or URL with --ray.",
+        ),
     ] = None,
     errors: Annotated[
         Path | None, typer.Option(metavar="FILE", help="What could not be read, and why, into such a file.")
@@ -147,6 +111,14 @@ def read(
     shard: Annotated[
         str | None,
         typer.Option(metavar="I/N", help="Only part I of N, for several machines; 1/4 to 4/4 are all."),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Read on a Ray cluster: auto for the one this machine belongs to, local to start one here, "
+            "or HOST:6379. PATH may be a URL such as s3://bucket/photos.",
+        ),
     ] = None,
     model: Shipped = None,
     detector: Detector = None,
@@ -199,11 +171,8 @@ def read(
     from mien.workflows.read import Pace, ReadSettings, build_analyzer
     from mien.workflows.read_job import RowFiles
 
-    files = (*(out or ()), *([parquet] if parquet else ()))
-    outputs = Outputs(as_json, as_csv, annotate, RowFiles(files, errors, resume))
+    files = (*map(Path, out or ()), *([parquet] if parquet else ()))
     inputs = Inputs(paths or (), files_from, include or (), exclude or (), shard, limit, annotate)
-    tally = Tally(PassedOver(), None if min_face is not None else DetectorSettings().max_side)
-    sources = _refuse_nothing(inputs.sources(tally.passed_over), tally.passed_over)
     settings = ReadSettings(
         model or DEFAULT_MODEL,
         detector or DEFAULT_DETECTOR,
@@ -214,6 +183,13 @@ def read(
         parse_views(views),
         device,
     )
+    if ray is not None:
+        refused = {"--json": as_json, "--csv": as_csv, "--annotate": annotate, "--errors": errors}
+        read_by_ray(inputs, ray_job(ray, out, refused, settings, jobs, resume))
+        return
+    outputs = Outputs(as_json, as_csv, annotate, RowFiles(files, errors, resume))
+    tally = Tally(PassedOver(), None if min_face is not None else DetectorSettings().max_side)
+    sources = _refuse_nothing(inputs.sources(tally.passed_over), tally.passed_over)
     analyzer = build_analyzer(settings)
     with stop_on_ctrl_c() if files else nullcontext(Stop()) as stop:
         pace = Pace(

@@ -9,6 +9,40 @@ let step = null;      // where this person stands; see Step in workflows/quiz/qu
 let shownAt = null;   // when the face was seen; null while nothing may be answered
 let images = {};    // promises of blob addresses by the face's address, the next face among them
 
+// ---- the words: those of the data stay English, and a person's answer is a number
+
+const LANGUAGES = { en: "English", de: "Deutsch", es: "Español", fr: "Français", zh: "中文" };
+const CHOSEN = "mien-language";  // as on the page that `mien page` writes
+let messages = null;
+
+const say = (key, values = {}) => messages[key].replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
+const emotion = (label) => messages.emotions[label] ?? label;
+
+/** A message whose placeholders are elements. */
+function fill(id, key, nodes) {
+  const parts = messages[key].split(/(\{\w+\})/);
+  $(id).replaceChildren(...parts.map((part) => (part.startsWith("{") ? nodes[part.slice(1, -1)] : part)));
+}
+
+function node(tag, text) {
+  return Object.assign(document.createElement(tag), { textContent: text });
+}
+
+function preferred() {
+  const wanted = [localStorage.getItem(CHOSEN) ?? "", ...navigator.languages];
+  return wanted.map((one) => one.slice(0, 2).toLowerCase()).find((one) => one in LANGUAGES) ?? "en";
+}
+
+async function speak(language) {
+  const response = await fetch(`static/quiz.${language}.json`);
+  if (!response.ok) throw new Error(`the server answered ${response.status}`);
+  messages = await response.json();
+  document.documentElement.lang = language;
+  document.title = say("title");
+  for (const one of document.querySelectorAll("[data-say]")) one.textContent = say(one.dataset.say);
+  for (const one of document.querySelectorAll("[data-label]")) one.setAttribute("aria-label", say(one.dataset.label));
+}
+
 // ---- talking to the server
 
 function takeToken() {  // as on the page of `mien serve`
@@ -32,7 +66,7 @@ async function call(path, values, method = "POST") {
 const ask = async (path, values, method) => (await call(path, values, method)).json();
 
 function fail(error) {
-  const text = error instanceof TypeError ? "the server cannot be reached: nothing is lost; try again" : error.message;
+  const text = error instanceof TypeError ? messages?.unreachable ?? "the server cannot be reached; try again" : error.message;
   $("problem").textContent = text[0].toUpperCase() + text.slice(1);
 }
 
@@ -75,7 +109,7 @@ async function showFace() {
   face.height = times() * quiz.height / ratio;
   await face.decode().catch(() => {});
   shownAt ??= performance.now();
-  face.alt = `Face ${place + 1} of ${total}`;
+  face.alt = say("face_n", { n: place + 1, total });
   for (const other of Object.keys(images).filter((one) => one !== path)) {
     images[other].then(URL.revokeObjectURL, () => {});
     delete images[other];
@@ -90,7 +124,7 @@ async function show() {
   shownAt = null;
   for (const name of ["start", "head", "quiz", "end"]) $(name).hidden = true;
   if (done) {
-    $("saved").textContent = `All ${total} answers of ${step.person} are saved. You can close this page.`;
+    $("saved").textContent = say("saved", { total, person: step.person });
     $("head").hidden = $("end").hidden = false;
     $("thanks").focus();
     forget();
@@ -103,7 +137,7 @@ async function show() {
     button.disabled = false;
     button.classList.remove("truth", "missed");
   }
-  const what = part === "training" ? `Example ${place + 1} of ${total}` : `${place + 1} of ${total}`;
+  const what = say(part === "training" ? "example_n" : "n_of", { n: place + 1, total });
   $("status").textContent = `${what} · ${step.person}`;
   $("undo").disabled = part === "training" || place === 0;
   $("progress").max = quiz.totals.asked + training;
@@ -141,12 +175,12 @@ async function answer(label) {
 /** What the data set calls an example, until the person goes on. */
 function tell(label, truth) {
   shownAt = null;
-  const buttons = [...$("answers").children], [said, is] = [quiz.labels[label], quiz.labels[truth]];
+  const buttons = [...$("answers").children], [said, is] = [quiz.labels[label], quiz.labels[truth]].map(emotion);
   for (const button of buttons) button.disabled = true;
   buttons[truth].classList.add("truth");
   if (label !== truth) buttons[label].classList.add("missed");
-  $("told").textContent = label === truth ? `✓ The data set says ${is} too.` : `✗ You said ${said}; the data set says ${is}.`;
-  $("next").textContent = step.part === "training" ? "Next example" : "On to the quiz";
+  $("told").textContent = label === truth ? `✓ ${say("right", { truth: is })}` : `✗ ${say("wrong", { said, truth: is })}`;
+  $("next").textContent = say(step.part === "training" ? "next_example" : "to_quiz");
   $("next").hidden = false;
   $("next").focus();
 }
@@ -168,19 +202,8 @@ function forget() {  // who comes next at this browser is someone else
 async function open() {
   quiz = await ask("v1/quiz", null, "GET");
   $("login").hidden = true;
-  $("answers").replaceChildren(...quiz.labels.map((label, i) => {
-    const button = Object.assign(document.createElement("button"), { type: "button", className: "button" });
-    const key = Object.assign(document.createElement("kbd"), { textContent: KEYS[i] ?? "" });
-    key.setAttribute("aria-hidden", "true");
-    button.append(key, label);
-    button.addEventListener("click", () => attempt(() => answer(i)));
-    return button;
-  }));
-  $("last").textContent = KEYS[quiz.labels.length - 1] ?? "=";
-  const examples = quiz.training ? `First ${quiz.training} examples, whose label you are told after you answered. Then ` : "";
-  $("plan").textContent = `${examples}${quiz.totals.asked} faces, one at a time.`.replace(/^./, (c) => c.toUpperCase());
+  write();
   const known = localStorage.getItem(`mien quiz ${quiz.id}`) ?? "";
-  $("person-label").textContent = quiz.names ? "Your name, also to go on later" : "Your name from before; leave it empty to begin again";
   $("person").required = quiz.names;
   $("person").value = known;
   named();
@@ -188,7 +211,27 @@ async function open() {
   (known || !quiz.names ? $("go") : $("person")).focus();
 }
 
-const named = () => { $("go").textContent = $("person").value && !quiz?.names ? "Go on" : "Begin"; };
+/** Everything on the page that depends on the quiz, in the language at hand. */
+function write() {
+  $("answers").replaceChildren(...quiz.labels.map((label, i) => {
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "button" });
+    const key = Object.assign(document.createElement("kbd"), { textContent: KEYS[i] ?? "" });
+    key.setAttribute("aria-hidden", "true");
+    button.append(key, emotion(label));
+    button.addEventListener("click", () => attempt(() => answer(i)));
+    return button;
+  }));
+  const [first, last] = [KEYS[0], KEYS[quiz.labels.length - 1] ?? "="].map((key) => node("kbd", key));
+  fill("say", "say", { what: node("strong", say("what")) });
+  fill("keys", "keys", { first, last, back: node("kbd", say("backspace")) });
+  const { training, totals: { asked } } = quiz;
+  $("plan").textContent = say(training ? "plan_examples" : "plan", { training, asked });
+  $("person-label").textContent = say(quiz.names ? "name" : "name_before");
+  if (step?.done) $("saved").textContent = say("saved", { total: step.total, person: step.person });
+  named();
+}
+
+const named = () => { $("go").textContent = say($("person").value && !quiz?.names ? "go_on" : "begin"); };
 
 $("person").addEventListener("input", named);
 $("start").addEventListener("submit", (event) => {
@@ -213,6 +256,16 @@ document.addEventListener("keydown", (event) => {
     attempt(() => answer(KEYS.indexOf(event.key)));
   }
 });
+$("languages").append(...Object.entries(LANGUAGES).map(([value, name]) => Object.assign(node("option", name), { value, lang: value })));
+$("languages").value = preferred();
+$("languages").addEventListener("change", ({ target }) => attempt(async () => {
+  localStorage.setItem(CHOSEN, target.value);
+  await speak(target.value);
+  if (quiz) write();
+}));
 window.addEventListener("resize", () => { if (step && !step.done && shownAt !== null) attempt(showFace); });
 
-attempt(open);
+attempt(async () => {
+  await speak($("languages").value);
+  await open();
+});

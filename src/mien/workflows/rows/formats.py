@@ -65,13 +65,20 @@ def json_rows(path: Path) -> Iterator[dict[str, Cell]]:
                 yield parse_json(line)
 
 
+def parquet_schema(columns: Sequence[str]) -> Any:
+    """The types of columns, for pyarrow."""
+    import pyarrow as pa
+
+    kinds = {str: pa.string(), int: pa.int64(), bool: pa.bool_(), float: pa.float64()}
+    return pa.schema([(name, kinds[kind_of(name)]) for name in columns])
+
+
 def make_parquet(lines: Path, path: Path, columns: Sequence[str], source: Source = "") -> None:
     """A Parquet file of JSON lines, in row groups of bounded size; it appears whole or not at all."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = {str: pa.string(), int: pa.int64(), bool: pa.bool_(), float: pa.float64()}
-    schema = pa.schema([(name, kinds[kind_of(name)]) for name in columns])
+    schema = parquet_schema(columns)
     with atomic_write(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         rows = json_rows(lines)
         while group := list(islice(rows, ROWS_A_GROUP)):

@@ -1,0 +1,66 @@
+"""What `mien read` reads: paths, lists, and which of them."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import typer
+
+from mien.errors import MienError
+
+if TYPE_CHECKING:
+    from mien.workflows.find import PassedOver, Source
+    from mien.workflows.selection import Selection
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What is read."""
+
+    paths: Sequence[str]
+    files_from: str | None
+    include: Sequence[str]
+    exclude: Sequence[str]
+    shard: str | None
+    limit: int | None
+    leave_out: Path | None
+
+    def __post_init__(self) -> None:
+        if not self.paths and self.files_from is None:
+            raise typer.BadParameter("Missing argument 'PATH...': name images, or a list by --files-from.")
+        if self.files_from == "-" and "-" in self.paths:
+            raise MienError("standard input cannot be both an image and a list; choose one")
+
+    def sources(self, passed_over: "PassedOver | None" = None) -> Iterator["Source"]:
+        """The images; where the list is standard input, they can be had once."""
+        from mien.workflows.find import find_images
+        from mien.workflows.selection import listed_paths
+
+        selection = self.selection()
+        with self._list() as stream:
+            listed = listed_paths(stream) if stream else ()
+            found = find_images(self.paths, self.leave_out, passed_over, listed=listed, selection=selection)
+            yield from islice(found, self.limit)
+
+    def selection(self) -> "Selection":
+        """Which of the images that are found are read."""
+        from mien.workflows.selection import Selection, parse_shard
+
+        return Selection(self.include, self.exclude, parse_shard(self.shard) if self.shard else None)
+
+    def _list(self) -> AbstractContextManager[BinaryIO | None]:
+        if self.files_from is None:
+            return nullcontext()
+        if self.files_from != "-":
+            return open(self.files_from, "rb")
+        if not hasattr(sys.stdin, "buffer"):
+            raise MienError("standard input is closed; pass the path of a list")
+        return nullcontext(sys.stdin.buffer)
+
+    def count(self) -> int | None:
+        """How many there are; ``None`` where they can be had only once."""
+        return None if self.files_from == "-" else sum(1 for _ in self.sources())

@@ -1,0 +1,76 @@
+"""``mien read --ray``: the images of a folder or an object store, on a cluster."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from mien.cli.progress import LINES_EVERY_S
+from mien.cli.read_inputs import Inputs
+from mien.errors import MienError
+
+if TYPE_CHECKING:
+    from mien.workflows.find import Source
+    from mien.workflows.ray_read import RayJob
+    from mien.workflows.read import ReadSettings
+
+
+def ray_job(
+    address: str,
+    out: Sequence[str] | None,
+    refused: dict[str, Any],
+    settings: "ReadSettings",
+    jobs: int | None,
+    resume: bool,
+) -> "RayJob":
+    """What the options of the command say of a cluster.
+
+    Raises:
+        MienError: an option is given that one machine alone has, or ``--out`` names no one folder.
+    """
+    from mien.workflows.ray_read import RayJob
+
+    given = [option for option, value in refused.items() if value]
+    if given:
+        raise MienError(f"{given[0]} is not for --ray: rows, those with errors too, go into --out DIR")
+    if out is None or len(out) != 1:
+        raise MienError("--ray needs one folder or URL for its rows: --out DIR")
+    return RayJob(out[0], settings, address, jobs, resume)
+
+
+def read_by_ray(inputs: Inputs, job: "RayJob") -> None:
+    """Read all images; exit code 1 where some could not be read."""
+    from mien.workflows.ray_read import placed, read_on_ray
+
+    sources = placed(list(_sources(inputs)))
+    if all(source.error is not None for source in sources):
+        raise MienError(f"nothing to read: {sources[0].error if sources else 'no image was found'}")
+    n_images = n_faces = n_failed = 0
+    told_s = monotonic()
+    for part in read_on_ray(job, sources):
+        n_images += part.n_images
+        n_faces += part.n_faces
+        n_failed += part.n_failed
+        if monotonic() - told_s >= (1.0 if sys.stderr.isatty() else LINES_EVERY_S):
+            told_s = monotonic()
+            typer.echo(f"{n_images:,} of {len(sources):,} images", err=True)
+    typer.echo(
+        f"{n_images:,} images, {n_faces:,} faces, {n_failed:,} not read; rows in {job.folder}", err=True
+    )
+    if n_failed:
+        raise typer.Exit(1)
+
+
+def _sources(inputs: Inputs) -> Iterator["Source"]:
+    from mien.workflows.ray_read import images_at
+
+    urls = [path for path in inputs.paths if "://" in path]
+    paths = [path for path in inputs.paths if "://" not in path]
+    found: list[Iterator[Source]] = [images_at(url, inputs.selection()) for url in urls]
+    if paths or inputs.files_from is not None:
+        found.append(replace(inputs, paths=paths).sources())
+    yield from islice((source for some in found for source in some), inputs.limit)

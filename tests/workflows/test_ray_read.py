@@ -1,0 +1,198 @@
+"""Reading on a Ray cluster: every image once, whatever dies. The cluster is two nodes on this machine."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
+
+from PIL import Image
+
+from mien.errors import DataError, MienError
+from mien.workflows.find import Source
+from mien.workflows.ray_read import (
+    RUN,
+    Part,
+    PartReader,
+    RayJob,
+    begin_run,
+    images_at,
+    open_folder,
+    placed,
+)
+from mien.workflows.read import ReadSettings
+from mien.workflows.selection import Selection
+
+N_IMAGES = 48
+
+
+def rows_in(folder: Path) -> list[dict]:
+    return [row for path in sorted(folder.glob("part-*")) for row in pq.read_table(path).to_pylist()]
+
+
+@pytest.fixture
+def images(tmp_path) -> Path:
+    """A folder of images without faces, one that is no image, and what is named like none."""
+    folder = tmp_path / "in"
+    (folder / "below").mkdir(parents=True)
+    for n in range(N_IMAGES - 1):
+        Image.new("RGB", (64, 48), (5 * n, 100, 60)).save(folder / f"{n:02d}.png")
+    (folder / "below" / "bad.jpg").write_bytes(b"no image")
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+def test_the_name_of_a_part_follows_from_its_images_and_their_order() -> None:
+    a, b = Source("/a.png"), Source("/b.png")
+    assert Part((a, b)).name == Part((a, b)).name
+    assert len({Part(some).name for some in ((a, b), (b, a), (a,), (b,))}) == 4
+
+
+def test_an_address_is_listed_by_the_ends_of_names(images) -> None:
+    found = [source.name for source in images_at(images.as_uri())]
+    assert len(found) == N_IMAGES
+    assert found[0] == f"file://{images}/00.png"
+    chosen = images_at(images.as_uri(), Selection(include=["below/*"]))
+    assert [source.name for source in chosen] == [f"file://{images}/below/bad.jpg"]
+    with pytest.raises(MienError, match="cannot be listed"):
+        list(images_at((images / "gone").as_uri()))
+    with pytest.raises(MienError, match="nothing://x cannot be opened"):
+        open_folder("nothing://x")
+
+
+def test_images_are_named_alike_on_every_machine_and_once() -> None:
+    names = [source.name for source in placed([Source("a.png"), Source(os.path.abspath("a.png"))])]
+    assert names == [os.path.abspath("a.png")]
+    assert placed([Source("s3://x/a.png")])[0].name == "s3://x/a.png"
+
+
+@pytest.mark.parametrize("by_url", [False, True], ids=["paths", "addresses"])
+def test_a_part_has_a_row_for_every_image_and_is_not_read_twice(images, by_url, tmp_path) -> None:
+    out = tmp_path / "out"
+    names = sorted(map(str, images.rglob("*.[pj]*g")))
+    sources = [Source(f"file://{name}" if by_url else name) for name in names]
+    sources.append(Source("/gone.png", error="'/gone.png' is gone"))
+    begin_run(RayJob(str(out)), "0" * 64, 8)
+    reader = PartReader(ReadSettings(), str(out), ("happy", "sad"))
+    done = reader.read(Part(tuple(sources)))
+    assert (done.n_images, done.n_faces, done.n_failed) == (N_IMAGES + 1, 0, 2)
+    rows = rows_in(out)
+    assert [row["path"] for row in rows] == [source.name for source in sources]
+    assert sum(row["error"] is not None for row in rows) == 2
+    assert {path.name for path in out.iterdir()} == {RUN, Part(tuple(sources)).name}
+    reader.analyzer = None  # what is there is not read again
+    assert reader.read(Part(tuple(sources))) == done
+
+
+def test_a_run_is_continued_as_it_was_begun_or_not_at_all(tmp_path) -> None:
+    job = RayJob(str(tmp_path / "out"))
+    assert begin_run(job, "a" * 64, 8)[2] == 8
+    with pytest.raises(MienError, match="holds a run already; add --resume"):
+        begin_run(job, "a" * 64, 8)
+    again = RayJob(job.folder, resume=True)
+    assert begin_run(again, "a" * 64, 99)[2] == 8  # parts keep their size, and so their names
+    with pytest.raises(MienError, match="the stopped run had another model"):
+        begin_run(again, "b" * 64, 8)
+    (tmp_path / "out" / RUN).write_text(json.dumps({"model": "a"}))
+    with pytest.raises(DataError, match="is damaged"):
+        begin_run(again, "a" * 64, 8)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "x.parquet").touch()
+    with pytest.raises(MienError, match="holds Parquet files of something else"):
+        begin_run(RayJob(str(tmp_path / "other")), "a" * 64, 8)
+
+
+def test_a_damaged_part_is_named(tmp_path) -> None:
+    job = RayJob(str(tmp_path), resume=True)
+    begin_run(RayJob(str(tmp_path)), "a" * 64, 8)
+    (tmp_path / "part-1.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"part-1\.parquet is damaged .*; delete it"):
+        begin_run(job, "a" * 64, 8)
+
+
+CLUSTER = """
+import sys, ray
+from ray.cluster_utils import Cluster
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+cluster.add_node(num_cpus=1)
+print(cluster.address, flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> str:
+    """The address of a cluster of two nodes, one CPU each."""
+    pytest.importorskip("ray", reason="needs ray: pip install 'mien[ray]'")
+    process = subprocess.Popen(
+        [sys.executable, "-c", CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield next(line.strip() for line in process.stdout if ":" in line)
+    finally:
+        process.stdin.close()
+        process.wait(60)
+
+
+def start(cluster: str, images: Path, out: Path, *more: str) -> subprocess.Popen:
+    command = ["read", str(images), "--ray", cluster, "--out", str(out), *more]
+    return subprocess.Popen([sys.executable, "-m", "mien", *command], stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_parts(out: Path, n: int, process: subprocess.Popen) -> None:
+    while process.poll() is None and len(list(out.glob("part-*"))) < n:
+        time.sleep(0.02)
+
+
+def readers() -> list[int]:
+    """The processes of actors that read."""
+    psutil = pytest.importorskip("psutil", reason="needs psutil")
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if any("PartReader" in part for part in process.info["cmdline"] or ()):
+            found.append(process.pid)
+    return found
+
+
+def check_each_once(images: Path, out: Path) -> None:
+    expected = {str(path) for path in images.rglob("*.[pj]*g")}
+    counted = Counter(row["path"] for row in rows_in(out))
+    assert counted == Counter(dict.fromkeys(expected, 1))
+    assert sum(row["error"] is not None for row in rows_in(out)) == 1
+    assert not list(out.glob(".mien-*"))
+
+
+def test_a_killed_worker_costs_nothing(cluster, images, tmp_path) -> None:
+    out = tmp_path / "out"
+    process = start(cluster, images, out)
+    wait_for_parts(out, 2, process)
+    killed = readers()[:1]
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    told = process.communicate()[1]
+    assert killed
+    assert process.returncode == 1, told  # one image is none
+    assert f"{N_IMAGES} images, 0 faces, 1 not read" in told
+    check_each_once(images, out)
+
+
+def test_a_killed_driver_is_resumed_and_every_image_is_read_once(cluster, images, tmp_path) -> None:
+    out = tmp_path / "out"
+    process = start(cluster, images, out)
+    wait_for_parts(out, 2, process)
+    process.kill()
+    process.communicate()
+    assert "holds a run already; add --resume" in start(cluster, images, out).communicate()[1]
+    resumed = start(cluster, images, out, "--resume")
+    told = resumed.communicate()[1]
+    assert resumed.returncode == 1, told
+    assert f"{N_IMAGES} images, 0 faces, 1 not read" in told
+    check_each_once(images, out)
