@@ -1,6 +1,6 @@
 """mien beside the packages that people install for the same purpose, all measured in one run.
 
-    python benchmarks/peers.py STORE PHOTOS --work FOLDER [--model MODEL] [--views N]... [--score-mien]
+    python benchmarks/peers.py STORE PHOTOS --work FOLDER [--model MODEL]... [--score-mien]
 
 STORE is FER2013 as `mien data import` wrote it, PHOTOS a folder of photographs. FOLDER gets an environment
 for each package; those that are there already are used again. What cannot be installed or does not run is
@@ -80,7 +80,8 @@ class Row:
     command: list[str]
     folder: Path
     peer: Peer | None = None
-    views: int | None = None
+    model: Path | None = None
+    card: ModelCard | None = None
     installed_mb: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
     rounds: dict[str, list[float]] = field(default_factory=dict)
@@ -170,13 +171,13 @@ def prepared_row(peer: Peer, work: Path) -> Row:
     return Row(peer.name, command, work / peer.name, peer=peer, installed_mb=size)
 
 
-def mien_rows(work: Path, views: Sequence[int]) -> list[Row]:
-    """One row for each number of views, all of one environment with the light half."""
+def mien_rows(work: Path, models: Sequence[tuple[Path, ModelCard]]) -> list[Row]:
+    """One row for each model, in the views of its card; all of one environment with the light half."""
     command, size = python_environment(work / "mien", [str(ROOT)])
     command.append(str(WORKERS / "mien_worker.py"))
     return [
-        Row(f"mien, {n} view{'s' * (n > 1)}", command, work / "mien", views=n, installed_mb=size)
-        for n in views
+        Row(f"mien {card.name}", command, work / "mien", model=path, card=card, installed_mb=size)
+        for path, card in models
     ]
 
 
@@ -190,7 +191,8 @@ def run_worker(row: Row, job: Mapping[str, Any], core: int) -> dict[str, Any]:
         PeerError: it fails or takes too long.
     """
     path = row.folder / "job.json"
-    path.write_text(json.dumps({**job, "peer": row.name, "views": row.views}))
+    own = {"model": str(row.model), "views": row.card.views} if row.card else {}
+    path.write_text(json.dumps({**job, "peer": row.name, **own}))
     found: dict[str, Any] = {}
     command = ["taskset", "-c", str(core), *row.command, str(path)]
     errors, start = row.folder / "stderr.txt", time.perf_counter()
@@ -255,13 +257,12 @@ def share(right: np.ndarray) -> tuple[float, metrics.Interval]:
     return float(right.mean()), metrics.accuracy_interval(int(right.sum()), len(right))
 
 
-def accuracy_of_card(row: Row, card: ModelCard) -> None:
-    """The card was measured with its own number of views only."""
-    if row.views == card.views:
-        for key, name in (("test", "accuracy"), ("test_clean", "clean_accuracy")):
-            if key in card.scores:
-                s = card.scores[key]
-                setattr(row, name, (s["accuracy"], tuple(s["accuracy_interval"])))
+def accuracy_of_card(row: Row) -> None:
+    """What the card of the row's model says, where it says it."""
+    scores = row.card.scores if row.card else {}
+    for key, name in (("test", "accuracy"), ("test_clean", "clean_accuracy")):
+        if key in scores:
+            setattr(row, name, (scores[key]["accuracy"], tuple(scores[key]["accuracy_interval"])))
 
 
 # --- what is written -------------------------------------------------------------------------------------
@@ -289,9 +290,10 @@ def lines(rows: Sequence[Row], failed: Mapping[str, str], n_photos: int, scored:
     )
     yield "|---|---|---|---|---|---|---|---|---|---|"
     for row in rows:
-        package, *views = row.name.split(",")
-        own = next((f" {v}" for k, v in row.versions.items() if package in k), "")
-        cells = [",".join([package + own, *views]), shown(row.accuracy), shown(row.clean_accuracy)]
+        package, _, model = row.name.partition(" ")
+        version = next((v for name, v in row.versions.items() if package in name), "")
+        named = " ".join(filter(None, (package, version, model)))
+        cells = [named, shown(row.accuracy), shown(row.clean_accuracy)]
         for figure in ("face_cpu_s", "photo_cpu_s"):
             ratio = "" if row is first else f" ({row.ratio(figure, first):.2f} x)"
             cells.append(f"{1e3 * row.median(figure):.1f}{ratio}")
@@ -301,7 +303,7 @@ def lines(rows: Sequence[Row], failed: Mapping[str, str], n_photos: int, scored:
         yield f"| {' | '.join(cells)} |"
     yield ""
     origin = "scored in this run" if scored else "its card's, not measured again here"
-    yield f"- mien: accuracy is {origin}; detector, crop and {first.versions.get('model', 'network')}."
+    yield f"- mien: accuracy is {origin}; a face is a crop and its network, a photograph the detector too."
     for row in rows:
         if row.peer:
             versions = ", ".join(f"{name} {value}" for name, value in row.versions.items())
@@ -340,8 +342,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("store", type=Path)
     parser.add_argument("photos", type=Path)
     parser.add_argument("--work", type=Path, required=True, help="folder for environments and logs")
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="a model's name or the path of its .onnx file")
-    parser.add_argument("--views", type=int, action="append", help="of mien; the card's number unless said")
+    parser.add_argument("--model", action="append", help="a model of mien, or its .onnx file; may repeat")
     parser.add_argument("--score-mien", action="store_true", help="open the test rows for mien's model too")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--faces", type=int, default=100, help="faces that are timed a round")
@@ -354,14 +355,14 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
 def main(given: Sequence[str]) -> None:
     options = arguments(given)
     work = options.work.resolve()
-    weights, card = find_model(options.model)
+    models = [find_model(name) for name in options.model or [DEFAULT_MODEL]]
     data = read_store(options.store)
     faces, clean = data.select("test"), clean_mask(options.store, "test")
     if clean is None:
         raise MienError(f"{options.store} was not searched for near copies; run: mien data audit")
     job = write_inputs(work, data, options.photos, options.photographs)
-    job |= {"model": str(weights.resolve()), "repeat": options.faces}
-    rows, failed = mien_rows(work, options.views or [card.views]), {}
+    job |= {"repeat": options.faces}
+    rows, failed = mien_rows(work, [(path.resolve(), card) for path, card in models]), {}
     for peer in known_peers():
         try:
             rows.append(prepared_row(peer, work))
@@ -374,11 +375,12 @@ def main(given: Sequence[str]) -> None:
     scored = attempt(asked, failed, lambda row: take_accuracy(row, scoring, options.core, faces, clean))
     for row in rows:
         if row not in scored and not row.peer:
-            accuracy_of_card(row, card)
+            accuracy_of_card(row)
     print("\n".join(lines(rows, failed, len(job["photos"]), options.score_mien)))
     if options.json:
         kept = [
-            {k: v for k, v in vars(row).items() if k not in ("peer", "command", "folder")} for row in rows
+            {k: v for k, v in vars(row).items() if k not in ("peer", "command", "folder", "model", "card")}
+            for row in rows
         ]
         options.json.write_text(json.dumps({"rows": kept, "failed": failed}, indent=1) + "\n")
 

@@ -32,7 +32,7 @@ else:
     print(json.dumps({"first_answer_cpu_s": 0.5}), flush=True)
     print(json.dumps({
         "face_cpu_s": 0.01, "photo_cpu_s": 0.2, "peak_mb": 100, "photos_with_a_face": 2,
-        "versions": {job["peer"].split(",")[0]: "1.2", "model": "tiny"},
+        "versions": {job["peer"].split()[0]: "1.2", "model": "tiny"},
     }))
 """
 
@@ -104,14 +104,14 @@ def test_figures_are_medians_and_ratios_are_taken_within_a_round(bench, row):
     assert other.ratio("face_cpu_s", first) == 2.0
 
 
-def test_the_card_speaks_for_its_own_number_of_views_only(bench, row, tiny_home):
-    card = find_model(tiny_home / "models" / "tiny.onnx")[1]
-    own, more = row("one", views=1), row("ten", views=10)
-    for one in (own, more):
-        bench.accuracy_of_card(one, card)
+def test_the_card_speaks_for_its_own_model_only(bench, row, tiny_home):
+    path, card = find_model(tiny_home / "models" / "tiny.onnx")
+    own, other = row("one", model=path, card=card), row("other")
+    for one in (own, other):
+        bench.accuracy_of_card(one)
     assert own.accuracy == (0.7412, (0.7266, 0.7553))
     assert own.clean_accuracy[0] == 0.7301
-    assert more.accuracy is None
+    assert other.accuracy is None
 
 
 def test_what_cannot_be_installed_says_why(bench, tmp_path):
@@ -165,7 +165,9 @@ def run(
     monkeypatch.setattr(bench, "clean_mask", lambda path, split: np.array([True, True, False, False]))
     monkeypatch.setattr(bench, "prepared_row", prepared)
     monkeypatch.setattr(
-        bench, "mien_rows", lambda work, views: [row(f"mien, {n} view", views=n) for n in views]
+        bench,
+        "mien_rows",
+        lambda work, models: [row(f"mien {card.name}", model=path, card=card) for path, card in models],
     )
 
     def start(*more: str) -> str:
@@ -180,23 +182,21 @@ def run(
 def test_the_table_goes_on_without_a_package_and_mien_speaks_by_its_card(run, tmp_path):
     text = run()
     mien = next(line for line in text.splitlines() if line.startswith("| mien"))
-    assert mien.startswith(
-        "| mien 1.2, 1 view | 74.1% (72.7-75.5) | 73.0% (72.7-75.5) | 10.0 | 200.0 | 2/2 |"
-    )
+    assert mien.startswith("| mien 1.2 tiny | 74.1% (72.7-75.5) | 73.0% (72.7-75.5) | 10.0 | 200.0 | 2/2 |")
     other = next(line for line in text.splitlines() if line.startswith("| face-api"))
     assert "| 75.0% (30.1-95.4) | 100.0% (34.2-100.0) | 10.0 (1.00 x) | 200.0 (1.00 x) |" in other
     assert "- fer cannot be installed: no wheel" in text
     assert "accuracy is its card's, not measured again here" in text
     assert "- face-api (face-api 1.2, model tiny): MIT; the terms of the weights are not stated." in text
     kept = json.loads((tmp_path / "out.json").read_text())
-    assert [one["name"] for one in kept["rows"]] == ["mien, 1 view", "face-api", "human"]
+    assert [one["name"] for one in kept["rows"]] == ["mien tiny", "face-api", "human"]
     assert kept["failed"] == {"fer": "cannot be installed: no wheel"}
 
 
 def test_the_test_rows_are_opened_for_mien_only_when_asked(run):
     text = run("--score-mien")
     mien = next(line for line in text.splitlines() if line.startswith("| mien"))
-    assert mien.startswith("| mien 1.2, 1 view | 75.0% (30.1-95.4) | 100.0% (34.2-100.0) |")
+    assert mien.startswith("| mien 1.2 tiny | 75.0% (30.1-95.4) | 100.0% (34.2-100.0) |")
     assert "accuracy is scored in this run" in text
 
 
