@@ -1,11 +1,13 @@
 """Seconds until mien is there: import, help, and the first reading with its model, beside an empty Python.
 
-    python benchmarks/startup.py [RUNS]
+    python benchmarks/startup.py [RUNS] [CHECKOUT]
 
 Whole processes, started in turn so that the machine's drift touches all alike; medians are given. The limits
-are 0.15 s for the import, 0.4 s for the help and 0.6 s for the first reading.
+are 0.15 s for the import, 0.4 s for the help and 0.6 s for the first reading. With another checkout of mien,
+such as `git worktree add ../before COMMIT` makes, its processes run in the same turns, and a ratio is given.
 """
 
+import os
 import statistics
 import subprocess
 import sys
@@ -24,7 +26,8 @@ COMMANDS = {
 
 def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 9
-    seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
+    checkouts = [Path(__file__).resolve().parents[1], *map(Path, sys.argv[2:3])]
+    seconds: dict[tuple[str, Path], list[float]] = {(name, at): [] for name in COMMANDS for at in checkouts}
     with tempfile.TemporaryDirectory() as folder:
         photo = Path(folder) / "astronaut.png"
         from skimage import data, io
@@ -32,15 +35,29 @@ def main() -> None:
         io.imsave(photo, data.astronaut())
         for _ in range(runs + 1):  # the first round warms the disk's cache and is not counted
             for name, (arguments, _) in COMMANDS.items():
-                command = [sys.executable, *(a.format(photo=str(photo)) for a in arguments)]
-                start = time.perf_counter()
-                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-                seconds[name].append(time.perf_counter() - start)
-    print(f"medians of {runs} runs, seconds:")
+                for at in checkouts:
+                    seconds[name, at].append(
+                        timed([a.format(photo=str(photo)) for a in arguments], at, folder)
+                    )
+    medians = {key: statistics.median(times[1:]) for key, times in seconds.items()}
+    print(f"medians of {runs} runs, seconds{', in brackets the other checkout' if checkouts[1:] else ''}:")
     for name, (_, limit) in COMMANDS.items():
-        median = statistics.median(seconds[name][1:])
+        median = medians[name, checkouts[0]]
         verdict = "" if limit is None else f"   limit {limit}: {'ok' if median <= limit else 'MISSED'}"
-        print(f"  {name:<18}{median:6.3f}{verdict}")
+        others = "".join(
+            f" ({medians[name, at]:.3f})   ratio {median / medians[name, at]:.2f}" for at in checkouts[1:]
+        )
+        print(f"  {name:<18}{median:6.3f}{others}{verdict}")
+
+
+def timed(arguments: list[str], checkout: Path, folder: str) -> float:
+    """Seconds of a process of Python that takes mien from a checkout."""
+    environment = {**os.environ, "PYTHONPATH": str(checkout.resolve() / "src")}
+    start = time.perf_counter()
+    subprocess.run(
+        [sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, cwd=folder, env=environment
+    )
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Importing, auditing and scoring need h5py and matplotlib alone: what `mien[data]` brings."""
+"""Importing, auditing and scoring need h5py, Jinja2 and matplotlib alone: what `mien[data]` brings."""
 
 import os
 import subprocess

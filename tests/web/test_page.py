@@ -10,7 +10,7 @@ from mien.core.draw import COLOURS
 from mien.errors import MienError, ModelError
 from mien.web import schemas
 from mien.web.app import make_app, served
-from mien.web.routes import STATIC
+from mien.web.assembly import STATIC
 from mien.web.settings import VARIABLE, Settings
 
 

@@ -4,17 +4,16 @@ import re
 
 import numpy as np
 
-from mien.workflows.html_pages import MATRIX_STYLE, matrix
+from mien.workflows.html_pages import TEMPLATES, cells
 
 
 def test_the_figures_of_a_confusion_matrix_can_be_read_on_every_shade() -> None:
     """At least 4.5 to 1, which the Web Content Accessibility Guidelines ask of small text."""
-    inks = dict(re.findall(r"\.matrix \.(\w+) \{ color: (#\w+); \}", MATRIX_STYLE))
-    cells = []
-    for n in range(101):
-        text = matrix("shares", np.array([[n, 100 - n], [0, 1]]), ("sad", "fear"))
-        cells += re.findall(r"class='(\w+)' style='background:(#\w+)'", text)
-    contrasts = [contrast(inks[ink], shade) for ink, shade in cells]
+    style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    inks = dict(re.findall(r"\.matrix \.(\w+) \{ color: (#\w+); \}", style))
+    matrices = [cells(np.array([[n, 100 - n], [0, 1]])) for n in range(101)]
+    shown = [cell for matrix in matrices for row in matrix for cell in row]
+    contrasts = [contrast(inks[cell.ink], cell.shade) for cell in shown]
     assert len(contrasts) == 404
     assert min(contrasts) >= 4.5
 

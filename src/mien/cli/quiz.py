@@ -8,6 +8,7 @@ import typer
 from mien.cli.options import AsJson, Device, Host, Port, Token
 from mien.cli.progress import waiting
 from mien.cli.terminal import print_result, printable
+from mien.core.addresses import is_ip_address
 
 if TYPE_CHECKING:
     from mien.workflows.quiz.report import QuizReport
@@ -66,7 +67,7 @@ def quiz(
         "training": training,
         "names": names,
         "token": token or None,
-        "hosts": [] if server.is_address(host) else [host],
+        "hosts": [] if is_ip_address(host) else [host],
     }
     config = server.config(told, APP)
     with server.listen(host, port) as listener:

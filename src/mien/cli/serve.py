@@ -6,6 +6,7 @@ import typer
 
 from mien.cli import server
 from mien.cli.options import Detector, Host, Port, RunsOn, Shipped, Token
+from mien.core.addresses import is_ip_address
 
 app = typer.Typer(add_completion=False)
 
@@ -81,7 +82,7 @@ def serve(
         "detector": detector,
         "device": device,
         "token": token or None,
-        "hosts": [*(allow_host or []), *([] if server.is_address(host) else [host])],
+        "hosts": [*(allow_host or []), *([] if is_ip_address(host) else [host])],
         "origins": allow_origin,
         "root_path": root_path,
         "max_bytes": max_bytes,

@@ -5,6 +5,7 @@ import socket
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+from mien.core.addresses import is_ip_address
 from mien.errors import MienError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -79,15 +80,6 @@ def address(host: str, port: int) -> str:
     return f"http://{name}:{port}"
 
 
-def is_address(host: str) -> bool:
-    """Whether it is a number and no name."""
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
 def is_local(host: str) -> bool:
     """Whether only this machine reaches it."""
-    return host == "localhost" or (is_address(host) and ip_address(host).is_loopback)
+    return host == "localhost" or (is_ip_address(host) and ip_address(host).is_loopback)

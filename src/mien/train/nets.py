@@ -1,6 +1,6 @@
 """Networks of our own: from float32 (N, channels, H, W) to logits."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 import torch
@@ -94,6 +94,12 @@ class SpaceToDepth(nn.Module):
         return self.head(features), self.votes_head(features) if self.votes_head else None
 
 
+def _channels(widths: Sequence[int], counts: Sequence[int]) -> Iterator[list[tuple[int, int]]]:
+    """Channels in and out of each layer, for each stage of so many layers."""
+    for before, width, n in zip((widths[0], *widths[:-1]), widths, counts, strict=True):
+        yield [(before, width), *[(width, width)] * (n - 1)]
+
+
 class SpaceToDepthResNet(SpaceToDepth):
     """A residual net behind 2x2 pixels that became channels; faces of any side from 8 px.
 
@@ -115,13 +121,10 @@ class SpaceToDepthResNet(SpaceToDepth):
         blocks: tuple[int, ...] = (1, 2, 2),
         dropout: float | Sequence[float] = 0.2,
     ) -> None:
-        stages, inputs = [], widths[0]
-        for i, (width, n_blocks) in enumerate(zip(widths, blocks, strict=True)):
-            sources = [inputs] + [width] * (n_blocks - 1)
-            stages.append(
-                [BasicBlock(a, width, stride=2 if i and not j else 1) for j, a in enumerate(sources)]
-            )
-            inputs = width
+        stages: list[list[nn.Module]] = []
+        for stage, layers in enumerate(_channels(widths, blocks)):
+            strides = [2 if stage else 1] + [1] * (len(layers) - 1)
+            stages.append([BasicBlock(*layer, stride=n) for layer, n in zip(layers, strides, strict=True)])
         super().__init__(conv_bn(4 * channels, widths[0]), stages, dropout, widths[-1], n_classes, n_votes)
 
 
@@ -146,10 +149,8 @@ class SpaceToDepthVgg(SpaceToDepth):
         convolutions: tuple[int, ...] = (2, 3, 3),
         dropout: float | Sequence[float] = 0.2,
     ) -> None:
-        stages, inputs = [], widths[0]
-        for i, (width, n) in enumerate(zip(widths, convolutions, strict=True)):
-            sources = [inputs] + [width] * (n - 1)
-            pool: list[nn.Module] = [nn.MaxPool2d(2, ceil_mode=True)] if i else []
-            stages.append([*pool, *(nn.Sequential(*conv_bn(a, width), nn.ReLU()) for a in sources)])
-            inputs = width
+        stages: list[list[nn.Module]] = []
+        for stage, layers in enumerate(_channels(widths, convolutions)):
+            pool: list[nn.Module] = [nn.MaxPool2d(2, ceil_mode=True)] if stage else []
+            stages.append([*pool, *(nn.Sequential(*conv_bn(*layer), nn.ReLU()) for layer in layers)])
         super().__init__(conv_bn(4 * channels, widths[0]), stages, dropout, widths[-1], n_classes, n_votes)

@@ -25,14 +25,22 @@ def targets_path(name_or_path: str) -> Path:
     Raises:
         RecipeError: there is none.
     """
-    path, folder = Path(name_or_path), recipe_folder() / "soft-targets"
-    if path.suffix != ".safetensors":
-        path = folder / f"{name_or_path}.safetensors"
+    folder = recipe_folder() / "soft-targets"
+    return _file(
+        name_or_path, folder, ".safetensors", "soft targets", "a .safetensors file of `mien targets`"
+    )
+
+
+def _file(name_or_path: str, folder: Path, suffix: str, what: str, own: str) -> Path:
+    """A path with that suffix as it is; any other text is the name of a file in ``folder``."""
+    path = Path(name_or_path)
+    if path.suffix != suffix:
+        path = folder / f"{name_or_path}{suffix}"
     if not path.is_file():
-        known = sorted(p.stem for p in folder.glob("*.safetensors"))
+        known = sorted(p.stem for p in folder.glob(f"*{suffix}"))
         raise RecipeError(
-            f"no soft targets '{name_or_path}'{nearest(name_or_path, known)} "
-            f"(shipped: {', '.join(known) or 'none'}; or give a .safetensors file of `mien targets`)"
+            f"no {what} '{name_or_path}'{nearest(name_or_path, known)} "
+            f"(shipped: {', '.join(known) or 'none'}; or give {own})"
         )
     return path
 
@@ -43,15 +51,7 @@ def read_toml(name_or_path: str, folder: Path, what: str) -> tuple[Path, dict[st
     Raises:
         RecipeError: the file is missing or not TOML.
     """
-    path = Path(name_or_path)
-    if path.suffix != ".toml":
-        path = folder / f"{name_or_path}.toml"
-    if not path.is_file():
-        known = sorted(p.stem for p in folder.glob("*.toml"))
-        raise RecipeError(
-            f"no {what} '{name_or_path}'{nearest(name_or_path, known)} "
-            f"(shipped: {', '.join(known)}; or give a .toml path)"
-        )
+    path = _file(name_or_path, folder, ".toml", what, "a .toml path")
     with reading(f"{path}:", "not valid TOML", error=RecipeError):
         return path, parse_toml(path.read_text(encoding="utf-8"))
 

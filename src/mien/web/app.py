@@ -7,18 +7,17 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
-from starlette.staticfiles import StaticFiles
 
 from mien import __version__
 from mien.core.model_store import find_model
 from mien.web.addresses import Heads, Prefixed
+from mien.web.assembly import assemble
 from mien.web.decode_worker import give_memory_back
 from mien.web.engine import Engine
-from mien.web.errors import add_handlers
 from mien.web.folders import own_folder
 from mien.web.jobs import Jobs
 from mien.web.metrics import Meter, Metrics
-from mien.web.routes import STATIC, Service, router
+from mien.web.routes import Service, router
 from mien.web.security import Guard
 from mien.web.settings import Settings, settings_from_environment
 
@@ -76,10 +75,7 @@ def make_app(settings: Settings | None = None) -> FastAPI:
             Middleware(Heads),
         ],
     )
-    add_handlers(app)
-    app.include_router(router)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    return app
+    return assemble(app, router)
 
 
 def served() -> FastAPI:

@@ -12,11 +12,10 @@ from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from PIL import Image
 from starlette.middleware import Middleware
 from starlette.responses import FileResponse
-from starlette.staticfiles import StaticFiles
 
 from mien.web.addresses import Heads
-from mien.web.errors import RefusedError, add_handlers
-from mien.web.routes import STATIC
+from mien.web.assembly import STATIC, assemble
+from mien.web.errors import RefusedError
 from mien.web.security import Guard
 from mien.web.settings import Settings, read_settings
 from mien.workflows.quiz.quiz_file import TRAINING, Quiz, Step
@@ -134,10 +133,7 @@ def make_app(settings: QuizSettings) -> FastAPI:
 
     doors = [Middleware(Guard, settings=settings), Middleware(Heads)]
     app = FastAPI(title="mien quiz", docs_url=None, redoc_url=None, lifespan=lifespan, middleware=doors)
-    add_handlers(app)
-    app.include_router(router)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    return app
+    return assemble(app, router)
 
 
 def served() -> FastAPI:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request, Response, WebSocket
@@ -16,6 +15,7 @@ from mien.core.cards import read_card
 from mien.core.model_store import find_model, list_models
 from mien.errors import ModelError
 from mien.web import schemas
+from mien.web.assembly import STATIC
 from mien.web.bodies import FORM, Upload, save_video, uploads_of
 from mien.web.engine import FORMATS, Engine
 from mien.web.errors import STATUSES, RefusedError, answer
@@ -27,7 +27,6 @@ from mien.web.settings import Settings
 from mien.web.uploads import BodyLimits, UploadGate
 from mien.workflows.video.pick import Pick, parse_every
 
-STATIC = Path(__file__).parent / "static"
 JSON, NDJSON = "application/json", "application/x-ndjson"
 PAGE_BYTES = 256 * 1024
 READ_ERRORS = (

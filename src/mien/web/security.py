@@ -8,13 +8,13 @@ to rebind takes a name.
 
 import hmac
 import re
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mien.core.addresses import is_ip_address
 from mien.web.errors import RefusedError, refuse
 from mien.web.settings import Settings
 
@@ -128,7 +128,7 @@ class Guard:
                 )
 
     def _is_known(self, name: str) -> bool:
-        return name in self.hosts or _is_address(name)
+        return name in self.hosts or is_ip_address(name)
 
     def _is_own(self, origin: str, host: str) -> bool:
         """Whether a page of this service asks, itself or behind a proxy that has a known name."""
@@ -157,14 +157,6 @@ def _name(host: str) -> str:
     """A ``Host`` without its port."""
     match = re.fullmatch(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d+)?", host.lower())
     return match[1].strip("[]") if match else ""
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _given_token(headers: Headers) -> str:

@@ -4,29 +4,19 @@ import base64
 import io
 import shutil
 from collections.abc import Callable, Sequence
-from html import escape
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
 from mien.core.files import temporary_folder
 from mien.errors import MienError
-from mien.workflows.html_pages import MATRIX_STYLE, check_place, matrix, page, table, write_text
+from mien.workflows.html_pages import check_place, render, write_text
 from mien.workflows.report import Block, Figure, Heading, Matrix, Table, Text, make_report
 
 MAX_BYTES = 5_000_000
 WIDTHS = (1600, 1000, 640)
 """Images wider than the first are shrunk to it; to the next where the page would be too large."""
-
-STYLE = (
-    MATRIX_STYLE
-    + """
-.image { width: auto; margin: 1rem 0; text-align: left; font-size: .9rem; }
-.image img { width: auto; height: auto; max-width: 100%; image-rendering: auto; background: #fff; }
-pre { overflow-x: auto; font-size: .8rem; } summary { cursor: pointer; color: var(--soft); }
-p { overflow-wrap: anywhere; }
-"""
-)
 
 
 def as_html(blocks: Sequence[Block], to: Path) -> None:
@@ -37,29 +27,16 @@ def as_html(blocks: Sequence[Block], to: Path) -> None:
     """
     title = next(block.text for block in blocks if isinstance(block, Heading))
     for width in WIDTHS:
-        text = page(title, (_html(block, width) for block in blocks), STYLE)
+        values = {
+            "title": title,
+            "blocks": [(type(block).__name__, block) for block in blocks],
+            "embed": partial(_embedded, width=width),
+        }
+        text = render("report.html", values)
         if len(text.encode()) <= MAX_BYTES:
             write_text(to, text)
             return
     raise MienError(f"{to.name} would have more than {MAX_BYTES:,} bytes; name fewer runs, or write .md")
-
-
-def _html(block: Block, width: int) -> str:
-    match block:
-        case Heading(text, level):
-            return f"<h{level}>{escape(text)}</h{level}>"
-        case Text(text, ""):
-            return f"<p>{escape(text)}</p>"
-        case Text(text, title):
-            return f"<details><summary>{escape(title)}</summary><pre>{escape(text)}</pre></details>"
-        case Table(head, rows):
-            return table(head, rows)
-        case Matrix(counts, names):
-            both = (matrix("faces", counts, names), matrix("percent of the row", counts, names, shares=True))
-            return f"<div class='wall scroll'>{''.join(both)}</div><p>Rows are the true labels.</p>"
-        case Figure(title, path):
-            source = f"<img alt='{escape(title)}' src='{_embedded(path, width)}'>"
-            return f"<figure class='image'>{source}<figcaption>{escape(title)}</figcaption></figure>"
 
 
 def _embedded(path: Path, width: int) -> str:

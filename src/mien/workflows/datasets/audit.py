@@ -2,16 +2,15 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from html import escape
+from typing import Any
 
 import numpy as np
 
 from mien.data.audit import Audit, audit
 from mien.data.duplicates import SAME_IMAGE, find_near_duplicates
-from mien.data.records import SPLITS
+from mien.data.records import SPLITS, FaceSet
 from mien.data.store import read_info, read_near_duplicates, read_store, write_store
-from mien.workflows.html_pages import check_place, data_uri, write_text
-from mien.workflows.html_pages import page as whole_page
+from mien.workflows.html_pages import check_place, render, write_text
 
 _SHOWN = 48  # images or pairs a section: enough to judge, and the page stays near a megabyte
 
@@ -48,56 +47,54 @@ def audit_page(found: Audit) -> str:
 
     It holds face images of the data set: to look at, and not to publish where the data's terms forbid it.
     """
-    name = escape(found.faces.name)
-    body = [f"<h1>Audit of {name}</h1>", _count_table(found)]
-    body += _section("Blank images", "One gray value everywhere.", ([i] for i in found.blanks), found)
+    same = found.summary()["identical"]
+    rows = [
+        [text, *(f"{counts[split]:,}" if split in counts else "–" for split in SPLITS)]
+        for text, counts in found.table().items()
+    ]
+    values = {
+        "title": f"Audit of {found.faces.name}",
+        "name": found.faces.name,
+        "head": ["", *SPLITS],
+        "rows": rows,
+        "summary": f"{same['redundant_copies']:,} images repeat another exactly, in {same['groups']:,} "
+        f"groups; {same['groups_with_conflicting_labels']:,} groups carry different labels.",
+        "sections": list(_sections(found)),
+    }
+    return render("audit.html", values)
+
+
+def _sections(found: Audit) -> Iterator[dict[str, Any]]:
+    yield _section("Blank images", "One gray value everywhere.", ([i] for i in found.blanks), found)
     if found.non_faces is not None:
         about = "More than half of the FER+ raters said so."
-        body += _section("Not a face", about, ([i] for i in found.non_faces), found)
+        yield _section("Not a face", about, ([i] for i in found.non_faces), found)
     about = "Pixel for pixel the same, yet labelled differently: no one can be right about all."
-    body += _section("Identical images that contradict each other", about, found.conflicts, found)
+    yield _section("Identical images that contradict each other", about, found.conflicts, found)
     about = (
         f"A validation or test face beside the training face most like it, at a correlation of {SAME_IMAGE}"
         " or more. Pairs with different labels come first."
     )
-    body += _section("Near copies across the splits", about, _near_pairs(found), found)
-    return whole_page(f"Audit of {found.faces.name}", body)
+    yield _section("Near copies across the splits", about, _near_pairs(found), found)
 
 
-def _count_table(found: Audit) -> str:
-    cells = "".join(
-        f"<tr><th scope='row'>{escape(text)}</th>"
-        + "".join(f"<td>{counts[split]:,}</td>" if split in counts else "<td>–</td>" for split in SPLITS)
-        + "</tr>"
-        for text, counts in found.table().items()
-    )
-    head = "".join(f"<th scope='col'>{split}</th>" for split in SPLITS)
-    same = found.summary()["identical"]
-    return (
-        f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{cells}</tbody></table>\n"
-        f"<p>{same['redundant_copies']:,} images repeat another exactly, in {same['groups']:,} groups; "
-        f"{same['groups_with_conflicting_labels']:,} groups carry different labels.</p>"
-    )
-
-
-def _section(title: str, about: str, groups: Iterable[Iterable[int]], found: Audit) -> Iterator[str]:
+def _section(title: str, about: str, groups: Iterable[Iterable[int]], found: Audit) -> dict[str, Any]:
     all_groups = [list(group) for group in groups]
-    shown = [_group(group, found) for group in all_groups[:_SHOWN]]
     number = f"{len(all_groups):,}" + (f", the first {_SHOWN} shown" if len(all_groups) > _SHOWN else "")
-    yield f"<h2>{title} ({number})</h2>\n<p>{about}</p>\n<div class='wall'>{''.join(shown)}</div>"
+    shown = [_group(group, found.faces) for group in all_groups[:_SHOWN]]
+    return {"title": title, "about": about, "number": number, "groups": shown}
 
 
-def _group(positions: list[int], found: Audit) -> str:
-    faces = found.faces
-    differ = " differ" if len({int(faces.labels[i]) for i in positions}) > 1 else ""
-    figures = []
-    for i in positions[:12]:
-        label, where = faces.label_names[faces.labels[i]], f"{SPLITS[faces.split[i]]} {faces.rows[i]}"
-        figures.append(
-            f"<figure><img alt='face {where}, labelled {escape(label)}' src='{data_uri(faces.images[i])}'>"
-            f"<figcaption><b>{escape(label)}</b>{where}</figcaption></figure>"
-        )
-    return f"<div class='group{differ}'>{''.join(figures)}</div>"
+def _group(positions: list[int], faces: FaceSet) -> dict[str, Any]:
+    shown = [
+        {
+            "label": faces.label_names[faces.labels[i]],
+            "where": f"{SPLITS[faces.split[i]]} {faces.rows[i]}",
+            "image": faces.images[i],
+        }
+        for i in positions[:12]
+    ]
+    return {"faces": shown, "differ": len({int(faces.labels[i]) for i in positions}) > 1}
 
 
 def _near_pairs(found: Audit) -> list[tuple[int, int]]:
