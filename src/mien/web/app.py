@@ -10,9 +10,9 @@ from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
 
 from mien import __version__
+from mien.core.bounds import give_memory_back
 from mien.core.model_store import find_model
 from mien.web.addresses import Heads, Prefixed
-from mien.web.decode_worker import give_memory_back
 from mien.web.engine import Engine
 from mien.web.errors import add_handlers
 from mien.web.folders import own_folder
