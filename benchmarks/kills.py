@@ -42,19 +42,33 @@ trials = 2
 "optim.lr" = { low = 0.01, high = 0.1 }
 """
 COMMANDS = {
+    "read, csv": "read photos --out OUT/rows.csv --resume",
+    "read, jsonl": "read photos --out OUT/rows.jsonl --resume",
     "read, parquet": "read photos --out OUT/rows.parquet --resume",
     "read, annotated": "read photos --annotate OUT/annotated",
+    "landmarks, annotated": "landmarks photos --annotate OUT/annotated",
     "watch, csv": "watch clip.mp4 --out OUT/rows.csv --resume",
+    "watch, jsonl": "watch clip.mp4 --out OUT/rows.jsonl --resume",
     "watch, parquet": "watch clip.mp4 --out OUT/rows.parquet --resume",
-    "data import": "data import folder classes --to OUT/made.h5",
+    "watch, many": "watch clips --out OUT/rows --resume",
+    "watch, annotated": "watch clip.mp4 --annotate OUT/marked.mp4 --plot OUT/plot.png",
+    "page": "page --to OUT/site",
+    "data import": "data import folders classes --to OUT/made.h5",
     "data import, fer2013": "data import fer2013 fer2013.csv --partial --to OUT/made.h5",
+    "data crop": "data crop s.h5 --part eyes --out OUT/part.h5",
+    "data split": "data split s.h5 --to OUT/split.h5",
+    "data join": "data join s.h5 t.h5 --labels fer2013 --to OUT/both.h5",
     "data audit": "data audit s.h5 --to OUT/page.html",
-    "train": "train r.toml --to OUT/run --allow-leak",
-    "search": "search run s.toml --to OUT/search --data s.h5",
     "evaluate": "evaluate run s.h5 --split val --to OUT/scores --allow-leak",
-    "explain": "explain run s.h5 --to OUT/maps --n 2",
+    "ensemble": "ensemble run run2 --data s.h5 --split val --to OUT/votes --allow-leak",
     "report": "report run --to OUT/report.html",
     "release": "release run kept --data s.h5 --to OUT --no-int8",
+    "papers table": "papers table --runs . --to OUT/papers.md",
+    "train": "train r.toml --to OUT/run --allow-leak",
+    "search": "search run s.toml --to OUT/search --data s.h5",
+    "targets": "targets r.toml --data s.h5 --to OUT/soft.safetensors --runs OUT/runs --folds 2",
+    "features": "features run s.h5 --svm --to OUT/svm",
+    "explain": "explain run s.h5 --to OUT/maps --n 2",
 }
 """By name; ``OUT`` is the folder that is compared."""
 CHANGING = (".db", ".json", ".png", ".html", ".log", ".onnx", ".mp4")
@@ -94,6 +108,7 @@ def prepare(place: Path) -> None:
     rng = np.random.default_rng(0)
     for name in (
         "photos",
+        "clips",
         "tmp",
         *(f"classes/{part}/{label}" for part in ("train", "test") for label in "ab"),
     ):
@@ -111,15 +126,29 @@ def prepare(place: Path) -> None:
             frame = av.VideoFrame.from_ndarray(rng.integers(0, 255, (96, 96, 3), np.uint8), format="rgb24")
             clip.mux(stream.encode(frame))
         clip.mux(stream.encode(None))
+    for name in "abc":
+        shutil.copy(place / "clip.mp4", place / "clips" / f"{name}.mp4")
+    for name in ("fer2013", "other"):
+        write_faces(place / f"{name}.csv", rng)
+    (place / "r.toml").write_text(RECIPE)
+    (place / "s.toml").write_text(SEARCH)
+    for command in (
+        "data import fer2013 fer2013.csv --partial --to s.h5",
+        "data import fer2013 other.csv --partial --to t.h5",
+        "train r.toml --to run --allow-leak",
+    ):
+        if problem := whole(command, place):
+            raise SystemExit(f"{command}: {problem}")
+    shutil.copytree(place / "run", place / "run2")
+
+
+def write_faces(path: Path, rng: np.random.Generator) -> None:
+    """Noise in the format of fer2013.csv."""
     lines = ["emotion,pixels,Usage"]
     for usage, n in (("Training", 56), ("PublicTest", 21), ("PrivateTest", 21)):
         for i in range(n):
             lines.append(f"{i % 7},{' '.join(map(str, rng.integers(0, 255, 48 * 48)))},{usage}")
-    (place / "fer2013.csv").write_text("\n".join(lines) + "\n")
-    (place / "r.toml").write_text(RECIPE)
-    (place / "s.toml").write_text(SEARCH)
-    whole("data import fer2013 fer2013.csv --partial --to s.h5", place)
-    whole("train r.toml --to run --allow-leak", place)
+    path.write_text("\n".join(lines) + "\n")
 
 
 def whole(command: str, place: Path) -> str:

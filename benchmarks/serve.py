@@ -14,7 +14,7 @@ time each, so that both see the same machine. Prints how much longer requests ta
 and its processes, and whether each answer is the one that the photograph got first.
 
 Measured on two busy x86-64 cores, 32 clients: 1.4 times the library's rate, memory 202 MiB and then 201;
-without the setting of `mien.web.decode_worker.give_memory_back` 394 MiB and, half a minute later, 434.
+without the setting of `mien.core.bounds.give_memory_back` 394 MiB and, half a minute later, 434.
 16 clients beside 64 slow ones: 99th percentile 1.1 and 1.2 times that alone, memory 251 MiB and then 259 to
 279, no wrong answer.
 """

@@ -121,3 +121,30 @@ def astronaut() -> Any:
     """A public-domain photo (NASA) of one frontal face near (220, 115), uint8 (512, 512, 3)."""
     data = pytest.importorskip("skimage.data", reason="needs scikit-image for a photo of a face")
     return data.astronaut()
+
+
+FAILS_AT_FIFTH = """
+import os, signal
+from mien.workflows.video import frames
+pixels, seen = frames.Video._pixels, []
+def _pixels(video, image):
+    seen.append(image)
+    if {part!r} in video.name and len(seen) == 5:
+        {what}
+    return pixels(video, image)
+frames.Video._pixels = _pixels
+"""
+
+
+@pytest.fixture
+def failing_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """``failing_decoder(code, part)`` has processes run code at frame 5 of a video named so."""
+
+    def fail(what: str, part: str = "bad") -> None:
+        site = tmp_path / "site"
+        site.mkdir()
+        (site / "sitecustomize.py").write_text(FAILS_AT_FIFTH.format(what=what, part=part))
+        source = Path(__file__).resolve().parents[1] / "src"
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), str(source)]))
+
+    return fail

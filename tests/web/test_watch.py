@@ -1,4 +1,5 @@
 import json
+import sys
 import time
 
 import pytest
@@ -198,6 +199,29 @@ def test_a_frame_that_is_larger_than_the_head_tells_is_refused(serve, clip_mp4, 
     client = serve(max_pixels=320 * 256 - 1)
     state = until_over(client, watched(client, clip_mp4))
     assert (state["state"], state["error"]["code"], state["rows"]) == ("failed", "too_large", 0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals")
+@pytest.mark.parametrize(
+    ("what", "code", "text"),
+    [
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "not_a_video", "the video made its decoder fail after 0."),
+        ("sum(1 for _ in iter(int, 1))", "too_costly", "the video takes more than 0.5 s of computing"),
+    ],
+    ids=["crash", "endless"],
+)
+def test_a_decoder_that_fails_costs_its_video_alone_which_keeps_its_rows(
+    serve, clip_mp4, failing_decoder, monkeypatch, what, code, text
+):
+    client = serve(max_decode_s=0.5)
+    failing_decoder(what, part="/video")
+    path = watched(client, clip_mp4)
+    state = until_over(client, path)
+    assert (state["state"], state["error"]["code"]) == ("failed", code)
+    assert state["error"]["message"].startswith(text)
+    assert len(all_rows(client, path)) == 4
+    monkeypatch.delenv("PYTHONPATH")
+    assert until_over(client, watched(client, clip_mp4))["state"] == "done"
 
 
 def test_a_video_that_is_cut_off_keeps_what_could_be_read(serve, astronaut, write_clip, tmp_path):

@@ -152,3 +152,18 @@ def test_a_list_holds_lines_or_parts_that_end_with_nul(data: bytes, paths: list[
     import io
 
     assert list(listed_paths(io.BytesIO(data))) == paths
+
+
+def test_the_state_of_a_run_is_there_before_its_files_and_goes_where_they_cannot_be_opened(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "rows.csv"
+    with RunState(out, {}, resume=False).before_files({"offsets": {}}):
+        out.write_text("")  # and here it is killed
+    assert RunState(out, {}, resume=True).stored == {"offsets": {}}
+    (tmp_path / "rows.csv.state").unlink()
+    with pytest.raises(KeyError), RunState(out, {}, resume=False).before_files({}):
+        raise KeyError
+    assert not (tmp_path / "rows.csv.state").exists()
+    RowFile(out, ("a",), 0).close()  # nothing was written before the kill, so it begins
+    assert out.read_text() == "a\n"

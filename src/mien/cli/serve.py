@@ -46,7 +46,7 @@ def serve(
     ] = None,
     max_pixels: Annotated[int | None, typer.Option(metavar="N", help="Pixels of an image.")] = None,
     max_decode_seconds: Annotated[
-        float | None, typer.Option(metavar="S", help="Computing that unpacking an image may take.")
+        float | None, typer.Option(metavar="S", help="Computing that an image or a frame may take.")
     ] = None,
     max_images: Annotated[int | None, typer.Option(metavar="N", help="Images in a request.")] = None,
     max_faces: Annotated[int | None, typer.Option(metavar="N", help="Faces on an image.")] = None,

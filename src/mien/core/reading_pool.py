@@ -7,7 +7,6 @@ A process is this module, run by the Python at hand; it needs no guard in the ca
 import json
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import traceback
@@ -19,6 +18,7 @@ from threading import Lock, local
 from typing import Any, BinaryIO
 
 from mien import errors
+from mien.core.bounds import leave_signals_to_parent
 from mien.core.images import ImageSource, open_image
 from mien.core.read_batch import Answer, Reader, read_batch
 from mien.errors import ImageError, MienError
@@ -180,7 +180,7 @@ class _Process:
 
 def work() -> None:
     """What the process does: batches in, answers out, until its input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
+    leave_signals_to_parent()
     source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not come between the answers
     try:

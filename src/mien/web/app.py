@@ -9,10 +9,10 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from mien import __version__
+from mien.core.bounds import give_memory_back
 from mien.core.model_store import find_model
 from mien.web.addresses import Heads, Prefixed
 from mien.web.assembly import assemble
-from mien.web.decode_worker import give_memory_back
 from mien.web.engine import Engine
 from mien.web.folders import own_folder
 from mien.web.jobs import Jobs

@@ -7,7 +7,6 @@ image.
 import asyncio
 import json
 import os
-import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -18,12 +17,11 @@ from threading import Lock, Timer, local
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.core.bounds import took_too_long, widen
 from mien.errors import ImageError, ImageTooLargeError
 from mien.web.decode_worker import HEAD, LENGTH, PIXELS, TOO_LARGE, DecodeLimits
 from mien.web.limits import Turns
 
-PIPE_BYTES = 2**20
-F_SETPIPE_SZ = 1031  # fcntl.h of Linux; the module `fcntl` has it too where it knows it
 STUCK_S, STUCK = 60, 20
 """A process counts as stuck after so many seconds on the clock, and so many for each second of computing."""
 
@@ -95,7 +93,7 @@ class _Process:
             "OPENBLAS_NUM_THREADS": "1",
         }  # it computes nothing, and threads take memory
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=variables)
-        _widen(self.process)
+        widen(self.process.stdin, self.process.stdout)
 
     def is_well(self) -> bool:
         """Whether it can take an image; the system may have ended it meanwhile."""
@@ -139,7 +137,7 @@ class _Process:
 
     def _reason(self) -> Exception:
         """Why the process has ended."""
-        is_costly = self._was_stuck or self.process.returncode == -getattr(signal, "SIGPROF", 0)
+        is_costly = self._was_stuck or took_too_long(self.process.returncode)
         return CostlyError() if is_costly else ImageError("bytes made its decoder fail; save the image again")
 
     def _kill_stuck(self) -> None:
@@ -158,14 +156,3 @@ class _Process:
                 with suppress(OSError):  # what could not be written
                     pipe.close()
         self.process.wait()
-
-
-def _widen(process: "subprocess.Popen[bytes]") -> None:
-    """Make the pipes hold a photograph, where the system can: less going to and fro."""
-    with suppress(ImportError, OSError):
-        import fcntl
-
-        if sys.platform == "linux":
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    fcntl.fcntl(pipe, F_SETPIPE_SZ, PIPE_BYTES)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -17,7 +17,9 @@ from mien.web import schemas
 from mien.web.engine import Engine
 from mien.web.errors import BUG, RefusedError, to_dict
 from mien.web.settings import Settings
-from mien.workflows.video.frames import Frame, Video
+from mien.workflows.video.decode_worker import VideoLimits
+from mien.workflows.video.decoding import CostlyVideoError, VideoProcess
+from mien.workflows.video.frames import Frame
 from mien.workflows.video.pick import Pick
 from mien.workflows.video.rows import RowFile
 from mien.workflows.video.summary import Summary
@@ -107,17 +109,6 @@ class Job:
             return lines if lines.endswith(b"\n") else lines + file.readline()
 
 
-@dataclass(frozen=True, slots=True)
-class _CheckedPick(Pick):
-    """A pick that has the time of each frame checked, those left out included."""
-
-    check: Callable[[float], None] = field(kw_only=True)
-
-    def wants(self, index: int, time_s: float, before_s: float | None) -> bool:
-        self.check(time_s)
-        return Pick.wants(self, index, time_s, before_s)
-
-
 class Jobs:
     """All videos of a service.
 
@@ -180,7 +171,7 @@ class Jobs:
             MissingExtraError: PyAV is not installed.
         """
         settings = self.settings
-        with _named(job), Video(job.video, settings.max_pixels) as video:
+        with _named(job), self.open(job) as video:
             job.duration_s = video.info.duration_s
         if job.duration_s and job.duration_s > settings.max_video_s:
             raise self._too_long(f"lasts {job.duration_s:,.1f} s")
@@ -256,7 +247,7 @@ class Jobs:
             job.n_rows += len(rows)
             job.persons = [person.to_dict() for person in summary.persons.values()]
 
-        with closing(file), Video(job.video, self.settings.max_pixels) as video:
+        with closing(file), self.open(job) as video:
             error: MienError | None = None
             try:
                 for ready in watcher.watch(self.bounded(video, job)):
@@ -267,7 +258,11 @@ class Jobs:
         if error:
             raise error
 
-    def bounded(self, video: Video, job: Job) -> Iterator[Frame]:
+    def open(self, job: Job) -> VideoProcess:
+        """The video, decoded by a process that can be ended."""
+        return VideoProcess(job.video, VideoLimits(self.settings.max_pixels, self.settings.max_decode_s))
+
+    def bounded(self, video: VideoProcess, job: Job) -> Iterator[Frame]:
         """The frames until someone deletes the video, or it grows too large; not every head tells the truth.
 
         Frames that are left out count too: to decode them takes nearly as long.
@@ -290,7 +285,7 @@ class Jobs:
                     "for fewer frames with every=0.2s, or serve with a higher --max-watch-seconds",
                 )
 
-        for frame in video.frames(_CheckedPick(**asdict(job.pick), check=check)):
+        for frame in video.frames(job.pick, on_time=check):
             if job.n_rows > settings.max_rows:
                 raise RefusedError("too_many_rows", f"the video gives more than {settings.max_rows:,} rows")
             job.time_s, job.n_frames = frame.time_s, job.n_frames + 1
@@ -307,4 +302,7 @@ def _named(job: Job) -> Iterator[None]:
     try:
         yield
     except VideoError as error:
-        raise type(error)(str(error).replace(repr(str(job.video)), job.name)) from error
+        text = str(error).replace(repr(str(job.video)), job.name)
+        if isinstance(error, CostlyVideoError):
+            raise RefusedError("too_costly", text) from error
+        raise type(error)(text) from error

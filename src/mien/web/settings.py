@@ -40,7 +40,7 @@ class Settings(BaseModel):
         hosts: Names under which the service may be reached, besides ``localhost`` and IP addresses.
         max_bytes: Of the body of a request with images.
         max_pixels: Of an image, or of a frame of a video.
-        max_decode_s: Seconds of computing that unpacking an image may take.
+        max_decode_s: Seconds of computing that unpacking an image, or a frame of a video, may take.
         max_images: Images in one request.
         max_faces: Faces on an image or a frame.
         max_requests: Requests with images at work at the same time, waiting ones included; each takes its

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -102,10 +103,11 @@ class RowRun:
         stored = self._state.stored if self._state else None
         offsets = stored["offsets"] if stored else {}
         names = columns(self.labels)
-        self._files = [RowFile(path, names, offsets.get(str(path))) for path in outputs.files]
-        if outputs.errors:
-            self._errors = [RowFile(outputs.errors, ERROR_COLUMNS, offsets.get(str(outputs.errors)))]
-        if stored:
+        with self._state.before_files({"offsets": {}}) if self._state else nullcontext():
+            self._files = [RowFile(path, names, offsets.get(str(path))) for path in outputs.files]
+            if outputs.errors:
+                self._errors = [RowFile(outputs.errors, ERROR_COLUMNS, offsets.get(str(outputs.errors)))]
+        if offsets:
             for row in self._files[0].read():
                 if self.earlier.add(row):
                     self._done[_digest(str(row["path"]))] += 1

@@ -17,7 +17,8 @@ class RowFile:
     Args:
         path: One that exists is replaced; by a format that is made of lines, when it is closed.
         columns: What the cells are called.
-        offset: Go on at this many bytes, from `n_bytes`; what comes behind is dropped. ``None`` starts again.
+        offset: Go on at this many bytes, from `n_bytes`; what comes behind is dropped. ``None`` or 0 starts
+            again.
         source: What the rows tell of, such as the path of a video; some formats name it.
 
     Raises:
@@ -32,7 +33,7 @@ class RowFile:
         self.path, self.columns, self.source = path, tuple(columns), source
         self.format = format_of(path, columns)
         self.lines = path.with_name(f"{path.name}.rows") if self.format.make else path
-        self._file = self._begin() if offset is None else self._go_on(offset)
+        self._file = self._go_on(offset) if offset else self._begin()
 
     def _begin(self) -> BinaryIO:
         file = self._open("wb")

@@ -1,7 +1,8 @@
 """What an unfinished run leaves beside its rows: what it was, and how far its files go together."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from mien.errors import MienError
 
 
 class RunState:
-    """A file ``FILE.state`` that is there from the first row of a run to its end.
+    """A file ``FILE.state`` that is there from before the files of rows to the end of a run.
 
     Args:
         path: The first file of rows.
@@ -53,6 +54,21 @@ class RunState:
         if differing:
             raise MienError(f"the stopped run had another {', '.join(differing)}; resume it as it was begun")
         return dict(held["state"])
+
+    @contextmanager
+    def before_files(self, state: Mapping[str, Any]) -> Iterator[None]:
+        """Around the opening of files: a run that is killed there has a state, so it does not count as whole.
+
+        Where a file cannot be opened, nothing is left.
+        """
+        if self.stored is None and not self.is_done:
+            self.save(state)
+        try:
+            yield
+        except BaseException:
+            if self.stored is None and not self.is_done:
+                self.end()
+            raise
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Keep ``state``, JSON-ready; call it when the rows that it tells of are on the disk."""

@@ -8,19 +8,23 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mien.core.addresses import shown
 from mien.core.files import atomic_write
 from mien.core.own_files import check_shape, parse_json, reading
 from mien.core.timeline import TimelineRow
 from mien.errors import MienError, VideoError
+from mien.workflows.video.decoding import VideoProcess, open_video
 from mien.workflows.video.frames import Frame, Video, VideoInfo
 from mien.workflows.video.live import Newest
 from mien.workflows.video.pick import Pick
 from mien.workflows.video.rows import RowFile, file_format, read_rows
 from mien.workflows.video.summary import Summary
 from mien.workflows.video.watcher import Watched, Watcher, WatchSettings
+
+if TYPE_CHECKING:
+    from mien.workflows.video.annotate import AnnotatedVideo
 
 FORMAT = 2
 SAVE_EVERY_S = 1.0
@@ -112,14 +116,15 @@ def watch_video(
         MienError: a file cannot be written, or there is nothing to resume.
     """
     with ExitStack() as stack:
-        video = stack.enter_context(Video(job.source))
+        video = open_video(job.source, apart=not (job.annotate or job.live))
+        stack.enter_context(video)
         watcher = Watcher(settings)
         run = _Run(job, watcher)
         if run.is_done:
             return Outcome(run.summary, stopped=False, error=None, is_old=True)
         stack.callback(run.close)
         annotated = None
-        if job.annotate:
+        if job.annotate and isinstance(video, Video):
             from mien.workflows.video.annotate import AnnotatedVideo
 
             annotated = stack.enter_context(AnnotatedVideo(job.annotate, video, sound=job.sound))
@@ -135,8 +140,7 @@ def watch_video(
                     on_watched(watched)
 
         error: VideoError | None = None
-        sound = annotated.sound if annotated else None
-        decoded = video.frames(job.pick, after=watcher.last_index, other=sound)
+        decoded = _decoded(job.pick, watcher.last_index, video, annotated)
         frames = _Stoppable(stack.enter_context(Newest(decoded)) if job.live else decoded, stop)
         try:
             for ready in watcher.watch(frames, keep_pixels=keep_pixels or annotated is not None):
@@ -151,6 +155,15 @@ def watch_video(
         give(watcher.finish())
         run.end(whole=not frames.stopped)
         return Outcome(run.summary, frames.stopped, error)
+
+
+def _decoded(
+    pick: Pick, after: int, video: Video | VideoProcess, annotated: "AnnotatedVideo | None"
+) -> Iterator[Frame]:
+    """The frames to be watched; the sound goes on its way to an annotated video."""
+    if isinstance(video, Video):
+        return video.frames(pick, after=after, other=annotated.sound if annotated else None)
+    return video.frames(pick, after=after)
 
 
 class _Stoppable:
@@ -175,6 +188,7 @@ class _Run:
         self.summary = Summary(watcher.labels)
         self.is_done = False
         offsets: dict[str, int] = {}
+        self.files: list[RowFile] = []
         self._saved_at = -math.inf
         state = self._stored()
         if state is not None:
@@ -182,10 +196,17 @@ class _Run:
                 watcher.restore(state["watcher"])
             offsets = state["offsets"]
         if self.is_done:
-            self.files: list[RowFile] = []
             return
-        self.files = [self._file(path, offsets.get(str(path))) for path in job.files]
-        if state is not None:
+        if state is None and job.state_file:
+            self._note({})
+            self.save_now()  # before the files: one without a state counts as whole
+        try:
+            self.files = [self._file(path, offsets.get(str(path))) for path in job.files]
+        except BaseException:
+            if state is None and job.state_file:
+                job.state_file.unlink()
+            raise
+        if offsets:
             with reading(self.files[0].lines, advice="start over without --resume"):
                 for cells in read_rows(self.files[0].lines):
                     self.summary.add_cells(cells)
@@ -251,10 +272,12 @@ class _Run:
         """Note where the run is, and put it on the disk where the last time was some while ago."""
         if self.job.state_file is None:
             return
-        offsets = {str(file.path): file.n_bytes for file in self.files}
-        self._state = {"job": self._identity(), "offsets": offsets, "watcher": self.watcher.to_dict()}
+        self._note({str(file.path): file.n_bytes for file in self.files})
         if monotonic() - self._saved_at >= SAVE_EVERY_S:
             self.save_now()
+
+    def _note(self, offsets: dict[str, int]) -> None:
+        self._state = {"job": self._identity(), "offsets": offsets, "watcher": self.watcher.to_dict()}
 
     def save_now(self) -> None:
         """Rows first, then the state that follows them: whenever the power goes, the two fit together."""

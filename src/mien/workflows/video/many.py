@@ -199,8 +199,9 @@ class _Index:
             offset = path.stat().st_size
         elif self._state.stored:
             offset = self._state.stored["offset"]
-        self._file = RowFile(path, COLUMNS, offset)
-        if offset is not None:
+        with self._state.before_files({"offset": 0}):
+            self._file = RowFile(path, COLUMNS, offset)
+        if offset:
             self.videos = {str(row["video"]) for row in self._file.read()}
         self._save()
 
