@@ -55,6 +55,29 @@ def test_the_name_of_a_part_follows_from_its_images_and_their_order() -> None:
     assert len({Part(some).name for some in ((a, b), (b, a), (a,), (b,))}) == 4
 
 
+def test_a_part_is_the_same_after_its_way_to_an_actor() -> None:
+    part = Part((Source("/\udce4.png", None, "below"), Source("/b.png", "is gone")))
+    assert Part.from_text(part.to_text()) == part
+
+
+def test_a_part_that_was_not_written_to_its_end_is_not_there(images, tmp_path) -> None:
+    reader = PartReader(ReadSettings(), str(tmp_path), ("happy", "sad"))
+
+    class Dies:
+        type_name = "local"
+
+        def __init__(self, system) -> None:
+            self.get_file_info, self.open_output_stream = system.get_file_info, system.open_output_stream
+
+        def move(self, *_: str) -> None:
+            raise KeyboardInterrupt
+
+    reader.system = Dies(reader.system)
+    with pytest.raises(KeyboardInterrupt):
+        reader.read(Part((Source(str(images / "00.png")),)))
+    assert not list(tmp_path.glob("part-*"))
+
+
 def test_an_address_is_listed_by_the_ends_of_names(images) -> None:
     found = [source.name for source in images_at(images.as_uri())]
     assert len(found) == N_IMAGES

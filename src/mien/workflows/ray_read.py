@@ -66,6 +66,15 @@ class Part:
         text = "\0".join(told_path(source.name) for source in self.sources)
         return f"part-{blake2b(text.encode(), digest_size=8).hexdigest()}.parquet"
 
+    def to_text(self) -> str:
+        """As an actor gets it: text, which Ray need not pickle."""
+        return json.dumps([(source.name, source.error, source.below) for source in self.sources])
+
+    @classmethod
+    def from_text(cls, text: str) -> "Part":
+        """The part that `to_text` told of."""
+        return cls(tuple(Source(*cells) for cells in json.loads(text)))
+
 
 def open_folder(address: str) -> tuple[Any, str]:
     """The pyarrow file system of a path or URL, and the path in it.
@@ -154,7 +163,7 @@ def _read_parts(job: RayJob, parts: Sequence[Part], labels: Sequence[str]) -> It
     actors = job.actors or max(int(ray.cluster_resources().get("CPU", 1)), 1)
     pool = ray.data.ActorPoolStrategy(size=min(actors, len(parts)))
     maker = (job.settings, job.folder, tuple(labels))
-    given = ray.data.from_items([{"part": part} for part in parts], override_num_blocks=len(parts))
+    given = ray.data.from_items([{"part": part.to_text()} for part in parts], override_num_blocks=len(parts))
     read = given.map_batches(PartReader, fn_constructor_args=maker, batch_size=1, compute=pool, num_cpus=1)
     for row in read.iter_rows():
         yield PartDone(**{name: int(value) for name, value in row.items()})
@@ -174,6 +183,7 @@ def _connect(address: str) -> None:
             told = f"Ray cannot start here ({reason}); its logs are in /tmp/ray/session_latest/logs"
         raise MienError(told) from error
     ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
 def begin_run(job: RayJob, sha256: str, size: int) -> tuple[PartDone, set[str], int]:
@@ -244,7 +254,7 @@ class PartReader:
         self.system, self.folder = open_folder(folder)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[int]]:
-        done = [self.read(part) for part in batch["part"]]
+        done = [self.read(Part.from_text(text)) for text in batch["part"]]
         return {name: [getattr(one, name) for one in done] for name in ("n_images", "n_faces", "n_failed")}
 
     def read(self, part: Part) -> PartDone:
