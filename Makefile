@@ -1,6 +1,6 @@
 # make demo   read two photographs with the light half (no torch): the first thing to try
 # make test   lint, types and every test that this machine can run, with all extras; the end names what was skipped
-# make test-minimums   the tests of the light half with the lowest versions that pyproject.toml declares
+# make test-minimums   the tests of the light half and the service with the lowest versions that pyproject.toml declares
 # make test-install   sdist and wheel, checked, installed in fresh environments of PYTHONS="python3.11 python3.13"
 # make docs   build the documentation site into build/site; a dead link fails
 # make clean  remove what these made
@@ -35,10 +35,11 @@ test: $(VENV)/dev.stamp
 # Old releases warn of each other, so warnings are no errors here.
 test-minimums:
 	$(PYTHON) -m venv --clear $(VENV)-minimums
-	$(VENV)-minimums/bin/python tools/minimum_versions.py > $(VENV)-minimums/lowest.txt
+	$(VENV)-minimums/bin/python tools/minimum_versions.py web video > $(VENV)-minimums/lowest.txt
 	$(VENV)-minimums/bin/python -m pip install --quiet --disable-pip-version-check \
-		--constraint $(VENV)-minimums/lowest.txt --editable . pytest psutil scikit-image scikit-learn 'onnx<1.20' 'ml_dtypes<0.6'
-	$(VENV)-minimums/bin/pytest -W default tests/core tests/cli/test_main.py tests/cli/test_models.py tests/cli/test_read.py
+		--constraint $(VENV)-minimums/lowest.txt --editable '.[web]' pytest psutil httpx scikit-image scikit-learn 'onnx<1.20' 'ml_dtypes<0.6'
+	$(VENV)-minimums/bin/pytest -W default tests/core tests/web tests/cli/test_main.py tests/cli/test_models.py \
+		tests/cli/test_read.py
 
 test-install:
 	$(PYTHON) tools/try_install.py $(PYTHONS)

@@ -182,6 +182,13 @@ def test_an_image_with_too_many_faces_is_told_by_its_name(serve, crowd_png):
     assert response.json()["error"]["message"].startswith("'us.png' shows 2 faces")
 
 
+@pytest.mark.parametrize("path", ["/v1/read", "/v1/watch"])
+def test_a_form_that_does_not_begin_with_its_boundary_is_told_so(path, serve):
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    response = serve().post(path, content=b"--y\r\n", headers=headers)
+    assert refusal(response) == (400, "bad_request")
+
+
 def test_a_form_without_a_file_is_told_so(serve):
     response = serve().post(
         "/v1/read",

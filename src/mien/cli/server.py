@@ -33,12 +33,13 @@ def config(told: dict[str, Any], application: str = APP) -> "uvicorn.Config":
         import python_multipart  # noqa: F401
         import uvicorn
         import websockets  # noqa: F401
+        from uvicorn.importer import import_from_string
     except ImportError as error:
         raise MissingExtraError("mien serve", str(error.name), "web") from error
     loaded = uvicorn.Config(
         application,
         factory=True,
-        http=PROTOCOL,
+        http=import_from_string(PROTOCOL),  # older releases do not import it
         ws="websockets-sansio",
         ws_max_size=MESSAGE_BYTES,
         ws_per_message_deflate=False,  # JPEG does not shrink, and what inflates is a risk

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -127,6 +128,8 @@ def _explained() -> Iterator[None]:
     except ClientDisconnect:
         gone = "the client went away before its request was whole"
         raise RefusedError("bad_request", gone) from None
+    except FormParserError as error:  # not all of them are wrapped by Starlette
+        raise HTTPException(400, f"the form is broken: {error}") from None
 
 
 def is_form(request: Request) -> bool:

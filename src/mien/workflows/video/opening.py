@@ -64,9 +64,12 @@ class Source:
             self._refuse_others()
         try:
             return self._open()
-        except (av.InvalidDataError, av.ArgumentError) as error:
-            raise VideoError(f"{self.name} is not a video, or its beginning is damaged or missing") from error
         except (av.FFmpegError, OSError, ValueError) as error:
+            if isinstance(error, av.FFmpegError) and isinstance(
+                error, ValueError
+            ):  # invalid data or arguments
+                what = "is not a video, or its beginning is damaged or missing"
+                raise VideoError(f"{self.name} {what}") from error
             raise VideoError(f"{self.name} cannot be opened as a video: {reason(error)}") from error
 
     def _open(self) -> "InputContainer":
