@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from logging import WARNING, getLogger
 from pathlib import Path
 from typing import Any
 
@@ -449,3 +450,10 @@ def test_two_processes_one_killed_and_started_again_end_with_twenty_finished_tri
     assert points == [(n, key, alone[n][key]) for n in range(20) for key in sorted(alone[n])]
     assert len(list(folder.glob("trials/*/weights.safetensors"))) == 20
     assert begun() == set()
+
+
+def test_what_optuna_says_of_a_damaged_file_does_not_come_before_our_line(tmp_path):
+    with search_module.open_ledger(tmp_path):
+        pass
+    assert not getLogger("optuna.storages._rdb.storage").isEnabledFor(WARNING)
+    assert getLogger("optuna.study.study").isEnabledFor(WARNING)  # of trials

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any, Literal
 
@@ -235,6 +236,7 @@ def open_ledger(folder: Path) -> Iterator["_Ledger"]:
     """The trials of a search folder, made if it is not there."""
     (folder / "locks").mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    getLogger("optuna.storages").setLevel(ERROR)  # of a damaged file it would print its SQL before our line
     url = f"sqlite:///{(folder / DATABASE).resolve()}"
     with FileLock(folder / "locks" / "search"), at_database(folder):  # two cannot make the tables at once
         storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
