@@ -155,14 +155,9 @@ cluster.shutdown()
 def cluster() -> str:
     """The address of a cluster of two nodes, one CPU each."""
     pytest.importorskip("ray", reason="needs ray: pip install 'mien[ray]'")
-    process = subprocess.Popen(
-        [sys.executable, "-c", CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
+    command = [sys.executable, "-c", CLUSTER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield next(line.strip() for line in process.stdout if ":" in line)
-    finally:
-        process.stdin.close()
-        process.wait(60)
 
 
 def start(cluster: str, images: Path, out: Path, *more: str) -> subprocess.Popen:
