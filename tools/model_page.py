@@ -84,7 +84,7 @@ def main() -> None:
     name, target = sys.argv[1], Path(sys.argv[2])
     weights, card = find_model(name)
     target.parent.mkdir(parents=True, exist_ok=True)
-    found = measured_robustness(target.parent, name)
+    found = measured_robustness(target.parent, card.name)
     target.write_text(page(card, weights.stat().st_size, found), encoding="utf-8")
 
 
