@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torchvision import models
 
 from mien.errors import ModelError
-from mien.train.checkpoints import save_tensors
+from mien.train.checkpoints import load_tensors, save_tensors
 from mien.train.initialise import canonical, load_initial
 from mien.train.nets import SpaceToDepthResNet
 from mien.train.transfer import Transfer
@@ -199,3 +199,11 @@ def test_files_that_are_no_checkpoints_are_refused(name, content, text, tmp_path
         Path(name).write_bytes(content)
     with pytest.raises(ModelError, match=re.escape(text)):
         load_initial(Block(), name)
+
+
+def test_a_checkpoint_is_written_by_no_file_but_our_own_temporary_one(tmp_path, monkeypatch) -> None:
+    import safetensors.torch as tensors
+
+    monkeypatch.setattr(tensors, "serialize_file", None)
+    save_tensors(tmp_path / "a.safetensors", {"w": torch.ones(2)}, {})
+    assert load_tensors(tmp_path / "a.safetensors")[0]["w"].tolist() == [1, 1]

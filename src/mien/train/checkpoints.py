@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from mien.core.files import atomic_write
@@ -18,7 +18,8 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], note: dict[str, Any]) -
     """Write tensors and a JSON-ready note; an older file stays until the new one is whole."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_write(path) as temporary:
-        save_file(plain, temporary, metadata={"note": json.dumps(note)})
+        # `save_file` makes a temporary file of its own, which a kill would leave
+        temporary.write_bytes(save(plain, metadata={"note": json.dumps(note)}))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
