@@ -154,10 +154,10 @@ def test_a_file_that_names_the_same_may_be_shipped_and_says_so_in_figures(
     inputs = np.random.default_rng(2).normal(size=(200, 1, 48, 48)).astype(np.float32)
     labels = run(open_session(linear("a")), inputs).argmax(1)
     found = compare_int8(linear("a"), linear("b", 1e-4), inputs, labels)
-    assert (found.problem, found.float_accuracy) == ("", pytest.approx(found.same_labels))
+    assert (found.problem, found.whole.accuracy) == ("", pytest.approx(found.same_labels))
     table = found.to_dict()
     assert table["shipped"] == "int8"
-    assert table["cpu_time_ratio"] == pytest.approx(found.ms_a_face / found.float_ms_a_face, abs=1e-3)
+    assert table["cpu_time_ratio"] == pytest.approx(found.small.ms_a_face / found.whole.ms_a_face, abs=1e-3)
     assert "same label on 100.00% of the validation rows, accuracy 100.00% for 100.00%" in table["why"]
 
 

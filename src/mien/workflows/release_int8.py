@@ -26,28 +26,39 @@ ROUNDS, TIMED_FACES = 15, 10
 
 
 @dataclass(frozen=True)
+class Measured:
+    """A file on validation rows in one view, and in CPU time of one thread."""
+
+    accuracy: float
+    ms_a_face: float
+    n_bytes: int
+
+
+NOT_MEASURED = Measured(0.0, 0.0, 0)
+
+
+@dataclass(frozen=True)
 class Int8:
-    """An int8 file against its float file, on validation rows in one view and in CPU time of one thread.
+    """An int8 file against its float file.
 
     Attributes:
         path: The int8 file; ``None`` where there could be none.
         problem: Why it must not be shipped; empty where it may.
+        same_labels: The part of the validation rows that keeps its label.
+        small: The int8 file.
+        whole: The float file.
     """
 
     path: Path | None
     problem: str
     same_labels: float = 0.0
-    accuracy: float = 0.0
-    float_accuracy: float = 0.0
-    ms_a_face: float = 0.0
-    float_ms_a_face: float = 0.0
-    n_bytes: int = 0
-    float_n_bytes: int = 0
+    small: Measured = NOT_MEASURED
+    whole: Measured = NOT_MEASURED
 
     @property
     def time_ratio(self) -> float:
         """CPU time of int8 : float."""
-        return self.ms_a_face / self.float_ms_a_face if self.float_ms_a_face else 0.0
+        return self.small.ms_a_face / self.whole.ms_a_face if self.whole.ms_a_face else 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """As a card states it among its scores."""
@@ -57,21 +68,21 @@ class Int8:
             "shipped": "float" if self.problem else "int8",
             "why": self.problem or self.told,
             "val_same_labels": self.same_labels,
-            "val_accuracy": self.accuracy,
-            "val_accuracy_of_float": self.float_accuracy,
+            "val_accuracy": self.small.accuracy,
+            "val_accuracy_of_float": self.whole.accuracy,
             "cpu_time_ratio": round(self.time_ratio, 3),
-            "megabytes": round(self.n_bytes / 1e6, 2),
-            "megabytes_of_float": round(self.float_n_bytes / 1e6, 2),
+            "megabytes": round(self.small.n_bytes / 1e6, 2),
+            "megabytes_of_float": round(self.whole.n_bytes / 1e6, 2),
         }
 
     @property
     def told(self) -> str:
         """The figures as text."""
         return (
-            f"same label on {self.same_labels:.2%} of the validation rows, accuracy {self.accuracy:.2%} for "
-            f"{self.float_accuracy:.2%}; CPU time int8 : float {self.time_ratio:.2f} "
-            f"({self.ms_a_face:.2f} : {self.float_ms_a_face:.2f} ms a face in one view); "
-            f"{self.n_bytes / 1e6:.1f} : {self.float_n_bytes / 1e6:.1f} MB"
+            f"same label on {self.same_labels:.2%} of the validation rows, accuracy "
+            f"{self.small.accuracy:.2%} for {self.whole.accuracy:.2%}; CPU time int8 : float "
+            f"{self.time_ratio:.2f} ({self.small.ms_a_face:.2f} : {self.whole.ms_a_face:.2f} ms a face in "
+            f"one view); {self.small.n_bytes / 1e6:.1f} : {self.whole.n_bytes / 1e6:.1f} MB"
         )
 
 
@@ -102,18 +113,22 @@ def compare_int8(
 ) -> Int8:
     """An int8 file against its float file on normalised faces (N, C, S, S) with labels (N,)."""
     sessions = [open_session(file) for file in (path, onnx)]
-    small, whole = (run(session, inputs).argmax(axis=1) for session in sessions)
-    same = float((small == whole).mean())
-    accuracy, before = (float((named == labels).mean()) for named in (small, whole))
+    named = [run(session, inputs).argmax(axis=1) for session in sessions]
     times: list[list[float]] = [[], []]
     for _ in range(ROUNDS):
         for session, taken in zip(sessions, times, strict=True):
             start = time.process_time()
             run(session, inputs[:TIMED_FACES])
             taken.append(time.process_time() - start)
-    ms = [1000 * float(np.median(taken)) / len(inputs[:TIMED_FACES]) for taken in times]
-    sizes = path.stat().st_size, onnx.stat().st_size
-    found = Int8(path, "", same, accuracy, before, ms[0], ms[1], *sizes)
+    small, whole = (
+        Measured(
+            float((answers == labels).mean()),
+            1000 * float(np.median(taken)) / len(inputs[:TIMED_FACES]),
+            file.stat().st_size,
+        )
+        for answers, taken, file in zip(named, times, (path, onnx), strict=True)
+    )
+    found = Int8(path, "", float((named[0] == named[1]).mean()), small, whole)
     return replace(found, problem=_problem(found))
 
 
@@ -121,6 +136,6 @@ def _problem(found: Int8) -> str:
     reasons = []
     if found.same_labels < MIN_SAME_LABELS:
         reasons.append(f"fewer than {MIN_SAME_LABELS:.1%} of the labels stay")
-    if found.accuracy < found.float_accuracy - MAX_LOSS - 1e-9:
+    if found.small.accuracy < found.whole.accuracy - MAX_LOSS - 1e-9:
         reasons.append(f"more than {100 * MAX_LOSS:.1f} points of accuracy are lost")
     return f"{' and '.join(reasons)}: {found.told}" if reasons else ""
