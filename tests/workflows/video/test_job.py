@@ -169,6 +169,15 @@ def test_rows_of_a_killed_and_resumed_run_equal_those_of_one_that_was_not(
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
 
 
+def test_the_path_of_a_video_is_a_job_and_other_things_are_told(small, settings) -> None:
+    seen = []
+    outcome = watch_video(small, settings, on_watched=seen.append, stop=lambda: len(seen) > 3)
+    assert outcome.stopped
+    assert seen
+    with pytest.raises(MienError, match=r"watch_video takes a path or a mien.WatchJob, got int"):
+        watch_video(0, settings)
+
+
 def test_a_stopped_run_leaves_valid_files_and_goes_on(small, settings, whole, tmp_path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
     out, asked = tmp_path / "rows.parquet", iter(range(99))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, field
@@ -89,8 +90,21 @@ class Outcome:
     is_old: bool = False
 
 
+def _checked_job(job: object) -> WatchJob:
+    """A job, or the job of a source alone.
+
+    Raises:
+        MienError: it is neither.
+    """
+    if isinstance(job, WatchJob):
+        return job
+    if not isinstance(job, str | os.PathLike):
+        raise MienError(f"watch_video takes a path or a mien.WatchJob, got {type(job).__name__}")
+    return WatchJob(os.fsdecode(job))
+
+
 def watch_video(
-    job: WatchJob,
+    job: WatchJob | str | os.PathLike[str],
     settings: WatchSettings | None = None,
     *,
     on_watched: Callable[[Watched], object] | None = None,
@@ -101,7 +115,7 @@ def watch_video(
     """Watch a video and write what was asked for; rows are on disk some frames after they were seen.
 
     Args:
-        job: See there.
+        job: See there; or only its source, such as the path of a video.
         settings: How.
         on_watched: Gets each frame's rows.
         begin: Gets what the container tells of itself, before the first frame.
@@ -113,8 +127,9 @@ def watch_video(
 
     Raises:
         VideoError: the video cannot be opened, or holds no frame.
-        MienError: a file cannot be written, or there is nothing to resume.
+        MienError: a file cannot be written, there is nothing to resume, or ``job`` is of the wrong type.
     """
+    job = _checked_job(job)
     with ExitStack() as stack:
         video = open_video(job.source, apart=not (job.annotate or job.live))
         stack.enter_context(video)
