@@ -31,20 +31,20 @@ def test_a_part_of_a_name_is_enough_where_no_other_model_has_it(
 ) -> None:
     folder = tmp_path / "home" / "models"
     folder.mkdir(parents=True)
-    for name in ("web-nano", "web-large", "nano-old-large"):
+    for name in ("web-micro", "web-large", "micro-old-large"):
         for suffix in (".json", ".onnx"):
             (folder / f"{name}{suffix}").write_bytes((tiny_home / "models" / f"tiny{suffix}").read_bytes())
     monkeypatch.setenv("MIEN_HOME", str(tmp_path / "home"))
-    assert store.find_model("old")[0].name == "nano-old-large.onnx"
-    assert store.find_model("web-nano")[0].name == "web-nano.onnx"
-    for short, several in (("nano", "nano-old-large, web-nano"), ("web", "web-large, web-nano")):
+    assert store.find_model("old")[0].name == "micro-old-large.onnx"
+    assert store.find_model("web-micro")[0].name == "web-micro.onnx"
+    for short, several in (("micro", "micro-old-large, web-micro"), ("web", "web-large, web-micro")):
         result = mien("models", short)
         assert result.exit_code == 2
         assert f"'{short}' is short for several models: {several}; give one of them" in result.stderr
-    (folder / "nano.json").write_bytes((folder / "web-nano.json").read_bytes())
-    (folder / "nano.onnx").write_bytes((folder / "web-nano.onnx").read_bytes())
-    assert store.find_model("nano")[0].name == "nano.onnx", "a whole name goes before a part"
-    assert "did you mean 'nano'" in mien("models", "nanoo").stderr
+    (folder / "micro.json").write_bytes((folder / "web-micro.json").read_bytes())
+    (folder / "micro.onnx").write_bytes((folder / "web-micro.onnx").read_bytes())
+    assert store.find_model("micro")[0].name == "micro.onnx", "a whole name goes before a part"
+    assert "did you mean 'micro'" in mien("models", "microo").stderr
 
 
 def test_the_card_shows_every_word_and_score(mien) -> None:

@@ -45,9 +45,11 @@ def client(quiz_file):
 
 
 def test_the_page_is_served_and_says_what_is_asked_and_what_is_not(client):
-    page = client().get("/")
-    assert "which expression you see" in page.text
-    assert "No one asks what the person\n    feels" in page.text
+    service = client()
+    page, messages = service.get("/"), service.get("/static/quiz.en.json").json()
+    assert 'src="static/quiz.js"' in page.text
+    assert messages["what"] == "which expression you see"
+    assert "No one asks what the person feels" in messages["say"]
     assert "unsafe" not in page.headers["Content-Security-Policy"]
 
 
