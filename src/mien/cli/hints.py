@@ -26,7 +26,11 @@ WORK = "features search evaluate ensemble explain quiz report release targets pa
 KINDS = {
     "image": Kind("an image", frozenset(("read", "landmarks", "explain")), "mien read {}"),
     "video": Kind("a video", frozenset(("watch",)), "mien watch {}"),
-    "table": Kind("a table", frozenset(("data", "targets")), "mien data import csv {}, or of pixels fer2013"),
+    "table": Kind(
+        "a table",
+        frozenset(("data", "targets", "agreement")),
+        "mien data import csv {}, or of pixels fer2013",
+    ),
     "store": Kind("a data set", frozenset(("data", "train", *WORK.split())), "mien data show {}"),
     "model": Kind("a model", frozenset(WORK.split()), "mien read --model {} PHOTO.jpg"),
     "recipe": Kind("a recipe", frozenset(("train", "search", "papers")), "mien train {}"),
