@@ -120,6 +120,17 @@ def test_a_quiz_by_keyboard_is_killed_resumed_finished_and_reported(page, start,
     assert f"{N} faces of made-up" in quiz_page(report)
 
 
+def test_a_language_chosen_while_the_page_still_loads_stays(page, start) -> None:
+    _, address = start()
+    held = []
+    page.route("**/quiz.en.json", lambda route: held.append(route))
+    with page.expect_request("**/quiz.en.json"):
+        page.goto(address)
+    page.locator("#languages").select_option("de")
+    held[0].continue_()
+    expect(page.locator("#go")).to_have_text("Beginnen")
+
+
 def test_the_quiz_speaks_the_language_that_is_chosen_and_saves_the_same_answers(page, start, quiz_file, keep):
     _, address = start()
     page.goto(address)

@@ -33,7 +33,13 @@ function preferred() {
   return wanted.map((one) => one.slice(0, 2).toLowerCase()).find((one) => one in LANGUAGES) ?? "en";
 }
 
-async function speak(language) {
+/** One language after the other, so that the one chosen last stays. */
+function speak(language) {
+  speak.last = (speak.last ?? Promise.resolve()).catch(() => {}).then(() => translate(language));
+  return speak.last;
+}
+
+async function translate(language) {
   const response = await fetch(`static/quiz.${language}.json`);
   if (!response.ok) throw new Error(`the server answered ${response.status}`);
   messages = await response.json();
@@ -258,11 +264,10 @@ document.addEventListener("keydown", (event) => {
 });
 $("languages").append(...Object.entries(LANGUAGES).map(([value, name]) => Object.assign(node("option", name), { value, lang: value })));
 $("languages").value = preferred();
-$("languages").addEventListener("change", ({ target }) => attempt(async () => {
+$("languages").addEventListener("change", ({ target }) => {  // also while something else is at work
   localStorage.setItem(CHOSEN, target.value);
-  await speak(target.value);
-  if (quiz) write();
-}));
+  speak(target.value).then(() => quiz && write()).catch(fail);
+});
 window.addEventListener("resize", () => { if (step && !step.done && shownAt !== null) attempt(showFace); });
 
 attempt(async () => {
