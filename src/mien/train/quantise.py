@@ -14,7 +14,7 @@ from mien.core.files import atomic_write, refusals, temporary_folder
 from mien.errors import MissingExtraError, ModelError, OutputError
 from mien.train.export import strip_notes
 
-CHUNK = 4
+CHUNK = 8
 """Faces whose extremes are taken together, and then averaged: the widest of all would waste the 8 bits."""
 
 
