@@ -261,6 +261,23 @@ def test_labels_drawn_from_the_probabilities_show_little_calibration_error():
     assert metrics.adaptive_calibration_error(probs, labels) < 0.01
 
 
+def test_the_error_by_chance_is_that_of_labels_drawn_from_the_probabilities():
+    rng = np.random.default_rng(0)
+    probs = softmax(rng.normal(size=(500, 7)) * 2)
+    drawn_errors = [
+        metrics.expected_calibration_error(probs, (probs.cumsum(1) < rng.random((500, 1))).sum(1).clip(0, 6))
+        for _ in range(1000)
+    ]
+    bins = metrics.reliability_bins(probs, probs.argmax(1))
+    got = metrics.gap_if_calibrated(bins, rng)
+    assert got == pytest.approx(np.quantile(drawn_errors, [0.025, 0.975]), rel=0.1)
+
+
+def test_certainty_leaves_nothing_to_chance():
+    bins = metrics.reliability_bins(np.eye(3), np.array([0, 1, 0]))
+    assert metrics.gap_if_calibrated(bins, np.random.default_rng(0)) == (0, 0)
+
+
 def test_risk_coverage_matches_a_curve_worked_by_hand():
     top = np.array([0.9, 0.6, 0.8, 0.8, 0.7])
     labels = np.array([0, 1, 0, 1, 0])  # ranked: right, (right, wrong), right, wrong

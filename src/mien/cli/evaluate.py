@@ -117,7 +117,9 @@ ROWS: dict[str, Callable[["Scores"], str]] = {
     "Cohen's kappa": lambda s: f"{s.cohen_kappa:.3f}",
     "NLL": lambda s: f"{s.nll:.3f}",
     "Brier": lambda s: f"{s.brier:.3f}",
-    "ECE": lambda s: f"{s.ece:.4f}",
+    "ECE (if calibrated)": lambda s: (
+        f"{s.ece:.4f} ({s.ece_if_calibrated[0]:.3f}-{s.ece_if_calibrated[1]:.3f})"
+    ),
     "accuracy at 50 % coverage": lambda s: f"{dict(s.coverage_accuracy)[0.5]:.1%}",
 }
 """What the table shows, and how."""

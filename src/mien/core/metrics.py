@@ -299,6 +299,25 @@ def calibration_gap(bins: Sequence[ReliabilityBin]) -> float:
     return sum(b.count * abs(b.accuracy - b.confidence) for b in bins) / sum(b.count for b in bins)
 
 
+def gap_if_calibrated(
+    bins: Sequence[ReliabilityBin], rng: np.random.Generator, n: int = 1000, level: float = 0.95
+) -> Interval:
+    """The range of `calibration_gap` that a calibrated model of these confidences would have by chance.
+
+    A finite test set never shows 0: in each bin the number of right answers is drawn, ``n`` times, from a
+    binomial distribution whose mean is the bin's confidence.
+
+    Source: Bröcker and Smith, "Increasing the Reliability of Reliability Diagrams", 2007, section 3
+    (consistency resampling), within bins.
+    """
+    counts = np.array([b.count for b in bins])
+    expected = counts * np.array([b.confidence for b in bins])
+    right = rng.binomial(counts, np.clip(expected / counts, 0, 1), size=(n, len(counts)))
+    gaps = np.abs(right - expected).sum(axis=1) / counts.sum()
+    low, high = np.quantile(gaps, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
 def expected_calibration_error(probs: Probs, labels: Labels, *, n_bins: int = 15) -> float:
     """Mean gap between confidence and accuracy, weighted by bin size.
 

@@ -49,6 +49,7 @@ class Scores:
     """Everything a report states about one set of predictions; intervals are 95 %, values fractions.
 
     ``accuracy_interval`` is Wilson's, the other intervals are bootstraps of 1,000 resamples.
+    ``ece_if_calibrated`` is the range of ``ece`` that calibrated probabilities would show on as many rows.
     ``coverage_accuracy`` holds (coverage, accuracy) pairs, ``reliability`` 15 bins of equal width without the
     empty ones, and ``confusion`` counts with a row for each true class.
     """
@@ -66,6 +67,7 @@ class Scores:
     nll: float
     brier: float
     ece: float
+    ece_if_calibrated: metrics.Interval
     adaptive_ece: float
     coverage_accuracy: tuple[tuple[float, float], ...]
     never_predicted: tuple[str, ...]
@@ -114,6 +116,7 @@ def score(
         nll=metrics.nll(rows, ids),
         brier=metrics.brier(rows, ids),
         ece=metrics.calibration_gap(bins),
+        ece_if_calibrated=metrics.gap_if_calibrated(bins, rng),
         adaptive_ece=metrics.adaptive_calibration_error(rows, ids),
         coverage_accuracy=tuple((c, curve.accuracy_at(c)) for c in COVERAGES),
         never_predicted=tuple(label_names[i] for i in metrics.never_predicted(confusion)),
