@@ -105,6 +105,15 @@ def test_what_is_no_image_or_not_wanted_is_refused(serve, face_png):
     assert refusal(client.get("/nothing")) == (404, "not_found")
 
 
+def test_a_misspelt_parameter_is_refused_with_the_nearest(serve, face_png) -> None:
+    client = serve()
+    response = client.post("/v1/watch?evry=0.5s", content=face_png)
+    assert refusal(response) == (400, "bad_request")
+    assert "'evry'; did you mean 'every'? (it has every)" in response.json()["error"]["message"]
+    assert client.get("/v1/models?x=1").json()["error"]["message"].endswith("'x' (it has none)")
+    assert client.get("/?from=a-letter").status_code == 200
+
+
 def as_text(data, start="", alter=lambda text: text):
     return start + alter(base64.b64encode(data).decode())
 
