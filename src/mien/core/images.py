@@ -126,8 +126,15 @@ def open_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> NDA
         return _from_file(source, limits)
     raise ImageError(
         "an image must be a path, bytes, an open binary file, a Pillow image or a numpy array, "
-        f"got {type(source).__name__}"
+        f"got {type(source).__name__}{_instead(source)}"
     )
+
+
+def _instead(source: object) -> str:
+    """What to do with a thing that is nearly an image."""
+    if isinstance(source, list | tuple | set):
+        return "; several images go to read_many"
+    return "; pass numpy.asarray of it" if hasattr(source, "__array__") else ""
 
 
 def as_rgb(source: ImageSource, color: str) -> ImageSource:
