@@ -155,7 +155,10 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         "an image must be a path, bytes, an open binary file.*got NoneType",
     ),
     "image number": (lambda: open_image(3), "an image must be a path.*got int"),
-    "images at once": (lambda: mien.read(["a.png", "b.png"]), "an image must be a path.*got list; .* read_many$"),
+    "images at once": (
+        lambda: mien.read(["a.png", "b.png"]),
+        "an image must be a path.*got list; .* read_many$",
+    ),
     "limits": (lambda: open_image(RGB, 1000), "limits must be an ImageLimits, got int"),
     "model list": (lambda: mien.read(RGB, ["a"]), "a model must be a name or a path, got list"),
     "model number": (lambda: mien.load(5), "a model must be a name or a path, got int"),
