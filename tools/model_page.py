@@ -2,7 +2,7 @@
 
 python tools/model_page.py fer2013-medium docs/models/fer2013-medium.md
 
-Where `benchmarks/robustness.py MODEL STORE --to docs/models` left its JSON beside the page, that goes in too.
+Where `benchmarks/robustness.py MODEL STORE --out docs/models` left its JSON beside the page, it is included.
 """
 
 import json

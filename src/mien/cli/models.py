@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mien.cli.options import out_option
 from mien.cli.terminal import bar, printable
 from mien.errors import MienError, ModelError
 
@@ -39,14 +40,7 @@ def models(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the cards as JSON.")] = False,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            help="Write the card of NAME as Markdown with the header that Hugging Face reads.",
-            show_default=False,
-        ),
+        Path | None, out_option("Write the card of NAME as Markdown with the header that Hugging Face reads.")
     ] = None,
 ) -> None:
     """List the models, their measured scores and their terms.

@@ -219,8 +219,8 @@ def _score_lines(card: ModelCard, rows: Mapping[str, str]) -> Iterator[str]:
     by_views = card.scores.get("val_accuracy_by_views")
     if isinstance(by_views, dict):
         numbers = {n: accuracy for n, accuracy in by_views.items() if isinstance(accuracy, int | float)}
-        told = ", ".join(f"{one_line(n)}: {accuracy:.2%}" for n, accuracy in numbers.items())
-        yield f"\nValidation accuracy by views of a face: {told}."
+        listed = ", ".join(f"{one_line(n)}: {accuracy:.2%}" for n, accuracy in numbers.items())
+        yield f"\nValidation accuracy by views of a face: {listed}."
     key, first = next(iter(tables.items()))
     if first.get("per_class"):
         yield ""
