@@ -64,7 +64,7 @@ def page(card: ModelCard, n_bytes: int, robustness: dict[str, Any] | None = None
         if title == READ:  # the README says it
             continue
         lines += [f"## {title}", "", text, ""]
-        if title == "Scores":
+        if title == "Evaluation":
             lines += robustness_lines(robustness)
     run, env = card.training["recipe"]["run"], card.training["environment"]
     return "\n".join(

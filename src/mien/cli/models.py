@@ -147,12 +147,14 @@ def card_lines(card: "ModelCard", weights: Path) -> list[str]:
     """The whole card for a terminal of 80 columns."""
     temperatures = ", ".join(f"{value:.3g} at {views}" for views, value in card.temperatures.items())
     kind = f"{'gray' if card.channels == 1 else 'RGB'} {card.input_size} x {card.input_size}"
+    stated = {"Version": card.version, "Contact": card.contact, "Cite": card.citation}
     texts = {
         "Intended use": card.intended_use,
         "Not for": card.unfit_use,
         "Limits": card.limits,
         "Data": card.data,
         "Licence": card.licence,
+        **{name: text for name, text in stated.items() if text},
         "Emotions": ", ".join(card.labels),
         "Input": f"{kind}, mean {card.mean:g}, std {card.std:g}",
         "Views": f"{card.views} (temperature {temperatures})",

@@ -38,7 +38,7 @@ PLAIN = re.compile(r"(?!null$|true$|false$|yes$|no$|on$|off$)[a-z][a-z0-9_.-]*")
 
 NOTHING = "Not stated by its maker."
 
-READ = "Read with it"
+READ = "How to use"
 USE = """\
 ```sh
 pip install mien
@@ -168,15 +168,15 @@ def sections(card: ModelCard, rows: Mapping[str, str] = SPLITS) -> dict[str, str
     name = one_line(data_name(card))
     texts = {
         "Intended use": one_line(card.intended_use),
-        "Unfit use": one_line(card.unfit_use),
+        "Out-of-scope use": one_line(card.unfit_use),
         "Training data": one_line(card.data) + (f"\n\nName of the data set: `{name}`." if name else ""),
-        "Limits": f"{one_line(card.limits)} {_weakest(card)}",
-        "Scores": "\n".join(_score_lines(card, rows)),
+        "Limitations": f"{one_line(card.limits)} {_weakest(card)}",
+        "Evaluation": "\n".join(_score_lines(card, rows)),
         "Licence of the weights": one_line(card.licence),
         READ: USE.format(name=one_line(card.name)),
         "Version": " ".join(_version(card)),
         "Contact": one_line(card.contact),
-        "How to cite": " ".join(_citation(card)),
+        "Citation": " ".join(_citation(card)),
     }
     return {title: text.strip() or NOTHING for title, text in texts.items()}
 
