@@ -6,6 +6,7 @@ that ends early is counted as a signal, and another goes on behind that file.
 
 import json
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -94,3 +95,16 @@ def run(command: Callable[[int], Sequence[str]], total: int, warm_up: int, stead
                 tally.signals.append(f"{name or 'between two files'}: exit {process.returncode}")
     tally.grown_mib = last - first if first else 0.0
     return tally
+
+
+def command_line(campaign: Callable[[int, int], Tally], work: Callable[..., None]) -> None:
+    """The command ``SCRIPT [N [SEED]]``; ``SCRIPT --work ...`` is one of its workers."""
+    if sys.argv[1:2] == ["--work"]:
+        work(*map(int, sys.argv[2:]))
+        return
+    n = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    tally = campaign(n, seed)
+    print(f"tried {tally.n_tried:,}, seed {seed}: {tally.n_opened:,} read, {tally.n_refused:,} refused")
+    print(*tally.lines(), sep="\n")
+    sys.exit(not tally.is_clean)

@@ -1,7 +1,7 @@
 """What finding, aligning and cutting a face costs in accuracy, against the face as it was stored.
 
     python benchmarks/end_to_end.py MODEL STORE [--sides 48,64,96,128,200] [--faces N] [--views N]
-        [--rotation DEGREES] [--split val] [--to FILE.json]
+        [--rotation DEGREES] [--split val] [--out FILE.json]
 
 Stored faces are enlarged to SIDE pixels, turned, and put into scenes of smooth random colour, which are
 read as a photograph is. Each face that is read right as stored and not from the scene was either missed
@@ -171,7 +171,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--faces", type=int, help="take only so many, drawn at random, the same every time")
     parser.add_argument("--views", type=int, default=1)
     parser.add_argument("--split", choices=("val", "test"), default="val")
-    parser.add_argument("--to", type=Path, help="a JSON file to write")
+    parser.add_argument("--out", type=Path, help="a JSON file to write")
     return parser.parse_args(given)
 
 
@@ -190,9 +190,9 @@ def main(given: Sequence[str]) -> None:
         f"{model.card.name}, {options.split} faces of {chosen.name}, turned by up to {options.rotation:g}°\n"
     )
     print("\n".join(lines(rows)))
-    if options.to:
+    if options.out:
         said = {"model": model.card.name, "data": chosen.name, "split": options.split, "views": options.views}
-        write_json(options.to, {**said, "rotation": options.rotation, "rows": [asdict(row) for row in rows]})
+        write_json(options.out, {**said, "rotation": options.rotation, "rows": [asdict(row) for row in rows]})
 
 
 if __name__ == "__main__":

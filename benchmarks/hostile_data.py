@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 import psutil
-from campaign import WARM_UP, Tally, run
+from campaign import WARM_UP, Tally, command_line, run
 from hostile import peak_mib
 
 from mien.data.store import read_info, read_near_duplicates, read_store
@@ -106,17 +106,5 @@ def campaign(n: int, seed: int) -> Tally:
     return run(lambda start: [*worker, str(start), str(n)], n, min(WARM_UP, n), n)
 
 
-def main() -> None:
-    n = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
-    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    tally = campaign(n, seed)
-    print(f"tried {tally.n_tried:,}, seed {seed}: {tally.n_opened:,} read, {tally.n_refused:,} refused")
-    print(*tally.lines(), sep="\n")
-    sys.exit(not tally.is_clean)
-
-
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--work"]:
-        work(*map(int, sys.argv[2:]))
-    else:
-        main()
+    command_line(campaign, work)

@@ -52,22 +52,22 @@ COMMANDS = {
     "watch, parquet": "watch clip.mp4 --out OUT/rows.parquet --resume",
     "watch, many": "watch clips --out OUT/rows --resume",
     "watch, annotated": "watch clip.mp4 --annotate OUT/marked.mp4 --plot OUT/plot.png",
-    "page": "page --to OUT/site",
-    "data import": "data import folders classes --to OUT/made.h5",
-    "data import, fer2013": "data import fer2013 fer2013.csv --partial --to OUT/made.h5",
+    "page": "page --out OUT/site",
+    "data import": "data import folders classes --out OUT/made.h5",
+    "data import, fer2013": "data import fer2013 fer2013.csv --partial --out OUT/made.h5",
     "data crop": "data crop s.h5 --part eyes --out OUT/part.h5",
-    "data split": "data split s.h5 --to OUT/split.h5",
-    "data join": "data join s.h5 t.h5 --labels fer2013 --to OUT/both.h5",
-    "data audit": "data audit s.h5 --to OUT/page.html",
-    "evaluate": "evaluate run s.h5 --split val --to OUT/scores --allow-leak",
-    "ensemble": "ensemble run run2 --data s.h5 --split val --to OUT/votes --allow-leak",
-    "report": "report run --to OUT/report.html",
-    "release": "release run --name kept --data s.h5 --to OUT --no-int8",
-    "train": "train r.toml --to OUT/run --allow-leak",
-    "search": "search run s.toml --to OUT/search --data s.h5",
-    "targets": "targets r.toml --data s.h5 --to OUT/soft.safetensors --runs OUT/runs --folds 2",
-    "features": "features run s.h5 --svm --to OUT/svm",
-    "explain": "explain run s.h5 --to OUT/maps --n 2",
+    "data split": "data split s.h5 --out OUT/split.h5",
+    "data join": "data join s.h5 t.h5 --labels fer2013 --out OUT/both.h5",
+    "data audit": "data audit s.h5 --out OUT/page.html",
+    "evaluate": "evaluate run s.h5 --split val --out OUT/scores --allow-leak",
+    "ensemble": "ensemble run run2 --data s.h5 --split val --out OUT/votes --allow-leak",
+    "report": "report run --out OUT/report.html",
+    "release": "release run --name kept --data s.h5 --out OUT --no-int8",
+    "train": "train r.toml --out OUT/run --allow-leak",
+    "search": "search run s.toml --out OUT/search --data s.h5",
+    "targets": "targets r.toml --data s.h5 --out OUT/soft.safetensors --runs OUT/runs --folds 2",
+    "features": "features run s.h5 --svm --out OUT/svm",
+    "explain": "explain run s.h5 --out OUT/maps --n 2",
 }
 """By name; ``OUT`` is the folder that is compared."""
 CHANGING = (".db", ".json", ".png", ".html", ".log", ".onnx", ".mp4")
@@ -132,9 +132,9 @@ def prepare(place: Path) -> None:
     (place / "r.toml").write_text(RECIPE)
     (place / "s.toml").write_text(SEARCH)
     for command in (
-        "data import fer2013 fer2013.csv --partial --to s.h5",
-        "data import fer2013 other.csv --partial --to t.h5",
-        "train r.toml --to run --allow-leak",
+        "data import fer2013 fer2013.csv --partial --out s.h5",
+        "data import fer2013 other.csv --partial --out t.h5",
+        "train r.toml --out run --allow-leak",
     ):
         if problem := whole(command, place):
             raise SystemExit(f"{command}: {problem}")

@@ -1,10 +1,10 @@
 """What a model still reads when light, focus, angle, size or framing of a face are not what it learned.
 
-    python benchmarks/robustness.py MODEL STORE [--to FOLDER] [--faces N] [--views N] [--split val]
+    python benchmarks/robustness.py MODEL STORE [--out FOLDER] [--faces N] [--views N] [--split val]
 
 Every change is made to the stored faces, one at a time, at several strengths; accuracy and balanced accuracy
 follow it. Lengths are in 48ths of the face's side, FER2013's pixels. "lost" are faces that were read right
-before the change and wrong after it, "won" the reverse. Prints a table; ``--to`` also writes
+before the change and wrong after it, "won" the reverse. Prints a table; ``--out`` also writes
 ``NAME-robustness.json`` and ``.png`` for the model's page. Choose by the val rows (PublicTest): the test rows
 are opened only where ``--split test`` says so. One view a face by default: ten take ten times the
 time and move all rows alike.
@@ -258,7 +258,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("model", help="a model's name or the path of its .onnx file")
     parser.add_argument("store", type=Path, help="a data set of `mien data import`")
-    parser.add_argument("--to", type=Path, help="folder for the JSON and the figure")
+    parser.add_argument("--out", type=Path, help="folder for the JSON and the figure")
     parser.add_argument("--faces", type=int, help="take only so many, drawn at random, the same every time")
     parser.add_argument("--views", type=int, default=1)
     parser.add_argument("--split", choices=("val", "test"), default="val")
@@ -276,13 +276,13 @@ def main(given: Sequence[str]) -> None:
     name = model.card.name
     print(f"{name} on {len(chosen):,} {options.split} faces of {data.name}, {options.views} view(s)\n")
     print("\n".join(lines(rows)))
-    if options.to:
-        options.to.mkdir(parents=True, exist_ok=True)
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
         said = {"model": name, "data": data.name, "split": options.split, "n": len(chosen)}
         units = {kind: family.unit for kind, family in FAMILIES.items()}
         result = {**said, "views": options.views, "units": units, "rows": [asdict(row) for row in rows]}
-        write_json(options.to / f"{name}-robustness.json", result)
-        figure(rows, options.to / f"{name}-robustness.png")
+        write_json(options.out / f"{name}-robustness.json", result)
+        figure(rows, options.out / f"{name}-robustness.png")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("source", type=Path, help="the file, or a folder that holds it")
-    parser.add_argument("--to", type=Path, default=Path("dlib-face.safetensors"))
+    parser.add_argument("--out", type=Path, default=Path("dlib-face.safetensors"))
     parser.add_argument("--faces", type=Path, help="data set file whose training faces set the statistics")
     args = parser.parse_args()
     path = find(args.source)
@@ -68,8 +68,8 @@ def main() -> None:
         "author": "Davis E. King, github.com/davisking/dlib-models",
         "statistics": f"{N_FACES} training faces of {args.faces.name}" if args.faces else "none",
     }
-    save_file({name: t.contiguous() for name, t in tensors.items()}, args.to, metadata=note)
-    print(f"wrote {args.to}: {sum(t.numel() for t in tensors.values()):,} numbers")
+    save_file({name: t.contiguous() for name, t in tensors.items()}, args.out, metadata=note)
+    print(f"wrote {args.out}: {sum(t.numel() for t in tensors.values()):,} numbers")
 
 
 def find(source: Path) -> Path:

@@ -2,7 +2,7 @@
 
 python tools/model_page.py fer2013-medium docs/models/fer2013-medium.md
 
-Where `benchmarks/robustness.py MODEL STORE --to docs/models` left its JSON beside the page, that goes in too.
+Where `benchmarks/robustness.py MODEL STORE --out docs/models` left its JSON beside the page, it is included.
 """
 
 import json
@@ -64,7 +64,7 @@ def page(card: ModelCard, n_bytes: int, robustness: dict[str, Any] | None = None
         if title == READ:  # the README says it
             continue
         lines += [f"## {title}", "", text, ""]
-        if title == "Scores":
+        if title == "Evaluation":
             lines += robustness_lines(robustness)
     run, env = card.training["recipe"]["run"], card.training["environment"]
     return "\n".join(

@@ -2,7 +2,7 @@
 
     python tools/train_models.py --data fer2013.h5 --ferplus ferplus.h5 --init dlib-face.safetensors
     python tools/train_models.py ... --device cuda          # batches of 512
-    python tools/train_models.py ... --epochs 2 --to /tmp/check   # proves the whole series in minutes
+    python tools/train_models.py ... --epochs 2 --out /tmp/check   # proves the whole series in minutes
 
 The stages, each of them one `mien` command: `rates` (faces a second of four networks), `targets` (the folds,
 and the file of soft targets at once), `medium`, `nano`, `ferplus`, `members` (other networks and seeds),
@@ -70,12 +70,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("fer2013.h5"))
     parser.add_argument("--ferplus", type=Path, help="of `mien data import ferplus --scheme probability`")
     parser.add_argument("--init", type=Path, default=Path("dlib-face.safetensors"))
-    parser.add_argument("--to", type=Path, default=Path("runs"))
+    parser.add_argument("--out", type=Path, default=Path("runs"))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--epochs", type=int, help="of every run, for a trial")
     parser.add_argument("--only", nargs="*", choices=sorted(STAGES), default=list(STAGES))
     args = parser.parse_args()
-    plan = Plan(args.data, args.ferplus, args.init, args.to, args.device, args.epochs)
+    plan = Plan(args.data, args.ferplus, args.init, args.out, args.device, args.epochs)
     plan.to.mkdir(parents=True, exist_ok=True)
     for stage in STAGES:
         if stage in args.only:
@@ -97,7 +97,7 @@ def sets(changes: list[str]) -> Iterator[str]:
 
 def train(plan: Plan, recipe: str, run: str, data: Path, *changes: str) -> None:
     mien(
-        *("train", recipe, "--to", plan.to / run, "--data", data, "--devices", plan.device),
+        *("train", recipe, "--out", plan.to / run, "--data", data, "--devices", plan.device),
         *sets(plan.changes(recipe, *changes)),
     )
 
@@ -123,7 +123,7 @@ def rates(plan: Plan) -> None:
 def targets(plan: Plan) -> None:
     changes = sets(plan.changes("fer2013-teacher"))
     mien(
-        *("targets", "fer2013-teacher", "--data", plan.data, "--to", plan.targets),
+        *("targets", "fer2013-teacher", "--data", plan.data, "--out", plan.targets),
         *("--runs", plan.to, "--device", plan.device, *changes),
     )
 
@@ -152,7 +152,7 @@ def members(plan: Plan) -> None:
 
 def ensemble(plan: Plan) -> None:
     runs = [plan.to / "fer2013-medium", *(plan.to / f"member-{name}" for name in MEMBERS)]
-    mien("ensemble", *runs, "--data", plan.data, "--split", "val", "--to", plan.to / "ensemble")
+    mien("ensemble", *runs, "--data", plan.data, "--split", "val", "--out", plan.to / "ensemble")
 
 
 STAGES: dict[str, Callable[[Plan], None]] = {

@@ -175,7 +175,7 @@ def test_lost_and_won_are_counted_against_the_unchanged_face(bench, tiny_home):
 
 
 def test_json_table_and_figure_are_written(bench, store, tiny_home, tmp_path, capsys):
-    bench.main([str(tiny_home / "models" / "tiny.onnx"), str(store), "--to", str(tmp_path / "out")])
+    bench.main([str(tiny_home / "models" / "tiny.onnx"), str(store), "--out", str(tmp_path / "out")])
     found = json.loads((tmp_path / "out" / "tiny-robustness.json").read_text())
     assert (found["n"], found["split"], found["views"]) == (20, "val", 1)
     assert len(found["rows"]) == 1 + sum(len(family.levels) for family in bench.FAMILIES.values())

@@ -54,7 +54,7 @@ def start(quiz_file):
 
     def serve(*arguments, port="0"):
         arguments = ("--port", port, *arguments)
-        command = [sys.executable, "-W", "error", "-m", "mien", "quiz", "--to", str(quiz_file), *arguments]
+        command = [sys.executable, "-W", "error", "-m", "mien", "quiz", "--out", str(quiz_file), *arguments]
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2] / "src")}
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment

@@ -28,7 +28,7 @@ def _run(*words):
 
 
 def test_import_writes_the_store_and_prints_what_is_in_it(tmp_path, source):
-    result = _run("import", "fer2013", source, "--to", tmp_path / "a.h5", "--partial", "--search")
+    result = _run("import", "fer2013", source, "--out", tmp_path / "a.h5", "--partial", "--search")
     assert result.exit_code == 0
     assert len(read_store(tmp_path / "a.h5")) == 9
     lines = [line.split() for line in result.stdout.splitlines()]
@@ -42,12 +42,12 @@ def test_import_writes_the_store_and_prints_what_is_in_it(tmp_path, source):
 
 def test_import_without_partial_says_how_to_import_a_part(tmp_path, source):
     with pytest.raises(DataError, match="import it as it is with --partial"):
-        _run("import", "fer2013", source, "--to", tmp_path / "a.h5")
+        _run("import", "fer2013", source, "--out", tmp_path / "a.h5")
 
 
 def test_audit_prints_a_table_and_writes_the_page(tmp_path, source):
-    _run("import", "fer2013", source, "--to", tmp_path / "a.h5", "--partial")
-    result = _run("audit", tmp_path / "a.h5", "--to", tmp_path / "audit.html")
+    _run("import", "fer2013", source, "--out", tmp_path / "a.h5", "--partial")
+    result = _run("audit", tmp_path / "a.h5", "--out", tmp_path / "audit.html")
     assert result.exit_code == 0
     assert ["faces", "3", "3", "3"] in [line.split() for line in result.stdout.splitlines()]
     assert "wrote" in result.stdout
@@ -55,7 +55,7 @@ def test_audit_prints_a_table_and_writes_the_page(tmp_path, source):
 
 
 def test_audit_prints_json_and_nothing_else(tmp_path, source):
-    _run("import", "fer2013", source, "--to", tmp_path / "a.h5", "--partial")
+    _run("import", "fer2013", source, "--out", tmp_path / "a.h5", "--partial")
     result = _run("audit", tmp_path / "a.h5", "--json")
     assert json.loads(result.stdout)["faces"] == {"train": 3, "val": 3, "test": 3}
 
@@ -80,7 +80,7 @@ def images(tmp_path):
 
 def test_images_are_imported_shown_split_and_joined(tmp_path, images, source):
     result = _run(
-        *("import", "csv", images, "--to", tmp_path / "a.h5", "--labels", "fer2013", "--map", "rage=angry")
+        *("import", "csv", images, "--out", tmp_path / "a.h5", "--labels", "fer2013", "--map", "rage=angry")
     )
     assert "mine, 12 faces, 48x48 gray; also persons, file_sha256" in result.stdout
     assert "left out: 1 missing file" in result.stdout
@@ -90,13 +90,13 @@ def test_images_are_imported_shown_split_and_joined(tmp_path, images, source):
     assert ["happy", "4", "0", "0", "4"] in [line.split() for line in shown.splitlines()]
     assert "labels of mine: happy, rage → angry, sad" in shown
 
-    split = ("split", tmp_path / "a.h5", "--by", "person", "--parts", "0.5,0.25,0.25", "--to")
+    split = ("split", tmp_path / "a.h5", "--by", "person", "--parts", "0.5,0.25,0.25", "--out")
     result = _run(*split, tmp_path / "b.h5", "--keep-copies-together")
     assert ["all", "6", "3", "3", "12"] in [line.split() for line in result.stdout.splitlines()]
 
-    _run("import", "fer2013", source, "--to", tmp_path / "fer.h5", "--partial")
+    _run("import", "fer2013", source, "--out", tmp_path / "fer.h5", "--partial")
     result = _run(
-        "join", tmp_path / "fer.h5", tmp_path / "b.h5", "--to", tmp_path / "c.h5", "--labels", "rafdb"
+        "join", tmp_path / "fer.h5", tmp_path / "b.h5", "--out", tmp_path / "c.h5", "--labels", "rafdb"
     )
     assert "fer2013+mine, 21 faces" in result.stdout
     assert "labels of mine: happy, rage → angry, sad" in result.stdout
@@ -106,7 +106,7 @@ def test_images_are_imported_shown_split_and_joined(tmp_path, images, source):
     ("words", "text"),
     [
         (("import", "csv", "x", "--labels", "fer2013", "--map", "joy"), "expected label=name, such as"),
-        (("split", "x.h5", "--to", "y.h5", "--parts", "0.8"), "expected three shares of train, val and"),
+        (("split", "x.h5", "--out", "y.h5", "--parts", "0.8"), "expected three shares of train, val and"),
     ],
     ids=["map", "parts"],
 )

@@ -43,9 +43,11 @@ def test_faces_become_a_data_set_that_a_model_is_scored_on(tmp_path: Path, tiny_
             folder.mkdir(parents=True)
             for i in range(3):
                 Image.fromarray(rng.integers(0, 256, (48, 48), np.uint8)).save(folder / f"{i}.png")
-    mien(tmp_path, tiny_home, "data", "import", "folders", "faces", "--labels", "fer2013", "--to", "faces.h5")
+    mien(
+        tmp_path, tiny_home, "data", "import", "folders", "faces", "--labels", "fer2013", "--out", "faces.h5"
+    )
     mien(tmp_path, tiny_home, "data", "audit", "faces.h5")
-    table = mien(tmp_path, tiny_home, "evaluate", "tiny", "faces.h5", "--split", "test", "--to", "scores")
+    table = mien(tmp_path, tiny_home, "evaluate", "tiny", "faces.h5", "--split", "test", "--out", "scores")
     assert "50.0" in table  # it answers happy whatever it sees
     assert (tmp_path / "scores" / "confusion-test.png").is_file()
 

@@ -16,7 +16,7 @@ from mien.data.store import write_store
 
 
 def test_a_photograph_becomes_a_sheet_and_its_arrays(mien, photos, tmp_path) -> None:
-    result = mien("explain", "tiny", "photos/one.png", "--to", "sheet.png", "--patch", "8")
+    result = mien("explain", "tiny", "photos/one.png", "--out", "sheet.png", "--patch", "8")
     assert result.exit_code == 0, result.output
     assert result.stdout == "wrote sheet.png\nwrote sheet.npz\n"
     with Image.open(tmp_path / "sheet.png") as sheet:
@@ -43,7 +43,7 @@ def test_the_table_fits_80_columns_and_gives_each_method_its_verdict(mien, tmp_p
         name="black",
     )
     write_store(faces, tmp_path / "black.h5")
-    result = mien("explain", "tiny", "black.h5", "--faithfulness", "--n", "4", "--to", "out")
+    result = mien("explain", "tiny", "black.h5", "--faithfulness", "--n", "4", "--out", "out")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert max(map(len, lines)) <= 80

@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from mien.cli.hints import KINDS, WORK, hint
+from mien.cli.hints import KINDS, WORK, hint, other_command
 from mien.cli.main import COMMANDS
 
 FILES = {
@@ -80,3 +80,8 @@ def test_a_folder_of_images_is_not_watched(folder):
 
 def test_the_table_names_commands_that_exist():
     assert set(WORK.split()).union(*(kind.taken_by for kind in KINDS.values())) <= set(COMMANDS)
+
+
+def test_a_table_of_events_is_not_sent_to_the_import(folder):
+    assert other_command("agreement", "list.csv") == ""
+    assert "mien data import csv" in other_command("read", "list.csv")

@@ -88,4 +88,4 @@ def test_a_leak_is_not_read_from_a_file(mien, tmp_path):
 def test_a_table_of_nothing_says_what_to_run(mien):
     shown = mien("papers", "table")
     assert shown.exit_code == 2
-    assert "no results in runs or docs/papers; first: mien papers run --all --to runs" in shown.stderr
+    assert "no results in runs or docs/papers; first: mien papers run --all --out runs" in shown.stderr

@@ -31,7 +31,7 @@ def quiz_file(tmp_path, faces):
 
 
 def test_the_report_of_a_quiz_is_a_table_and_sentences(mien, quiz_file):
-    result = mien("quiz", "report", "quiz.db", "--model", "tiny", "--to", "page.html")
+    result = mien("quiz", "report", "quiz.db", "--model", "tiny", "--out", "page.html")
     assert result.exit_code == 0, result.output
     assert re.search(r"Ada +│ 10 │ 100.0% \(72.2%-100.0%\)", result.output)
     assert "Fleiss' kappa -" in result.output
@@ -48,10 +48,10 @@ def test_the_report_of_a_quiz_as_json(mien, quiz_file):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--to", "none.db"], "no quiz at none.db; make one: mien quiz --data fer2013.h5 --to none.db"),
-        (["--to", "quiz.db", "--data", "faces.h5", "--n", "3"], "quiz.db asks 10 faces of test by seed 0"),
-        (["--to", "new.db", "--data", "faces.h5"], "'made-up' has 10 test faces to ask, cannot draw 100"),
-        (["report", "quiz.db", "--to", "none/page.html"], "no folder none to write page.html in"),
+        (["--out", "none.db"], "no quiz at none.db; make one: mien quiz --data fer2013.h5 --out none.db"),
+        (["--out", "quiz.db", "--data", "faces.h5", "--n", "3"], "quiz.db asks 10 faces of test by seed 0"),
+        (["--out", "new.db", "--data", "faces.h5"], "'made-up' has 10 test faces to ask, cannot draw 100"),
+        (["report", "quiz.db", "--out", "none/page.html"], "no folder none to write page.html in"),
         (["report", "quiz.db", "--model", "tinny"], "no model named 'tinny'; did you mean 'tiny'"),
     ],
     ids=["no file", "other faces", "too few", "no folder", "no model"],
@@ -67,7 +67,7 @@ def test_a_report_of_a_run_is_written_where_it_says(mien, tmp_path, faces):
     (tmp_path / "run").mkdir()
     write_json(tmp_path / "run" / "recipe.json", {"recipe": {}, "data": "c0ffee"})
     write_predictions(tmp_path / "run" / "predictions-val.csv", faces, np.full((20, 7), 1 / 7))
-    result = mien("report", "run", "--to", "page.html")
+    result = mien("report", "run", "--out", "page.html")
     assert (result.exit_code, result.output) == (0, "wrote page.html\n")
     assert (tmp_path / "page.html").is_file()
     assert mien("report", "nowhere").exit_code == 2

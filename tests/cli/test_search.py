@@ -94,7 +94,7 @@ def test_show_lists_the_best_first_within_80_columns(searched, mien, monkeypatch
     assert "importance (fANOVA, n = 11): optim.lr" in result.stdout
     assert "trial 2  failed: the loss was nan" in result.stdout
     start = lines.index("train the best in full:")
-    assert lines[start + 1] == "mien train base.toml --data faces.h5 --to found/best \\"
+    assert lines[start + 1] == "mien train base.toml --data faces.h5 --out found/best \\"
     assert not any("run.epochs" in line for line in lines[start:])
 
 
@@ -109,7 +109,7 @@ def test_json_holds_every_trial_the_importances_and_the_command(searched, mien) 
 
 
 def test_the_image_is_written(searched, mien, tmp_path: Path) -> None:
-    result = mien("search", "show", str(searched / "found"), "--to", "p.png")
+    result = mien("search", "show", str(searched / "found"), "--out", "p.png")
     assert result.stdout.endswith("wrote p.png\n")
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 

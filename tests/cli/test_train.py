@@ -55,7 +55,7 @@ def test_one_seed_keeps_the_plain_folder(mien: Any, files: Path) -> None:
 
 
 def test_targets_of_one_recipe_teach_the_next(mien: Any, files: Path) -> None:
-    done = mien("targets", "net.toml", "--data", "bars.h5", "--to", "soft.safetensors", "--folds", "2")
+    done = mien("targets", "net.toml", "--data", "bars.h5", "--out", "soft.safetensors", "--folds", "2")
     assert done.exit_code == 0, done.output
     assert "with the votes" in done.stdout
     taught = mien("train", "net.toml", "--data", "bars.h5", "--set", "distil.targets=soft.safetensors")
@@ -85,7 +85,7 @@ def test_a_network_of_the_users_own_is_trained_scored_and_released(
     refused = mien("evaluate", "runs/own", "bars.h5", "--split", "val")
     assert (refused.exit_code, "mien --allow-code nets.py:Net" in refused.stderr) == (2, True)
     allow = ("--allow-code", "nets.py:Net")
-    scored = mien(*allow, "evaluate", "runs/own", "bars.h5", "--split", "val", "--to", "runs/own")
+    scored = mien(*allow, "evaluate", "runs/own", "bars.h5", "--split", "val", "--out", "runs/own")
     assert scored.exit_code == 0, scored.output
-    released = mien(*allow, "release", "runs/own", "--data", "bars.h5", "--name", "own", "--to", "out")
+    released = mien(*allow, "release", "runs/own", "--data", "bars.h5", "--name", "own", "--out", "out")
     assert released.exit_code == 0, released.output

@@ -29,9 +29,6 @@ class Bright:
         if level == 254:
             raise ValueError("a bug of the detector")
         return (Face(Box(0, 0, 40, 40), level / 255),) if level else ()
-
-    def find_many(self, images):
-        return [self.find(image) for image in images]
 """
 
 

@@ -80,13 +80,8 @@ def test_tiny_and_narrow_images_have_no_face_and_do_no_harm(detector, shape):
     assert detector.find(rng.integers(0, 256, (*shape, 3), np.uint8)) == ()
 
 
-def test_many_images_give_what_each_gives(detector, astronaut):
-    images = [astronaut, np.zeros((50, 80, 3), np.uint8), astronaut[:, ::-1]]
-    assert detector.find_many(images) == [detector.find(image) for image in images]
-
-
 def test_a_mirrored_image_has_the_mirrored_face(detector, astronaut):
-    (face,), (mirrored,) = detector.find_many([astronaut, np.ascontiguousarray(astronaut[:, ::-1])])
+    (face,), (mirrored,) = detector.find(astronaut), detector.find(np.ascontiguousarray(astronaut[:, ::-1]))
     back = points(mirrored)[[1, 0, 2, 4, 3]] * [-1, 1] + [512, 0]
     assert np.linalg.norm(points(face) - back, axis=1).max() < 4
 
@@ -140,18 +135,18 @@ def test_beside_a_lying_face_the_upright_ones_stay_as_they_were(detector, astron
     assert np.linalg.norm(back - points(alone), axis=1).max() < 8
 
 
-def test_a_face_seen_in_two_turns_is_taken_where_the_last_look_is_surest():
+def test_a_face_seen_in_two_turns_is_taken_where_the_last_network_scores_it_highest():
     box, aside = np.float32([[0, 0, 10, 10]]), np.float32([[1, 1, 11, 11], [50, 50, 60, 60]])
     marks = np.arange(3, dtype=np.float32)[:, None, None] + np.zeros((5, 2), np.float32)
     upright = box, np.float32([0.8]), marks[:1], np.float32([0.9])
     turned = aside, np.float32([0.99, 0.85]), marks[1:], np.float32([0.95, 0.7])
-    boxes, scores, _ = mtcnn.surest([upright, turned])
+    boxes, scores, _ = mtcnn.best_of_turns([upright, turned])
     assert boxes.tolist() == aside.tolist()
     assert scores.tolist() == np.float32([0.99, 0.85]).tolist()
     doubtful = aside, np.float32([0.99, 0.85]), marks[1:], np.float32([0.905, 0.7])
-    assert mtcnn.surest([upright, doubtful])[0].tolist() == [box[0].tolist(), aside[1].tolist()]
+    assert mtcnn.best_of_turns([upright, doubtful])[0].tolist() == [box[0].tolist(), aside[1].tolist()]
     near = np.float32([[0, 0, 10, 10], [4, 0, 14, 10]]), np.float32([1, 1]), marks[:2], np.float32([1, 1])
-    assert len(mtcnn.surest([near, upright])[0]) == 2  # of one turn, both stay
+    assert len(mtcnn.best_of_turns([near, upright])[0]) == 2  # of one turn, both stay
 
 
 def test_the_smallest_face_is_told_in_pixels_of_the_image(detector, astronaut):

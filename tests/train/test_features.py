@@ -233,7 +233,7 @@ def test_an_emotion_without_training_faces_is_named(made, tmp_path: Path) -> Non
 def test_the_command_keeps_features_and_scores_the_svm(made, tmp_path: Path) -> None:
     to = tmp_path / "svm"
     arguments = ["features", str(made["run"]), str(made["store"]), "--folder", str(tmp_path / "f")]
-    done = CliRunner().invoke(app, [*arguments, "--svm", "--to", str(to)])
+    done = CliRunner().invoke(app, [*arguments, "--svm", "--out", str(to)])
     assert done.exit_code == 0, done.output
     assert "32 features a face (train 200, val 100)" in done.stdout
     assert re.search(r"chosen\n", done.stdout)
@@ -241,9 +241,9 @@ def test_the_command_keeps_features_and_scores_the_svm(made, tmp_path: Path) -> 
     assert {"weights.safetensors", "scores-test.json", "predictions-test.csv"} <= set(os.listdir(to))
     recipe = json.loads((to / "recipe.json").read_text())["recipe"]
     assert recipe["svm"]["c"] in [one["c"] for one in recipe["svm"]["tried"]]
-    refused = CliRunner().invoke(app, [*arguments, "--to", str(to)])
+    refused = CliRunner().invoke(app, [*arguments, "--out", str(to)])
     assert refused.exit_code == 2
-    assert "--to is the folder of the SVM's run; give --svm too" in refused.output
+    assert "--out is the folder of the SVM's run; give --svm too" in refused.output
 
 
 def test_recipes_for_a_head_are_recipes(stored: Path) -> None:

@@ -226,7 +226,7 @@ class Command:
             "mien",
             "train",
             str(recipe),
-            "--to",
+            "--out",
             str(self.folder),
         ]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}

@@ -25,16 +25,21 @@ def test_one_client_cannot_take_every_place():
     assert gate.n_inside == 0
 
 
+def at_work(clients, turns, order, go):
+    """A task a client, which writes its name into ``order`` at its turn, and keeps that until ``go``."""
+
+    async def work(client):
+        async with turns.turn(client):
+            order.append(client)
+            await go.wait()
+
+    return [asyncio.create_task(work(client)) for client in clients]
+
+
 def test_clients_that_wait_take_turns():
     async def run():
         turns, order, go = Turns(1), [], asyncio.Event()
-
-        async def work(client):
-            async with turns.turn(client):
-                order.append(client)
-                await go.wait()
-
-        tasks = [asyncio.create_task(work(client)) for client in "aaaabcb"]
+        tasks = at_work("aaaabcb", turns, order, go)
         await asyncio.sleep(0)
         go.set()
         await asyncio.gather(*tasks)
@@ -46,13 +51,7 @@ def test_clients_that_wait_take_turns():
 def test_who_leaves_while_waiting_leaves_its_turn_to_the_next():
     async def run():
         turns, order, go = Turns(1), [], asyncio.Event()
-
-        async def work(client):
-            async with turns.turn(client):
-                order.append(client)
-                await go.wait()
-
-        tasks = [asyncio.create_task(work(client)) for client in "abcd"]
+        tasks = at_work("abcd", turns, order, go)
         await asyncio.sleep(0)
         tasks[1].cancel()
         go.set()

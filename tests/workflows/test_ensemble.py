@@ -22,7 +22,7 @@ def test_an_ensemble_of_a_run_and_its_release_votes_as_they_do(
 ) -> None:
     release(run, "bars", made["store"], CardText("three bars"), ReleaseSettings(views=1, int8=False))
     arguments = ["ensemble", str(run), "bars", "--data", str(made["store"]), "--views", "1"]
-    done = COMMANDS.invoke(app, [*arguments, "--to", str(tmp_path / "votes"), "--json"])
+    done = COMMANDS.invoke(app, [*arguments, "--out", str(tmp_path / "votes"), "--json"])
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     alone = [member["scores"]["accuracy"] for member in found["members"]]

@@ -57,7 +57,7 @@ def test_a_card_of_ones_own_model_says_nothing_of_other_data() -> None:
     assert "It names: tired, awake, absent. 0.1 MB, RGB 32 x 32 input." in text
     assert "Lowest recall: awake, 70.0% of 20 test faces." in text
     assert "| test | 40 | 75.00% (59.8% - 85.8%) |" in text
-    for title in ("Intended use", "Contact", "How to cite"):
+    for title in ("Intended use", "Out-of-scope use", "Contact", "Citation"):
         assert f"## {title}\n\nNot stated by its maker.\n" in text
     assert not {"datasets", "language", "license_name"} & header(own()).keys()
     assert header(own())["license"] == "unknown"
@@ -136,7 +136,7 @@ def test_what_the_maker_stated_is_there() -> None:
         f"Version 2. Trained 2026-11-28. Made with mien 0.1.0. SHA-256 of the weights: `{'ab' * 32}`." in text
     )
     assert "## Contact\n\nme@example.org\n" in text
-    assert "## How to cite\n\n@misc{calls}\n" in text
+    assert "## Citation\n\n@misc{calls}\n" in text
 
 
 def test_a_card_replaces_a_card_and_nothing_else(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_the_commands_lead_from_recipe_to_reading(made: dict[str, Any], tmp_path
     )
     run, store = str(tmp_path / "run"), str(made["store"])
     steps = [
-        ["train", str(recipe), "--to", run, "--data", store, "--set", "run.epochs=2"],
+        ["train", str(recipe), "--out", run, "--data", store, "--set", "run.epochs=2"],
         ["evaluate", run, store, "--split", "val", "--json"],
         ["release", run, "--name", "bars", "--data", store, "--summary", "from the command line"],
         ["evaluate", "bars", store],

@@ -121,10 +121,10 @@ def test_what_is_missing_is_named_with_its_command(make_run, tmp_path):
     folder = make_run("a")
     text = said(make_report([folder], None, tmp_path))
     assert (
-        f"No calibration diagram; this makes it: mien evaluate {folder} DATA --split val --to {folder}"
+        f"No calibration diagram; this makes it: mien evaluate {folder} DATA --split val --out {folder}"
         in text
     )
-    assert f"No maps; this makes it: mien explain {folder} DATA --to {folder}/explain" in text
+    assert f"No maps; this makes it: mien explain {folder} DATA --out {folder}/explain" in text
     assert f"No right and wrong faces; this makes it: mien report {folder} --data DATA" in text
     (folder / "explain").mkdir()
     for name in ("calibration-val.png", "examples-val.png", "explain/sheet.png"):

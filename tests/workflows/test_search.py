@@ -411,7 +411,7 @@ def test_two_processes_one_killed_and_started_again_end_with_twenty_finished_tri
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
 
     def start() -> subprocess.Popen[bytes]:
-        command = ["-m", "mien", "search", "run", path, "--to", str(folder)]
+        command = ["-m", "mien", "search", "run", path, "--out", str(folder)]
         return subprocess.Popen([sys.executable, "-W", "error", *command], env=env, stdout=subprocess.PIPE)
 
     def begun() -> set[str]:

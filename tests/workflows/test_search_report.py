@@ -84,7 +84,7 @@ def test_the_command_trains_the_values_of_the_trial_for_as_long_as_the_recipe_sa
     words = shlex.split(command(state, state.best, Path("found it")).replace("\\\n", ""))
     assert words[:3] == ["mien", "train", "fer2013-s2d-cpu"]
     options = dict(zip(words[3::2], words[4::2], strict=True))
-    assert options["--to"] == "found it/best"
+    assert options["--out"] == "found it/best"
     assert options["--data"] == "/data/my faces.h5"
     settings = [value for name, value in zip(words[3::2], words[4::2], strict=True) if name == "--set"]
     recipe, shipped = read_recipe(words[2], settings), read_recipe("fer2013-s2d-cpu")
@@ -100,7 +100,7 @@ def test_files_below_the_working_folder_are_named_from_there(tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     state = found(PLANTED["rate"][0], recipe=str(tmp_path / "mine.toml"))
     near = SearchState(state.search, str(tmp_path / "faces.h5"), state.trials)
-    assert command(near, near.best, Path("f")).startswith("mien train mine.toml --data faces.h5 --to f/best")
+    assert command(near, near.best, Path("f")).startswith("mien train mine.toml --data faces.h5 --out f/best")
 
 
 @pytest.fixture

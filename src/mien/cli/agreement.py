@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,10 +19,16 @@ Examples:
   mien agreement talk.events.csv talk-coded.eaf
   mien agreement rows/ boris-aggregated.tsv --gaps neutral
   mien agreement rows/ coded/ --key rows/blind-key.csv --json
-  mien agreement talk.events.csv coded.eaf --person mother=1 --person child=2,3
+  mien agreement talk.events.csv coded.eaf --person mother=1 --person child=2
 """
 
 app = typer.Typer(add_completion=False)
+Names = list[str] | None
+
+
+def pairs(text: str) -> Any:
+    """An option that may repeat: the coder's name of something, and mien's."""
+    return typer.Option(metavar="THEIRS=OURS", help=text)
 
 
 @app.command(epilog=EXAMPLES)
@@ -30,35 +36,30 @@ def agreement(
     ours: Annotated[Path, typer.Argument(help="Events or rows of `mien watch`, or a folder of them.")],
     theirs: Annotated[
         Path,
-        typer.Argument(help="A coder's events: a BORIS export, an ELAN file, such a table; or a folder."),
+        typer.Argument(help="A coder's events: a BORIS export, an ELAN file, a table; or a folder of them."),
     ],
-    step: Annotated[float, typer.Option(metavar="SECONDS", help="Between two moments of the grid.")] = 0.1,
+    step: Annotated[float, typer.Option(metavar="SECONDS", help="Time between two compared moments.")] = 0.1,
     window: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Of a window: targets of the ICC and of the intervals.")
+        float,
+        typer.Option(metavar="SECONDS", help="Length of a window, the unit of the ICC and of the bootstrap."),
     ] = 10.0,
-    person: Annotated[
-        list[str] | None,
-        typer.Option(metavar="THEIRS=OURS", help="Who is who: a subject or tier, and mien's numbers."),
-    ] = None,
-    rename: Annotated[
-        list[str] | None,
-        typer.Option(metavar="THEIRS=OURS", help="A coder's word for an emotion of mien: joy=happy."),
-    ] = None,
+    person: Annotated[Names, pairs("Who is who: a subject or tier, and mien's numbers.")] = None,
+    rename: Annotated[Names, pairs("A coder's word for an emotion of mien: joy=happy.")] = None,
     gaps: Annotated[
         str | None,
         typer.Option(
-            metavar="EMOTION", help="What the coder means where nothing is coded.", show_default="left out"
+            metavar="EMOTION", help="The emotion wherever the coder coded nothing.", show_default="left out"
         ),
     ] = None,
     key: Annotated[
         Path | None, typer.Option(help="The key of `mien watch --blind`, where names are blind.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the resamples for the intervals.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the bootstrap.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Compare mien's events with a human coder's: Cohen's kappa, ICC and the confusion of emotions.
 
-    Both are asked at every moment of a grid. Moments that only one names, and those of which mien is
+    Both are compared at every moment of a grid. Moments that only one names, and those of which mien is
     uncertain, are counted and left out. Intervals are bootstraps over windows, since moments next to
     each other are alike.
     """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from mien.cli.options import out_option
 from mien.cli.progress import progress_bar
 from mien.cli.terminal import printable
 
@@ -19,12 +20,22 @@ if TYPE_CHECKING:
     from mien.data.parts import Unsure
     from mien.data.store import StoreInfo
 
+EXAMPLES = """\b
+Examples:
+  mien data import fer2013 fer2013.csv --ferplus fer2013new.csv
+  mien data import folders photos/ --out mine.h5
+  mien data audit fer2013.h5 --out audit.html
+"""
+
 app = typer.Typer(
-    help="Import, join and divide data sets, and look at what is wrong with them.", no_args_is_help=True
+    help="Import, join and split data sets, and find what is wrong with them.",
+    epilog=EXAMPLES,
+    no_args_is_help=True,
 )
 
 
 Store = Annotated[Path, typer.Argument(help="A data set file that import wrote.", show_default=False)]
+Written = Annotated[Path, out_option("The data set file to write.")]
 Labels = Annotated[
     str | None,
     typer.Option(help="Bring labels to this set: fer2013, ferplus, affectnet8, ...", show_default=False),
@@ -43,9 +54,7 @@ def import_(
     path: Annotated[
         Path, typer.Argument(help="What you downloaded: a CSV, or a folder.", show_default=False)
     ],
-    to: Annotated[
-        Path | None, typer.Option(help="The data set file to write; by default KIND.h5.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, out_option("The data set file to write.", "KIND.h5")] = None,
     size: Annotated[int, typer.Option(min=8, max=1024, help="Width and height of an image, pixels.")] = 48,
     color: Annotated[bool, typer.Option("--color", help="Keep colour; else gray.")] = False,
     whole: Annotated[
@@ -54,7 +63,9 @@ def import_(
     labels: Labels = None,
     renamed: Annotated[
         list[str] | None,
-        typer.Option("--map", help="joy=happy: one label and its name in --labels.", show_default=False),
+        typer.Option(
+            "--map", help="joy=happy: a label and its name in --labels; may repeat.", show_default=False
+        ),
     ] = None,
     ferplus: Annotated[
         Path | None, typer.Option(help="fer2013new.csv, the votes of FER+.", show_default=False)
@@ -64,20 +75,19 @@ def import_(
     ] = "majority",
     peaks: Annotated[int, typer.Option(min=1, help="ckplus: last frames that carry the label.")] = 1,
     root: Annotated[
-        Path | None,
-        typer.Option(help="csv: the folder of its paths; by default that of the CSV.", show_default=False),
+        Path | None, typer.Option(help="csv: the folder of its paths.", show_default="that of the CSV")
     ] = None,
     part: Annotated[bool, typer.Option("--partial", help="Accept a part of FER2013.")] = False,
     search: Annotated[
         bool,
-        typer.Option("--search", help="Find test faces with a near copy in training now; else audit does."),
+        typer.Option("--search", help="Search test faces for near copies in training now; else audit does."),
     ] = False,
 ) -> None:
     """Read a data set and write it as one checked file.
 
-    Example: mien data import fer2013 fer2013.csv --ferplus fer2013new.csv --to fer2013.h5
+    Example: mien data import fer2013 fer2013.csv --ferplus fer2013new.csv
 
-    Example: mien data import affectnet AffectNet/ --size 64 --color --labels affectnet8
+    Example: mien data import affectnet AffectNet/ --size 64 --labels affectnet8
 
     Example: mien data import folders photos/ --labels fer2013 --map joy=happy
 
@@ -104,7 +114,7 @@ def import_(
         root=root,
     )
     with _bars("reading faces", "reading images", "comparing faces") as report:
-        done = import_data(kind, path, to or Path(f"{kind}.h5"), settings, report)
+        done = import_data(kind, path, out or Path(f"{kind}.h5"), settings, report)
     console = Console()
     _show_info(console, done.info)
     for reason, n in done.skipped.most_common():
@@ -138,40 +148,40 @@ def show(store: Store) -> None:
 @app.command("join")
 def join(
     stores: Annotated[list[Path], typer.Argument(help="Data set files.", show_default=False)],
-    to: Annotated[Path, typer.Option(help="The data set file to write.", show_default=False)],
+    out: Written,
     labels: Labels = None,
 ) -> None:
     """Make one data set of several; every row keeps its source and its split.
 
-    Example: mien data join fer2013.h5 affectnet.h5 --labels fer2013 --to both.h5
+    Example: mien data join fer2013.h5 affectnet.h5 --labels fer2013 --out both.h5
     """
     from rich.console import Console
 
     from mien.workflows.datasets.join_split import join_data
 
-    info, dropped = join_data(stores, to, labels)
+    info, dropped = join_data(stores, out, labels)
     console = Console()
     _show_info(console, info)
     if dropped:
         console.print(f"left out: {dropped:,} label without counterpart", highlight=False)
-    console.print(f"wrote {to}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"wrote {out}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command("split")
 def split(
     store: Store,
-    to: Annotated[Path, typer.Option(help="The data set file to write.", show_default=False)],
-    by: Annotated[str, typer.Option(help="label, or person: no one is on two sides.")] = "label",
+    out: Written,
+    by: Annotated[str, typer.Option(help="label, or person: no person in two splits.")] = "label",
     parts: Annotated[str, typer.Option(help="Shares of train, val and test.")] = "0.8,0.1,0.1",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same split.")] = 0,
     keep_copies_together: Annotated[
         bool,
-        typer.Option("--keep-copies-together", help="Keep identical faces and near copies on one side."),
+        typer.Option("--keep-copies-together", help="Keep identical faces and near copies in one split."),
     ] = False,
 ) -> None:
     """Split a data set again into train, val and test, with the same labels in each.
 
-    Example: mien data split ckplus.h5 --by person --parts 0.7,0.1,0.2 --to ckplus-split.h5
+    Example: mien data split ckplus.h5 --by person --out ckplus-split.h5
     """
     from rich.console import Console
 
@@ -179,29 +189,29 @@ def split(
 
     settings = SplitSettings(by, _parts(parts), seed, keep_copies_together)
     with _bars("comparing faces") as report:
-        info = split_data(store, to, settings, partial(report, "comparing faces"))
+        info = split_data(store, out, settings, partial(report, "comparing faces"))
     console = Console()
     _show_info(console, info)
-    console.print(f"wrote {to}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"wrote {out}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command("crop")
 def crop(
     store: Store,
     part: Annotated[str, typer.Option(help="face, mouth, eyes, upper or lower.", show_default=False)],
-    to: Annotated[
-        Path, typer.Option("--out", "--to", help="The data set file to write.", show_default=False)
-    ],
+    out: Written,
     size: Annotated[
         int | None,
-        typer.Option(min=8, max=1024, help="Width and height of a cut, pixels.", show_default="the source's"),
+        typer.Option(
+            min=8, max=1024, help="Width and height of a crop, pixels.", show_default="the source's"
+        ),
     ] = None,
     min_score: Annotated[float, typer.Option(min=0, max=1, help="Confidence that landmarks need.")] = 0.5,
     unsure: Annotated[
         str,
         typer.Option(
-            help="Faces without: average cuts where the part lies on average, whole keeps the face whole, "
-            "drop leaves them out."
+            help="Faces without such landmarks: average crops where the part lies on average, whole "
+            "keeps the face, drop leaves them out."
         ),
     ] = "average",
 ) -> None:
@@ -218,7 +228,7 @@ def crop(
 
     settings = PartSettings(part, size, min_score, cast("Unsure", unsure))
     with _bars("cutting faces") as report:
-        done = crop_data(store, to, settings, partial(report, "cutting faces"))
+        done = crop_data(store, out, settings, partial(report, "cutting faces"))
     console = Console()
     _show_info(console, done.info)
     became = {"average": "cut where the part lies on average", "whole": "kept whole", "drop": "left out"}
@@ -228,20 +238,18 @@ def crop(
         f"{min_score:g}: {became[unsure]}",
         highlight=False,
     )
-    console.print(f"wrote {to}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"wrote {out}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command("audit")
 def audit(
     store: Store,
-    to: Annotated[
-        Path | None, typer.Option(help="An HTML page to write, with the worst images.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, out_option("An HTML page to write, with the worst images.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Find blank images, non-faces, copies and contradicting labels.
 
-    Example: mien data audit fer2013.h5 --to audit.html
+    Example: mien data audit fer2013.h5 --out audit.html
 
     The page holds images of the data set, loads nothing from elsewhere, and stays on this machine.
     """
@@ -252,7 +260,7 @@ def audit(
     from mien.workflows.datasets.audit import audit_data
 
     with _bars("comparing faces") as report:
-        found = audit_data(store, to, partial(report, "comparing faces"))
+        found = audit_data(store, out, partial(report, "comparing faces"))
     if as_json:
         typer.echo(json.dumps(found.summary(), indent=2))
         return
@@ -264,8 +272,8 @@ def audit(
         f"{same['groups_with_conflicting_labels']:,} groups carry different labels",
         highlight=False,
     )
-    if to is not None:
-        console.print(f"wrote {to}", highlight=False, markup=False, soft_wrap=True)
+    if out is not None:
+        console.print(f"wrote {out}", highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager

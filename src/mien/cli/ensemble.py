@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\b
 Examples:
   mien ensemble runs/a runs/b runs/c --data fer2013.h5 --split val
-  mien ensemble runs/a fer2013-medium --data fer2013.h5 --to votes/
+  mien ensemble runs/a fer2013-medium --data fer2013.h5 --out votes/
 
 soft: mean of the probabilities. weighted: weights fitted on the validation rows.
 hard: a vote each. All models that are named vote: none is chosen by test rows.
@@ -34,7 +34,7 @@ def ensemble(
     data: Annotated[Path, typer.Option(help="A data set file of `mien data import`.")] = Path("fer2013.h5"),
     split: Annotated[str, typer.Option(help="val or test.")] = "test",
     views: Views = None,
-    to: ScoresFolder = None,
+    out: ScoresFolder = None,
     device: Device = "cpu",
     allow_leak: AllowLeak = False,
     as_json: AsJson = False,
@@ -45,9 +45,9 @@ def ensemble(
         from mien.workflows.evaluate import EvaluateSettings
     with waiting(f"scoring {len(models)} models on the {split} rows of {data.name}"):
         result = run_ensemble(
-            models, data, EvaluateSettings(split, parse_views(views), to, device, allow_leak)
+            models, data, EvaluateSettings(split, parse_views(views), out, device, allow_leak)
         )
-    print_result(result, _print, to, as_json=as_json)
+    print_result(result, _print, out, as_json=as_json)
 
 
 def _print(result: "EnsembleScores") -> None:

@@ -28,7 +28,7 @@ EXAMPLES = """\b
 Examples:
   mien evaluate fer2013-medium fer2013.h5
   mien evaluate runs/fer2013-s2d-cpu fer2013.h5 --split val --views 10
-  mien evaluate model.onnx fer2013.h5 --to scores/ --json
+  mien evaluate model.onnx fer2013.h5 --out scores/ --json
 
 Splits: train (Training), val (PublicTest), test (PrivateTest). Choose by val, and open test once.
 """
@@ -42,7 +42,7 @@ def evaluate(
     data: DataFile,
     split: Split = "test",
     views: Views = None,
-    to: ScoresFolder = None,
+    out: ScoresFolder = None,
     device: Device = "cpu",
     allow_leak: AllowLeak = False,
     as_json: AsJson = False,
@@ -53,9 +53,9 @@ def evaluate(
         from mien.workflows.evaluate import evaluate as run_evaluation
     with waiting(f"scoring the {split} rows of {data.name}"):
         result = run_evaluation(
-            model, data, EvaluateSettings(split, parse_views(views), to, device, allow_leak)
+            model, data, EvaluateSettings(split, parse_views(views), out, device, allow_leak)
         )
-    print_result(result, _print, to, as_json=as_json)
+    print_result(result, _print, out, as_json=as_json)
 
 
 def _print(result: "Evaluation") -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import Detector, Device, Split, Subject
+from mien.cli.options import Detector, Device, Split, Subject, out_option
 from mien.cli.progress import progress_bar
 from mien.cli.terminal import printable
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\b
 Examples:
-  mien explain fer2013-medium photo.jpg --to sheet.png
+  mien explain fer2013-medium photo.jpg --out sheet.png
   mien explain runs/mine photo.jpg --method gradcam --class happy
-  mien explain runs/mine fer2013.h5 --n 8 --to explained/
-  mien explain runs/mine fer2013.h5 --pairs --mean --filters --to explained/
-  mien explain runs/mine fer2013.h5 --activations body.1 --to layer.png
-  mien explain runs/mine fer2013.h5 --faithfulness --n 200 --to explained/
+  mien explain runs/mine fer2013.h5 --n 8 --out explained/
+  mien explain runs/mine fer2013.h5 --pairs --mean --filters --out explained/
+  mien explain runs/mine fer2013.h5 --activations body.1 --out layer.png
+  mien explain runs/mine fer2013.h5 --faithfulness --n 200 --out explained/
 
 Methods: gradient, smoothgrad, integrated, gradcam, occlusion; a shipped model or
 an .onnx file allows occlusion, a run folder all of them. Arrays lie beside each
-sheet as .npz; --to maps.npz writes arrays alone.
+sheet as .npz; --out maps.npz writes arrays alone.
 """
 
 app = typer.Typer()
@@ -36,21 +36,22 @@ app = typer.Typer()
 def explain(
     model: Subject,
     source: Annotated[Path, typer.Argument(help="An image, or a data set file (.h5).", show_default=False)],
-    to: Annotated[Path, typer.Option(help="A .png or .npz file, or a folder.")] = Path("explain.png"),
+    out: Annotated[Path, out_option("A .png or .npz file, or a folder.", True)] = Path("explain.png"),
     method: Annotated[
         list[str] | None, typer.Option(help="May be given more than once.", show_default="all it allows")
     ] = None,
     chosen: Annotated[
-        str, typer.Option("--class", help="The emotion to explain.", show_default="the one that is named")
+        str, typer.Option("--class", help="The emotion to explain.", show_default="the predicted one")
     ] = "",
     layer: Annotated[
         str, typer.Option(help="Where Grad-CAM looks.", show_default="the last convolutional map")
     ] = "",
     patch: Annotated[int, typer.Option(min=1, help="Side of the occluding square in pixels.")] = 6,
     fill: Annotated[
-        int | None, typer.Option(min=0, max=255, help="Its gray.", show_default="the training mean")
+        int | None,
+        typer.Option(min=0, max=255, help="Gray value of the square.", show_default="the training mean"),
     ] = None,
-    face: Annotated[bool, typer.Option("--face", help="The image is a cropped face.")] = False,
+    face: Annotated[bool, typer.Option("--face", help="The image is a face crop.")] = False,
     detector: Detector = None,
     split: Split = "val",
     n: Annotated[
@@ -61,10 +62,10 @@ def explain(
             show_default="6, 3, 20, 200",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Draws the faces, and all else that is random.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     filters: Annotated[bool, typer.Option("--filters", help="Draw the first layer's filters.")] = False,
     activations: Annotated[
-        str, typer.Option(metavar="LAYER", help="Draw what a layer makes of a face.", show_default=False)
+        str, typer.Option(metavar="LAYER", help="Draw the activations of a layer.", show_default=False)
     ] = "",
     pairs: Annotated[bool, typer.Option("--pairs", help="Draw the most confused pairs of emotions.")] = False,
     mean: Annotated[bool, typer.Option("--mean", help="Draw the mean map of each emotion.")] = False,
@@ -73,7 +74,7 @@ def explain(
     ] = False,
     device: Device = "cpu",
     half: Annotated[
-        bool, typer.Option("--half", help="Answer in bfloat16; faster where the processor has AMX.")
+        bool, typer.Option("--half", help="Compute in bfloat16; faster where the processor has AMX.")
     ] = False,
 ) -> None:
     """Show which parts of a face a network's answer hangs on, and test whether that is true."""
@@ -89,7 +90,7 @@ def explain(
     job = Job(
         model=model,
         source=source,
-        to=to,
+        to=out,
         kinds=kinds or ("sheet",),
         maps=MapSettings(tuple(method or ()), layer, occluder, fill, seed),
         chosen=chosen,

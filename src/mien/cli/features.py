@@ -1,11 +1,11 @@
-"""``mien features``: what a frozen network sees, and a linear SVM on it."""
+"""``mien features``: features of a frozen network, and a linear SVM on them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import DataFile, Device
+from mien.cli.options import DataFile, Device, out_option
 from mien.cli.progress import progress_bar, waiting
 from mien.errors import RecipeError, needs_extra
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 EXAMPLES = """\b
 Examples:
   mien features runs/fer2013-s2d-cpu fer2013.h5 --svm
-  mien features vgg16 fer2013.h5 --size 48 --pretrained --svm --to runs/vgg16-svm
-  mien features resnet50-caffe fer2013.h5 --size 197 --init-from vggface2.pth --device cuda
+  mien features vgg16 fer2013.h5 --size 48 --pretrained --svm
+  mien features resnet50-caffe fer2013.h5 --size 197 --init-from vggface2.pth
 
 Features are computed once: the same command again, or a recipe with net.options.freeze="all", finds them.
 """
@@ -49,22 +49,20 @@ def features(
     ] = None,
     svm: Annotated[bool, typer.Option("--svm", help="Fit a linear SVM, C chosen on PublicTest.")] = False,
     mirrored: Annotated[bool, typer.Option("--mirrored", help="Learn from mirrored faces too.")] = False,
-    to: Annotated[
-        Path | None, typer.Option(help="Run folder of the SVM; by default runs/BACKBONE-svm.")
-    ] = None,
+    out: Annotated[Path | None, out_option("Run folder of the SVM.", "runs/BACKBONE-svm")] = None,
     device: Device = "cpu",
 ) -> None:
     """Compute the features of a frozen network once, and score a linear SVM on them."""
     with needs_extra("features"):
         from mien.workflows.features import Backbone
-    if to and not svm:
-        raise RecipeError("--to is the folder of the SVM's run; give --svm too")
+    if out and not svm:
+        raise RecipeError("--out is the folder of the SVM's run; give --svm too")
     chosen = Backbone(backbone, size, pool, init_from, pretrained)
     frozen = _compute(chosen, data, folder, mirrored, device)
     shape = ", ".join(f"{name} {len(rows):,}" for name, rows in frozen.rows.items())
     typer.echo(f"{frozen.net.n_features:,} features a face ({shape}), kept in {frozen.folder}")
     if svm:
-        _svm(frozen, to or Path("runs") / f"{Path(backbone).name}-svm", data, device)
+        _svm(frozen, out or Path("runs") / f"{Path(backbone).name}-svm", data, device)
 
 
 def _compute(

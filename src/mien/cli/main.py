@@ -34,15 +34,15 @@ COMMANDS: dict[str, Entry] = {
     "serve": Entry("mien.cli.serve", "Serve a page and a service that read images, videos and cameras."),
     "page": Entry("mien.cli.page", "Write a page that reads in the browser, without a server."),
     "models": Entry("mien.cli.models", "List the models, their measured scores and their terms."),
-    "data": Entry("mien.cli.data", "Import a data set into one file, and audit it."),
+    "data": Entry("mien.cli.data", "Import data sets into one file each, and audit them."),
     "train": Entry("mien.cli.train", "Train a network from a recipe."),
-    "targets": Entry("mien.cli.soft_targets", "Ask out-of-fold teachers about every training face."),
+    "targets": Entry("mien.cli.soft_targets", "Write soft targets of networks trained on the other folds."),
     "search": Entry("mien.cli.search", "Search the keys of a recipe, in several processes at once."),
-    "features": Entry("mien.cli.features", "What a frozen network sees, and a linear SVM on it."),
+    "features": Entry("mien.cli.features", "Compute features of a frozen network, and fit a linear SVM."),
     "evaluate": Entry("mien.cli.evaluate", "Score a model on a data set, with intervals."),
     "ensemble": Entry("mien.cli.ensemble", "Score several models by their votes."),
-    "papers": Entry("mien.cli.papers", "What papers print, what holds, and what they score here."),
-    "quiz": Entry("mien.cli.quiz", "Ask people which expression they see, beside a model."),
+    "papers": Entry("mien.cli.papers", "Published results of five papers, corrected and reproduced."),
+    "quiz": Entry("mien.cli.quiz", "Ask people which expression they see, and compare a model."),
     "report": Entry("mien.cli.report", "Show runs on one page, and compare them."),
     "explain": Entry("mien.cli.explain", "Show what a network looks at, and test whether that is true."),
     "release": Entry("mien.cli.release", "Turn a training run into a model that `mien read` loads."),
@@ -56,9 +56,10 @@ Examples:
   mien models
   mien read --help
 """
-MANY_DEVICES = {"train"}
-OLD_OPTIONS = {"--devices": "--device"}
-"""Options of commands that run on one device, by the names that they had up to 0.1."""
+OLD_OPTIONS = {"--devices": "--device", "--to": "--out"}
+"""What options were called up to 0.1."""
+NEW_MEANING = {"train": "--devices", "watch": "--to"}
+"""Commands that have an option of such a name, for something else."""
 
 ARGUMENTS = "mien-arguments"  # of the command line, for hints
 INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
@@ -87,7 +88,7 @@ class LazyCommands(TyperGroup):
         ctx.meta[ARGUMENTS] = list(args)
         if not args[0].startswith("-"):
             look_up(COMMANDS, args[0], "command")
-        return super().resolve_command(ctx, args if args[0] in MANY_DEVICES else _by_new_names(args))
+        return super().resolve_command(ctx, _by_new_names(args))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
@@ -117,9 +118,11 @@ class LazyCommands(TyperGroup):
 
 def _by_new_names(args: list[str]) -> list[str]:
     """A command line with `OLD_OPTIONS` by the names that they have today."""
+    kept = NEW_MEANING.get(args[0])
+    new = {name: option for name, option in OLD_OPTIONS.items() if name != kept}
     end = args.index("--") if "--" in args else len(args)
     split = [arg.partition("=") for arg in args[:end]]
-    return [f"{OLD_OPTIONS.get(name, name)}{sign}{value}" for name, sign, value in split] + args[end:]
+    return [f"{new.get(name, name)}{sign}{value}" for name, sign, value in split] + args[end:]
 
 
 def _hint(ctx: Any, said: str) -> str:

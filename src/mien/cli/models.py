@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mien.cli.options import out_option
 from mien.cli.terminal import bar, printable
 from mien.errors import MienError, ModelError
 
@@ -39,14 +40,7 @@ def models(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the cards as JSON.")] = False,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            help="Write the card of NAME as Markdown with the header that Hugging Face reads.",
-            show_default=False,
-        ),
+        Path | None, out_option("Write the card of NAME as Markdown with the header that Hugging Face reads.")
     ] = None,
 ) -> None:
     """List the models, their measured scores and their terms.
@@ -153,12 +147,14 @@ def card_lines(card: "ModelCard", weights: Path) -> list[str]:
     """The whole card for a terminal of 80 columns."""
     temperatures = ", ".join(f"{value:.3g} at {views}" for views, value in card.temperatures.items())
     kind = f"{'gray' if card.channels == 1 else 'RGB'} {card.input_size} x {card.input_size}"
+    stated = {"Version": card.version, "Contact": card.contact, "Cite": card.citation}
     texts = {
         "Intended use": card.intended_use,
         "Not for": card.unfit_use,
         "Limits": card.limits,
         "Data": card.data,
         "Licence": card.licence,
+        **{name: text for name, text in stated.items() if text},
         "Emotions": ", ".join(card.labels),
         "Input": f"{kind}, mean {card.mean:g}, std {card.std:g}",
         "Views": f"{card.views} (temperature {temperatures})",

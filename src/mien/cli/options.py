@@ -1,14 +1,29 @@
 """Options that several commands share, each said once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+
+def views_option(default: str | bool) -> Any:
+    """``--views``, and what it says of its default."""
+    return typer.Option(
+        metavar="N|auto",
+        help="Test-time augmentation: views of a face to average, 1, 2, 5, 10, 12 or 18; auto takes more "
+        "of doubtful faces.",
+        show_default=default,
+    )
 
 
 def parse_views(text: str | None) -> int | str | None:
     """A number of views, or the word, which the model checks."""
     return int(text) if text is not None and text.isdecimal() else text
+
+
+def out_option(text: str, default: str | bool = False) -> Any:
+    """``--out``, where a command writes: what it says, and what it says of its default."""
+    return typer.Option("--out", "-o", help=text, show_default=default)
 
 
 # --- which model reads which faces -----------------------------------------------------------------------
@@ -46,7 +61,7 @@ MinFace = Annotated[
     float, typer.Option(metavar="PIXELS", help="Side of the smallest face, in frames of at most 960 pixels.")
 ]
 
-Resume = Annotated[bool, typer.Option("--resume", help="Go on where a stopped run ended.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue a stopped run.")]
 
 # --- scoring on a data set -------------------------------------------------------------------------------
 
@@ -55,18 +70,8 @@ DataFile = Annotated[
 ]
 Split = Annotated[str, typer.Option(help="train, val or test.")]
 
-Views = Annotated[
-    str | None,
-    typer.Option(
-        metavar="N|auto",
-        help="Test-time augmentation: views of a face to average, 1, 2, 5, 10, 12 or 18; auto takes more "
-        "of doubtful faces.",
-        show_default="the model's",
-    ),
-]
-ScoresFolder = Annotated[
-    Path | None, typer.Option(help="Folder for predictions, figures and scores.", show_default=False)
-]
+Views = Annotated[str | None, views_option("the model's")]
+ScoresFolder = Annotated[Path | None, out_option("Folder for predictions, figures and scores.")]
 AllowLeak = Annotated[
     bool, typer.Option("--allow-leak", help="Score even faces that a model learned from, and say so.")
 ]
@@ -74,14 +79,24 @@ AllowLeak = Annotated[
 # --- work on a data set ----------------------------------------------------------------------------------
 
 Data = Annotated[Path | None, typer.Option(help="Data set file; overrides the recipe's.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="Override a key of the recipe, such as run.epochs=5; may repeat.", show_default=False
+    ),
+]
 Device = Annotated[str, typer.Option(help="Where networks run: cpu, cuda, or cuda:1.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
 
 # --- a server --------------------------------------------------------------------------------------------
 
-Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is every one.")]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")]
+Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for a free one.")]
 Token = Annotated[
     str | None,
-    typer.Option(envvar="MIEN_TOKEN", help="Ask for this token; better set than typed.", show_default=False),
+    typer.Option(
+        envvar="MIEN_TOKEN",
+        help="Token that clients must send; safer in the variable than here.",
+        show_default=False,
+    ),
 ]

@@ -5,14 +5,15 @@ from typing import Annotated
 
 import typer
 
+from mien.cli.options import out_option
 from mien.cli.progress import waiting
 from mien.cli.terminal import printable
 
 EXAMPLES = """\b
 Examples:
-  mien page --to site
+  mien page --out site
   python -m http.server --directory site 8000
-  mien page --to site --model my-model
+  mien page --out site --model my-model
 
 Then open http://localhost:8000. The folder is the whole page: put it on any
 web host. Photos, videos and the camera are read in the browser, with the
@@ -25,7 +26,7 @@ app = typer.Typer()
 
 @app.command(epilog=EXAMPLES)
 def page(
-    to: Annotated[Path, typer.Option(help="A new or empty folder, or a page written before.")],
+    out: Annotated[Path, out_option("Folder to write; new, empty, or with an earlier page.")],
     model: Annotated[
         str, typer.Option(help="A model's name or .onnx file; else the shipped one.", show_default=False)
     ] = "",
@@ -34,8 +35,8 @@ def page(
     from mien.core.model_store import DEFAULT_MODEL
     from mien.workflows.page import write_page
 
-    with waiting(f"writing {to}"):
-        written = write_page(to, model or DEFAULT_MODEL)
+    with waiting(f"writing {out}"):
+        written = write_page(out, model or DEFAULT_MODEL)
     size = f"{len(written.sizes)} files, {written.n_bytes / 1e6:.1f} MB"
-    typer.echo(f"wrote {printable(str(to))}: {size}, model {written.model}")
-    typer.echo(f"look at it: python -m http.server --directory {printable(str(to))} 8000")
+    typer.echo(f"wrote {printable(str(out))}: {size}, model {written.model}")
+    typer.echo(f"look at it: python -m http.server --directory {printable(str(out))} 8000")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli.options import Device
+from mien.cli.options import Data, Device, Overrides, out_option
 from mien.cli.progress import progress_bar
 from mien.errors import MienError, needs_extra
 
@@ -19,15 +19,15 @@ Examples:
   mien papers
   mien papers show maastricht-cnn1
   mien papers run maastricht-cnn1 --data fer2013.h5
-  mien papers run --all --data fer2013.h5 --to runs
+  mien papers run --all --data fer2013.h5 --out runs
   mien papers leak
-  mien papers table --runs runs --to docs/papers.md
+  mien papers table --runs runs --out docs/papers.md
 """
 RUN_EXAMPLES = """\b
 Examples:
   mien papers run maastricht-cnn1
   mien papers run cs231n-final cs231n-distilled --data fer2013.h5
-  mien papers run chmura-cnn --set run.epochs=5 --to short
+  mien papers run chmura-cnn --set run.epochs=5 --out short
   mien papers run chmura-cnn --as-is
 
 A run that was stopped goes on. A trained row is only scored, and a scored one
@@ -51,7 +51,10 @@ def start(context: typer.Context) -> None:
 
 @app.command("list")
 def list_rows() -> None:
-    """Print every row: published, and what holds. A star marks those that are trained here."""
+    """Print every row: published, and what holds. A star marks those that are trained here.
+
+    Example: mien papers list
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -117,16 +120,9 @@ def run(
         list[str] | None, typer.Argument(metavar="ROW...", help="Rows of `mien papers`.", show_default=False)
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every row that can be trained here.")] = False,
-    data: Annotated[
-        Path | None, typer.Option(help="Data set file; overrides the recipe's.", show_default=False)
-    ] = None,
-    to: Runs = Path("runs"),
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", help="key=value, such as run.epochs=5; the result says so.", show_default=False
-        ),
-    ] = None,
+    data: Data = None,
+    out: Annotated[Path, out_option("Folder of the run folders.", True)] = Path("runs"),
+    overrides: Overrides = None,
     device: Device = "cpu",
     as_is: Annotated[bool, typer.Option("--as-is", help="Train nothing; score what is there.")] = False,
     val_only: Annotated[bool, typer.Option("--val-only", help="Leave PrivateTest closed.")] = False,
@@ -136,7 +132,7 @@ def run(
         from mien.workflows.papers.run import PaperSettings, run_row
     from mien.workflows.papers.claims import chosen
 
-    settings = PaperSettings(data, to, tuple(overrides or ()), device, as_is, not val_only)
+    settings = PaperSettings(data, out, tuple(overrides or ()), device, as_is, not val_only)
     failed = 0
     for row in chosen(names or [], everything):
         try:
@@ -148,8 +144,8 @@ def run(
             failed += 1
             typer.echo(f"{row.name}: {e}", err=True)
         else:
-            typer.echo(_told(row.name, row.published, result))
-    typer.echo(f"next: mien papers table --runs {to}")
+            typer.echo(_result_line(row.name, row.published, result))
+    typer.echo(f"next: mien papers table --runs {out}")
     if failed:
         raise typer.Exit(1)
 
@@ -157,16 +153,16 @@ def run(
 @app.command("table")
 def table(
     runs: Runs = Path("runs"),
-    to: Annotated[Path, typer.Option(help="The page; its data lie beside it.")] = Path("docs/papers.md"),
+    out: Annotated[Path, out_option("The page; its data lie beside it.", True)] = Path("docs/papers.md"),
 ) -> None:
     """Write the page of all rows from the run folders.
 
-    Example: mien papers table --runs runs --to docs/papers.md
+    Example: mien papers table --runs runs --out docs/papers.md
     """
     from mien.workflows.papers.page import write_page
 
-    n, leaks = write_page(runs, to)
-    typer.echo(f"wrote {to} with {n} rows run{f', and {leaks}' if leaks else ''}")
+    n, leaks = write_page(runs, out)
+    typer.echo(f"wrote {out} with {n} rows run{f', and {leaks}' if leaks else ''}")
 
 
 @app.command("leak")
@@ -190,7 +186,7 @@ def leak(runs: Runs = Path("runs")) -> None:
     typer.echo("theirs, ours: PrivateTest alone; as they scored: with Training, learned from")
 
 
-def _told(name: str, published: str, result: dict[str, Any]) -> str:
+def _result_line(name: str, published: str, result: dict[str, Any]) -> str:
     from mien.workflows.papers.page import epochs
 
     scores = {"PublicTest": result["val"], "PrivateTest": result["test"], "clean": result["clean"]}

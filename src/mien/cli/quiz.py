@@ -1,11 +1,11 @@
-"""``mien quiz``: people name the expressions of faces, and are scored as a model is."""
+"""``mien quiz``: people label the expressions of faces, and are scored as a model is."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import AsJson, Device, Host, Port, Token
+from mien.cli.options import AsJson, Device, Host, Port, Token, out_option
 from mien.cli.progress import waiting
 from mien.cli.terminal import print_result, printable
 from mien.core.addresses import is_ip_address
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 EXAMPLES = """\b
 Examples:
   mien quiz --data fer2013.h5 --n 100
-  mien quiz --to quiz.db
-  mien quiz --to quiz.db --training 20 --names
-  MIEN_TOKEN=$(openssl rand -hex 16) mien quiz --to quiz.db --host 0.0.0.0
-  mien quiz report quiz.db --model fer2013-medium --to report.html
+  mien quiz --out quiz.db
+  mien quiz --out quiz.db --training 20 --names
+  MIEN_TOKEN=$(openssl rand -hex 16) mien quiz --out quiz.db --host 0.0.0.0
+  mien quiz report quiz.db --model fer2013-medium --out report.html
 
 The first draws the faces into quiz.db; the second goes on with the same faces, for
 the same people or others. --training N: those who begin now get N examples first.
@@ -39,13 +39,11 @@ def quiz(
     data: Annotated[
         Path | None, typer.Option(help="A data set file of `mien data import`.", show_default=False)
     ] = None,
-    to: Annotated[Path, typer.Option(help="The quiz file, made from --data where missing.")] = Path(
+    out: Annotated[Path, out_option("The quiz file, made from --data where missing.", True)] = Path(
         "quiz.db"
     ),
     n: Annotated[int, typer.Option(min=1, help="Faces to ask.")] = 100,
-    training: Annotated[
-        int, typer.Option(min=0, help="Labelled examples first, for those who begin now.")
-    ] = 0,
+    training: Annotated[int, typer.Option(min=0, help="Labelled examples before the first question.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same faces.")] = 0,
     split: Annotated[str, typer.Option(help="Rows to draw from: train, val or test.")] = "test",
     names: Annotated[bool, typer.Option("--names", help="Ask people for their names.")] = False,
@@ -60,23 +58,23 @@ def quiz(
     from mien.workflows.quiz.quiz_file import ASKED, Draw, open_quiz
 
     with waiting(f"drawing {n} faces"):
-        held = open_quiz(to, data, Draw(n, max(training, Draw.training), seed, split))
+        held = open_quiz(out, data, Draw(n, max(training, Draw.training), seed, split))
     held.close()
-    told = {
-        "quiz": str(to.resolve()),
+    options = {
+        "quiz": str(out.resolve()),
         "training": training,
         "names": names,
         "token": token or None,
         "hosts": [] if is_ip_address(host) else [host],
     }
-    config = server.config(told, APP)
+    config = server.config(options, APP)
     with server.listen(host, port) as listener:
         address = server.address(host, listener.getsockname()[1])
         typer.echo(
-            f"{held.totals[ASKED]} {held.split} faces of {printable(held.name)}, in {printable(str(to))}"
+            f"{held.totals[ASKED]} {held.split} faces of {printable(held.name)}, in {printable(str(out))}"
         )
         where = f"{address}{f'/#token={token}' if token else ''}"
-        typer.echo(f"the quiz is at {where}   (Ctrl-C ends it; then: mien quiz report {printable(str(to))})")
+        typer.echo(f"the quiz is at {where}   (Ctrl-C ends it; then: mien quiz report {printable(str(out))})")
         if not token and not server.is_local(host):
             typer.echo("mien: everyone who reaches this machine may answer; set MIEN_TOKEN", err=True)
         server.run(config, listener)
@@ -88,13 +86,13 @@ def report(
     model: Annotated[
         str, typer.Option(help="A model's name, .onnx file or run folder.", show_default=False)
     ] = "",
-    to: Annotated[Path | None, typer.Option(help="An HTML page to write.", show_default=False)] = None,
+    out: Annotated[Path | None, out_option("An HTML page to write.")] = None,
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
     """Score the people, and a model on the same faces.
 
-    Example: mien quiz report quiz.db --model fer2013-medium --to report.html
+    Example: mien quiz report quiz.db --model fer2013-medium --out report.html
 
     The page shows faces of the data set and the names that people gave: it stays on this machine.
     """
@@ -102,13 +100,13 @@ def report(
     from mien.workflows.quiz.page import quiz_page
     from mien.workflows.quiz.report import quiz_report
 
-    if to:
-        check_place(to)
+    if out:
+        check_place(out)
     with waiting(f"scoring {quiz_file.name}"):
         found = quiz_report(quiz_file, model, device)
-    if to:
-        write_text(to, quiz_page(found))
-    print_result(found, _print, to, as_json=as_json)
+    if out:
+        write_text(out, quiz_page(found))
+    print_result(found, _print, out, as_json=as_json)
 
 
 def _print(found: "QuizReport") -> None:
@@ -136,8 +134,8 @@ def _print(found: "QuizReport") -> None:
     console = Console()
     console.print(table, markup=False)
     if found.kappa is not None:
-        told = f"agreement of the {found.agreeing} who answered all: Fleiss' kappa {found.kappa:.2f}"
-        console.print(told, highlight=False)
+        line = f"agreement of the {found.agreeing} who answered all: Fleiss' kappa {found.kappa:.2f}"
+        console.print(line, highlight=False)
     if found.learned:
         console.print(f"LEAK: the model learned from {found.learned} of these faces", style="bold")
     for sentence in found.sentences:

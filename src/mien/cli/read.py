@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import Detector, MinQuality, MinScore, Resume, RunsOn, Shipped, parse_views
-from mien.cli.read_inputs import Inputs
-from mien.cli.read_ray import ray_job, read_by_ray
+from mien.cli.options import Detector, MinQuality, MinScore, Resume, RunsOn, Shipped, Views, parse_views
+from mien.cli.read_inputs import Exclude, FilesFrom, Include, Inputs, Limit, Shard
+from mien.cli.read_ray import RayAddress, ray_job, read_by_ray
 from mien.cli.read_screen import TABLE_HEAD, Tally, progress, table_lines
 from mien.cli.stopping import INTERRUPTED, Stop, stop_on_ctrl_c
 from mien.cli.terminal import printable
@@ -44,7 +44,7 @@ Examples:
 Exit code: 0 all images were read; 1 some could not be read; 2 nothing was read,
 or an output could not be written; 130 stopped by Ctrl-C or SIGTERM: the rows in
 files are kept then, and --resume goes on behind them.
-A folder's other files, such as notes and films, are counted on standard error.
+Other files of a folder are counted on standard error.
 """
 
 
@@ -82,11 +82,12 @@ def read(
             "--out",
             "-o",
             metavar="FILE",
-            help="Rows into a .csv, .jsonl or .parquet; may repeat. A folder or URL with --ray.",
+            help="Write rows to a .csv, .jsonl or .parquet; may repeat. With --ray a folder or URL.",
         ),
     ] = None,
     errors: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="What could not be read, and why, into such a file.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write what could not be read, and why, to such a file."),
     ] = None,
     resume: Resume = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an image.")] = False,
@@ -96,30 +97,11 @@ def read(
         Path | None,
         typer.Option(metavar="DIR", help="Write images with faces marked; overwrites nothing."),
     ] = None,
-    files_from: Annotated[
-        str | None,
-        typer.Option(metavar="LIST|-", help="Read what a list names too, a path a line or ended by NUL."),
-    ] = None,
-    include: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PATTERN", help="Only names like this, such as '*.jpg'; may repeat."),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PATTERN", help="No files and folders like this; may repeat."),
-    ] = None,
-    shard: Annotated[
-        str | None,
-        typer.Option(metavar="I/N", help="Only part I of N, for several machines; 1/4 to 4/4 are all."),
-    ] = None,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Read on a Ray cluster: auto for the one this machine belongs to, local to start one here, "
-            "or HOST:6379. PATH may be a URL such as s3://bucket/photos.",
-        ),
-    ] = None,
+    files_from: FilesFrom = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    shard: Shard = None,
+    ray: RayAddress = None,
     model: Shipped = None,
     detector: Detector = None,
     min_score: MinScore = 0.0,
@@ -129,24 +111,16 @@ def read(
         typer.Option(
             metavar="PIXELS",
             help="Side of the smallest face to look for; smaller is slower.",
-            show_default="40, of large images 1/32 of the longest side",
+            show_default="40; in large images 1/32 of the longest side",
         ),
     ] = None,
     rotated: Annotated[
         bool,
-        typer.Option("--rotated", help="Also find faces that lie or stand on their head; 4 x slower."),
+        typer.Option("--rotated", help="Also find rotated and upside-down faces; 4 x slower."),
     ] = False,
-    views: Annotated[
-        str | None,
-        typer.Option(
-            metavar="1|2|10|auto",
-            help="Test-time augmentation: views of a face to average; auto takes more of doubtful faces.",
-        ),
-    ] = None,
+    views: Views = None,
     device: RunsOn = "cpu",
-    limit: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Read the first N images only.")
-    ] = None,
+    limit: Limit = None,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -169,7 +143,7 @@ def read(
     from mien.core.model_store import DEFAULT_MODEL
     from mien.workflows.find import PassedOver
     from mien.workflows.read import Pace, ReadSettings, build_analyzer
-    from mien.workflows.read_job import RowFiles
+    from mien.workflows.read_job import Counts, RowFiles
 
     files = (*map(Path, out or ()), *([parquet] if parquet else ()))
     inputs = Inputs(paths or (), files_from, include or (), exclude or (), shard, limit, annotate)
@@ -188,7 +162,7 @@ def read(
         read_by_ray(inputs, ray_job(ray, out, refused, settings, jobs, resume))
         return
     outputs = Outputs(as_json, as_csv, annotate, RowFiles(files, errors, resume))
-    tally = Tally(PassedOver(), None if min_face is not None else DetectorSettings().max_side)
+    tally = Tally(Counts(), PassedOver(), None if min_face is not None else DetectorSettings().max_side)
     sources = _refuse_nothing(inputs.sources(tally.passed_over), tally.passed_over)
     analyzer = build_analyzer(settings)
     with stop_on_ctrl_c() if files else nullcontext(Stop()) as stop:
@@ -204,7 +178,7 @@ def read(
                 return
             _run(Job(inputs, outputs, analyzer, pace), sources, rows, tally)
     if stop.wanted:
-        typer.echo(f"mien: stopped after {tally.n_images:,} images; --resume goes on", err=True)
+        typer.echo(f"mien: stopped after {tally.counts.n_images:,} images; --resume goes on", err=True)
         raise typer.Exit(INTERRUPTED)
     tally.report(summary=not (as_json or as_csv))
 
@@ -223,7 +197,7 @@ def _run(job: Job, sources: Iterator["Source"], rows: "RowRun | None", tally: Ta
     from mien.workflows.read import read_images
 
     if rows is not None:
-        tally.add_earlier(rows.earlier)
+        tally.go_on_from(rows.earlier)
         sources = rows.without_done(sources)
     labels, outputs = job.analyzer.classifier.labels, job.outputs
     takers = [tally.take, *([rows.take] if rows else ()), *_takers(outputs, labels)]

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
@@ -15,6 +15,24 @@ from mien.errors import MienError
 if TYPE_CHECKING:
     from mien.workflows.find import PassedOver, Source
     from mien.workflows.selection import Selection
+
+FilesFrom = Annotated[
+    str | None,
+    typer.Option(metavar="LIST|-", help="Also read the paths of a list, one a line or separated by NUL."),
+]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PATTERN", help="Only names that match, such as '*.jpg'; may repeat."),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PATTERN", help="Skip files and folders that match; may repeat."),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(metavar="I/N", help="Read part I of N, for several machines; 1/4 to 4/4 are all."),
+]
+Limit = Annotated[int | None, typer.Option(metavar="N", min=1, help="Read the first N images only.")]
 
 
 @dataclass(frozen=True, slots=True)

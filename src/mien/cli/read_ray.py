@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from mien.workflows.find import Source
     from mien.workflows.ray_read import RayJob
     from mien.workflows.read import ReadSettings
+
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Read on a Ray cluster: auto for the one this machine belongs to, local to start one here, "
+        "or HOST:6379. PATH may be a URL such as s3://bucket/photos.",
+    ),
+]
 
 
 def ray_job(
@@ -50,13 +59,13 @@ def read_by_ray(inputs: Inputs, job: "RayJob") -> None:
     if all(source.error is not None for source in sources):
         raise MienError(f"nothing to read: {sources[0].error if sources else 'no image was found'}")
     n_images = n_faces = n_failed = 0
-    told_s = monotonic()
+    reported_s = monotonic()
     for part in read_on_ray(job, sources):
         n_images += part.n_images
         n_faces += part.n_faces
         n_failed += part.n_failed
-        if monotonic() - told_s >= (1.0 if sys.stderr.isatty() else LINES_EVERY_S):
-            told_s = monotonic()
+        if monotonic() - reported_s >= (1.0 if sys.stderr.isatty() else LINES_EVERY_S):
+            reported_s = monotonic()
             typer.echo(f"{n_images:,} of {len(sources):,} images", err=True)
     typer.echo(
         f"{n_images:,} images, {n_faces:,} faces, {n_failed:,} not read; rows in {job.folder}", err=True

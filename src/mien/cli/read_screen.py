@@ -1,4 +1,4 @@
-"""What ``mien read`` tells people: the table of faces, how far it is, and what was counted."""
+"""Output of ``mien read`` for people: the table of faces, progress, and counts."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -53,54 +53,43 @@ def _face_line(number: int, reading: "Reading") -> str:
 class Tally:
     """Counts results and keeps the first errors, for the last lines on stderr and the exit code.
 
-    ``n_earlier`` of the images were read by a run that was stopped. Images with a side beyond
-    ``searched_side`` were searched shrunk to it; ``None`` where none was.
+    ``n_earlier`` of the images were read by a run that was stopped. ``n_shrunk`` images with a side
+    beyond ``searched_side`` were searched shrunk to it; ``None`` where none was.
     """
 
+    counts: "Counts"
     passed_over: "PassedOver"
     searched_side: int | None
     n_shrunk: int = 0
     n_earlier: int = 0
-    n_images: int = 0
-    n_faces: int = 0
-    n_faceless: int = 0
-    n_failed: int = 0
     errors: list[str] = field(default_factory=list)
 
     def take(self, result: "ImageResult") -> None:
-        self.n_images += 1
-        self.n_faces += len(result.readings)
+        self.counts.add(result)
         self.n_shrunk += max(result.size_wh or (0,)) > (self.searched_side or float("inf"))
-        if result.error is not None:
-            self.n_failed += 1
-            if len(self.errors) < SHOWN_ERRORS:
-                self.errors.append(result.error + other_command("read", result.name))
-        elif not result.readings:
-            self.n_faceless += 1
+        if result.error is not None and len(self.errors) < SHOWN_ERRORS:
+            self.errors.append(result.error + other_command("read", result.name))
 
-    def add_earlier(self, counts: "Counts") -> None:
-        """Count what a stopped run read."""
-        self.n_earlier = counts.n_images
-        self.n_images += counts.n_images
-        self.n_faces += counts.n_faces
-        self.n_faceless += counts.n_faceless
-        self.n_failed += counts.n_failed
+    def go_on_from(self, earlier: "Counts") -> None:
+        """Count what a stopped run read as well."""
+        self.counts, self.n_earlier = earlier, earlier.n_images
 
     def report(self, *, summary: bool) -> None:
         """Print the last lines; exit code 1 where an image failed."""
-        if summary and self.n_images > 1:
+        counts = self.counts
+        if summary and counts.n_images > 1:
             typer.echo(
-                f"{_count(self.n_images, 'image')}, {_count(self.n_faces, 'face')}; "
-                f"{self.n_faceless:,} without a face, {self.n_failed:,} not readable",
+                f"{_count(counts.n_images, 'image')}, {_count(counts.n_faces, 'face')}; "
+                f"{counts.n_faceless:,} without a face, {counts.n_failed:,} not readable",
                 err=True,
             )
         for note in self._notes():
             typer.echo(f"mien: {note}", err=True)
-        if self.n_failed:
+        if counts.n_failed:
             for error in self.errors:
                 typer.echo(f"mien: {printable(error)}", err=True)
-            if self.n_failed > len(self.errors):
-                rest = self.n_failed - len(self.errors)
+            if counts.n_failed > len(self.errors):
+                rest = counts.n_failed - len(self.errors)
                 typer.echo(f"mien: and {rest:,} more; --errors FILE takes all of them", err=True)
             raise typer.Exit(1)
 
@@ -134,14 +123,14 @@ class ProgressLines:
 
     def __init__(self, total: int | None, n_done: int = 0, now: Callable[[], float] = monotonic) -> None:
         self.total, self.n_before, self.n_done, self.now = total, n_done, n_done, now
-        self.began_s = self.told_s = now()
+        self.began_s = self.reported_s = now()
 
     def step(self) -> None:
         """An image was read."""
         self.n_done += 1
         now_s = self.now()
-        if now_s - self.told_s >= LINES_EVERY_S:
-            self.told_s = now_s
+        if now_s - self.reported_s >= LINES_EVERY_S:
+            self.reported_s = now_s
             typer.echo(self.line((self.n_done - self.n_before) / (now_s - self.began_s)), err=True)
 
     def line(self, rate: float) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.options import parse_views
+from mien.cli.options import out_option, parse_views, views_option
 from mien.cli.progress import waiting
 from mien.errors import MienError, needs_extra
 
@@ -26,22 +26,13 @@ def release(
     data: Annotated[Path, typer.Option(help="The data set file that the run learned from.")] = Path(
         "fer2013.h5"
     ),
-    to: Annotated[
-        Path | None,
-        typer.Option(help="Folder for the model; by default where mien looks.", show_default=False),
-    ] = None,
-    views: Annotated[
-        str,
-        typer.Option(
-            metavar="1|2|10|auto",
-            help="Test-time augmentation: views of a face to average; auto takes 10 of doubtful faces.",
-        ),
-    ] = "2",
+    out: Annotated[Path | None, out_option("Folder for the model.", "where mien looks")] = None,
+    views: Annotated[str, views_option(True)] = "2",
     prior_power: Annotated[
         str,
         typer.Option(
             metavar="0-2|auto",
-            help="How much the answers shall favour common emotions less; auto lets validation rows choose.",
+            help="How much of the training data's prior to remove; auto lets validation rows choose.",
         ),
     ] = "0",
     int8: Annotated[
@@ -60,7 +51,7 @@ def release(
     with needs_extra("releasing"):
         from mien.workflows.release import ReleaseSettings, read_card_text
         from mien.workflows.release import release as run_release
-    settings = ReleaseSettings(parse_views(views) or 2, to, _power(prior_power), int8)
+    settings = ReleaseSettings(parse_views(views) or 2, out, _power(prior_power), int8)
     text = read_card_text(card, summary or f"trained in {run.name}")
     with waiting("exporting, comparing with torch, calibrating, scoring: some minutes"):
         made = run_release(run, name, data, text, settings)
@@ -81,7 +72,7 @@ def release(
     typer.echo(f"CPU time, one thread: {scores['cpu']['ms_a_face']:.2f} ms a face, {made.card.views} view(s)")
     if "val_by_prior_power" in made.card.scores:
         typer.echo(f"prior power {made.card.scores['val_by_prior_power']['why']}")
-    typer.echo(f"next: mien read photo.jpg --model {name if to is None else made.weights}")
+    typer.echo(f"next: mien read photo.jpg --model {name if out is None else made.weights}")
 
 
 def _power(text: str) -> float | None:

@@ -5,14 +5,15 @@ from typing import Annotated
 
 import typer
 
+from mien.cli.options import out_option
 from mien.cli.progress import waiting
 from mien.cli.terminal import printable
 
 EXAMPLES = """\b
 Examples:
   mien report runs/fer2013-s2d-cpu
-  mien report runs/a runs/b --data fer2013.h5 --to comparison.html
-  mien report runs/a --to a.md
+  mien report runs/a runs/b --data fer2013.h5 --out comparison.html
+  mien report runs/a --out a.md
 
 It arranges what train, evaluate, papers and explain wrote into the run folders,
 and names the command for what is missing. It may show faces of the data set:
@@ -28,11 +29,11 @@ def report(
     data: Annotated[
         Path | None, typer.Option(help="The data set file, to show faces.", show_default=False)
     ] = None,
-    to: Annotated[Path, typer.Option(help="The page: .html, or .md with a folder.")] = Path("report.html"),
+    out: Annotated[Path, out_option("The page: .html, or .md with a folder.", True)] = Path("report.html"),
 ) -> None:
     """Show runs on one page: recipe, data, scores, confusion, calibration, faces, maps, comparison."""
     from mien.workflows.report_page import write_report
 
     with waiting(f"arranging {len(runs)} run{'s' if len(runs) > 1 else ''}"):
-        write_report(runs, to, data)
-    typer.echo(f"wrote {printable(str(to))}")
+        write_report(runs, out, data)
+    typer.echo(f"wrote {printable(str(out))}")

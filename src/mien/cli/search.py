@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli.options import Data, Device
+from mien.cli.options import Data, Device, out_option
 from mien.cli.progress import progress_bar
 from mien.cli.terminal import printable
 from mien.core.outputs import check_output
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\b
 Examples:
   mien search run cs231n --data fer2013.h5
-  mien search show searches/cs231n --to trials.png
+  mien search show searches/cs231n --out trials.png
 """
 app = typer.Typer(
     help="Search the keys of a recipe, and see what was found.", epilog=EXAMPLES, no_args_is_help=True
@@ -29,15 +29,15 @@ app = typer.Typer(
 RUN_EXAMPLES = """\b
 Examples:
   mien search run cs231n --data fer2013.h5
-  mien search run my-search.toml --to searches/first --device cuda
+  mien search run my-search.toml --out searches/first --device cuda
 
-Start it in several terminals to share the work; a process that was stopped
-or killed left its trial to the next. The test rows are never read.
+Start it in several terminals to share the work; the trial of a process that
+was stopped or killed is taken over by the next. The test rows are never read.
 """
 SHOW_EXAMPLES = """\b
 Examples:
   mien search show searches/cs231n
-  mien search show searches/cs231n --to trials.png --best 20
+  mien search show searches/cs231n --out trials.png --best 20
   mien search show searches/cs231n --json | jq '.trials[].accuracy'
 """
 
@@ -47,16 +47,14 @@ def run(
     search: Annotated[
         str, typer.Argument(help="A shipped search's name, or a .toml file.", show_default=False)
     ],
-    to: Annotated[
-        Path | None, typer.Option(help="Search folder; by default searches/SEARCH.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, out_option("Search folder.", "searches/SEARCH")] = None,
     data: Data = None,
     device: Device = "cpu",
 ) -> None:
     """Train trials until all are done, choosing by accuracy on PublicTest."""
     with needs_extra("searching", "search"):
         from mien.workflows.search import run_search
-    folder = to or Path("searches") / Path(search).stem
+    folder = out or Path("searches") / Path(search).stem
     with progress_bar("description", "bar", "done", "best", "rate", "time") as progress:
         bar = progress.add_task("starting", total=None, done="", best="", rate="", time="")
 
@@ -83,9 +81,7 @@ def run(
 @app.command("show", epilog=SHOW_EXAMPLES)
 def show(
     folder: Annotated[Path, typer.Argument(help="A folder of `mien search run`.", show_default=False)],
-    to: Annotated[
-        Path | None, typer.Option(help="A PNG to write: every trial as a line.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, out_option("A PNG to write: every trial as a line.")] = None,
     best: Annotated[int, typer.Option(help="How many trials to list.", min=1)] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print every trial as JSON.")] = False,
 ) -> None:
@@ -93,21 +89,21 @@ def show(
     with needs_extra("searching", "search"):
         from mien.workflows.search import read_search_folder
         from mien.workflows.search_report import command, importances, parallel_figure
-    if to:
-        check_output(to)
+    if out:
+        check_output(out)
     state = read_search_folder(folder)
     found = importances(state)
     line = command(state, state.best, folder) if state.best else None
-    if to:
-        parallel_figure(state, to)
+    if out:
+        parallel_figure(state, out)
     if as_json:
         typer.echo(json.dumps(_object(state, found, line), indent=1))
         return
     _print(state, found, best)
     if line:
         typer.echo(f"\ntrain the best in full:\n{line}")
-    if to:
-        typer.echo(f"wrote {to}")
+    if out:
+        typer.echo(f"wrote {out}")
 
 
 def _object(state: "SearchState", found: "Importances | None", line: str | None) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """``mien serve``: the page and the service, on this machine by default."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,6 +21,16 @@ Examples:
 
 The page is at the address it prints; the service is described at /openapi.json.
 """
+Number = int | None
+Seconds = float | None
+
+
+def limit(text: str) -> Any:
+    return typer.Option(metavar="N", help=text)
+
+
+def seconds(text: str) -> Any:
+    return typer.Option(metavar="S", help=text)
 
 
 @app.command(epilog=EXAMPLES)
@@ -32,7 +42,7 @@ def serve(
     device: RunsOn = "cpu",
     token: Token = None,
     allow_host: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A name that clients may call this machine by.")
+        list[str] | None, typer.Option(metavar="NAME", help="Another host name of this machine.")
     ] = None,
     allow_origin: Annotated[
         list[str] | None,
@@ -41,43 +51,29 @@ def serve(
     root_path: Annotated[
         str | None, typer.Option(metavar="PATH", help="The prefix that a proxy serves it under.")
     ] = None,
-    max_bytes: Annotated[
-        int | None, typer.Option(metavar="N", help="Bytes of a request with images.")
-    ] = None,
-    max_pixels: Annotated[int | None, typer.Option(metavar="N", help="Pixels of an image.")] = None,
-    max_decode_seconds: Annotated[
-        float | None, typer.Option(metavar="S", help="Computing that an image or a frame may take.")
-    ] = None,
-    max_images: Annotated[int | None, typer.Option(metavar="N", help="Images in a request.")] = None,
-    max_faces: Annotated[int | None, typer.Option(metavar="N", help="Faces on an image.")] = None,
-    max_requests: Annotated[int | None, typer.Option(metavar="N", help="Requests read at a time.")] = None,
-    max_held_bytes: Annotated[
-        int | None, typer.Option(metavar="N", help="Bytes of all requests with images together.")
-    ] = None,
-    max_video_bytes: Annotated[int | None, typer.Option(metavar="N", help="Bytes of a video.")] = None,
-    max_seconds: Annotated[float | None, typer.Option(metavar="S", help="Length of a video.")] = None,
-    max_watch_seconds: Annotated[
-        float | None, typer.Option(metavar="S", help="Seconds that a video may be at work.")
-    ] = None,
-    max_jobs: Annotated[
-        int | None, typer.Option(metavar="N", help="Videos that wait or are watched.")
-    ] = None,
-    max_live: Annotated[int | None, typer.Option(metavar="N", help="Cameras at a time.")] = None,
-    max_sockets: Annotated[int | None, typer.Option(metavar="N", help="Open connections.")] = None,
-    upload: Annotated[
-        float | None, typer.Option(metavar="S", help="Seconds that images may take to come; a video x 10.")
-    ] = None,
-    patience: Annotated[float | None, typer.Option(metavar="S", help="Client timeout (s).")] = None,
-    keep: Annotated[
-        float | None, typer.Option(metavar="S", help="Seconds that the rows of a video are kept.")
-    ] = None,
+    max_bytes: Annotated[Number, limit("Bytes of a request with images.")] = None,
+    max_pixels: Annotated[Number, limit("Pixels of an image.")] = None,
+    max_decode_seconds: Annotated[Seconds, seconds("CPU seconds to decode an image or a frame.")] = None,
+    max_images: Annotated[Number, limit("Images in a request.")] = None,
+    max_faces: Annotated[Number, limit("Faces on an image.")] = None,
+    max_requests: Annotated[Number, limit("Requests read at a time.")] = None,
+    max_held_bytes: Annotated[Number, limit("Bytes of all requests with images together.")] = None,
+    max_video_bytes: Annotated[Number, limit("Bytes of a video.")] = None,
+    max_seconds: Annotated[Seconds, seconds("Length of a video.")] = None,
+    max_watch_seconds: Annotated[Seconds, seconds("Seconds that reading a video may take.")] = None,
+    max_jobs: Annotated[Number, limit("Videos in the queue, the current one included.")] = None,
+    max_live: Annotated[Number, limit("Cameras at a time.")] = None,
+    max_sockets: Annotated[Number, limit("Open connections.")] = None,
+    upload: Annotated[Seconds, seconds("Seconds that images may take to come; a video x 10.")] = None,
+    patience: Annotated[Seconds, seconds("Client timeout (s).")] = None,
+    keep: Annotated[Seconds, seconds("Seconds that the rows of a video are kept.")] = None,
 ) -> None:
     """Serve a page and a service that read images, videos and cameras.
 
-    Images stay in memory and are forgotten at once; a video lies in a temporary folder while it is
-    watched. Without a token everyone who reaches the address may use it. Ctrl-C ends it.
+    Images stay in memory and are not kept; a video lies in a temporary folder while it is read.
+    Without a token everyone who reaches the address may use it. Ctrl-C ends it.
     """
-    told = {
+    options = {
         "model": model,
         "detector": detector,
         "device": device,
@@ -102,7 +98,7 @@ def serve(
         "patience_s": patience,
         "keep_s": keep,
     }
-    config = server.config({name: value for name, value in told.items() if value is not None})
+    config = server.config({name: value for name, value in options.items() if value is not None})
     with server.listen(host, port) as listener:
         address = server.address(host, listener.getsockname()[1])
         typer.echo(f"mien serves at {address}{f'/#token={token}' if token else ''}   (Ctrl-C ends it)")

@@ -22,11 +22,11 @@ LAST_WORDS_S = 3
 """Seconds that open requests have after Ctrl-C."""
 
 
-def config(told: dict[str, Any], application: str = APP) -> "uvicorn.Config":
+def config(settings: dict[str, Any], application: str = APP) -> "uvicorn.Config":
     """uvicorn with the application loaded, so that mistakes show before it listens."""
     import json
 
-    os.environ[SETTINGS] = json.dumps(told)
+    os.environ[SETTINGS] = json.dumps(settings)
     try:
         import fastapi  # noqa: F401
         import prometheus_client  # noqa: F401

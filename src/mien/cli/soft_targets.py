@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import Device
+from mien.cli.options import Device, Overrides, out_option
 from mien.cli.training_bar import training_bar
 from mien.errors import needs_extra
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\b
 Examples:
-  mien targets my-teacher.toml --data fer2013.h5 --to targets.safetensors
+  mien targets my-teacher.toml --data fer2013.h5 --out targets.safetensors
   mien train my-student.toml --set distil.targets=targets.safetensors
 
-Every recipe is trained once a fold, on all faces but the fold's, and names these.
-Copies of a face lie in one fold. The same command again goes on where it stopped.
+Every recipe is trained once a fold, on all faces but the fold's, and predicts these.
+Copies of a face lie in one fold. The same command again continues a stopped run.
 """
 
 app = typer.Typer()
@@ -31,16 +31,14 @@ def soft_targets(
         typer.Argument(help="Teachers: names of recipes, or .toml files.", show_default=False),
     ],
     data: Annotated[Path, typer.Option(help="A data set file of `mien data import`.")] = Path("fer2013.h5"),
-    to: Annotated[Path, typer.Option(help="The file to write.")] = Path("soft-targets.safetensors"),
+    out: Annotated[Path, out_option("The file to write.", True)] = Path("soft-targets.safetensors"),
     runs: Annotated[Path, typer.Option(help="Folder for the runs of the folds.")] = Path("runs"),
     folds: Annotated[int, typer.Option(min=2, help="Parts of the training faces.")] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draw of the folds.")] = 0,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value, for every recipe.", show_default=False)
-    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the folds.")] = 0,
+    overrides: Overrides = None,
     device: Device = "cpu",
 ) -> None:
-    """Write what out-of-fold teachers say of each training face, for `distil.targets` of a recipe."""
+    """Write soft targets: what networks trained on the other folds predict for each training face."""
     with needs_extra("training"):
         from mien.train.recipe_reading import read_recipe
         from mien.workflows.soft_targets import FoldSettings, make_soft_targets
@@ -52,7 +50,7 @@ def soft_targets(
             if at.at:
                 show(at.at, f"{at.name} ({at.run} of {at.runs})")
 
-        scores = make_soft_targets(read, data, to, FoldSettings(runs, folds, seed, device), report)
+        scores = make_soft_targets(read, data, out, FoldSettings(runs, folds, seed, device), report)
     for one in scores:
         typer.echo(f"{one.name:<24} out of fold: accuracy {one.accuracy:.2%}, NLL {one.nll:.3f}")
-    typer.echo(f"wrote {to}; next: mien train RECIPE --set distil.targets={to}")
+    typer.echo(f"wrote {out}; next: mien train RECIPE --set distil.targets={out}")

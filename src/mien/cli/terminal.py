@@ -51,11 +51,11 @@ class HasDict(Protocol):
 Result = TypeVar("Result", bound=HasDict)
 
 
-def print_result(result: Result, show: Callable[[Result], None], to: Path | None, *, as_json: bool) -> None:
+def print_result(result: Result, show: Callable[[Result], None], out: Path | None, *, as_json: bool) -> None:
     """Print a result as JSON alone, or by ``show`` and with the place that it was written to."""
     if as_json:
         typer.echo(json.dumps(result.to_dict(), indent=1))
         return
     show(result)
-    if to:
-        typer.echo(f"wrote {printable(str(to))}")
+    if out:
+        typer.echo(f"wrote {printable(str(out))}")

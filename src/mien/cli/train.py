@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import Data
+from mien.cli.options import Data, Overrides, out_option
 from mien.cli.training_bar import training_bar
 from mien.core.own_code import is_own
 from mien.errors import needs_extra
@@ -18,11 +18,11 @@ EXAMPLES = """\b
 Examples:
   mien train fer2013-s2d-cpu
   mien train fer2013-s2d-cpu --data faces.h5 --set run.epochs=5
-  mien train my-recipe.toml --to runs/second-try --device cuda
+  mien train my-recipe.toml --out runs/second-try --device cuda
   mien train my-recipe.toml --devices 2
   mien train my-recipe.toml --seeds 3
 
-The same command again goes on where a stopped run was, to the same weights.
+The same command again continues a stopped run, to the same weights.
 """
 
 app = typer.Typer()
@@ -33,13 +33,9 @@ def train(
     recipe: Annotated[
         str, typer.Argument(help="A shipped recipe's name, or a .toml file.", show_default=False)
     ],
-    to: Annotated[
-        Path | None, typer.Option(help="Run folder; by default runs/RECIPE.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, out_option("Run folder.", "runs/RECIPE")] = None,
     data: Data = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value, such as run.epochs=5.", show_default=False)
-    ] = None,
+    overrides: Overrides = None,
     allow_leak: Annotated[
         bool, typer.Option("--allow-leak", help="Train although other parts repeat training faces.")
     ] = False,
@@ -52,10 +48,10 @@ def train(
         ),
     ] = "cpu",
     seeds: Annotated[
-        int, typer.Option(min=1, help="Runs with seeds one after another, each in RUN-seed-N.")
+        int, typer.Option(min=1, help="Number of runs, each with its own seed, in RUN-seed-N.")
     ] = 1,
     nodes: Annotated[
-        int, typer.Option(min=1, help="Machines, each with these devices; torchrun tells it by itself.")
+        int, typer.Option(min=1, help="Number of machines, each with these devices; torchrun sets it.")
     ] = 1,
 ) -> None:
     """Train a network by a recipe, and keep everything of the run in one folder."""
@@ -65,7 +61,7 @@ def train(
         from mien.workflows.train import train as run_training
     changes = [*(overrides or []), *([f"data.store='{data}'"] if data else [])]
     settings = read_recipe(recipe, changes, files=True)
-    folder = to or Path("runs") / Path(recipe).stem
+    folder = out or Path("runs") / Path(recipe).stem
     runs = {folder: settings}
     if seeds > 1:
         drawn = range(settings.run.seed, settings.run.seed + seeds)
@@ -85,7 +81,7 @@ def train(
     name = settings.net.name
     allowing = f" --allow-code {name}" if is_own(name) else ""
     for place in runs:
-        evaluate = f"mien{allowing} evaluate {place} {settings.data.store} --split val --to {place}"
+        evaluate = f"mien{allowing} evaluate {place} {settings.data.store} --split val --out {place}"
         typer.echo(f"wrote {place}; next: {evaluate}")
     if seeds > 1:
         typer.echo(f"then, for the mean and deviation over seeds: mien report {' '.join(map(str, runs))}")

@@ -1,4 +1,4 @@
-"""What a person sees of a run that trains: a bar, and a line for each look at the validation rows."""
+"""Progress of training: a bar, and a line for each validation."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -11,11 +11,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import Detector, MinFace, MinQuality, MinScore, Resume, RunsOn, Shipped, parse_views
+from mien.cli.options import (
+    Detector,
+    MinFace,
+    MinQuality,
+    MinScore,
+    Resume,
+    RunsOn,
+    Shipped,
+    parse_views,
+    views_option,
+)
 from mien.cli.progress import progress_bar
 from mien.cli.stopping import INTERRUPTED, stop_on_ctrl_c
 from mien.cli.terminal import bar
-from mien.cli.watch_many import are_many, many_job, one_folder, watch_all
+from mien.cli.watch_many import Blind, IdFrom, RowFormat, are_many, many_job, one_folder, watch_all
 from mien.cli.watch_screen import Show, screen
 from mien.errors import MienError
 
@@ -41,7 +51,7 @@ Examples:
   mien watch 0
   mien watch talk.mp4 --out talk.srt --out talk.eaf --out talk.events.csv
   mien watch interviews/ --out rows/ --resume
-  mien watch interviews/ --out rows/ --id-from 'P\\d+' --format csv --format eaf
+  mien watch interviews/ --out rows/ --id-from 'P\\d+' --format eaf
   mien watch interviews/ --out rows/ --blind for-raters/
 
 Exit code: 0 watched to the end; 1 one of many was not; 2 the video is missing, damaged or cut off (the
@@ -66,62 +76,31 @@ def watch(
             "--out",
             "-o",
             metavar="FILE",
-            help="Rows into a .csv, .jsonl or .parquet, or events into a .srt, .eaf, .events.csv or "
-            ".boris.xlsx; may repeat. A folder for many.",
+            help="Write rows to a .csv, .jsonl or .parquet, or events to a .srt, .eaf, .events.csv or "
+            ".boris.xlsx; may repeat. For several videos a folder.",
         ),
     ] = None,
-    row_format: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--format",
-            metavar="csv|jsonl|parquet|srt|eaf|...",
-            help="Files for each of many videos; may repeat.",
-            show_default="csv",
-        ),
-    ] = None,
-    id_from: Annotated[
-        str | None,
-        typer.Option(
-            metavar="REGEX|stem",
-            help="A column with the participant: what REGEX finds in the path of the video.",
-            show_default="stem for many, the file's name without its end; none for one",
-        ),
-    ] = None,
-    blind: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Copy the videos for raters: names that tell nothing, a random order."
-        ),
-    ] = None,
+    row_format: RowFormat = None,
+    id_from: IdFrom = None,
+    blind: Blind = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the rows as CSV.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON lines.")] = False,
-    annotate: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The video with faces marked, .mp4 or .mkv.")
-    ] = None,
+    annotate: Annotated[Path | None, typer.Option(metavar="FILE", help="Annotated video to write.")] = None,
     sound: Annotated[
-        bool, typer.Option("--sound/--no-sound", help="The annotated video with or without its sound.")
+        bool, typer.Option("--sound/--no-sound", help="Keep the sound in the annotated video.")
     ] = True,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="An image of emotions over time, .png.")
-    ] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Emotions over time as .png.")] = None,
     summary: Annotated[
         bool, typer.Option("--summary", help="Print each person's share of emotions, after the rows too.")
     ] = False,
-    every: Annotated[
-        str | None, typer.Option(metavar="STEP", help="Read a frame every 0.2s, or every 5frames.")
+    every: Annotated[str | None, typer.Option(metavar="STEP", help="Read every 0.2s or 5frames.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="Start time: 90, 1:30...")
     ] = None,
-    start: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Begin at 90, 1:30...")] = None,
-    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="End before this time.")] = None,
+    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="End time.")] = None,
     resume: Resume = False,
     model: Shipped = None,
-    views: Annotated[
-        str | None,
-        typer.Option(
-            metavar="1|2|10|auto",
-            help="Test-time augmentation: views of a face to average; more is slower.",
-            show_default="the model's, at most 2",
-        ),
-    ] = None,
+    views: Annotated[str | None, views_option("the model's, at most 2")] = None,
     detector: Detector = None,
     device: RunsOn = "cpu",
     min_face: MinFace = 40,
@@ -131,7 +110,7 @@ def watch(
         float, typer.Option(metavar="SECONDS", help="Time constant of smoothing; 0 turns it off.")
     ] = 0.3,
     live: Annotated[
-        bool, typer.Option("--live", help="Show it while it runs, always the newest frame; so are cameras.")
+        bool, typer.Option("--live", help="Show the newest frame while it runs; cameras always do.")
     ] = False,
 ) -> None:
     """Follow each person through a video, and name their emotion at each moment.

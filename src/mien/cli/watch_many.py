@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,28 @@ if TYPE_CHECKING:
     from mien.workflows.video.many import ManyJob
     from mien.workflows.video.pick import Pick
     from mien.workflows.video.watcher import Watched, WatchSettings
+
+RowFormat = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        metavar="csv|jsonl|parquet|srt|eaf|...",
+        help="Files for each of several videos; may repeat.",
+        show_default="csv",
+    ),
+]
+IdFrom = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REGEX|stem",
+        help="A column with the participant: what REGEX finds in the path of the video.",
+        show_default="for several videos stem, the file name without suffix",
+    ),
+]
+Blind = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Copy the videos for raters, under neutral names in random order."),
+]
 
 
 def are_many(sources: Sequence[str]) -> bool:
@@ -43,7 +65,7 @@ class _Lines:
     """Says on stderr, where nobody looks at a terminal too, how far a long video is."""
 
     def __init__(self) -> None:
-        self.path, self.told_s = Path(), monotonic()
+        self.path, self.reported_s = Path(), monotonic()
 
     def begin(self, path: Path) -> None:
         self.path = path
@@ -51,8 +73,8 @@ class _Lines:
             typer.echo(f"watching {printable(str(path))}", err=True)
 
     def show(self, watched: "Watched") -> None:
-        if monotonic() - self.told_s >= LINES_EVERY_S:
-            self.told_s = monotonic()
+        if monotonic() - self.reported_s >= LINES_EVERY_S:
+            self.reported_s = monotonic()
             typer.echo(f"{printable(str(self.path))}: at {watched.rows[0].time_s:.1f} s", err=True)
 
 
@@ -84,8 +106,8 @@ def watch_all(job: "ManyJob", settings: "WatchSettings", blind: Path | None) -> 
             n_done += 1
             n_failed += done.error is not None
             people = f"{done.persons} person{'' if done.persons == 1 else 's'}"
-            told = done.error or f"{done.frames:,} frames, {done.seconds:.1f} s, {people}"
-            typer.echo(printable(f"{done.video}: {told}"))
+            outcome = done.error or f"{done.frames:,} frames, {done.seconds:.1f} s, {people}"
+            typer.echo(printable(f"{done.video}: {outcome}"))
     if stop.wanted:
         typer.echo(f"mien: stopped after {n_done:,} videos; --resume goes on", err=True)
         raise typer.Exit(INTERRUPTED)

@@ -68,8 +68,8 @@ class _Lines:
         if int(time_s) != self.second:
             self.second = int(time_s)
             persons = [row.person for row in watched.rows if row.person]
-            told = "  ".join(f"{p.track} {p.label}" for p in persons) or "no face"
-            sys.stdout.write(f"{time_s:8.1f} s  {told}\n")
+            line = "  ".join(f"{p.track} {p.label}" for p in persons) or "no face"
+            sys.stdout.write(f"{time_s:8.1f} s  {line}\n")
             sys.stdout.flush()
 
 
@@ -97,12 +97,12 @@ def terminal_view(watched: "Watched", columns: int, lines: int) -> str:
     from mien.core.draw import COLOURS, OTHER_COLOUR
 
     persons = [row.person for row in watched.rows if row.person]
-    told = [person_line(person, columns) for person in persons[: max(lines // 3, 1)]] or ["no face"]
-    told.append(f"{watched.rows[0].time_s:.1f} s   Ctrl-C ends")
+    texts = [person_line(person, columns) for person in persons[: max(lines // 3, 1)]] or ["no face"]
+    texts.append(f"{watched.rows[0].time_s:.1f} s   Ctrl-C ends")
     if watched.pixels is None:
-        return "\r\n".join(told)
+        return "\r\n".join(texts)
     image = Image.fromarray(watched.pixels)
-    rows = max(lines - len(told) - 1, 1)
+    rows = max(lines - len(texts) - 1, 1)
     scale = min(columns / image.width, 2 * rows / image.height)
     small = image.resize((max(1, int(image.width * scale)), max(2, int(image.height * scale) // 2 * 2)))
     pen = ImageDraw.Draw(small)
@@ -110,7 +110,7 @@ def terminal_view(watched: "Watched", columns: int, lines: int) -> str:
         box = person.reading.box
         corners = [edge * scale for edge in (box.x1, box.y1, box.x2, box.y2)]
         pen.rectangle(corners, outline=COLOURS.get(person.label, OTHER_COLOUR))
-    return "\r\n".join([*half_blocks(small), *told])
+    return "\r\n".join([*half_blocks(small), *texts])
 
 
 def person_line(person: "Person", columns: int) -> str:

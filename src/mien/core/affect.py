@@ -1,4 +1,4 @@
-"""Valence and arousal that probabilities of emotions amount to."""
+"""Valence and arousal derived from probabilities of emotions."""
 
 from collections.abc import Sequence
 

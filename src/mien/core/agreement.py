@@ -1,4 +1,4 @@
-"""How far several people agree who name the same images, and how sure their common score is."""
+"""Agreement of several raters of the same images, and intervals of their pooled score."""
 
 from typing import Any
 

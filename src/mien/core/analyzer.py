@@ -12,19 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.bulk import BulkSettings, check_several, check_whole, read_each
+from mien.core.arguments import check_several, check_share, check_whole
+from mien.core.bulk import BulkSettings, read_each
 from mien.core.classifier import Classifier, checked_threads
 from mien.core.detection import DEFAULT_DETECTOR, Detector, DetectorSettings, checked_faces
 from mien.core.detectors import DETECTORS, make_detector
 from mien.core.images import DEFAULT_LIMITS, RGB, ImageLimits, ImageSource, as_rgb
 from mien.core.landmark_finder import LandmarkFinder
 from mien.core.model_store import DEFAULT_MODEL, find_model
-from mien.core.preprocess import luma
 from mien.core.providers import checked_device
-from mien.core.quality import quality_of
-from mien.core.read_batch import Answer, Found
+from mien.core.read_batch import Answer, Found, crop_faces
 from mien.core.readings import Readings
-from mien.core.results import Face, Quality
+from mien.core.results import Face
 from mien.errors import MienError, ModelError
 
 Pixels = NDArray[np.uint8]
@@ -65,8 +64,8 @@ class Analyzer:
         threads: int = 1,
         landmarks: bool = False,
     ) -> None:
-        _check_share(min_score, "min_score")
-        _check_share(min_quality, "min_quality")
+        check_share(min_score, "min_score")
+        check_share(min_quality, "min_quality")
         self._model = model
         self.device, self.threads = checked_device(device), checked_threads(threads)
         if isinstance(detector, str):
@@ -144,9 +143,10 @@ class Analyzer:
 
     def find_crops(self, image: Pixels) -> Found:
         """The faces of an RGB image (H, W, 3), and each as the network takes it; for `name_crops`."""
-        faces, crops, qualities = self._read_well(image, self._faces(image))
-        points = self._finder.find(image, faces).tolist() if self.landmarks else None
-        return Found(faces, crops, qualities, points)
+        found = crop_faces(self.classifier, image, self._faces(image), self.min_quality)
+        if self.landmarks:
+            return replace(found, points=self._finder.find(image, found.faces).tolist())
+        return found
 
     def name_crops(self, found: Sequence[Found]) -> list[Readings]:
         """The readings of each image that `find_crops` searched; all faces go through the network at once."""
@@ -165,16 +165,6 @@ class Analyzer:
             for one in found
         ]
 
-    def _read_well(
-        self, image: Pixels, faces: Sequence[Face]
-    ) -> tuple[list[Face], list[Pixels], list[Quality]]:
-        """The faces that can be read well enough, their crops and qualities."""
-        size_wh = image.shape[1], image.shape[0]
-        crops = [self.classifier.crop(image, face) for face in faces]
-        qualities = [quality_of(*one, size_wh) for one in zip(faces, map(luma, crops), strict=True)]
-        kept = [i for i, quality in enumerate(qualities) if quality.score >= self.min_quality]
-        return [faces[i] for i in kept], [crops[i] for i in kept], [qualities[i] for i in kept]
-
     def _faces(self, image: Pixels) -> list[Face]:
         found = checked_faces(self.detector.find(image), f"detector {type(self.detector).__name__}")
         return [face for face in found if face.score >= self.min_score]
@@ -188,11 +178,6 @@ def _with_points(readings: Readings, points: list[list[list[float]]] | None) -> 
         replace(reading, landmarks68=tuple((x, y) for x, y in one))
         for reading, one in zip(readings, points, strict=True)
     )
-
-
-def _check_share(value: object, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise MienError(f"{name} must lie in 0..1, got {value!r}")
 
 
 class _Opening(Thread):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from mien.core.cores import free_cores
 from mien.core.images import ImageSource
 from mien.core.read_batch import Answer, Reader, read_batch
-from mien.errors import MienError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -130,24 +129,3 @@ def _advise(path: str) -> None:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
     finally:
         os.close(descriptor)
-
-
-def check_several(images: object) -> None:
-    """Raise unless ``images`` are several.
-
-    Raises:
-        MienError: it is a single image.
-    """
-    is_one = isinstance(images, str | os.PathLike | bytes | bytearray) or hasattr(images, "read")
-    if is_one or not isinstance(images, Iterable) or getattr(images, "ndim", 4) < 4:
-        raise MienError(f"read_many takes several images, got one {type(images).__name__}; use read")
-
-
-def check_whole(value: object, name: str) -> None:
-    """Raise unless ``value`` is a whole number of at least 1.
-
-    Raises:
-        MienError: it is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise MienError(f"{name} must be a whole number of at least 1, got {value!r}")

@@ -1,4 +1,4 @@
-"""What an image may cost in memory and time, told from the file's structure before anything is decoded.
+"""What an image may cost in memory and time, known from the file's structure before anything is decoded.
 
 Bytes and pixels do not bound the work. A progressive JPEG goes over all its pixels once a scan, and a scan
 of nothing takes 15 bytes; the tiles of a TIFF are decoded whole, however small the image; an AVIF is
@@ -96,7 +96,7 @@ def _check_jpeg(data: bytes, name: str, limits: ImageLimits) -> None:
 
 
 def _scan_work(data: bytes, name: str) -> int:
-    """Pixels that all scans go over; 0 where the scans are few, which is told without looking for them."""
+    """Pixels that all scans go over; 0 where the scans are few, which is known without looking for them."""
     few = data.count(jpeg.SCAN_MARK) <= FEW_SCANS
     n_scans, passes, pixels = 0, 0, 0
     for code, body in jpeg.segments(data):

@@ -29,7 +29,7 @@ array                             uint8 (H, W) or (H, W, 1) gray, (H, W, 3) RGB,
 
 Safety: an image comes from anywhere. The format is recognised by its first bytes, never by its name, and
 only the formats of ``FORMATS`` are tried; none of them runs a program. Bytes are counted before reading,
-pixels before decoding, and what decoding costs beside is told from the structure (`image_cost`). Metadata
+pixels before decoding, and what decoding costs besides is known from the structure (`image_cost`). Metadata
 may cost only so many reads, and tags are checked before Pillow sees them: for each broken one it would warn,
 and Python remembers every warning for good. No global state of Pillow or of ``warnings`` is touched, so
 threads are fine.
@@ -119,8 +119,8 @@ def open_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> NDA
         return _from_bytes(bytes(source), "bytes", limits)
     if isinstance(source, str | os.PathLike):
         path = local_path(os.fsdecode(source))
-        told = shown(path)
-        name = repr(told if len(told) <= 200 else told[:200] + "...")
+        text = shown(path)
+        name = repr(text if len(text) <= 200 else text[:200] + "...")
         return _from_bytes(_read_file(path, name, limits), name, limits)
     if callable(getattr(source, "read", None)):
         return _from_file(source, limits)

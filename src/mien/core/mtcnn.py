@@ -52,7 +52,7 @@ class MtcnnSettings:
         thresholds: Least score, 0-1, to pass PNet, RNet and ONet.
         factor: Size of a pyramid level relative to the one before, between 0 and 1.
         orientations: 1 looks at the image as it is; 4 also turns it by 90, 180 and 270 degrees, for four
-            times the time, and takes each face in the turn in which it is surest.
+            times the time, and takes each face in the rotation with its highest score.
         max_candidates: At most this many windows go from PNet to RNet, best first.
         threads: Threads of ONNX Runtime.
         device: What the networks run on; see `mien.core.providers`.
@@ -97,14 +97,10 @@ class Mtcnn:
         """
         work = self.shrunk(image)
         found = [self._turned(work, turn) for turn in range(self.settings.orientations)]
-        boxes, scores, points = surest(found) if len(found) > 1 else found[0][:3]
+        boxes, scores, points = best_of_turns(found) if len(found) > 1 else found[0][:3]
         height, width = image.shape[:2]
         scale_xy = np.array([width / work.width, height / work.height], np.float32)
         return _faces(boxes * np.tile(scale_xy, 2), scores, points * scale_xy, (width, height))
-
-    def find_many(self, images: Sequence[Pixels]) -> list[tuple[Face, ...]]:
-        """The faces of each image, in the order of the images."""
-        return [self.find(image) for image in images]
 
     def find_near(self, image: Pixels, boxes: Sequence[Box]) -> tuple[Face, ...]:
         """The faces at ``boxes`` or close to them, as in the next frame of a video; nothing else.
@@ -283,8 +279,8 @@ def turn_back(points: Floats, turn: int, size_wh: tuple[int, int]) -> Floats:
     return np.stack(back, axis=-1)
 
 
-def surest(turns: Sequence[Found]) -> tuple[Boxes, Floats, Floats]:
-    """Each face as it was found in one turn, that in which the last look is surest; upright in doubt.
+def best_of_turns(turns: Sequence[Found]) -> tuple[Boxes, Floats, Floats]:
+    """Each face as found in one turn, that of the highest score of the last network; upright in doubt.
 
     The score before that look does not tell: lying faces get up to 0.99 of it in a wrong turn.
     """

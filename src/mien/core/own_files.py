@@ -1,7 +1,7 @@
 """Files that mien wrote, read back: whatever is wrong with one becomes one line that names it.
 
 A file may be cut, damaged, edited by hand, of another version, or made to harm. All readers of such files
-go through here, and keep what interprets the content inside `reading`, so that wrong types are told too.
+go through here, and keep what interprets the content inside `reading`, so that wrong types are reported too.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What people type for a file: a path, one that begins with ``~``, or a ``file://`` address."""
+"""Paths as users give them: a path, one that begins with ``~``, or a ``file://`` address."""
 
 import os
 import re

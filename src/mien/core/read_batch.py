@@ -7,7 +7,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.core.classifier import Classifier
 from mien.core.images import ImageLimits, ImageSource, open_image
+from mien.core.preprocess import luma
+from mien.core.quality import quality_of
 from mien.core.readings import Readings
 from mien.core.results import Face, Quality
 from mien.errors import ImageError
@@ -27,6 +30,15 @@ class Found:
     crops: list[Pixels]
     qualities: list[Quality]
     points: list[list[list[float]]] | None = None
+
+
+def crop_faces(classifier: Classifier, image: Pixels, faces: Sequence[Face], min_quality: float) -> Found:
+    """The faces of an RGB image (H, W, 3) that can be read well enough (0-1), cropped for a classifier."""
+    size_wh = image.shape[1], image.shape[0]
+    crops = [classifier.crop(image, face) for face in faces]
+    qualities = [quality_of(*one, size_wh) for one in zip(faces, map(luma, crops), strict=True)]
+    kept = [i for i, quality in enumerate(qualities) if quality.score >= min_quality]
+    return Found([faces[i] for i in kept], [crops[i] for i in kept], [qualities[i] for i in kept])
 
 
 class Reader(Protocol):

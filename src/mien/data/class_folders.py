@@ -1,4 +1,4 @@
-"""Trees of class folders as people have them: with split folders or without, wrapped in other folders."""
+"""Trees of class folders in common forms: with split folders or without, wrapped in other folders."""
 
 import os
 from collections.abc import Callable, Iterator

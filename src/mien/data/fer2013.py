@@ -1,4 +1,4 @@
-"""FER2013 as people have it: the 2013 CSV, the Kaggle CSV, and the release in class folders.
+"""FER2013 in its three forms: the 2013 CSV, the Kaggle CSV, and the release in class folders.
 
 Source: Goodfellow et al., "Challenges in Representation Learning", 2013 (arXiv 1307.0414).
 """

@@ -291,7 +291,7 @@ def _faces_of(part: Path) -> FaceSet:
         return read_store(part)
     except DataError as e:
         part.unlink(missing_ok=True)
-        raise DataError(f"{part} was damaged; give the command again, which begins anew") from e
+        raise DataError(f"{part} was damaged; give the command again, which starts over") from e
 
 
 def _tracked(

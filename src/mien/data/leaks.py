@@ -1,4 +1,4 @@
-"""Faces that a network is scored on must not be those that it learned from: find the ones that are."""
+"""Find test faces that are also training faces: a network must not be scored on what it learned from."""
 
 import hashlib
 from dataclasses import dataclass

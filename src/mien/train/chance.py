@@ -1,4 +1,4 @@
-"""Draws whose outcome the host knows at once, so that a GPU never has to be waited for."""
+"""Random draws on the host, so that training never waits for the GPU."""
 
 import numpy as np
 import torch

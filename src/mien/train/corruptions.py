@@ -1,4 +1,4 @@
-"""What photographs from elsewhere suffer and FER2013 does not: changes of some faces of a batch.
+"""Corruptions of some faces of a batch that photographs have and FER2013 has not.
 
 Each function changes a face with the given probability and leaves the others as they are; shapes are
 (N, C, H, W), values 0-1, and all randomness comes from ``rng``.

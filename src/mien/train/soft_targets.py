@@ -1,4 +1,4 @@
-"""Soft targets in a file: what out-of-fold teachers say of each training face, asked once for all later runs.
+"""Soft targets in a file: out-of-fold predictions of teachers for each training face, computed once.
 
 One safetensors file: ``rows`` (int32, as in `FaceSet.rows`), ``probs`` (float16), and a note with the
 emotions, the hash of the data set, and how they were made.

@@ -1,4 +1,4 @@
-"""The application, and what lives as long as it does."""
+"""The FastAPI application, and what is opened and closed with it."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""What is in the body of a request: images, kept in memory, or a video, written to a file."""
+"""Request bodies: images, kept in memory, or a video, written to a file."""
 
 import asyncio
 import binascii
@@ -143,10 +143,10 @@ def _is(request: Request, kind: str) -> bool:
 def _from_json(body: bytes, max_images: int, client: str) -> list[Upload]:
     """The images of ``{"image": BASE64}``, or of a list of such; "img" is what other services call it."""
     try:
-        told = json.loads(body)
+        held = json.loads(body)
     except (ValueError, RecursionError):
         raise RefusedError("bad_request", f"the body is not JSON, as its type says; {AS_JSON}") from None
-    given = [told[name] for name in ("image", "img") if name in told] if isinstance(told, dict) else []
+    given = [held[name] for name in ("image", "img") if name in held] if isinstance(held, dict) else []
     texts = given[0] if given and isinstance(given[0], list) else given[:1]
     if not texts or not all(isinstance(text, str) for text in texts):
         raise RefusedError("bad_request", f"the JSON holds no image; {AS_JSON}")

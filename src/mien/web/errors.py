@@ -1,4 +1,4 @@
-"""Errors as answers: one shape, and the one place that tells the HTTP status of each."""
+"""Errors as HTTP answers: one shape, and one table of statuses."""
 
 import logging
 from http import HTTPStatus

@@ -1,4 +1,4 @@
-"""Temporary files that outlive no one: a server's folder goes with it, or when the next one starts.
+"""Temporary folders of servers: removed when the server ends, or when the next one starts.
 
 Each server holds a lock on a file in its folder. The operating system lets go of it however the process ends,
 so a folder whose lock is free belongs to a server that was killed.

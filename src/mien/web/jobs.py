@@ -1,4 +1,4 @@
-"""Videos as jobs: taken in, watched one after the other, their rows kept on disk until no one wants them."""
+"""Videos as jobs: queued, read one after the other, their rows kept on disk for a time."""
 
 import logging
 import secrets

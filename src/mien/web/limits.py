@@ -1,4 +1,4 @@
-"""How much is done at once, for how many, and how many faces are read."""
+"""Limits of concurrency: requests at once, clients, and faces of an image."""
 
 import asyncio
 from collections import Counter, deque

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request, Response, WebSocket
@@ -63,15 +63,18 @@ class Service:
     videos: UploadGate = field(init=False)
 
     def __post_init__(self) -> None:
-        told = self.settings
-        self.reads = Gate(told.max_requests, "requests")
-        self.lives = Gate(told.max_live, "cameras")
-        limits = BodyLimits(told.max_bytes, told.patience_s, told.upload_s, "--max-bytes")
-        self.uploads = UploadGate(limits, told.max_held_bytes)
+        settings = self.settings
+        self.reads = Gate(settings.max_requests, "requests")
+        self.lives = Gate(settings.max_live, "cameras")
+        limits = BodyLimits(settings.max_bytes, settings.patience_s, settings.upload_s, "--max-bytes")
+        self.uploads = UploadGate(limits, settings.max_held_bytes)
         limits = BodyLimits(
-            told.max_video_bytes, told.patience_s, VIDEO_UPLOADS * told.upload_s, "--max-video-bytes"
+            settings.max_video_bytes,
+            settings.patience_s,
+            VIDEO_UPLOADS * settings.upload_s,
+            "--max-video-bytes",
         )
-        self.videos = UploadGate(limits, told.max_jobs * told.max_video_bytes)
+        self.videos = UploadGate(limits, settings.max_jobs * settings.max_video_bytes)
         gauge = self.metrics.gauge
         gauge("mien_held_bytes", "Bytes of requests with images.", lambda: self.uploads.n_bytes)
         gauge("mien_requests_active", "Requests with images at work.", lambda: self.reads.n_inside)
@@ -243,24 +246,8 @@ async def models(service: AService) -> schemas.ModelsAnswer:
         with suppress(ModelError):  # somebody's broken file is no reason to hide the others
             card = read_card(path)
             cards.setdefault(card.name, card)
-    return schemas.ModelsAnswer(
-        models=[
-            schemas.Model(
-                name=card.name,
-                served=card is served,
-                summary=card.summary,
-                labels=list(card.labels),
-                licence=card.licence,
-                intended_use=card.intended_use,
-                unfit_use=card.unfit_use,
-                limits=card.limits,
-                uncertain_below=card.uncertain_below,
-                calibrated_on=card.calibrated_on,
-                scores=card.scores,
-            )
-            for card in cards.values()
-        ]
-    )
+    answers = [schemas.Model(**asdict(card), served=card is served) for card in cards.values()]
+    return schemas.ModelsAnswer(models=answers)
 
 
 @router.get("/healthz", summary="Whether the service answers")

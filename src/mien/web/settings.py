@@ -3,10 +3,11 @@
 import json
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from mien.core.detection import DEFAULT_DETECTOR
 from mien.core.model_store import DEFAULT_MODEL
@@ -25,6 +26,30 @@ OWN = {"/v1", "/static", "/healthz", "/metrics", "/openapi.json"}
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 AnySettings = TypeVar("AnySettings", bound="Settings")
+
+
+def _token(token: str | None) -> str | None:
+    if token is not None and not TOKEN.fullmatch(token):
+        raise ValueError("must be 8 to 256 letters, digits or any of . _ ~ -")
+    return token
+
+
+def _prefix(root_path: str) -> str:
+    path = root_path.rstrip("/")
+    if path and (not PREFIX.fullmatch(path) or path.startswith(("/v1/", "/static/")) or path in OWN):
+        raise ValueError("must be a path such as /faces, and none of the service's own")
+    return path
+
+
+def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    lower = _in_lower_case(origin.rstrip("/") for origin in origins)
+    if not all(map(ORIGIN.fullmatch, lower)):
+        raise ValueError("must be scheme and host of a site, such as https://app.example")
+    return lower
+
+
+def _in_lower_case(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name.lower() for name in names)
 
 
 class Settings(BaseModel):
@@ -67,10 +92,10 @@ class Settings(BaseModel):
     model: str = DEFAULT_MODEL
     detector: str = DEFAULT_DETECTOR
     device: str = "cpu"
-    token: str | None = None
-    root_path: str = ""
-    origins: tuple[str, ...] = ()
-    hosts: tuple[str, ...] = ()
+    token: Annotated[str | None, AfterValidator(_token)] = None
+    root_path: Annotated[str, AfterValidator(_prefix)] = ""
+    origins: Annotated[tuple[str, ...], AfterValidator(_origins)] = ()
+    hosts: Annotated[tuple[str, ...], AfterValidator(_in_lower_case)] = ()
     max_bytes: Count = 32 * 2**20
     max_pixels: Count = 50_000_000
     max_decode_s: Seconds = 10
@@ -90,34 +115,6 @@ class Settings(BaseModel):
     patience_s: Seconds = 20
     keep_s: Seconds = 600
     folder: Path | None = None
-
-    @field_validator("token")
-    @classmethod
-    def _is_sendable(cls, token: str | None) -> str | None:
-        if token is not None and not TOKEN.fullmatch(token):
-            raise ValueError("must be 8 to 256 letters, digits or any of . _ ~ -")
-        return token
-
-    @field_validator("root_path")
-    @classmethod
-    def _is_prefix(cls, root_path: str) -> str:
-        path = root_path.rstrip("/")
-        if path and (not PREFIX.fullmatch(path) or path.startswith(("/v1/", "/static/")) or path in OWN):
-            raise ValueError("must be a path such as /faces, and none of the service's own")
-        return path
-
-    @field_validator("origins")
-    @classmethod
-    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
-        lower = tuple(origin.lower().rstrip("/") for origin in origins)
-        if not all(ORIGIN.fullmatch(origin) for origin in lower):
-            raise ValueError("must be scheme and host of a site, such as https://app.example")
-        return lower
-
-    @field_validator("hosts")
-    @classmethod
-    def _in_lower_case(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(host.lower() for host in hosts)
 
 
 def settings_from_environment() -> Settings:

@@ -1,4 +1,4 @@
-"""Connections that cannot be held open for nothing, which uvicorn's own protocol leaves to a proxy."""
+"""Timeouts of idle connections, which uvicorn's own protocol leaves to a proxy."""
 
 import asyncio
 from typing import Any

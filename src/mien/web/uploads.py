@@ -1,4 +1,4 @@
-"""Bodies on their way in: each has an end to its time, and all together an end to their bytes.
+"""Limits of uploads: time for each body, and bytes for all together.
 
 No one keeps a place by sending slowly: places are taken when a body is whole. Until then it costs only its
 bytes, and where these run out, the body that has been coming for the longest gives way to the others.
@@ -61,8 +61,8 @@ class UploadGate:
         Raises:
             RefusedError: it says itself that it is too large.
         """
-        told = request.headers.get("content-length", "0")
-        if not told.isdecimal() or int(told) > self.limits.max_bytes:
+        length = request.headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > self.limits.max_bytes:
             raise self.limits.too_large()
         body = Body(request, self)
         self._coming[body] = None

@@ -73,7 +73,7 @@ class Agreement:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
 
-        def told(value: tuple[float, Interval] | None) -> dict[str, Any] | None:
+        def plain(value: tuple[float, Interval] | None) -> dict[str, Any] | None:
             return value and {"value": value[0], "interval": list(value[1])}
 
         return {
@@ -85,9 +85,9 @@ class Agreement:
             "only_ours": self.only_ours,
             "only_theirs": self.only_theirs,
             "uncertain": self.uncertain,
-            "kappa": told(self.kappa),
-            "agreed": told(self.agreed),
-            "icc": {label: told(value) for label, value in self.icc.items()},
+            "kappa": plain(self.kappa),
+            "agreed": plain(self.agreed),
+            "icc": {label: plain(value) for label, value in self.icc.items()},
         }
 
 
@@ -148,8 +148,8 @@ def _participants(
     if not pairs and len(names[0]) == len(names[1]) == 1:
         pairs = [(names[0][0], names[1][0])]
     if not pairs:
-        told = [", ".join(some[:5]) for some in names]
-        raise DataError(f"no participant is in both: mien has {told[0]}; the coder has {told[1]}")
+        listed = [", ".join(some[:5]) for some in names]
+        raise DataError(f"no participant is in both: mien has {listed[0]}; the coder has {listed[1]}")
     return [
         (
             [one for one in ours if one.participant == mine],
@@ -160,7 +160,7 @@ def _participants(
 
 
 def _persons(
-    ours: list[CodedEvent], theirs: list[CodedEvent], told: Mapping[str, str]
+    ours: list[CodedEvent], theirs: list[CodedEvent], named: Mapping[str, str]
 ) -> list[tuple[list[CodedEvent], list[CodedEvent]]]:
     """The events of each person of the coder's, with those of mien that are of the same person.
 
@@ -171,7 +171,7 @@ def _persons(
     coded = list(dict.fromkeys(one.person for one in theirs))
     pairs = []
     for person in coded:
-        numbers = set(told[person].split(",")) if person in told else {person} & mine
+        numbers = set(named[person].split(",")) if person in named else {person} & mine
         if not numbers and len(coded) == 1:
             numbers = mine
         if not numbers or not numbers <= mine:

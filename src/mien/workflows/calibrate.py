@@ -1,4 +1,4 @@
-"""What a release fits on validation rows: prior, temperatures, automatic views, the threshold of doubt."""
+"""What a release fits on validation rows: prior, temperatures, automatic views, uncertainty threshold."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Find the images that a person names: files, folders, patterns. Nothing is passed over unsaid."""
+"""Find the images that a user names: files, folders, patterns; what is skipped is counted."""
 
 import glob
 import os

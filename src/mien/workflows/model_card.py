@@ -38,7 +38,7 @@ PLAIN = re.compile(r"(?!null$|true$|false$|yes$|no$|on$|off$)[a-z][a-z0-9_.-]*")
 
 NOTHING = "Not stated by its maker."
 
-READ = "Read with it"
+READ = "How to use"
 USE = """\
 ```sh
 pip install mien
@@ -168,15 +168,15 @@ def sections(card: ModelCard, rows: Mapping[str, str] = SPLITS) -> dict[str, str
     name = one_line(data_name(card))
     texts = {
         "Intended use": one_line(card.intended_use),
-        "Unfit use": one_line(card.unfit_use),
+        "Out-of-scope use": one_line(card.unfit_use),
         "Training data": one_line(card.data) + (f"\n\nName of the data set: `{name}`." if name else ""),
-        "Limits": f"{one_line(card.limits)} {_weakest(card)}",
-        "Scores": "\n".join(_score_lines(card, rows)),
+        "Limitations": f"{one_line(card.limits)} {_weakest(card)}",
+        "Evaluation": "\n".join(_score_lines(card, rows)),
         "Licence of the weights": one_line(card.licence),
         READ: USE.format(name=one_line(card.name)),
         "Version": " ".join(_version(card)),
         "Contact": one_line(card.contact),
-        "How to cite": " ".join(_citation(card)),
+        "Citation": " ".join(_citation(card)),
     }
     return {title: text.strip() or NOTHING for title, text in texts.items()}
 
@@ -219,8 +219,8 @@ def _score_lines(card: ModelCard, rows: Mapping[str, str]) -> Iterator[str]:
     by_views = card.scores.get("val_accuracy_by_views")
     if isinstance(by_views, dict):
         numbers = {n: accuracy for n, accuracy in by_views.items() if isinstance(accuracy, int | float)}
-        told = ", ".join(f"{one_line(n)}: {accuracy:.2%}" for n, accuracy in numbers.items())
-        yield f"\nValidation accuracy by views of a face: {told}."
+        listed = ", ".join(f"{one_line(n)}: {accuracy:.2%}" for n, accuracy in numbers.items())
+        yield f"\nValidation accuracy by views of a face: {listed}."
     key, first = next(iter(tables.items()))
     if first.get("per_class"):
         yield ""

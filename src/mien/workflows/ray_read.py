@@ -14,7 +14,7 @@ from mien.core.read_batch import Answer, read_batch
 from mien.errors import DataError, ImageError, MienError, needs_extra
 from mien.workflows.find import Source
 from mien.workflows.read import ImageResult, ReadSettings, build_analyzer
-from mien.workflows.read_outputs import columns, to_rows, told_path
+from mien.workflows.read_outputs import columns, path_text, to_rows
 from mien.workflows.rows.formats import parquet_schema
 from mien.workflows.selection import Selection
 
@@ -63,7 +63,7 @@ class Part:
     @property
     def name(self) -> str:
         """Of its file: the same images give the same name, so what is read twice is there once."""
-        text = "\0".join(told_path(source.name) for source in self.sources)
+        text = "\0".join(path_text(source.name) for source in self.sources)
         return f"part-{blake2b(text.encode(), digest_size=8).hexdigest()}.parquet"
 
     def to_text(self) -> str:
@@ -72,7 +72,7 @@ class Part:
 
     @classmethod
     def from_text(cls, text: str) -> "Part":
-        """The part that `to_text` told of."""
+        """The part that `to_text` wrote."""
         return cls(tuple(Source(*cells) for cells in json.loads(text)))
 
 
@@ -148,7 +148,7 @@ def read_on_ray(job: RayJob, sources: Sequence[Source]) -> Iterator[PartDone]:
         earlier, done, size = begin_run(job, card.sha256, wanted)
         if earlier.n_images:
             yield earlier
-        left = [source for source in sources if told_path(source.name) not in done]
+        left = [source for source in sources if path_text(source.name) not in done]
         parts = [Part(tuple(left[start : start + size])) for start in range(0, len(left), size)]
         if parts:
             yield from _read_parts(job, parts, card.labels)
@@ -178,10 +178,10 @@ def _connect(address: str) -> None:
         ray.init(None if address == "local" else address, logging_level=logging.ERROR, log_to_driver=False)
     except Exception as error:  # Ray raises plain ones too
         reason = str(error).splitlines()[0]
-        told = f"there is no Ray cluster at '{address}' ({reason}); --ray local starts one"
+        text = f"there is no Ray cluster at '{address}' ({reason}); --ray local starts one"
         if address == "local":
-            told = f"Ray cannot start here ({reason}); its logs are in /tmp/ray/session_latest/logs"
-        raise MienError(told) from error
+            text = f"Ray cannot start here ({reason}); its logs are in /tmp/ray/session_latest/logs"
+        raise MienError(text) from error
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 

@@ -13,7 +13,7 @@ from typing import Any
 from mien.errors import MienError
 from mien.workflows.find import Source
 from mien.workflows.read import ImageResult
-from mien.workflows.read_outputs import columns, to_rows, told_path
+from mien.workflows.read_outputs import columns, path_text, to_rows
 from mien.workflows.rows.formats import format_of
 from mien.workflows.rows.row_file import RowFile
 from mien.workflows.rows.run_state import RunState
@@ -52,14 +52,21 @@ class RowFiles:
 
 @dataclass(slots=True)
 class Counts:
-    """What the rows of an earlier run amount to."""
+    """What images amount to, counted from their results or from rows of an earlier run."""
 
     n_images: int = 0
     n_faces: int = 0
     n_faceless: int = 0
     n_failed: int = 0
 
-    def add(self, row: Mapping[str, Any]) -> bool:
+    def add(self, result: ImageResult) -> None:
+        """Count an image."""
+        self.n_images += 1
+        self.n_faces += len(result.readings)
+        self.n_failed += result.error is not None
+        self.n_faceless += not result.readings and result.error is None
+
+    def add_row(self, row: Mapping[str, Any]) -> bool:
         """Count a row; whether it is the first of its image."""
         is_first = row["face"] is None or row["face"] == 1
         self.n_images += is_first
@@ -91,8 +98,8 @@ class RowRun:
         self._done: Counter[int] = Counter()  # 8 bytes of a digest for each image of an earlier run
         self._saved = monotonic()
         places = {"rows": [str(path) for path in outputs.files], "errors": str(outputs.errors)}
-        told = {"format": FORMAT, **identity, "labels": list(labels), "files": places}
-        self._state = RunState(outputs.files[0], told, resume=outputs.resume) if outputs.files else None
+        run = {"format": FORMAT, **identity, "labels": list(labels), "files": places}
+        self._state = RunState(outputs.files[0], run, resume=outputs.resume) if outputs.files else None
         self.is_done = self._state is not None and self._state.is_done
         self._files: list[RowFile] = []
         self._errors: list[RowFile] = []
@@ -109,14 +116,14 @@ class RowRun:
                 self._errors = [RowFile(outputs.errors, ERROR_COLUMNS, offsets.get(str(outputs.errors)))]
         if offsets:
             for row in self._files[0].read():
-                if self.earlier.add(row):
+                if self.earlier.add_row(row):
                     self._done[_digest(str(row["path"]))] += 1
         self.save()
 
     def without_done(self, sources: Iterable[Source]) -> Iterator[Source]:
         """The sources that have no rows yet."""
         for source in sources:
-            place = _digest(told_path(source.name)) if self._done else 0
+            place = _digest(path_text(source.name)) if self._done else 0
             if self._done.get(place):
                 self._done[place] -= 1
                 continue
@@ -129,7 +136,7 @@ class RowRun:
             file.write(rows)
         if result.error is not None:
             for file in self._errors:
-                file.write([(told_path(result.name), result.error)])
+                file.write([(path_text(result.name), result.error)])
         if monotonic() - self._saved >= SAVE_EVERY_S:
             self.save()
 

@@ -38,13 +38,13 @@ def to_rows(result: ImageResult, labels: Sequence[str]) -> list[Row]:
 
     Boxes are rounded to hundredths of a pixel, scores and probabilities to millionths.
     """
-    path = told_path(result.name)
+    path = path_text(result.name)
     if not result.readings:
         return [(path, *[None] * (len(columns(labels)) - 2), result.error)]
     return [(path, *face_cells(n, reading), None) for n, reading in enumerate(result.readings, start=1)]
 
 
-def told_path(name: str) -> str:
+def path_text(name: str) -> str:
     """A path as text; bytes of it that are not UTF-8 become a replacement character."""
     return name.encode(errors="surrogateescape").decode(errors="replace")
 

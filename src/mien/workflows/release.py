@@ -30,7 +30,7 @@ from mien.train.export import export_onnx
 from mien.train.trained_net import TrainedNet, load_trained, parameter_count
 from mien.workflows.calibrate import CALIBRATED_VIEWS, calibrate, class_shares
 from mien.workflows.release_int8 import try_int8
-from mien.workflows.run_folder import RECIPE, read_told
+from mien.workflows.run_folder import RECIPE, read_run_json
 from mien.workflows.scorer import checked_rows
 
 MIN_SAME_LABELS = 0.998
@@ -193,21 +193,12 @@ def _card(
     fitted = calibrate(raw, val.labels, views, prior, settings.prior_power)
     return ModelCard(
         name=onnx.stem,
-        summary=text.summary,
         labels=trained.labels,
         input_size=trained.input_size,
         mean=trained.mean,
         std=trained.std,
         channels=trained.channels,
         sha256=sha256(onnx),
-        licence=text.licence,
-        data=text.data or faces.name,
-        intended_use=text.intended_use,
-        unfit_use=text.unfit_use,
-        limits=text.limits,
-        version=text.version,
-        contact=text.contact,
-        citation=text.citation,
         views=views,
         auto=asdict(fitted.auto),
         temperatures=fitted.temperatures,
@@ -216,6 +207,7 @@ def _card(
         uncertain_below=fitted.certainty.threshold,
         calibrated_on=f"the {len(val.labels):,} validation faces of {faces.name}",
         scores=fitted.scores,
+        **asdict(text) | {"data": text.data or faces.name},
     )
 
 
@@ -256,8 +248,8 @@ def _processor() -> str:
 def _training(folder: Path, trained: TrainedNet) -> dict[str, Any]:
     """What the run folder says of the run."""
     return {
-        "recipe": without_folders(read_told(folder, "recipe.json", RECIPE)["recipe"]),
-        "environment": read_told(folder, "environment.json", {}),
+        "recipe": without_folders(read_run_json(folder, "recipe.json", RECIPE)["recipe"]),
+        "environment": read_run_json(folder, "environment.json", {}),
         "data": trained.data,
         "parameters": parameter_count(trained.net),
     }

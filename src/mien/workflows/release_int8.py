@@ -66,7 +66,7 @@ class Int8:
             return {"shipped": "float", "why": self.problem}
         return {
             "shipped": "float" if self.problem else "int8",
-            "why": self.problem or self.told,
+            "why": self.problem or self.figures,
             "val_same_labels": self.same_labels,
             "val_accuracy": self.small.accuracy,
             "val_accuracy_of_float": self.whole.accuracy,
@@ -76,7 +76,7 @@ class Int8:
         }
 
     @property
-    def told(self) -> str:
+    def figures(self) -> str:
         """The figures as text."""
         return (
             f"same label on {self.same_labels:.2%} of the validation rows, accuracy "
@@ -138,4 +138,4 @@ def _problem(found: Int8) -> str:
         reasons.append(f"fewer than {MIN_SAME_LABELS:.1%} of the labels stay")
     if found.small.accuracy < found.whole.accuracy - MAX_LOSS - 1e-9:
         reasons.append(f"more than {100 * MAX_LOSS:.1f} points of accuracy are lost")
-    return f"{' and '.join(reasons)}: {found.told}" if reasons else ""
+    return f"{' and '.join(reasons)}: {found.figures}" if reasons else ""

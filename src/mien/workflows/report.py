@@ -24,7 +24,7 @@ from mien.data.store import read_store
 from mien.errors import DataError, MienError
 from mien.workflows.figure_style import percent
 from mien.workflows.figures import examples_figure, risk_coverage_figure
-from mien.workflows.run_folder import read_told
+from mien.workflows.run_folder import read_run_json
 
 SHEETS = ("sheet", "pairs", "mean", "filters", "activations", "faithfulness")
 """What `mien explain` draws."""
@@ -107,21 +107,21 @@ class Run:
     Attributes:
         name: Of the folder; numbered where two are called alike.
         folder: Where it is.
-        told: The JSON files by name, such as ``recipe`` or ``scores-val``; absent ones are missing.
+        files: The JSON files by name, such as ``recipe`` or ``scores-val``; absent ones are missing.
         predictions: By split.
         scores: Of ``predictions``.
     """
 
     name: str
     folder: Path
-    told: Mapping[str, Any]
+    files: Mapping[str, Any]
     predictions: Mapping[str, Predictions]
     scores: Mapping[str, Scores] = field(default_factory=dict)
 
     def clean(self, split: str) -> dict[str, Any] | None:
         """Scores without faces that have a near copy in training, where a command measured them."""
-        found = self.told.get(f"scores-{split}", {}).get("clean")
-        return found or (self.told.get("result", {}).get("clean") if split == "test" else None)
+        found = self.files.get(f"scores-{split}", {}).get("clean")
+        return found or (self.files.get("result", {}).get("clean") if split == "test" else None)
 
 
 def read_run(folder: Path, name: str = "") -> Run:
@@ -133,21 +133,21 @@ def read_run(folder: Path, name: str = "") -> Run:
     """
     if not (folder / "recipe.json").is_file():
         raise MienError(
-            f"{folder} is no run folder: it has no recipe.json; make one: mien train RECIPE --to {folder}"
+            f"{folder} is no run folder: it has no recipe.json; make one: mien train RECIPE --out {folder}"
         )
     names = ("recipe", "environment", "history", "result", *(f"scores-{split}" for split in SPLITS))
-    told = {
-        one: read_told(folder, f"{one}.json", SHAPES.get(one, SCORED))
+    files = {
+        one: read_run_json(folder, f"{one}.json", SHAPES.get(one, SCORED))
         for one in names
         if (folder / f"{one}.json").is_file()
     }
-    files = {split: folder / f"predictions-{split}.csv" for split in PARTS}
-    predictions = {split: read_predictions(file) for split, file in files.items() if file.is_file()}
+    tables = {split: folder / f"predictions-{split}.csv" for split in PARTS}
+    predictions = {split: read_predictions(file) for split, file in tables.items() if file.is_file()}
     scores = {}
     for split, found in predictions.items():
-        with reading(files[split], advice="evaluate the run again"):
+        with reading(tables[split], advice="evaluate the run again"):
             scores[split] = score(found.probs, found.labels, found.names)
-    return Run(name or folder.resolve().name, folder, told, predictions, scores)
+    return Run(name or folder.resolve().name, folder, files, predictions, scores)
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -215,7 +215,7 @@ def _comparison(runs: Sequence[Run], split: str, draw: Path) -> Iterator[Block]:
         tuple(_score_row(run, split) for run in runs),
     )
     if not any(run.clean(split) for run in runs):
-        yield Text("No clean score: mien data audit DATA, then mien evaluate RUN DATA --to RUN makes it.")
+        yield Text("No clean score: mien data audit DATA, then mien evaluate RUN DATA --out RUN makes it.")
     if len(runs) > 1:
         head = ("", "shared faces", "only first right", "only second right", "McNemar's p")
         yield Table(head, tuple(_pair_row(one, other, split) for one, other in combinations(runs, 2)))
@@ -238,9 +238,9 @@ def _seed_groups(runs: Sequence[Run]) -> Iterator[list[Run]]:
     """Two runs and more whose recipe and data differ in the seed alone, in the order of the first of each."""
     groups: dict[str, dict[int, Run]] = {}
     for run in runs:
-        told = json.loads(json.dumps(run.told["recipe"]))
-        seed = (told["recipe"].get("run") or {}).pop("seed", 0)
-        groups.setdefault(json.dumps(told, sort_keys=True), {})[seed] = run
+        recipe = json.loads(json.dumps(run.files["recipe"]))
+        seed = (recipe["recipe"].get("run") or {}).pop("seed", 0)
+        groups.setdefault(json.dumps(recipe, sort_keys=True), {})[seed] = run
     return (list(group.values()) for group in groups.values() if len(group) > 1)
 
 
@@ -303,7 +303,7 @@ def _one(run: Run, data: Path | None, draw: Path, *, alone: bool) -> Iterator[Bl
     if not alone:
         yield Heading(run.name)
     yield Table(("", ""), tuple(_facts(run)))
-    recipe = run.told["recipe"]["recipe"]
+    recipe = run.files["recipe"]["recipe"]
     yield Text(json.dumps(recipe, indent=1, ensure_ascii=False), title="the whole recipe")
     if (run.folder / "curves.png").is_file():
         yield Figure("learning curves", run.folder / "curves.png")
@@ -316,15 +316,15 @@ def _one(run: Run, data: Path | None, draw: Path, *, alone: bool) -> Iterator[Bl
 
 
 def _facts(run: Run) -> Iterator[tuple[str, str]]:
-    recipe, machine = run.told["recipe"]["recipe"], run.told.get("environment", {})
+    recipe, machine = run.files["recipe"]["recipe"], run.files.get("environment", {})
     store, seconds = str((recipe.get("data") or {}).get("store", "")), _seconds(run)
-    epochs = [row.get("epoch") for row in run.told.get("history", {}).get("history") or []]
+    epochs = [row.get("epoch") for row in run.files.get("history", {}).get("history") or []]
     facts = {
         "recipe": recipe.get("summary"),
         "network": (recipe.get("net") or {}).get("name"),
         "epochs": f"{epochs[-1]:g} of {(recipe.get('run') or {}).get('epochs')}" if epochs else None,
         "data set": Path(store).name,
-        "content hash of the data": run.told["recipe"].get("data"),
+        "content hash of the data": run.files["recipe"].get("data"),
         "machine": machine.get("gpu") or machine.get("machine"),
         "threads": machine.get("threads"),
         "training time": f"{seconds:,.0f} s" if seconds else None,
@@ -336,7 +336,7 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
 
 
 def _seconds(run: Run) -> float | None:
-    found = run.told.get("history", {}).get("seconds") or run.told.get("result", {}).get("seconds")
+    found = run.files.get("history", {}).get("seconds") or run.files.get("result", {}).get("seconds")
     return None if found is None else float(found)
 
 
@@ -378,8 +378,8 @@ def _sheets(folder: Path) -> list[Path]:
 def _missing(run: Run, data: Path | None) -> Iterator[tuple[str, str]]:
     """What the page lacks, and the command that makes it."""
     folder, store = run.folder, data or "DATA"
-    evaluate = f"mien evaluate {folder} {store} --split val --to {folder}"
-    if "history" not in run.told:
+    evaluate = f"mien evaluate {folder} {store} --split val --out {folder}"
+    if "history" not in run.files:
         yield "history", "mien train, by this version"
     if not run.predictions:
         yield "predictions", evaluate
@@ -388,4 +388,4 @@ def _missing(run: Run, data: Path | None) -> Iterator[tuple[str, str]]:
     if run.predictions and not data and not list(folder.glob("examples-*.png")):
         yield "right and wrong faces", f"mien report {folder} --data DATA"
     if not _sheets(folder):
-        yield "maps", f"mien explain {folder} {store} --to {folder / 'explain'}"
+        yield "maps", f"mien explain {folder} {store} --out {folder / 'explain'}"

@@ -39,7 +39,7 @@ def training_alone(run: Path) -> Iterator[None]:
         with sole(run / LOCK) as other:
             if other:
                 who = f"another process trains in {run} ({other})"
-                raise MienError(f"{who}; wait for it, or choose another folder with --to")
+                raise MienError(f"{who}; wait for it, or choose another folder with --out")
             yield
     finally:
         if is_new:
@@ -47,7 +47,7 @@ def training_alone(run: Path) -> Iterator[None]:
                 run.rmdir()
 
 
-def read_told(run: Path, name: str, shape: Any) -> Any:
+def read_run_json(run: Path, name: str, shape: Any) -> Any:
     """A JSON file of a run folder, such as ``recipe.json``; see `mien.core.own_files.check_shape`.
 
     Raises:
@@ -55,9 +55,9 @@ def read_told(run: Path, name: str, shape: Any) -> Any:
     """
     path = run / name
     with reading(path, advice="delete the run folder and train again"):
-        told = parse_json(path.read_text(encoding="utf-8"))
-        check_shape(told, shape)
-    return told
+        held = parse_json(path.read_text(encoding="utf-8"))
+        check_shape(held, shape)
+    return held
 
 
 def count_test_evaluation(run: Path) -> int:

@@ -273,7 +273,7 @@ class _Ledger:
                 if same[what] != LASTING[what](value):
                     raise RecipeError(
                         f"{self.folder} holds a search with another {what}; "
-                        "choose another folder with --to, or delete it"
+                        "choose another folder with --out, or delete it"
                     )
             with at_database(self.folder):
                 for what, value in asked.items():

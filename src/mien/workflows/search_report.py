@@ -83,7 +83,7 @@ def command(state: SearchState, trial: Trial, folder: Path) -> str:
     fixed = {k: v for k, v in state.search.fixed.items() if k not in ("run.epochs", "data.store")}
     settings = overrides({**fixed, **trial.point})
     store, best = shlex.quote(_near(state.store)), shlex.quote(str(folder / "best"))
-    lines = [f"mien train {shlex.quote(_near(state.search.recipe))} --data {store} --to {best}"]
+    lines = [f"mien train {shlex.quote(_near(state.search.recipe))} --data {store} --out {best}"]
     return " \\\n  ".join([*lines, *(f"--set {shlex.quote(setting)}" for setting in settings)])
 
 

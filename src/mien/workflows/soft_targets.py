@@ -1,4 +1,4 @@
-"""Soft targets of training faces: recipes trained on the other folds name each face, stacked with its votes.
+"""Soft targets of training faces: predictions of recipes trained on the other folds, stacked with its votes.
 
 A face's own label never reaches the networks that name it, nor do its copies: a fold holds whole clusters of
 faces that show one image. The votes of FER+, which say more of a face than its label, are joined to what
@@ -106,9 +106,9 @@ def make_soft_targets(
     if train_faces.votes is not None:
         final = stack(list(probs.values()), shares(train_faces.votes), train_faces.labels, fold)
         scores.append(scored("with the votes", final, train_faces.labels))
-    told_of = {name: recipe.model_dump(mode="json", exclude={"data"}) for name, recipe in recipes.items()}
+    plain = {name: recipe.model_dump(mode="json", exclude={"data"}) for name, recipe in recipes.items()}
     made = {
-        "recipes": told_of,
+        "recipes": plain,
         "folds": settings.n_folds,
         "seed": settings.seed,
         "votes": train_faces.votes is not None,
@@ -135,10 +135,10 @@ def _ask_all(
             place = FoldProgress(number * settings.n_folds + i + 1, len(recipes) * settings.n_folds, run)
             folder, held_out = settings.runs / run, fold == i
 
-            def told(at: TrainProgress, place: FoldProgress = place) -> None:
+            def report_fold(at: TrainProgress, place: FoldProgress = place) -> None:
                 report(replace(place, at=at))
 
-            train_fold(recipe, faces, held_out, folder, settings.device, told)
+            train_fold(recipe, faces, held_out, folder, settings.device, report_fold)
             net = load_trained(folder, pick_device(settings.device))
             said[held_out] = softmax(net.logits(faces.images[held_out], 2))
         probs[name] = said

@@ -35,7 +35,7 @@ from mien.train.recipe_reading import check_recipe, targets_path
 from mien.train.soft_targets import read_soft_targets
 from mien.train.trained_net import TrainedNet, load_trained, teachers_of_batches
 from mien.workflows.figures import curves_figure
-from mien.workflows.run_folder import RECIPE, read_told, training_alone, write_predictions
+from mien.workflows.run_folder import RECIPE, read_run_json, training_alone, write_predictions
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def _train(
         return
     checkpoint, val = folder / "checkpoint.safetensors", faces.select("val")
     if begun:
-        advice = "delete it to begin anew"
+        advice = "delete it to start over"
         with reading(checkpoint, "does not fit the run", advice=advice, error=ModelError):
             trainer.restore(*begun)
     _go(trainer, val, checkpoint, report)
@@ -172,7 +172,7 @@ TELL_EVERY_S = 0.2
 def _go(trainer: Trainer, val: FaceSet, checkpoint: Path, report: Callable[[TrainProgress], None]) -> None:
     run, leads = trainer.recipe.run, trainer.workers.leads
     per_validation = run.evaluate_every * trainer.batches.per_epoch
-    begun = last = saved = told = time.monotonic()
+    begun = last = saved = reported = time.monotonic()
     first = trainer.step_count
     try:
         while not trainer.done:
@@ -186,8 +186,8 @@ def _go(trainer: Trainer, val: FaceSet, checkpoint: Path, report: Callable[[Trai
             if leads and now - saved >= run.checkpoint_every_s:
                 save_tensors(checkpoint, trainer.tensors(), trainer.note())
                 saved = now
-            if leads and (validation or now - told >= TELL_EVERY_S or trainer.step_count == first + 1):
-                told = now  # a report reads the loss, and so waits for a GPU
+            if leads and (validation or now - reported >= TELL_EVERY_S or trainer.step_count == first + 1):
+                reported = now  # a report reads the loss, and so waits for a GPU
                 at = (trainer.step_count, trainer.batches.steps, trainer.epoch, float(loss), rate, validation)
                 report(TrainProgress(*at))
     except KeyboardInterrupt:
@@ -223,7 +223,7 @@ def _claim(folder: Path, trainer: Trainer, faces: FaceSet) -> None:
         several = {"processes": trainer.workers.count} if trainer.workers.count > 1 else {}
         write_json(folder / "environment.json", environment() | several | started)
         return
-    found = read_told(folder, "recipe.json", RECIPE)
+    found = read_run_json(folder, "recipe.json", RECIPE)
     same = {
         "recipe": check_recipe(found["recipe"], str(path)) == recipe,
         "data set": found["data"] == faces.content_hash(),
@@ -231,7 +231,7 @@ def _claim(folder: Path, trainer: Trainer, faces: FaceSet) -> None:
     for what, unchanged in same.items():
         if not unchanged:
             raise RecipeError(
-                f"{folder} holds a run of another {what}; choose another folder with --to, or delete it"
+                f"{folder} holds a run of another {what}; choose another folder with --out, or delete it"
             )
 
 
@@ -254,7 +254,7 @@ def _finish(trainer: Trainer, val: FaceSet, folder: Path) -> None:
         "channels": trainer.train.channels,
         "data": {
             "name": trainer.train.name,
-            "content_hash": read_told(folder, "recipe.json", RECIPE)["data"],
+            "content_hash": read_run_json(folder, "recipe.json", RECIPE)["data"],
         },
     }
     save_tensors(folder / "weights.safetensors", trainer.weights(), note)

@@ -124,7 +124,7 @@ def test_a_job_that_cannot_be_done_says_why(job: dict, error: type, text: str, t
 @pytest.mark.parametrize(
     ("to", "kinds", "text"),
     [
-        ("a.png", ("pairs", "mean"), "pairs and mean make several files; let --to name a folder"),
+        ("a.png", ("pairs", "mean"), "pairs and mean make several files; let --out name a folder"),
         ("a.jpg", ("sheet",), "sheets are written as .png"),
     ],
 )

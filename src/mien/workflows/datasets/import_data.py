@@ -160,7 +160,7 @@ def _search(to: Path, report: Report) -> None:
 
 
 def find_source(path: Path, csv_names: tuple[str, ...] = CSV_NAMES) -> Path:
-    """The CSV or the folder that ``path`` is or holds, told by what is there.
+    """The CSV or the folder that ``path`` is or holds, recognised by what is there.
 
     Raises:
         DataError: nothing is there, or it is packed.
@@ -230,7 +230,7 @@ KINDS = (*FACE_SETS, *LISTINGS)
 
 
 def check_target(to: Path) -> None:
-    """Refuse before the long work: a slip such as ``--to fer2013.csv`` must not cost the user that file."""
+    """Refuse before the long work: a slip such as ``--out fer2013.csv`` must not cost the user that file."""
     if not to.parent.is_dir():
         raise DataError(f"no folder {to.parent} to write {to.name} in; create it first")
     check_output(to)
@@ -238,7 +238,9 @@ def check_target(to: Path) -> None:
         try:
             read_info(to)
         except DataError as e:
-            raise DataError(f"{to} exists and is not a data set of mien; choose another name for --to") from e
+            raise DataError(
+                f"{to} exists and is not a data set of mien; choose another name for --out"
+            ) from e
 
 
 def _notes(faces: FaceSet, source: Path) -> tuple[str, ...]:

@@ -110,7 +110,7 @@ def measure(
         settings: Which methods, and how.
         seed: Of the random rankings, the bootstrap and the shuffling.
         n_shuffled: Faces whose maps are made again with shuffled weights.
-        report: Told how far it is.
+        report: Called with how far it is.
 
     Raises:
         MienError: fewer than two faces.

@@ -1,4 +1,4 @@
-"""What `mien explain` shall do, and how its kinds of sheets are named, captioned and written."""
+"""A job of `mien explain`, and how its kinds of sheets are named, captioned and written."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -56,7 +56,7 @@ class Job:
         if self.to.suffix.lower() in (".jpg", ".jpeg", ".pdf", ".svg"):
             raise MienError(f"sheets are written as .png, arrays as .npz, or into a folder; got {self.to}")
         if len(self.kinds) > 1 and self.one_file:
-            raise MienError(f"{' and '.join(self.kinds)} make several files; let --to name a folder")
+            raise MienError(f"{' and '.join(self.kinds)} make several files; let --out name a folder")
 
     def number(self, kind: str) -> int:
         """How many faces a kind takes."""

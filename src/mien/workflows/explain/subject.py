@@ -1,4 +1,4 @@
-"""What `mien explain` looks at: a model that answers, faces to ask it about, maps of its answers."""
+"""The subject of `mien explain`: a model, faces, and maps of its answers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -33,7 +33,7 @@ Faces = NDArray[np.float32]
 Classes = NDArray[np.integer[Any]]
 Maps = dict[str, NDArray[np.float32]]
 Report = Callable[[str, int, int], object]
-"""Told what is being done, how many faces are done, and of how many."""
+"""Called with what is being done, how many faces are done, and of how many."""
 
 CHUNK = 8
 """Faces between two reports."""

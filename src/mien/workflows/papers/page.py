@@ -73,7 +73,7 @@ def write_page(runs: Path, to: Path) -> tuple[int, Path | None]:
             _take_over(runs / name, folder)
     results = read_results(folder)
     if not results:
-        raise MienError(f"no results in {runs} or {folder}; first: mien papers run --all --to {runs}")
+        raise MienError(f"no results in {runs} or {folder}; first: mien papers run --all --out {runs}")
     _write(to, page(results, folder))
     leaks = to.parent / "concepts" / "leaks.md"
     if not leaks.is_file():
@@ -118,10 +118,10 @@ def with_leaks(text: str, results: Results) -> str:
                 _percent(scores["accuracy"], scores["accuracy_interval"]) for scores in (leak, result["test"])
             ]
             lines.append(_line([f"`{name}`", rows()[name].published, theirs, *ours]))
-    told = (
+    rows_text = (
         "".join(lines) if len(lines) > 2 else "Not measured yet: `mien papers run maastricht-cnn1` does it.\n"
     )
-    return BLOCK.sub(lambda found: f"{found[1]}{told}{found[2]}", text)
+    return BLOCK.sub(lambda found: f"{found[1]}{rows_text}{found[2]}", text)
 
 
 def _cells(row: Row, result: dict[str, Any] | None, folder: Path) -> list[str]:

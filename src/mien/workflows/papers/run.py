@@ -29,7 +29,7 @@ from mien.train.recipe_reading import check_recipe, read_recipe
 from mien.train.trained_net import TrainedNet, load_trained, parameter_count
 from mien.workflows.figures import confusion_figure, curves_figure, examples_figure
 from mien.workflows.papers.claims import Row, read_result
-from mien.workflows.run_folder import RECIPE, count_test_evaluation, read_told, write_predictions
+from mien.workflows.run_folder import RECIPE, count_test_evaluation, read_run_json, write_predictions
 from mien.workflows.scorer import checked_rows
 from mien.workflows.train import TrainProgress, make_trainer, train
 
@@ -121,7 +121,7 @@ def run_row(
         "epochs_wanted": asked.run.epochs,
         "finished": progress.finished,
         "seconds": round(progress.seconds, 1),
-        "environment": read_told(folder, "environment.json", {}),
+        "environment": read_run_json(folder, "environment.json", {}),
         "scored_by": commit(),
         **measure(row, net, faces, folder, clean_mask(recipe.data.store), settings.open_test),
     }
@@ -161,9 +161,9 @@ def open_run(folder: Path, faces: FaceSet, device: str) -> tuple[Recipe, Trained
     if (folder / "weights.safetensors").is_file():
         net = load_trained(folder, pick_device(device))
         ran = _recipe_of(folder, faces)
-        told = read_told(folder, "history.json", {"seconds": NUMBER, "history": [{"epoch": NUMBER}]})
-        epochs = told["history"][-1]["epoch"] if told["history"] else 0
-        return ran, net, Progress(epochs, True, told["seconds"], told["history"])
+        history = read_run_json(folder, "history.json", {"seconds": NUMBER, "history": [{"epoch": NUMBER}]})
+        epochs = history["history"][-1]["epoch"] if history["history"] else 0
+        return ran, net, Progress(epochs, True, history["seconds"], history["history"])
     tensors, note = load_tensors(folder / "checkpoint.safetensors")
     ran = _recipe_of(folder, faces)
     taught = ran.distil.model_copy(update={"teachers": []})  # to score it, they need not be there
@@ -178,7 +178,7 @@ def open_run(folder: Path, faces: FaceSet, device: str) -> tuple[Recipe, Trained
 
 
 def _recipe_of(folder: Path, faces: FaceSet) -> Recipe:
-    found = read_told(folder, "recipe.json", RECIPE)
+    found = read_run_json(folder, "recipe.json", RECIPE)
     if found["data"] != faces.content_hash():
         raise DataError(f"{folder} learned from other data; give that file with --data")
     return check_recipe(found["recipe"], str(folder / "recipe.json"))

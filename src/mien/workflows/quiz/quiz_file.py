@@ -31,7 +31,7 @@ APPLICATION = 0x6D69656E
 FORMAT = 1
 
 TRAINING, ASKED = "training", "asked"
-"""The two parts: examples, whose label is told after the answer, and the faces that count."""
+"""The two parts: examples, whose label is shown after the answer, and the faces that count."""
 
 LONGEST_NAME = 60
 LONGEST_MS = 24 * 3600 * 1000
@@ -115,7 +115,7 @@ def open_quiz(
         quiz.close()
         raise DataError(
             f"{path} asks {held.n} faces of {held.split} by seed {held.seed}; leave out --data to go on with "
-            "them, or name another file with --to"
+            "them, or name another file with --out"
         )
     return quiz
 
@@ -192,7 +192,7 @@ class Quiz:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         if not self.path.is_file():
-            raise DataError(f"no quiz at {path}; make one: mien quiz --data fer2013.h5 --to {path}")
+            raise DataError(f"no quiz at {path}; make one: mien quiz --data fer2013.h5 --out {path}")
         self._lock = threading.Lock()
         with self._reading():
             self.database = sqlite3.connect(
@@ -290,7 +290,7 @@ class Quiz:
     def undo(self, name: str) -> Step:
         """Take back the person's last answer to an asked face; with none, nothing changes.
 
-        Answers to examples stay: their label has been told.
+        Answers to examples stay: their label was shown.
 
         Raises:
             MienError: the person has not begun.

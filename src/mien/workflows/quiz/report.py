@@ -152,7 +152,7 @@ def quiz_report(path: str | os.PathLike[str], model: str = "", device: str = "cp
     finally:
         quiz.close()
     if not people:
-        raise MienError(f"no one has answered in {path} yet; start the page: mien quiz --to {path}")
+        raise MienError(f"no one has answered in {path} yet; start the page: mien quiz --out {path}")
     scorer = open_scorer(model, None, device) if model else None
     guess = model_answers(scorer, faces) if scorer else None
     answers = np.stack([one.answers for one in people])
@@ -301,7 +301,7 @@ def _sentences(
 ) -> list[str]:
     """What the comparisons allow to say, as text."""
     name, guess = model
-    said = [_told(one, name, one.against) for one in people if one.against]
+    said = [_comparison(one, name, one.against) for one in people if one.against]
     pairs = []
     if guess is not None and "all people" in groups:
         pairs.append(("all people", answers, name, guess[None]))
@@ -326,7 +326,7 @@ def _right(answers: Ids, labels: Ids) -> NDArray[np.float64]:
     return np.asarray((answers == labels).sum(axis=0) / (answers >= 0).sum(axis=0))
 
 
-def _told(one: Figures, model: str, test: McNemar) -> str:
+def _comparison(one: Figures, model: str, test: McNemar) -> str:
     alone = f"{test.only_first} only {one.name} got right, {test.only_second} only {model}"
     p = f"McNemar's p = {test.p_value:.2g}"
     if test.p_value > 0.05:

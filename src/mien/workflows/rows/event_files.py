@@ -21,7 +21,7 @@ BORIS_COLUMNS = ("time", "subject", "code", "modifier", "comment")
 spreadsheet"); a state has two rows, one where it starts and one where it stops."""
 
 Source = str
-"""The path or address of the video that events come from; empty where nobody told."""
+"""The path or address of the video that events come from; empty where it is not known."""
 Write = Callable[[Sequence[Event], Path, Source], None]
 
 

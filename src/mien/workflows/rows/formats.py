@@ -159,8 +159,10 @@ def format_of(path: Path, columns: Sequence[str] | None = None) -> RowFormat:
     fitting = {end: one for end, one in known.items() if columns is None or one.needs <= set(columns)}
     ends = [end for end in fitting if path.name.lower().endswith(end)]
     if not ends:
-        told = [end for end in fitting if end not in ALIASES]
-        raise MienError(f"rows go into a {', '.join(told[:-1])} or {told[-1]} file, got '{path.name}'")
+        suffixes = [end for end in fitting if end not in ALIASES]
+        raise MienError(
+            f"rows go into a {', '.join(suffixes[:-1])} or {suffixes[-1]} file, got '{path.name}'"
+        )
     chosen = fitting[max(ends, key=len)]
     check_output(path)
     chosen.check()

@@ -1,4 +1,4 @@
-"""What went wrong while a video was read, and what is said of it at the end."""
+"""Damage met while a video is decoded, and the error that reports it at the end."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -50,16 +50,16 @@ class Damage:
         self.reason = self.reason or reason
 
     def refuse(
-        self, name: str, last_s: float | None, told_s: float, *, is_short: bool, is_live: bool
+        self, name: str, last_s: float | None, header_end_s: float, *, is_short: bool, is_live: bool
     ) -> None:
         """Raise if the end came too early, or something on the way could not be decoded.
 
         Args:
             name: Of the video.
             last_s: Time of the last frame; ``None`` without one.
-            told_s: When the video ends by its header; 0 where that says nothing.
+            header_end_s: When the video ends by its header; 0 where that says nothing.
             is_short: Whether it ends before.
-            is_live: Nobody knows when it ends, and a broken connection is no damage.
+            is_live: It has no known end, and a broken connection is no damage.
 
         Raises:
             VideoError: as above.
@@ -78,5 +78,5 @@ class Damage:
                 f"{name} is damaged: {n_bad} packets cannot be decoded ({why}); the rest is kept"
             )
         if is_cut:
-            of = f" of {told_s:.2f} s" if told_s > last_s else ""
+            of = f" of {header_end_s:.2f} s" if header_end_s > last_s else ""
             raise VideoError(f"{name} is cut off: it ends at {last_s:.2f} s{of}; the rest is kept")

@@ -4,7 +4,7 @@ What counts: the container's presentation times (frames may last differently lon
 display matrix (a phone's video lies on a side in the file). Pixels that are not square become square. Only
 frames at hand are in memory.
 
-Its clock is told in `mien.workflows.video.clock`. The pixels of a frame are bounded.
+Its clock is that of `mien.workflows.video.clock`. The pixels of a frame are bounded.
 """
 
 import os
@@ -224,13 +224,15 @@ class Video:
         info, clock, ends_s = self.info, self.clock, self.clock.ends_s
         is_counted = self.stream.frames > 0  # else the header tells of the file, and sound may outlast images
         end_s = ends_s.get(self.stream.index, 0.0) if is_counted else max(ends_s.values(), default=0.0)
-        told_s = info.start_s + (info.duration_s or 0.0)
-        is_short = told_s - (end_s + clock.shift_s) > TRUNCATED_S + (0.0 if is_counted else clock.longest_s)
+        header_end_s = info.start_s + (info.duration_s or 0.0)
+        is_short = header_end_s - (end_s + clock.shift_s) > TRUNCATED_S + (
+            0.0 if is_counted else clock.longest_s
+        )
         is_short = is_short and not 0 < self.stream.frames <= damage.n_packets
         if self.source.is_camera:
             damage.stopped = damage.stopped or "it sends no more images"
         is_live = not self.source.is_file
-        damage.refuse(self.name, last_s, told_s, is_short=is_short, is_live=is_live)
+        damage.refuse(self.name, last_s, header_end_s, is_short=is_short, is_live=is_live)
 
 
 def _time_of(packet: "Packet[Any]") -> float:

@@ -1,21 +1,19 @@
 """Watch one video from its first frame to its files, and go on where a run was stopped."""
 
-import hashlib
-import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from mien.core.addresses import shown
-from mien.core.files import atomic_write
-from mien.core.own_files import check_shape, parse_json, reading
+from mien.core.own_files import check_shape, reading
 from mien.core.timeline import TimelineRow
 from mien.errors import MienError, VideoError
+from mien.workflows.rows.run_state import RunState
 from mien.workflows.video.decoding import VideoProcess, open_video
 from mien.workflows.video.frames import Frame, Video, VideoInfo
 from mien.workflows.video.live import Newest
@@ -27,7 +25,7 @@ from mien.workflows.video.watcher import Watched, Watcher, WatchSettings
 if TYPE_CHECKING:
     from mien.workflows.video.annotate import AnnotatedVideo
 
-FORMAT = 2
+FORMAT = 3
 SAVE_EVERY_S = 1.0
 """Between two states on the disk, for which a run waits; rows behind the last one are made again."""
 
@@ -66,11 +64,6 @@ class WatchJob:
             raise MienError("live images cannot be annotated into a file: their sound would not fit")
         if self.resume and self.annotate:
             raise MienError("an annotated video cannot be continued; leave --annotate or --resume out")
-
-    @property
-    def state_file(self) -> Path | None:
-        """Where the state of an unfinished run lies: beside the first file of rows."""
-        return self.files[0].with_name(f"{self.files[0].name}.state") if self.files else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,26 +194,23 @@ class _Run:
     def __init__(self, job: WatchJob, watcher: Watcher) -> None:
         self.job, self.watcher = job, watcher
         self.summary = Summary(watcher.labels)
-        self.is_done = False
-        offsets: dict[str, int] = {}
         self.files: list[RowFile] = []
+        self._noted: dict[str, Any] = {}
         self._saved_at = -math.inf
-        state = self._stored()
-        if state is not None:
-            with self._reading():
-                watcher.restore(state["watcher"])
-            offsets = state["offsets"]
-        if self.is_done:
-            return
-        if state is None and job.state_file:
-            self._note({})
-            self.save_now()  # before the files: one without a state counts as whole
-        try:
-            self.files = [self._file(path, offsets.get(str(path))) for path in job.files]
-        except BaseException:
-            if state is None and job.state_file:
-                job.state_file.unlink()
-            raise
+        self._state = RunState(job.files[0], self._identity(), resume=job.resume) if job.files else None
+        self.is_done = self._state is not None and self._state.is_done
+        if self._state and not self.is_done:
+            self._open(self._state)
+
+    def _open(self, state: RunState) -> None:
+        offsets: dict[str, int] = {}
+        if state.stored is not None:
+            with reading(state.path, advice="delete it and start again"):
+                check_shape(state.stored, {"offsets": {}, "watcher": {}})
+                self.watcher.restore(state.stored["watcher"])
+                offsets = state.stored["offsets"]
+        with state.before_files({"offsets": {}, "watcher": self.watcher.to_dict()}):
+            self.files = [self._file(path, offsets.get(str(path))) for path in self.job.files]
         if offsets:
             with reading(self.files[0].lines, advice="start over without --resume"):
                 for cells in read_rows(self.files[0].lines):
@@ -231,40 +221,11 @@ class _Run:
         source, participant = shown(self.job.source), self.job.participant
         return RowFile(path, self.watcher.labels, offset, source=source, participant=participant)
 
-    def _reading(self) -> AbstractContextManager[None]:
-        return reading(self.job.state_file, advice="delete it and start again")
-
-    def _stored(self) -> dict[str, Any] | None:
-        """The state of the run to go on with, if there is one."""
-        path = self.job.state_file
-        if path is None:
-            return None
-        if not self.job.resume:
-            if path.exists():
-                raise MienError(
-                    f"{self.job.files[0]} was begun and not finished; add --resume to go on, or delete {path}"
-                )
-            return None
-        if not path.exists():
-            self.is_done = self.job.files[0].exists()
-            return None
-        with self._reading():
-            digest, _, text = path.read_text(encoding="utf-8").partition("\n")
-            if digest != _digest(text):
-                raise ValueError("it is cut or was changed")
-            state: dict[str, Any] = parse_json(text)
-            check_shape(state, {"job": {}, "offsets": {}, "watcher": {}})
-            told = state["job"]
-        differing = [name for name, value in self._identity().items() if told.get(name) != value]
-        if differing:
-            raise MienError(f"the stopped run had another {', '.join(differing)}; resume it as it was begun")
-        return state
-
     def _identity(self) -> dict[str, Any]:
-        """What must be the same for rows to continue others, as JSON gives it back."""
+        """What must be the same for rows to continue others."""
         job = self.job
         source = Path(job.source)
-        identity = {
+        return {
             "format": FORMAT,
             "source": shown(job.source),
             "size of the source": source.stat().st_size if source.is_file() else None,
@@ -274,8 +235,6 @@ class _Run:
             "files": [str(path) for path in job.files],
             "participant": job.participant,
         }
-        plain: dict[str, Any] = json.loads(json.dumps(identity))
-        return plain
 
     def write(self, rows: list[TimelineRow]) -> None:
         for row in rows:
@@ -285,32 +244,28 @@ class _Run:
 
     def save(self) -> None:
         """Note where the run is, and put it on the disk where the last time was some while ago."""
-        if self.job.state_file is None:
+        if self._state is None:
             return
-        self._note({str(file.path): file.n_bytes for file in self.files})
+        offsets = {str(file.path): file.n_bytes for file in self.files}
+        self._noted = {"offsets": offsets, "watcher": self.watcher.to_dict()}
         if monotonic() - self._saved_at >= SAVE_EVERY_S:
             self.save_now()
 
-    def _note(self, offsets: dict[str, int]) -> None:
-        self._state = {"job": self._identity(), "offsets": offsets, "watcher": self.watcher.to_dict()}
-
     def save_now(self) -> None:
         """Rows first, then the state that follows them: whenever the power goes, the two fit together."""
-        if self.job.state_file is None:
+        if self._state is None:
             return
         for file in self.files:
             file.sync()
-        text = json.dumps(self._state)
-        with atomic_write(self.job.state_file) as temporary:
-            temporary.write_text(f"{_digest(text)}\n{text}", encoding="utf-8")
+        self._state.save(self._noted)
         self._saved_at = monotonic()
 
     def end(self, *, whole: bool) -> None:
         """Close the files; a run that is to go on keeps its state."""
         for file in self.files:
             file.close(whole=whole)
-        if whole and self.job.state_file:
-            self.job.state_file.unlink(missing_ok=True)
+        if whole and self._state:
+            self._state.end()
 
     def discard(self) -> None:
         """Where no frame came: leave no file that holds nothing."""
@@ -322,8 +277,3 @@ class _Run:
         """After an error: the files end behind the last row."""
         for file in self.files:
             file.close(whole=False)
-
-
-def _digest(text: str) -> str:
-    """Tells a damaged state from a sound one."""
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -10,7 +10,7 @@ from mien.core.model_store import find_model
 from mien.core.outputs import check_output_folder
 from mien.errors import MienError, VideoError
 from mien.workflows.find import natural_key
-from mien.workflows.read_outputs import told_path
+from mien.workflows.read_outputs import path_text
 from mien.workflows.rows.formats import FORMATS
 from mien.workflows.rows.row_file import RowFile
 from mien.workflows.rows.run_state import RunState
@@ -132,7 +132,7 @@ def watch_many(
     index = _Index(job, settings)
     try:
         for path, below, participant in videos:
-            if told_path(str(path)) in index.videos:
+            if path_text(str(path)) in index.videos:
                 continue
             begin(path)
             (job.folder / below).parent.mkdir(parents=True, exist_ok=True)
@@ -155,7 +155,7 @@ def _watch(
     stop: Callable[[], bool],
 ) -> Done | None:
     """What a video gave; ``None`` where it was stopped."""
-    names = told_path(job.source), told_path(str(job.files[0]))
+    names = path_text(job.source), path_text(str(job.files[0]))
     try:
         outcome = _run(job, settings, on_watched, stop)
     except VideoError as error:
@@ -177,7 +177,7 @@ def _run(
     outcome = watch_video(job, settings, on_watched=on_watched, stop=stop)
     if not outcome.is_old:
         return outcome
-    job.files[0].unlink()  # it came to its end, and the run was killed before the index told
+    job.files[0].unlink()  # it came to its end, and the run was killed before the index was written
     return watch_video(job, settings, on_watched=on_watched, stop=stop)
 
 

@@ -1,4 +1,4 @@
-"""Whose video is it, and under which name do people see it who must not know?"""
+"""Participants of videos, and neutral file names for raters who must not know them"""
 
 import csv
 import os
@@ -12,7 +12,7 @@ from mien.core.files import atomic_write
 from mien.core.outputs import check_output_folder
 from mien.core.own_files import reading
 from mien.errors import MienError
-from mien.workflows.read_outputs import told_path
+from mien.workflows.read_outputs import path_text
 from mien.workflows.rows.formats import csv_bytes
 
 STEM = "stem"
@@ -74,7 +74,7 @@ def write_blind(
     check_output_folder(folder)
     if folder.resolve() in key.resolve().parents:
         raise MienError(f"{key} would lie where the raters look; give --blind a folder apart from --out")
-    names = {told_path(str(path)): path for path, _ in videos}
+    names = {path_text(str(path)): path for path, _ in videos}
     if key.exists():
         rows = read_key(key)
         if {row["video"] for row in rows} != set(names):
@@ -84,7 +84,7 @@ def write_blind(
         (rng or SystemRandom()).shuffle(order)
         width = max(3, len(str(len(order))))
         cells = [
-            (f"{n:0{width}d}{path.suffix.lower()}", told_path(str(path)), who)
+            (f"{n:0{width}d}{path.suffix.lower()}", path_text(str(path)), who)
             for n, (path, who) in enumerate(order, 1)
         ]
         key.parent.mkdir(parents=True, exist_ok=True)

@@ -59,7 +59,7 @@ class RowFile:
 
 
 def named_columns(labels: Sequence[str], participant: str | None) -> tuple[str, ...]:
-    """The columns of a timeline, behind that of the participant where one is told."""
+    """The columns of a timeline, behind that of the participant where there is one."""
     return columns(labels) if participant is None else ("participant", *columns(labels))
 
 

@@ -1,4 +1,4 @@
-"""What a whole video amounts to, person by person, in memory that does not grow with its length."""
+"""Summary of a whole video, person by person, in memory that does not grow with its length."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mien.core.arguments import check_share
 from mien.core.cards import ModelCard
 from mien.core.classifier import Classifier
 from mien.core.cuts import CutFinder
@@ -27,7 +28,7 @@ from mien.core.detectors import make_detector
 from mien.core.geometry import overlap
 from mien.core.model_store import DEFAULT_MODEL, find_model
 from mien.core.preprocess import luma
-from mien.core.quality import quality_of
+from mien.core.read_batch import crop_faces
 from mien.core.results import Box, Face, Landmarks, Quality, Reading
 from mien.core.smoothing import Smoother, SmoothingSettings
 from mien.core.timeline import Person, TimelineRow
@@ -75,9 +76,8 @@ class WatchSettings:
     tracking: TrackerSettings = field(default_factory=TrackerSettings)
 
     def __post_init__(self) -> None:
-        for name in ("min_score", "min_quality"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise MienError(f"{name} must lie in 0..1, got {getattr(self, name)}")
+        check_share(self.min_score, "min_score")
+        check_share(self.min_quality, "min_quality")
         for what, seconds in (
             ("time constant of smoothing", self.smoothing.time_s),
             ("look ahead of smoothing", self.smoothing.ahead_s),
@@ -177,32 +177,26 @@ class Watcher:
         return self._read() + [self._rows(self._seen.popleft()) for _ in range(len(self._seen))]
 
     def _look(self, frame: Frame, keep_pixels: bool) -> tuple[_Seen, list[_Face]]:
-        """Find the faces of a frame and say whose they are; nobody stays the same through a hard cut."""
+        """Find the faces of a frame and say whose they are; no face is followed through a hard cut."""
         is_near = (
             self._last_s is not None and frame.time_s - self._last_s <= self.settings.tracking.short_gap_s
         )
         if self.cuts.is_cut(frame.pixels) and is_near:
             self.tracker.end()
         found = [f for f in self._find(frame) if f.score >= self.settings.min_score]
-        candidates = [self._candidate(frame.pixels, face) for face in found]
-        kept = [one for one in candidates if one[2].score >= self.settings.min_quality]
-        faces, crops = [one[0] for one in kept], [one[1] for one in kept]
-        appearances = [appearance_of(luma(crop)) for crop in crops]
+        kept = crop_faces(self.classifier, frame.pixels, found, self.settings.min_quality)
+        appearances = [appearance_of(luma(crop)) for crop in kept.crops]
         tracks = self.tracker.step(
-            frame.time_s, [f.box for f in faces], [f.score for f in faces], appearances
+            frame.time_s, [f.box for f in kept.faces], [f.score for f in kept.faces], appearances
         )
         self._last_s, self.last_index = frame.time_s, frame.index
         known = [
             _Face(track.number, face, crop, quality, track.changed)
-            for track, (face, crop, quality) in zip(tracks, kept, strict=True)
+            for track, face, crop, quality in zip(tracks, kept.faces, kept.crops, kept.qualities, strict=True)
             if track is not None
         ]
         seen = _Seen(frame.index, frame.time_s, frame.pixels if keep_pixels else None)
         return seen, sorted(known, key=lambda one: one.track)
-
-    def _candidate(self, image: Pixels, face: Face) -> tuple[Face, Pixels, Quality]:
-        crop = self.classifier.crop(image, face)
-        return face, crop, quality_of(face, luma(crop), (image.shape[1], image.shape[0]))
 
     def _find(self, frame: Frame) -> list[Face]:
         """The faces of a frame: those that are followed, and after a search also new ones."""
