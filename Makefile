@@ -1,6 +1,7 @@
 # make demo   read two photographs with the light half (no torch): the first thing to try
 # make test   lint, types and every test that this machine can run, with all extras; the end names what was skipped
-# make test-minimums   the tests of the light half and the service with the lowest versions that pyproject.toml declares
+# make test-minimums   tests of reading, serving and data sets with the lowest versions that pyproject.toml declares
+# make test-minimums-train   the same of training, for which it brings several GB of torch
 # make test-install   sdist and wheel, checked, installed in fresh environments of PYTHONS="python3.11 python3.13"
 # make docs   build the documentation site into build/site; a dead link fails
 # make clean  remove what these made
@@ -17,7 +18,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-.PHONY: demo test test-minimums test-install docs clean
+.PHONY: demo test test-minimums test-minimums-train test-install docs clean
 
 demo: $(VENV)/light.stamp
 	$(BIN)/python tools/demo_photos.py demo
@@ -35,11 +36,20 @@ test: $(VENV)/dev.stamp
 # Old releases warn of each other, so warnings are no errors here.
 test-minimums:
 	$(PYTHON) -m venv --clear $(VENV)-minimums
-	$(VENV)-minimums/bin/python tools/minimum_versions.py web video > $(VENV)-minimums/lowest.txt
-	$(VENV)-minimums/bin/python -m pip install --quiet --disable-pip-version-check \
-		--constraint $(VENV)-minimums/lowest.txt --editable '.[web]' pytest psutil httpx scikit-image scikit-learn 'onnx<1.20' 'ml_dtypes<0.6'
-	$(VENV)-minimums/bin/pytest -W default tests/core tests/web tests/cli/test_main.py tests/cli/test_models.py \
-		tests/cli/test_read.py
+	$(VENV)-minimums/bin/python tools/minimum_versions.py web video data parquet heif > $(VENV)-minimums/lowest.txt
+	$(VENV)-minimums/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(VENV)-minimums/lowest.txt \
+		--editable '.[web,data,parquet,heif]' pytest psutil httpx scikit-image scikit-learn 'onnx<1.20' 'ml_dtypes<0.6'
+	$(VENV)-minimums/bin/pytest -W default tests/core tests/web tests/data tests/cli/test_main.py tests/cli/test_models.py \
+		tests/cli/test_read.py tests/workflows/datasets tests/workflows/quiz tests/workflows/test_html_pages.py \
+		tests/workflows/test_templates.py tests/workflows/test_rows.py tests/workflows/test_evaluate.py
+
+test-minimums-train:
+	$(PYTHON) -m venv --clear $(VENV)-minimums
+	$(VENV)-minimums/bin/python tools/minimum_versions.py data train explain search several > $(VENV)-minimums/lowest.txt
+	$(VENV)-minimums/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(VENV)-minimums/lowest.txt \
+		--editable '.[explain,search,several]' pytest psutil scikit-image
+	$(VENV)-minimums/bin/pytest -W default tests/train tests/workflows/test_release.py tests/workflows/test_report.py \
+		tests/workflows/test_search.py tests/workflows/test_search_report.py tests/workflows/explain
 
 test-install:
 	$(PYTHON) tools/try_install.py $(PYTHONS)
