@@ -227,7 +227,7 @@ def figure(rows: Sequence[Row], path: Path) -> Path:
     drawn = style.new_figure(3 * COLUMNS, 2.5 * n_rows)
     axes = drawn.subplots(n_rows, COLUMNS, sharey=True, squeeze=False).flat
     for i, (ax, name) in enumerate(zip(axes, names, strict=False)):
-        style.dress(ax, name, FAMILIES[name].unit, "" if i % COLUMNS else "percent right")
+        style.style_axes(ax, name, FAMILIES[name].unit, "" if i % COLUMNS else "percent right")
         _panel(ax, [row for row in others if row.change == name], plain)
     axes[0].set_ylim(bottom=0)
     for ax in axes[len(names) :]:

@@ -23,7 +23,7 @@ def stop_on_ctrl_c() -> Iterator[Stop]:
     """A `Stop` that the first Ctrl-C sets; the second one interrupts."""
     stop = Stop()
 
-    def heed(number: int, frame: Any) -> None:
+    def on_sigint(number: int, frame: Any) -> None:
         if stop.wanted:
             raise KeyboardInterrupt
         stop.wanted = True
@@ -32,7 +32,7 @@ def stop_on_ctrl_c() -> Iterator[Stop]:
     if before is not signal.default_int_handler:  # someone else listens, or the shell asked not to
         yield stop
         return
-    signal.signal(signal.SIGINT, heed)
+    signal.signal(signal.SIGINT, on_sigint)
     try:
         yield stop
     finally:

@@ -52,7 +52,7 @@ class _OrientationOnly(ImageFile.ImageFile):
         return page.number(ORIENTATION_TAG) or _xmp_orientation(self.info)
 
 
-class _TurnsItself(_OrientationOnly):
+class _RotatedByPillow(_OrientationOnly):
     """A TIFF turns itself upright while loading, and forgets its orientation then."""
 
     tag_v2: Mapping[int, Any]
@@ -107,7 +107,7 @@ FORMATS: dict[str, Format] = {
     "WEBP": _pillow(rb"RIFF.{4}WEBP", "WebP", _OrientationOnly),
     "BMP": _pillow(rb"BM", "Bmp"),
     "GIF": _pillow(rb"GIF8[79]a", "Gif"),
-    "TIFF": _pillow(rb"II[*+]\0|MM\0[*+]", "Tiff", _TurnsItself, prepare=tiff.prepared),
+    "TIFF": _pillow(rb"II[*+]\0|MM\0[*+]", "Tiff", _RotatedByPillow, prepare=tiff.prepared),
     "PPM": _pillow(rb"P[1-6]\s", "Ppm"),
     "AVIF": Format(
         avif.is_avif,

@@ -51,7 +51,7 @@ class Newest:
         return 0.0 if self._wanted_since_s is None else self._clock() - self._wanted_since_s
 
 
-async def talk(socket: WebSocket, engine: Engine) -> None:
+async def run_socket(socket: WebSocket, engine: Engine) -> None:
     """Answer a camera until it, or the patience with it, ends."""
     offered = socket.scope.get("subprotocols", [])
     await socket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)

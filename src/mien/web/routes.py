@@ -21,7 +21,7 @@ from mien.web.engine import FORMATS, Engine
 from mien.web.errors import STATUSES, RefusedError, answer
 from mien.web.jobs import Job, Jobs
 from mien.web.limits import Gate, client_of
-from mien.web.live import talk
+from mien.web.live import run_socket
 from mien.web.metrics import CONTENT_TYPE, Metrics
 from mien.web.settings import Settings
 from mien.web.uploads import BodyLimits, UploadGate
@@ -232,7 +232,7 @@ async def rows(
 async def live(socket: WebSocket, service: AService) -> None:
     try:
         with service.lives.enter(client_of(socket)):
-            await talk(socket, service.engine)
+            await run_socket(socket, service.engine)
     except RefusedError as error:
         await socket.send_denial_response(answer(error))
 

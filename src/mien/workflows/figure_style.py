@@ -35,7 +35,7 @@ def new_figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout=spacing, facecolor="white")
 
 
-def dress(ax: Any, title: str, x: str, y: str) -> None:
+def style_axes(ax: Any, title: str, x: str, y: str) -> None:
     """Give the axes their title, the names of width and height, and our lines."""
     ax.set_title(title, fontsize=NORMAL, color=INK, loc="left")
     ax.set_xlabel(x, fontsize=NORMAL, color=INK)

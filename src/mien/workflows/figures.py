@@ -23,11 +23,11 @@ from mien.workflows.figure_style import (
     NORMAL,
     SMALL,
     VERMILION,
-    dress,
     legend,
     new_figure,
     percent,
     save,
+    style_axes,
 )
 
 
@@ -58,8 +58,8 @@ def confusion_figure(scores: Scores, path: str | os.PathLike[str]) -> Path:
     side = 2.2 + 0.55 * len(counts)
     figure = new_figure(2 * side, side + 0.5)
     left, right = figure.subplots(1, 2)
-    dress(left, "images", "read as", "true class")
-    dress(right, "percent of the true class", "read as", "")
+    style_axes(left, "images", "read as", "true class")
+    style_axes(right, "percent of the true class", "read as", "")
     _cells(
         left,
         np.sqrt(counts / counts.max()),
@@ -110,7 +110,7 @@ def curves_figure(history: Sequence[Mapping[str, float]], path: str | os.PathLik
     for ax, (title, height, scale, lines) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
     ):
-        dress(ax, title, "epoch", height)
+        style_axes(ax, title, "epoch", height)
         for key in [key for key in lines if key in drawn]:
             label, hue, dash = lines[key]
             rows = [row for row in history if row.get(key) is not None]
@@ -170,8 +170,8 @@ def calibration_figure(
     for column, (name, t, scores, hue) in enumerate(pairs):
         top, below = axes[:, column]
         title = f"{name} (T = {t:.3g}): ECE {percent(scores.ece)} · NLL {scores.nll:.3f}"
-        dress(top, title, "", "" if column else "accuracy")
-        dress(below, "", "confidence", "" if column else "images")
+        style_axes(top, title, "", "" if column else "accuracy")
+        style_axes(below, "", "confidence", "" if column else "images")
         _reliability(top, below, scores.reliability, hue)
         top.set(xlim=(0, 1), ylim=(0, 1))
         legend(top, loc="upper left")
@@ -193,7 +193,7 @@ def risk_coverage_figure(curves: Mapping[str, RiskCoverage], path: str | os.Path
         raise MienError(f"risk-coverage figure needs 1 to {len(HUES)} curves, got {len(curves)}")
     figure = new_figure(6.4, 4.4)
     ax = figure.subplots()
-    dress(
+    style_axes(
         ax,
         "accuracy when the least sure answers are withheld",
         "images answered (percent)",

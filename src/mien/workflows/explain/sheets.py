@@ -27,11 +27,11 @@ from mien.workflows.figure_style import (
     PURPLE,
     SMALL,
     VERMILION,
-    dress,
     legend,
     new_figure,
     percent,
     save,
+    style_axes,
 )
 
 COLOURS = "cividis"
@@ -186,13 +186,13 @@ def faithfulness_figure(found: Faithfulness, model: str, path: Path) -> Path:
         (deletion, "deletion", "percent taken away"),
         (insertion, "insertion", "percent shown"),
     ):
-        dress(ax, kind, x, "mean probability of the class" if ax is deletion else "")
+        style_axes(ax, kind, x, "mean probability of the class" if ax is deletion else "")
         for name, curve in found.curves[kind].items():
             hue, dash = (MUTED, "--") if name == "random" else (HUES[name], "-")
             ax.plot(share, curve, dash, color=hue, linewidth=1.8, label=name)
         ax.set_ylim(0, 1)
     legend(deletion)
-    dress(right, "better than random by (area, 95 %)", "", "")
+    style_axes(right, "better than random by (area, 95 %)", "", "")
     for i, score in enumerate(found.scores):
         for kind, marker, up in (("deletion", "o", 0.17), ("insertion", "s", 0.02)):
             low, high = getattr(score, f"{kind}_interval")

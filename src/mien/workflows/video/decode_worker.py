@@ -42,7 +42,7 @@ class VideoLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _ToldPick(Pick):
+class _ReportingPick(Pick):
     """A pick that tells of each frame that it leaves out, and begins the time of the next."""
 
     after: int
@@ -92,7 +92,7 @@ def _decode(source: str, limits: VideoLimits, send: Send) -> None:
         if not line:
             return
         wanted = json.loads(line)
-        pick = _ToldPick(**wanted["pick"], after=wanted["after"], limits=limits, send=send)
+        pick = _ReportingPick(**wanted["pick"], after=wanted["after"], limits=limits, send=send)
         for frame in video.frames(pick, after=wanted["after"]):
             _send_frame(frame, send)
         send({"over": True})
