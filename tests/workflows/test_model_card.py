@@ -57,7 +57,7 @@ def test_a_card_of_ones_own_model_says_nothing_of_other_data() -> None:
     assert "It names: tired, awake, absent. 0.1 MB, RGB 32 x 32 input." in text
     assert "Lowest recall: awake, 70.0% of 20 test faces." in text
     assert "| test | 40 | 75.00% (59.8% - 85.8%) |" in text
-    for title in ("Intended use", "Out-of-scope use", "Contact", "Citation"):
+    for title in ("Intended use", "Contact", "Citation"):
         assert f"## {title}\n\nNot stated by its maker.\n" in text
     assert not {"datasets", "language", "license_name"} & header(own()).keys()
     assert header(own())["license"] == "unknown"
