@@ -12,7 +12,7 @@ import pytest
 from mien.core import files
 from mien.core.files import atomic_write, temporary_folder
 from mien.core.locks import sole
-from mien.core.output_checks import check_output, check_output_folder
+from mien.core.outputs import check_output, check_output_folder
 from mien.errors import MienError, OutputError
 
 

@@ -10,7 +10,7 @@ import typer
 from mien.cli.options import Data, Device, out_option
 from mien.cli.progress import progress_bar
 from mien.cli.terminal import printable
-from mien.core.output_checks import check_output
+from mien.core.outputs import check_output
 from mien.errors import needs_extra
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mien.core.calibration import softmax
 from mien.core.files import write_json
 from mien.core.metrics import McNemar, mcnemar
-from mien.core.output_checks import check_output_folder
+from mien.core.outputs import check_output_folder
 from mien.core.scores import Scores, score
 from mien.core.voting import VOTES, fit_weights
 from mien.data.leaks import refuse_leak

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mien.core.calibration import softmax
 from mien.core.files import write_json
-from mien.core.output_checks import check_output_folder
+from mien.core.outputs import check_output_folder
 from mien.core.scores import Scores, score
 from mien.core.tta import Views
 from mien.data.leaks import Leak, refuse_leak

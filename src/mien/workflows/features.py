@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.files import write_json
-from mien.core.output_checks import check_output_folder
+from mien.core.outputs import check_output_folder
 from mien.data.records import FaceSet
 from mien.data.store import read_store
 from mien.errors import DataError, MissingExtraError

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mien.core.files import atomic_write
 from mien.core.metrics import Counts
-from mien.core.output_checks import check_output
+from mien.core.outputs import check_output
 from mien.errors import DataError, needs_extra
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"

@@ -12,7 +12,7 @@ from mien.core.columns import Row
 from mien.core.draw import annotate
 from mien.core.files import refusals, temporary_file, took_place
 from mien.core.image_names import JPEG_SUFFIXES
-from mien.core.output_checks import check_output_folder
+from mien.core.outputs import check_output_folder
 from mien.core.readings import face_cells, face_columns
 from mien.workflows.find import STDIN
 from mien.workflows.read import ImageResult

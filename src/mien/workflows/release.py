@@ -15,7 +15,7 @@ from mien.core.cards import NOT_STATED, ModelCard
 from mien.core.classifier import Classifier
 from mien.core.files import temporary_folder
 from mien.core.model_store import put_model, sha256, user_models
-from mien.core.output_checks import check_output_folder
+from mien.core.outputs import check_output_folder
 from mien.core.own_files import parse_toml, reading
 from mien.core.preprocess import resized, to_input
 from mien.core.scores import score

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mien.core.files import atomic_write, refusals
 from mien.core.locks import sole
-from mien.core.output_checks import check_output_folder
+from mien.core.outputs import check_output_folder
 from mien.core.own_files import check_shape, parse_json, reading
 from mien.data.records import FaceSet
 from mien.errors import MienError

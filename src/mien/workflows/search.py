@@ -28,7 +28,7 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from mien.core.files import refusals
-from mien.core.output_checks import check_output_folder
+from mien.core.outputs import check_output_folder
 from mien.core.own_files import reading
 from mien.data.store import read_store
 from mien.errors import DataError, MienError, OutputError, RecipeError

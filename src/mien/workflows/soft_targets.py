@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.calibration import softmax
-from mien.core.output_checks import check_output, check_output_folder
+from mien.core.outputs import check_output, check_output_folder
 from mien.data.duplicates import same_images
 from mien.data.records import FaceSet
 from mien.data.splits import connected

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mien.core.emotions import CKEXTENDED
 from mien.core.model_store import sha256
-from mien.core.output_checks import check_output
+from mien.core.outputs import check_output
 from mien.data.affectnet import list_affectnet
 from mien.data.ckplus import list_ckplus
 from mien.data.class_folders import visible

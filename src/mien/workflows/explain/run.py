@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mien.core.files import write_json
-from mien.core.output_checks import check_output, check_output_folder
+from mien.core.outputs import check_output, check_output_folder
 from mien.core.preprocess import resized
 from mien.errors import DataError, MienError
 from mien.workflows.explain.faithfulness import SINGLE_RANKINGS, Faithfulness, measure, random_beaten

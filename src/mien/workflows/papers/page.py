@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.core.files import atomic_write
-from mien.core.output_checks import check_output
+from mien.core.outputs import check_output
 from mien.core.own_files import reading
 from mien.errors import MienError
 from mien.workflows.papers.claims import Row, checked_result, papers, read_result, rows

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.files import atomic_write
-from mien.core.output_checks import check_output
+from mien.core.outputs import check_output
 from mien.core.own_files import parse_json, reading
 from mien.data.audit import blank, not_a_face
 from mien.data.records import SPLITS, FaceSet

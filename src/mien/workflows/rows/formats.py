@@ -16,7 +16,7 @@ from typing import Any
 from mien.core.columns import Cell, Row, kind_of, parse_cell
 from mien.core.events import Event, events_of
 from mien.core.files import atomic_write
-from mien.core.output_checks import check_output
+from mien.core.outputs import check_output
 from mien.core.own_files import parse_json, reading
 from mien.errors import MienError, needs_extra
 from mien.workflows.rows.event_files import (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mien.core.draw import annotate
 from mien.core.files import atomic_write
-from mien.core.output_checks import check_output
+from mien.core.outputs import check_output
 from mien.core.results import Reading
 from mien.core.timeline import Person, TimelineRow
 from mien.errors import MienError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mien.core.columns import Cell
 from mien.core.model_store import find_model
-from mien.core.output_checks import check_output_folder
+from mien.core.outputs import check_output_folder
 from mien.errors import MienError, VideoError
 from mien.workflows.find import natural_key
 from mien.workflows.read_outputs import path_text

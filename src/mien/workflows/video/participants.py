@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from random import Random, SystemRandom
 
 from mien.core.files import atomic_write
-from mien.core.output_checks import check_output_folder
+from mien.core.outputs import check_output_folder
 from mien.core.own_files import reading
 from mien.errors import MienError
 from mien.workflows.read_outputs import path_text

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mien.core.draw import COLOURS, INK, OTHER_COLOUR
 from mien.core.files import atomic_write
-from mien.core.output_checks import check_output
+from mien.core.outputs import check_output
 from mien.errors import MienError
 from mien.workflows.video.summary import PersonSummary, Summary
 
