@@ -15,7 +15,7 @@ from mien.workflows.find import Source
 from mien.workflows.read import ImageResult
 from mien.workflows.read_outputs import columns, path_text, to_rows
 from mien.workflows.rows.formats import format_of
-from mien.workflows.rows.row_file import RowFile
+from mien.workflows.rows.row_file import RowFile, drop_lines
 from mien.workflows.rows.run_state import RunState
 
 FORMAT = 1
@@ -103,7 +103,9 @@ class RowRun:
         self.is_done = self._state is not None and self._state.is_done
         self._files: list[RowFile] = []
         self._errors: list[RowFile] = []
-        if not self.is_done:
+        if self.is_done:
+            drop_lines([*outputs.files, *([outputs.errors] if outputs.errors else [])])
+        else:
             self._open(outputs)
 
     def _open(self, outputs: RowFiles) -> None:
@@ -151,10 +153,13 @@ class RowRun:
 
     def close(self, *, whole: bool) -> None:
         """Close the files; with ``whole`` false the run goes on later, behind what was saved last."""
-        for file in (*self._files, *self._errors):
-            file.close(whole=whole)
-        if whole and self._state:
-            self._state.end()
+        files = (*self._files, *self._errors)
+        for file in files:
+            file.close(whole=False)
+        if whole:
+            if self._state:
+                self._state.end()
+            drop_lines(file.path for file in files)
 
 
 def _digest(path: str) -> int:

@@ -13,6 +13,7 @@ from mien.core.addresses import shown
 from mien.core.own_files import check_shape, reading
 from mien.core.timeline import TimelineRow
 from mien.errors import MienError, VideoError
+from mien.workflows.rows.row_file import drop_lines
 from mien.workflows.rows.run_state import RunState
 from mien.workflows.video.decoding import VideoProcess, open_video
 from mien.workflows.video.frames import Frame, Video, VideoInfo
@@ -199,7 +200,9 @@ class _Run:
         self._saved_at = -math.inf
         self._state = RunState(job.files[0], self._identity(), resume=job.resume) if job.files else None
         self.is_done = self._state is not None and self._state.is_done
-        if self._state and not self.is_done:
+        if self.is_done:
+            drop_lines(job.files)
+        elif self._state:
             self._open(self._state)
 
     def _open(self, state: RunState) -> None:
@@ -263,9 +266,11 @@ class _Run:
     def end(self, *, whole: bool) -> None:
         """Close the files; a run that is to go on keeps its state."""
         for file in self.files:
-            file.close(whole=whole)
-        if whole and self._state:
-            self._state.end()
+            file.close(whole=False)
+        if whole:
+            if self._state:
+                self._state.end()
+            drop_lines(self.job.files)
 
     def discard(self) -> None:
         """Where no frame came: leave no file that holds nothing."""
