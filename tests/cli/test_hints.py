@@ -73,6 +73,14 @@ def test_what_the_error_says_already_is_not_said_twice(folder):
     assert hint("watch", ["p.jpg"], "'p.jpg' is an image; read it with mien read") == ""
 
 
+@pytest.mark.parametrize(("head", "says"), [(b"<!DOCTYPE html>", ""), (b"BM", "this is an image: mien read")])
+def test_a_name_alone_makes_no_image(tmp_path, head, says):
+    path = tmp_path / "saved.bmp"
+    path.write_bytes(head.ljust(64, b"\0"))
+    assert says in (said := hint("watch", [str(path)], ""))
+    assert bool(said) == bool(says)
+
+
 def test_a_folder_of_images_is_not_watched(folder):
     assert hint("watch", ["photos"], "") == "; this is a folder of images: mien read photos"
     assert hint("watch", ["empty"], "") == ""
