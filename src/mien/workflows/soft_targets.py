@@ -22,7 +22,7 @@ from mien.data.store import read_store, write_store
 from mien.errors import DataError, MissingExtraError
 from mien.train.devices import pick_device
 from mien.train.recipe import Recipe
-from mien.train.soft_targets import SoftTargets, write_soft_targets
+from mien.train.soft_targets import SoftTargets, read_soft_targets, write_soft_targets
 from mien.train.targets import shares
 from mien.train.trained_net import load_trained
 from mien.workflows.train import TrainProgress, train
@@ -91,7 +91,9 @@ def make_soft_targets(
         RecipeError: the folder holds runs of another recipe or of other data.
         DataError: too few faces for the folds.
     """
-    check_output(to)
+    check_output(to, ends=[".safetensors"])
+    if to.exists():
+        read_soft_targets(to)  # raises where a network's weights would be lost
     check_output_folder(settings.runs)
     faces = read_store(data)
     train_faces = faces.select("train")
