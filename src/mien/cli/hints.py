@@ -33,7 +33,7 @@ KINDS = {
     ),
     "store": Kind("a data set", frozenset(("data", "train", *WORK.split())), "mien data show {}"),
     "model": Kind("a model", frozenset(WORK.split()), "mien read --model {} PHOTO.jpg"),
-    "recipe": Kind("a recipe", frozenset(("train", "search", "papers")), "mien train {}"),
+    "recipe": Kind("a recipe", frozenset(("train", "targets", "search", "papers")), "mien train {}"),
     "archive": Kind("an archive", frozenset(), "unpack it first"),
 }
 

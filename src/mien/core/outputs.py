@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from mien.errors import OutputError
+from mien.errors import MienError, OutputError
 
 
 def check_output(
@@ -51,6 +51,13 @@ def check_apart(path: str | os.PathLike[str], sources: Iterable[str | os.PathLik
             is_same = os.path.samefile(path, source)
         if is_same:
             raise OutputError(path, "it is read from; name another file")
+
+
+def check_distinct(paths: Iterable[str | os.PathLike[str]]) -> None:
+    """Raise where two of the outputs are one file."""
+    names = [os.path.realpath(path) for path in paths]
+    if len(set(names)) < len(names):
+        raise MienError("two outputs have the same name; give each its own")
 
 
 def check_output_folder(path: str | os.PathLike[str]) -> None:

@@ -1,6 +1,5 @@
 """The files of rows that `mien read` writes, and how a stopped run goes on: every image has its rows once."""
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -10,6 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from mien.core.outputs import check_distinct
 from mien.errors import MienError
 from mien.workflows.find import Source
 from mien.workflows.read import ImageResult
@@ -43,9 +43,7 @@ class RowFiles:
             format_of(path, columns(()))
         if self.errors:
             format_of(self.errors, ERROR_COLUMNS)
-        all_files = [os.path.realpath(path) for path in (*self.files, self.errors) if path]
-        if len(set(all_files)) < len(all_files):
-            raise MienError("two outputs have the same name; give each its own")
+        check_distinct(path for path in (*self.files, self.errors) if path)
         if self.resume and not self.files:
             raise MienError("--resume needs the file that the stopped run wrote; name it with --out")
 

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from mien.core.addresses import shown
+from mien.core.outputs import check_distinct
 from mien.core.own_files import check_shape, reading
 from mien.core.timeline import TimelineRow
 from mien.errors import MienError, VideoError
@@ -59,6 +60,7 @@ class WatchJob:
     def __post_init__(self) -> None:
         for path in self.files:
             file_format(path)
+        check_distinct(self.files)
         if self.resume and not self.files:
             raise MienError("--resume needs the file that the stopped run wrote; name it with --out")
         if self.live and self.annotate:
@@ -127,16 +129,16 @@ def watch_video(
     with ExitStack() as stack:
         video = open_video(job.source, apart=not (job.annotate or job.live))
         stack.enter_context(video)
-        watcher = Watcher(settings)
-        run = _Run(job, watcher)
-        if run.is_done:
-            return Outcome(run.summary, stopped=False, error=None, is_old=True)
-        stack.callback(run.close)
         annotated = None
         if job.annotate and isinstance(video, Video):
             from mien.workflows.video.annotate import AnnotatedVideo
 
             annotated = stack.enter_context(AnnotatedVideo(job.annotate, video, sound=job.sound))
+        watcher = Watcher(settings)
+        run = _Run(job, watcher)  # once nothing else can be refused: it empties files of rows
+        if run.is_done:
+            return Outcome(run.summary, stopped=False, error=None, is_old=True)
+        stack.callback(run.close)
         if begin:
             begin(video.info)
 
