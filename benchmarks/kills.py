@@ -80,7 +80,7 @@ COMMANDS = {
     "explain": "explain run s.h5 --out OUT/maps --n 2",
     "quiz": "quiz --data s.h5 --n 10 --out OUT/quiz.db --port 0",
     "quiz report": "quiz report quiz.db --model run --out OUT/page.html",
-    "papers run": "papers run chmura-cnn --data s.h5 --set run.epochs=1 --val-only --out OUT",
+    "papers run": "papers run maastricht-cnn1 --data s.h5 --set run.epochs=1 --out OUT",
     "papers table": "papers table --runs papers --out OUT/page.md",
     "search": "search run s.toml --out OUT/search --data s.h5",
     "models, card": "models run --out OUT/card.md",
@@ -167,17 +167,17 @@ def prepare(place: Path) -> None:
         *(f"classes/{part}/{label}" for part in ("train", "test") for label in "ab"),
     ):
         (place / name).mkdir(parents=True)
-    for i in range(24):
-        Image.fromarray(rng.integers(0, 255, (160, 200, 3), np.uint8)).save(place / "photos" / f"{i}.png")
+    for i in range(12):
+        Image.fromarray(rng.integers(0, 255, (96, 128, 3), np.uint8)).save(place / "photos" / f"{i}.png")
         part, label = ("train", "test")[i % 2], "ab"[i // 2 % 2]
         Image.fromarray(rng.integers(0, 255, (48, 48), np.uint8)).save(
             place / f"classes/{part}/{label}/{i}.png"
         )
     with av.open(str(place / "clip.mp4"), "w") as clip:
         stream = clip.add_stream("mpeg4", rate=10)
-        stream.width = stream.height = 96
-        for _ in range(40):
-            frame = av.VideoFrame.from_ndarray(rng.integers(0, 255, (96, 96, 3), np.uint8), format="rgb24")
+        stream.width = stream.height = 64
+        for _ in range(20):
+            frame = av.VideoFrame.from_ndarray(rng.integers(0, 255, (64, 64, 3), np.uint8), format="rgb24")
             clip.mux(stream.encode(frame))
         clip.mux(stream.encode(None))
     for name in "abc":
@@ -191,7 +191,7 @@ def prepare(place: Path) -> None:
         "data import fer2013 other.csv --partial --out t.h5",
         "train r.toml --out run --allow-leak",
         "quiz --data s.h5 --n 10 --out quiz.db --port 0",
-        "papers run chmura-cnn --data s.h5 --set run.epochs=1 --val-only --out papers",
+        "papers run maastricht-cnn1 --data s.h5 --set run.epochs=1 --out papers",
     ):
         if problem := whole(command, place):
             raise SystemExit(f"{command}: {problem}")
@@ -211,7 +211,7 @@ def answer_one(quiz_file: Path) -> None:
 def write_faces(path: Path, rng: np.random.Generator) -> None:
     """Noise in the format of fer2013.csv."""
     lines = ["emotion,pixels,Usage"]
-    for usage, n in (("Training", 56), ("PublicTest", 21), ("PrivateTest", 21)):
+    for usage, n in (("Training", 42), ("PublicTest", 14), ("PrivateTest", 14)):
         for i in range(n):
             lines.append(f"{i % 7},{' '.join(map(str, rng.integers(0, 255, 48 * 48)))},{usage}")
     path.write_text("\n".join(lines) + "\n")
