@@ -59,6 +59,7 @@ def test_the_error_names_the_command_that_takes_the_file(folder, mien, command, 
         "evaluate model.onnx faces.h5",
         "read --model model.onnx p.jpg",
         "train mine.toml",
+        "targets mine.toml",
         "train empty",
         "read none.csv",
     ],
@@ -71,6 +72,14 @@ def test_what_fits_gets_no_hint(folder, arguments):
 def test_what_the_error_says_already_is_not_said_twice(folder):
     assert hint("watch", ["p.jpg"], "") == "; this is an image: mien read p.jpg"
     assert hint("watch", ["p.jpg"], "'p.jpg' is an image; read it with mien read") == ""
+
+
+@pytest.mark.parametrize(("head", "says"), [(b"<!DOCTYPE html>", ""), (b"BM", "this is an image: mien read")])
+def test_a_name_alone_makes_no_image(tmp_path, head, says):
+    path = tmp_path / "saved.bmp"
+    path.write_bytes(head.ljust(64, b"\0"))
+    assert says in (said := hint("watch", [str(path)], ""))
+    assert bool(said) == bool(says)
 
 
 def test_a_folder_of_images_is_not_watched(folder):

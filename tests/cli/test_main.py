@@ -76,6 +76,15 @@ def test_the_version_is_the_package_s(mien) -> None:
     assert mien("--version").stdout == f"mien {package.__version__}\n"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("argument", ["--version", "--help"])
+def test_a_full_disk_under_standard_output_is_one_line(argument: str) -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "mien", argument]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (2, "mien: no space left on device\n")
+
+
 def test_an_unknown_command_names_the_nearest(mien) -> None:
     result = mien("raed", "x.png")
     assert result.exit_code == 2

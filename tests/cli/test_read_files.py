@@ -185,12 +185,17 @@ def test_patterns_choose_and_what_they_leave_out_is_counted(mien, many) -> None:
         (["many", "--include", "*.bmp"], "--include and --exclude leave out all 60 images"),
         (["--files-from", os.devnull], "nothing to read: the list is empty"),
         (["--files-from", "gone"], "no such file or directory: gone"),
+        (
+            ["--files-from", "l.csv", "--out", "./l.csv"],
+            "l.csv cannot be written: it is read from; name another",
+        ),
         (["-", "--files-from", "-"], "standard input cannot be both an image and a list"),
         (["many", "--shard", "3/2"], "--shard takes a part of how many"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments, says, mien, many) -> None:
+    Path("l.csv").write_text("many")
     done = mien("read", *arguments)
     assert done.exit_code == 2
     assert says in done.stderr

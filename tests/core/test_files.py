@@ -167,13 +167,28 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
         ("file/a.csv", r"a\.csv cannot be written: there is no folder .*file; make it first"),
         ("x" * 256, "cannot be written: file name too long"),
         ("zero\0", "cannot be written: embedded null"),
+        ("pipe", "pipe cannot be written: it is a pipe or a device; name a file"),
     ],
 )
 def test_a_file_that_cannot_be_is_told_before_the_work(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("")
+    os.mkfifo(tmp_path / "pipe")
     with pytest.raises(MienError, match=text):
         check_output(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["pipe", "folder"])
+def test_what_is_no_file_is_never_replaced_by_one(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with (
+        pytest.raises(OutputError, match=rf"{name} cannot be written: it is a"),
+        atomic_write(tmp_path / name),
+    ):
+        pass
+    assert names(tmp_path) == ["folder", "pipe"]
+    assert not (tmp_path / name).is_file()
 
 
 @pytest.mark.parametrize(

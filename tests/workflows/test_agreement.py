@@ -1,5 +1,6 @@
 """Mien's events beside a coder's: files of three programs, and figures worked by hand."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,22 @@ def test_what_mien_writes_is_read_back_from_a_folder(tmp_path) -> None:
     write_event_table(events[:1], tmp_path / "x.mp4.events.csv", "x.mp4")
     (tmp_path / "index.csv").write_text("video\nx.mp4\n")
     assert len(read_events(tmp_path)) == 1  # a file of mien's own comes first
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_a_table_is_read_in_the_encoding_that_its_program_chose(encoding, tmp_path) -> None:
+    text = "participant,track,start_s,end_s,emotion\nJürg,1,0,2,fröhlich\n"
+    (tmp_path / "a.csv").write_text(text, encoding)
+    (event,) = read_events(tmp_path / "a.csv", {"fröhlich": "happy"})
+    assert (event.participant, event.emotion) == ("Jürg", "happy")
+    with pytest.raises(DataError, match=r"no 'happy' is there: .*a\.csv codes fröhlich"):
+        read_events(tmp_path / "a.csv", {"happy": "joy"})
+
+
+def test_a_pipe_is_not_waited_for(tmp_path) -> None:
+    os.mkfifo(tmp_path / "a.csv")
+    with pytest.raises(DataError, match=r"a\.csv is a pipe or a device; save the events as a file"):
+        read_events(tmp_path / "a.csv")
 
 
 @pytest.mark.parametrize(
@@ -98,6 +115,24 @@ def test_gaps_of_the_coder_may_mean_neutral() -> None:
     ours = coded((0, 4, "neutral"), (4, 6, "happy"), (6, 10, "neutral"))
     found = compare(ours, coded((4, 6, "happy")), AgreementSettings(1, 5, gaps="neutral"))
     assert (found.agreed[0], found.confusion.sum()) == (1, 10)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"gaps": "nuetral"}, "no emotion named 'nuetral'; did you mean 'neutral'"),
+        ({"persons": {"ana": "1"}}, "no 'ana' is there: the coder names anna"),
+    ],
+)
+def test_a_slip_in_a_name_is_told(settings, says) -> None:
+    theirs = coded((0, 9, "happy"), person="anna")
+    with pytest.raises(MienError, match=says):
+        compare(coded((0, 9, "happy")), theirs, AgreementSettings(**settings))
+
+
+def test_gaps_go_by_every_name_of_an_emotion() -> None:
+    ours = coded((0, 9, "happy"))
+    assert compare(ours, coded((2, 3, "sad")), AgreementSettings(gaps="Happiness")).labels == ("sad", "happy")
 
 
 def test_one_person_of_the_coder_is_everyone_of_mien_and_the_one_seen_longest_counts() -> None:

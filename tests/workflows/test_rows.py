@@ -2,16 +2,21 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mien.core.columns import kind_of
 from mien.errors import DataError, MienError, MissingExtraError
+from mien.workflows.find import Source
+from mien.workflows.read import ImageResult
+from mien.workflows.read_job import RowFiles, RowRun
 from mien.workflows.rows.formats import FORMATS, format_of
 from mien.workflows.rows.row_file import RowFile
 from mien.workflows.rows.run_state import RunState
 from mien.workflows.selection import Selection, listed_paths, parse_shard
 
+LABELS = ("happy", "sad")
 COLUMNS = ("path", "face", "uncertain", "p_sad", "error")
 ROWS = [('a, b\n"c".png', 1, True, 0.25, None), ("ü.png", None, None, None, "is damaged")]
 PLAIN = sorted(end for end, one in FORMATS.items() if one.needs <= set(COLUMNS))
@@ -167,3 +172,45 @@ def test_the_state_of_a_run_is_there_before_its_files_and_goes_where_they_cannot
     assert not (tmp_path / "rows.csv.state").exists()
     RowFile(out, ("a",), 0).close()  # nothing was written before the kill, so it begins
     assert out.read_text() == "a\n"
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize(
+    ("call", "n_before", "is_done"),
+    [
+        ("mien.workflows.read_job.RowFile.close", 1, False),
+        ("mien.workflows.read_job.RunState.end", 0, False),
+        ("mien.workflows.read_job.drop_lines", 0, True),
+    ],
+    ids=["one of two files made", "both made", "the state is gone"],
+)
+def test_a_run_killed_at_its_end_goes_on_and_the_next_one_leaves_only_its_files(
+    call: str, n_before: int, is_done: bool, tmp_path: Path, monkeypatch
+) -> None:
+    pytest.importorskip("pyarrow", reason="needs pyarrow")
+    outputs = RowFiles((tmp_path / "a.parquet", tmp_path / "b.parquet"), resume=True)
+    run = RowRun(outputs, LABELS, {})
+    run.take(ImageResult("x.jpg", error="is damaged"))
+    run.save()
+    close, calls = RowFile.close, []
+
+    def killed(*args: Any, **options: Any) -> None:
+        calls.append(call)
+        if len(calls) > n_before:
+            raise Killed
+        close(*args, **options)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(call, killed)
+        with pytest.raises(Killed):
+            run.close(whole=True)
+    run.close(whole=False)  # what the system closes after a kill
+    again = RowRun(outputs, LABELS, {})
+    assert again.is_done == is_done
+    assert is_done or list(again.without_done([Source("x.jpg")])) == []
+    again.close(whole=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.parquet", "b.parquet"]
+    assert [[row["error"] for row in written(path)] for path in outputs.files] == [["is damaged"]] * 2

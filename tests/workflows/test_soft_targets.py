@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="needs the train extra")
+torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("sklearn", reason="needs the train extra")
 
 from mien.data.records import FaceSet
 from mien.data.store import read_store, write_store
-from mien.errors import DataError
-from mien.train.checkpoints import load_tensors
+from mien.errors import DataError, MienError
+from mien.train.checkpoints import load_tensors, save_tensors
 from mien.train.recipe_reading import check_recipe
 from mien.train.soft_targets import read_soft_targets
 from mien.workflows import soft_targets
@@ -63,6 +63,20 @@ def test_votes_that_tell_the_label_are_used() -> None:
 
 
 @pytest.mark.train
+def test_targets_replace_no_file_of_another_kind(faces_on_disk: Path, tmp_path: Path) -> None:
+    settings = FoldSettings(runs=tmp_path / "runs")
+    weights = tmp_path / "weights.safetensors"
+    save_tensors(weights, {"rows": torch.zeros(3)}, {"labels": []})
+    held = weights.read_bytes()
+    for to, says in (
+        (faces_on_disk, "a name that ends with .safetensors"),
+        (weights, "holds no soft targets"),
+    ):
+        with pytest.raises(MienError, match=says):
+            make_soft_targets({}, faces_on_disk, to, settings)
+    assert weights.read_bytes() == held
+
+
 def test_a_file_for_every_training_face_and_runs_are_not_made_twice(
     faces_on_disk: Path, table: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

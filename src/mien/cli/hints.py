@@ -33,7 +33,7 @@ KINDS = {
     ),
     "store": Kind("a data set", frozenset(("data", "train", *WORK.split())), "mien data show {}"),
     "model": Kind("a model", frozenset(WORK.split()), "mien read --model {} PHOTO.jpg"),
-    "recipe": Kind("a recipe", frozenset(("train", "search", "papers")), "mien train {}"),
+    "recipe": Kind("a recipe", frozenset(("train", "targets", "search", "papers")), "mien train {}"),
     "archive": Kind("an archive", frozenset(), "unpack it first"),
 }
 
@@ -42,12 +42,11 @@ FOLDER = "mien data import folders {}"
 
 
 def kind_of(path: str) -> str | None:
-    """Which of `KINDS` a file is; None where that is unknown."""
-    from mien.core.image_names import SUFFIXES, looks_like_an_image
+    """Which of `KINDS` a file is; None where that is unknown. An image is known by its first bytes."""
+    from mien.core.image_names import is_image, looks_like_an_image
 
     suffix = os.path.splitext(path)[1].lower()
     by_suffix = {
-        **dict.fromkeys(SUFFIXES, "image"),
         **dict.fromkeys(VIDEOS, "video"),
         **dict.fromkeys(TABLES, "table"),
         **dict.fromkeys(STORES, "store"),
@@ -55,9 +54,9 @@ def kind_of(path: str) -> str | None:
         ".onnx": "model",
         ".toml": "recipe",
     }
-    if suffix in by_suffix or not looks_like_an_image(path):
-        return by_suffix.get(suffix)
-    return "image"
+    if suffix in by_suffix:
+        return by_suffix[suffix]
+    return "image" if looks_like_an_image(path, sure=not is_image(path)) else None
 
 
 def other_command(command: str, path: str) -> str:

@@ -111,9 +111,12 @@ class LazyCommands(TyperGroup):
         except MienError as error:
             raise _failed(str(error) + _hint(ctx, str(error)), ctx.params.get("verbose", False)) from None
         except OSError as error:
-            name = f": {error.filename}" if error.filename else ""
-            text = f"{(error.strerror or type(error).__name__).lower()}{name}"
-            raise _failed(text, ctx.params.get("verbose", False)) from None
+            raise _failed(_told(error), ctx.params.get("verbose", False)) from None
+
+
+def _told(error: OSError) -> str:
+    name = f": {error.filename}" if error.filename else ""
+    return f"{(error.strerror or type(error).__name__).lower()}{name}"
 
 
 def _by_new_names(args: list[str]) -> list[str]:
@@ -243,4 +246,7 @@ def main() -> None:
         typer.main.get_command(app)(prog_name="mien")
     except MienError as error:  # help or version, for a standard output that is closed
         typer.echo(f"mien: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:  # or full
+        typer.echo(f"mien: {_told(error)}", err=True)
         sys.exit(2)

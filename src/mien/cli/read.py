@@ -16,6 +16,7 @@ from mien.cli.read_ray import RayAddress, ray_job, read_by_ray
 from mien.cli.read_screen import TABLE_HEAD, Tally, progress, table_lines
 from mien.cli.stopping import INTERRUPTED, Stop, stop_on_ctrl_c
 from mien.cli.terminal import printable
+from mien.core.outputs import check_apart
 from mien.errors import MienError
 
 if TYPE_CHECKING:
@@ -161,6 +162,8 @@ def read(
         refused = {"--json": as_json, "--csv": as_csv, "--annotate": annotate, "--errors": errors}
         read_by_ray(inputs, ray_job(ray, out, refused, settings, jobs, resume))
         return
+    for path in (*files, *([errors] if errors else ())):
+        check_apart(path, [files_from] if files_from else [])
     outputs = Outputs(as_json, as_csv, annotate, RowFiles(files, errors, resume))
     tally = Tally(Counts(), PassedOver(), None if min_face is not None else DetectorSettings().max_side)
     sources = _refuse_nothing(inputs.sources(tally.passed_over), tally.passed_over)

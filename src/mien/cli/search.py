@@ -90,7 +90,7 @@ def show(
         from mien.workflows.search import read_search_folder
         from mien.workflows.search_report import command, importances, parallel_figure
     if out:
-        check_output(out)
+        check_output(out, ends=[".png"])
     state = read_search_folder(folder)
     found = importances(state)
     line = command(state, state.best, folder) if state.best else None

@@ -111,7 +111,8 @@ def watch_all(job: "ManyJob", settings: "WatchSettings", blind: Path | None) -> 
     if stop.wanted:
         typer.echo(f"mien: stopped after {n_done:,} videos; --resume goes on", err=True)
         raise typer.Exit(INTERRUPTED)
-    typer.echo(f"{n_done:,} videos, {n_failed:,} not to the end; {job.folder / INDEX} tells of all", err=True)
+    videos = f"{n_done:,} video{'' if n_done == 1 else 's'}"
+    typer.echo(f"{videos}, {n_failed:,} not to the end; {job.folder / INDEX} tells of all", err=True)
     if n_failed:
         raise typer.Exit(1)
 
@@ -120,6 +121,9 @@ def _copy_blind(job: "ManyJob", folder: Path) -> None:
     from mien.workflows.video.many import find_videos
     from mien.workflows.video.participants import KEY, write_blind
 
+    for source in map(Path, job.sources):
+        if source.is_dir() and source.resolve() in (folder.resolve(), *folder.resolve().parents):
+            raise MienError(f"the copies would be watched too; give --blind a folder outside {source}")
     videos = [(path, job.id_of(below)) for path, below in find_videos(job.sources)]
     n_copies = len(write_blind(videos, folder, job.folder / KEY))
     typer.echo(f"{folder}: {n_copies:,} videos for raters; {job.folder / KEY} is the key", err=True)

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mien.core.locks import is_left, is_named, take
+from mien.core.outputs import check_place
 from mien.errors import OutputError
 
 PREFIX = ".mien-"
@@ -42,9 +43,10 @@ def atomic_write(path: str | os.PathLike[str], *, replace: bool = True) -> Itera
         replace: Whether one that is there may be replaced.
 
     Raises:
-        OutputError: the file cannot be written, or is there and must not be replaced.
+        OutputError: the file cannot be written, is no file but a folder or a device, or must not be replaced.
     """
     path = Path(path)
+    check_place(path)
     with refusals(path), temporary_file(path.parent, path.suffix) as temporary:
         yield temporary
         sync(temporary)

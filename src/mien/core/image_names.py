@@ -19,15 +19,16 @@ def is_image(path: str) -> bool:
     return os.path.splitext(path)[1].lower() in SUFFIXES
 
 
-def looks_like_an_image(path: str) -> bool:
-    """Whether the first bytes are those of an image."""
+def looks_like_an_image(path: str, *, sure: bool = True) -> bool:
+    """Whether the first bytes are those of an image; ``sure`` leaves out those that text may have too."""
     try:
         if not os.path.isfile(path):  # a pipe might never end
             return False
         with open(path, "rb") as file:
-            return format_of(file.read(HEAD)) in SURE_FORMATS
+            found = format_of(file.read(HEAD))
     except OSError:
         return False
+    return found in SURE_FORMATS if sure else found is not None
 
 
 def is_image_file(path: str) -> bool:

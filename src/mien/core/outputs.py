@@ -1,31 +1,63 @@
 """Whether a file or folder can be written, asked before the work that fills it."""
 
 import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from mien.errors import OutputError
+from mien.errors import MienError, OutputError
 
 
-def check_output(path: str | os.PathLike[str], *, makes_folder: bool = False) -> None:
+def check_output(
+    path: str | os.PathLike[str], *, makes_folder: bool = False, ends: Sequence[str] = ()
+) -> None:
     """Raise, before any work, what writing the file ``path`` would end with.
 
     Args:
         path: The file.
         makes_folder: Whether the work makes the folder where it is missing.
+        ends: Of its name, one of them, so that a slip does not cost the user a file of another kind.
 
     Raises:
-        OutputError: a folder has its name, its folder is missing or not writable, or its name is too long.
+        OutputError: a folder or a device has its name, its folder is missing or not writable, or its name is
+            too long or has another end.
     """
     path = Path(path)
     folder = path.absolute().parent
-    if _is_folder(path, path):
-        raise OutputError(path, "it is a folder; name a file")
+    check_place(path)
+    if ends and not path.name.lower().endswith(tuple(ends)):
+        raise OutputError(path, f"give it a name that ends with {' or '.join(ends)}")
     if makes_folder:
         check_output_folder(path.parent)
     elif not _is_folder(folder, path):
         raise OutputError(path, f"there is no folder {path.parent}; make it first")
     else:
         _check_permission(folder, path)
+
+
+def check_place(path: Path) -> None:
+    """Raise an `OutputError` where what has the name ``path`` is no file: writing would replace it."""
+    if _is_folder(path, path):
+        raise OutputError(path, "it is a folder; name a file")
+    if _exists(path, path) and not path.is_file():
+        raise OutputError(path, "it is a pipe or a device; name a file")
+
+
+def check_apart(path: str | os.PathLike[str], sources: Iterable[str | os.PathLike[str]]) -> None:
+    """Raise an `OutputError` where the output ``path`` is one of the files that it is made of."""
+    for source in sources:
+        is_same = False
+        with suppress(OSError, ValueError):  # one is not there
+            is_same = os.path.samefile(path, source)
+        if is_same:
+            raise OutputError(path, "it is read from; name another file")
+
+
+def check_distinct(paths: Iterable[str | os.PathLike[str]]) -> None:
+    """Raise where two of the outputs are one file."""
+    names = [os.path.realpath(path) for path in paths]
+    if len(set(names)) < len(names):
+        raise MienError("two outputs have the same name; give each its own")
 
 
 def check_output_folder(path: str | os.PathLike[str]) -> None:

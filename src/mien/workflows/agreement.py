@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.agreement import clustered_interval, intraclass_correlation
+from mien.core.emotions import emotion, emotion_or
 from mien.core.metrics import Interval, accuracy, cohen_kappa
 from mien.core.smoothing import UNCERTAIN
 from mien.errors import DataError, MienError
-from mien.workflows.coded_events import CodedEvent
+from mien.workflows.coded_events import CodedEvent, check_names
 
 Codes = NDArray[np.int64]
 NOTHING = -1
@@ -39,6 +40,8 @@ class AgreementSettings:
             raise MienError(
                 f"expected 0 < step <= window in seconds, got {self.step_s:g} and {self.window_s:g}"
             )
+        if self.gaps:
+            object.__setattr__(self, "gaps", emotion_or(self.gaps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +110,16 @@ def compare(
 
     Raises:
         DataError: they have no participant, person or moment in common.
+        MienError: what gaps mean is no emotion.
     """
     settings = settings or AgreementSettings()
     labels = tuple(dict.fromkeys(one.emotion for one in (*theirs, *ours) if one.emotion != UNCERTAIN))
-    labels += (settings.gaps,) if settings.gaps and settings.gaps not in labels else ()
+    if settings.gaps and settings.gaps not in labels:
+        labels += (emotion(settings.gaps),)
     codes = {label: number for number, label in enumerate(labels)} | {UNCERTAIN: len(labels)}
     grids: list[tuple[Codes, Codes, Codes]] = []
     participants = _participants(ours, theirs)
+    check_names(settings.persons, {one.person for one in theirs}, "the coder names")
     for mine, coded in participants:
         grids += [_grid(*pair, codes, settings) for pair in _persons(mine, coded, settings.persons)]
     counts = np.concatenate([_counts(*grid, len(labels)) for grid in grids])

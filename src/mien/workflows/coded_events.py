@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 from mien.core.emotions import emotion_or
 from mien.core.events import events_of
 from mien.core.own_files import reading
+from mien.data.tables import encoding_of
 from mien.errors import DataError, MienError
 from mien.workflows.rows.formats import csv_rows
 from mien.workflows.video.participants import read_key
@@ -52,17 +53,20 @@ def read_events(path: Path, renames: Mapping[str, str] | None = None) -> list[Co
         renames: Names in the file to those by which mien knows them, such as joy, happy.
 
     Raises:
-        DataError: the file holds no events, or is damaged.
+        DataError: the file holds no events, none of a name in ``renames``, or is damaged.
     """
     renames = renames or {}
     events = [event for file in _files(path) for event in _of_file(file)]
     if not events:
         raise DataError(f"{path} holds no events; {ADVICE}")
+    check_names(renames, {one.emotion for one in events}, f"{path} codes")
     return [replace(one, emotion=emotion_or(renames.get(one.emotion, one.emotion))) for one in events]
 
 
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path} is a pipe or a device; save the events as a file")
         return [path]
     for end in FOLDER_ENDS:
         found = sorted(path.rglob(f"*{end}"))
@@ -98,7 +102,9 @@ def _elan(path: Path) -> Iterator[CodedEvent]:
 
 
 def _table(path: Path) -> Iterable[CodedEvent]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open("rb") as file:
+        encoding = encoding_of(file)
+    with path.open(encoding=encoding, newline="") as file:
         first = file.readline()
         mark = max("\t;,", key=first.count)
         file.seek(0)
@@ -193,6 +199,19 @@ def unblinded(events: Iterable[CodedEvent], key: Path) -> list[CodedEvent]:
     if not found:
         raise DataError(f"{key} tells of none of the coder's videos")
     return found
+
+
+def check_names(told: Iterable[str], known: set[str], what: str) -> None:
+    """Raise a `DataError` where a name is told that nothing has: a slip would change no figure, and not show.
+
+    Args:
+        told: By the caller.
+        known: What there is.
+        what: Begins the sentence that lists ``known``.
+    """
+    for name in told:
+        if name not in known:
+            raise DataError(f"no '{name}' is there: {what} {', '.join(sorted(known))}")
 
 
 def parse_pairs(texts: Iterable[str], option: str) -> dict[str, str]:

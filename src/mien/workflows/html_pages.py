@@ -84,6 +84,9 @@ def data_uri(image: NDArray[np.uint8]) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
+PAGES = (".html", ".htm", ".md")
+
+
 def check_place(path: str | os.PathLike[str]) -> None:
     """Fail before the work where a page could not be written after it.
 
@@ -93,7 +96,7 @@ def check_place(path: str | os.PathLike[str]) -> None:
     """
     if not Path(path).parent.is_dir():
         raise DataError(f"no folder {Path(path).parent} to write {Path(path).name} in; create it first")
-    check_output(path)
+    check_output(path, ends=PAGES)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from mien.core.arguments import check_share
 from mien.core.draw import SHADE
 from mien.core.files import atomic_write
 from mien.core.images import open_image
@@ -49,7 +50,16 @@ class FacePoints:
 
 
 def place_landmarks(sources: Iterable[Source], min_score: float = 0.0) -> Iterator[FacePoints]:
-    """Find the faces of each image, and place 68 points on each, in the order of the images."""
+    """Find the faces of each image, and place 68 points on each, in the order of the images.
+
+    Args:
+        sources: The images.
+        min_score: Faces with a lower detection score (0-1) are left out.
+
+    Raises:
+        MienError: ``min_score`` is no share.
+    """
+    check_share(min_score, "min_score")
     detector, finder = Mtcnn(), LandmarkFinder()
     for source in sources:
         if source.error is not None:

@@ -9,6 +9,7 @@ from typing import Any
 from mien.core.cards import NOT_STATED, ModelCard
 from mien.core.emotions import ALIASES
 from mien.core.files import atomic_write
+from mien.core.outputs import check_output
 from mien.errors import MienError
 
 PUBLIC_DATA = frozenset(("affectnet", "ckextended", "ckplus", "fer2013", "ferplus", "jaffe", "rafdb"))
@@ -72,6 +73,7 @@ def write_model_card(card: ModelCard, n_bytes: int, path: Path) -> None:
     Raises:
         MienError: the file holds something else.
     """
+    check_output(path)
     if path.exists() and f"library_name: {LIBRARY}\n" not in path.read_bytes()[:2000].decode(
         errors="replace"
     ):

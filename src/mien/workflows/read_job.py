@@ -1,6 +1,5 @@
 """The files of rows that `mien read` writes, and how a stopped run goes on: every image has its rows once."""
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -10,12 +9,13 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from mien.core.outputs import check_distinct
 from mien.errors import MienError
 from mien.workflows.find import Source
 from mien.workflows.read import ImageResult
 from mien.workflows.read_outputs import columns, path_text, to_rows
 from mien.workflows.rows.formats import format_of
-from mien.workflows.rows.row_file import RowFile
+from mien.workflows.rows.row_file import RowFile, drop_lines
 from mien.workflows.rows.run_state import RunState
 
 FORMAT = 1
@@ -43,9 +43,7 @@ class RowFiles:
             format_of(path, columns(()))
         if self.errors:
             format_of(self.errors, ERROR_COLUMNS)
-        all_files = [os.path.realpath(path) for path in (*self.files, self.errors) if path]
-        if len(set(all_files)) < len(all_files):
-            raise MienError("two outputs have the same name; give each its own")
+        check_distinct(path for path in (*self.files, self.errors) if path)
         if self.resume and not self.files:
             raise MienError("--resume needs the file that the stopped run wrote; name it with --out")
 
@@ -103,7 +101,9 @@ class RowRun:
         self.is_done = self._state is not None and self._state.is_done
         self._files: list[RowFile] = []
         self._errors: list[RowFile] = []
-        if not self.is_done:
+        if self.is_done:
+            drop_lines([*outputs.files, *([outputs.errors] if outputs.errors else [])])
+        else:
             self._open(outputs)
 
     def _open(self, outputs: RowFiles) -> None:
@@ -151,10 +151,13 @@ class RowRun:
 
     def close(self, *, whole: bool) -> None:
         """Close the files; with ``whole`` false the run goes on later, behind what was saved last."""
-        for file in (*self._files, *self._errors):
-            file.close(whole=whole)
-        if whole and self._state:
-            self._state.end()
+        files = (*self._files, *self._errors)
+        for file in files:
+            file.close(whole=False)
+        if whole:
+            if self._state:
+                self._state.end()
+            drop_lines(file.path for file in files)
 
 
 def _digest(path: str) -> int:

@@ -19,10 +19,10 @@ from mien.data.duplicates import same_images
 from mien.data.records import FaceSet
 from mien.data.splits import connected
 from mien.data.store import read_store, write_store
-from mien.errors import DataError, MissingExtraError
+from mien.errors import DataError, MienError, MissingExtraError
 from mien.train.devices import pick_device
 from mien.train.recipe import Recipe
-from mien.train.soft_targets import SoftTargets, write_soft_targets
+from mien.train.soft_targets import SoftTargets, read_soft_targets, write_soft_targets
 from mien.train.targets import shares
 from mien.train.trained_net import load_trained
 from mien.workflows.train import TrainProgress, train
@@ -91,7 +91,12 @@ def make_soft_targets(
         RecipeError: the folder holds runs of another recipe or of other data.
         DataError: too few faces for the folds.
     """
-    check_output(to)
+    check_output(to, ends=[".safetensors"])
+    if to.exists():  # a network's weights end alike
+        try:
+            read_soft_targets(to)
+        except MienError as e:
+            raise MienError(f"{to} exists and holds no soft targets; choose another name for --to") from e
     check_output_folder(settings.runs)
     faces = read_store(data)
     train_faces = faces.select("train")

@@ -113,3 +113,10 @@ def test_a_page_that_cannot_be_written_leaves_nothing(tmp_path, store):
     with pytest.raises(OutputError, match=r"audit\.html cannot be written: it is a folder; name a file"):
         audit_data(store, tmp_path / "audit.html")
     assert sorted(os.listdir(tmp_path)) == ["a.h5", "audit.html"]
+
+
+def test_a_page_is_not_written_over_the_data_set(tmp_path, store):
+    held = store.read_bytes()
+    with pytest.raises(OutputError, match=r"give it a name that ends with \.html"):
+        audit_data(store, store)
+    assert store.read_bytes() == held

@@ -50,9 +50,23 @@ def test_mistakes_are_one_line(store):
     for words, says in (
         (["--part", "moth"], "did you mean 'mouth'"),
         (["--part", "mouth", "--unsure", "guess"], "average, whole, drop"),
+        (
+            ["--part", "mouth", "--unsure", "drop", "--min-score", "1"],
+            "has landmarks of confidence 1; ask for",
+        ),
     ):
         out = store.with_name("x.h5")
         done = CliRunner().invoke(app, ["data", "crop", str(store), *words, "--out", str(out)])
         assert done.exit_code != 0
         assert says in str(done.output) + str(done.exception)
         assert not out.exists()
+
+
+def test_the_source_is_never_written_over(store, monkeypatch):
+    held = store.read_bytes()
+    link = store.with_name("link.h5")
+    link.symlink_to(store.name)
+    for out in (store, link):
+        done = CliRunner().invoke(app, ["data", "crop", str(store), "--part", "eyes", "--out", str(out)])
+        assert (done.exit_code, "it is read from; name another file" in done.output) == (2, True), done.output
+    assert store.read_bytes() == held

@@ -6,7 +6,7 @@ import pytest
 from mien.core.emotions import FER2013
 from mien.data.records import FaceSet
 from mien.data.store import read_store, write_store
-from mien.errors import DataError
+from mien.errors import DataError, OutputError
 from mien.workflows.datasets.join_split import SplitSettings, join_data, split_data
 
 
@@ -80,3 +80,12 @@ def test_joining_stores_the_map_and_counts_what_is_dropped(tmp_path, store, face
     with pytest.raises(DataError, match="at least two data sets, got 1"):
         join_data([store], tmp_path / "none.h5")
     assert not (tmp_path / "none.h5").exists()
+
+
+def test_a_data_set_is_not_written_over_what_it_is_made_of(tmp_path, store):
+    held = store.read_bytes()
+    with pytest.raises(OutputError, match="it is read from; name another file"):
+        split_data(store, store, SplitSettings())
+    with pytest.raises(OutputError, match="it is read from; name another file"):
+        join_data([store, store], store)
+    assert store.read_bytes() == held

@@ -395,6 +395,15 @@ def test_a_job_that_cannot_be_is_refused_before_the_first_frame(job, says) -> No
         WatchJob("clip.mp4", **job)
 
 
+def test_rows_of_before_stay_where_another_output_is_refused(small, settings, tmp_path) -> None:
+    (tmp_path / "rows.csv").write_text("of before")
+    with pytest.raises(MienError, match="is the video that is read; write into another file"):
+        watch_video(WatchJob(str(small), files=(tmp_path / "rows.csv",), annotate=small), settings)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["of before"]
+    with pytest.raises(MienError, match="two outputs have the same name"):
+        WatchJob("x.mp4", files=(tmp_path / "a.csv", Path(os.path.relpath(tmp_path / "a.csv"))))
+
+
 def test_an_annotated_video_never_overwrites_its_source(crossing, settings) -> None:
     with pytest.raises(MienError, match="is the video that is read"):
         watch_video(WatchJob(str(crossing), annotate=crossing), settings)
@@ -481,7 +490,10 @@ def test_rows_are_on_the_disk_before_the_state_that_follows_them(
     states = [name.startswith(".mien-") for name in told if name.startswith((".mien-", "rows.csv"))]
     assert states[0]  # before there are rows
     assert len(states) >= 3
-    assert states[1:] == [False, True] * (len(states) // 2)
+    assert states[1:] == [
+        *[False, True] * (len(states) // 2 - 1),
+        False,
+    ]  # the last rows, before the state goes
 
 
 def test_a_run_killed_while_it_opens_its_files_goes_on_and_one_that_cannot_leaves_nothing(

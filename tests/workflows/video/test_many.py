@@ -112,6 +112,7 @@ def test_an_unknown_format_is_refused() -> None:
         ([], "several videos need one folder for their rows: --out DIR"),
         (["--out", "out", "--annotate", "a.mp4"], "--annotate is for one video"),
         (["--out", "out", "--csv"], "--csv is for one video"),
+        (["--out", "out", "--blind", "in/raters"], "would be watched too; give --blind a folder outside in"),
     ],
 )
 def test_the_command_says_what_many_videos_cannot_have(arguments, says, videos) -> None:

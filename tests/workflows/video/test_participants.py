@@ -66,6 +66,8 @@ def test_a_stopped_run_goes_on_in_the_same_order(videos, tmp_path) -> None:
 def test_the_key_never_lies_with_the_copies_and_never_serves_other_videos(videos, tmp_path) -> None:
     with pytest.raises(MienError, match="would lie where the raters look"):
         write_blind(videos, tmp_path / "out", tmp_path / "out" / KEY)
+    with pytest.raises(MienError, match="give --blind a folder apart from the videos"):
+        write_blind(videos, tmp_path, tmp_path.parent / KEY)
     write_blind(videos[:3], tmp_path / "raters", tmp_path / KEY)
     with pytest.raises(MienError, match="tells of other videos; delete it"):
         write_blind(videos, tmp_path / "raters", tmp_path / KEY)

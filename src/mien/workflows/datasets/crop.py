@@ -11,6 +11,7 @@ from mien.core.detectors import landmarks_on_crops
 from mien.core.preprocess import FER2013_SIZE, resized
 from mien.data.parts import PartSettings, cut_part
 from mien.data.store import StoreInfo, read_info, read_near_duplicates, read_store, write_store
+from mien.errors import DataError
 from mien.workflows.datasets.import_data import check_target
 
 
@@ -29,11 +30,15 @@ def crop_data(
     """Write a part of every face of ``store``; rows, splits and near copies are those of the source.
 
     Raises:
-        DataError: the source cannot be read or is not square, or ``to`` cannot be written.
+        DataError: the source cannot be read or is not square, no face is left, or ``to`` cannot be written.
     """
-    check_target(to)
+    check_target(to, [store])
     faces = read_store(store)
     cut, n_unsure = cut_part(faces, settings, _landmarks, progress or (lambda done, total: None))
+    if not len(cut):
+        raise DataError(
+            f"no face of {store} has landmarks of confidence {settings.min_score:g}; ask for less"
+        )
     write_store(cut, to, source_sha256=read_info(store).source_sha256, near=read_near_duplicates(store))
     return Cropped(read_info(to), n_unsure, len(faces))
 

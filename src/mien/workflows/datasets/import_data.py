@@ -2,13 +2,13 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mien.core.emotions import CKEXTENDED
 from mien.core.model_store import sha256
-from mien.core.outputs import check_output
+from mien.core.outputs import check_apart, check_output
 from mien.data.affectnet import list_affectnet
 from mien.data.ckplus import list_ckplus
 from mien.data.class_folders import visible
@@ -229,8 +229,18 @@ KINDS = (*FACE_SETS, *LISTINGS)
 """The data sets that can be imported."""
 
 
-def check_target(to: Path) -> None:
-    """Refuse before the long work: a slip such as ``--out fer2013.csv`` must not cost the user that file."""
+def check_target(to: Path, sources: Sequence[Path] = ()) -> None:
+    """Refuse before the long work: a slip such as ``--out fer2013.csv`` must not cost the user that file.
+
+    Args:
+        to: The data set to write.
+        sources: Data sets that it is made of.
+
+    Raises:
+        DataError: its folder is missing, or it is a file of something else.
+        OutputError: it is one of ``sources``, or cannot be written.
+    """
+    check_apart(to, sources)
     if not to.parent.is_dir():
         raise DataError(f"no folder {to.parent} to write {to.name} in; create it first")
     check_output(to)

@@ -52,7 +52,7 @@ def join_data(stores: Sequence[Path], to: Path, labels: str | None = None) -> tu
     """
     if len(stores) < 2:
         raise DataError(f"joining needs at least two data sets, got {len(stores)}")
-    check_target(to)
+    check_target(to, stores)
     sets = [read_store(path) for path in stores]
     n = sum(map(len, sets))
     if labels:
@@ -70,7 +70,7 @@ def split_data(
     Raises:
         DataError: no persons where they are asked for, parts are no shares, or ``to`` cannot be written.
     """
-    check_target(to)
+    check_target(to, [store])
     faces = read_store(store)
     groups = connected(len(faces), _links(faces, settings, progress))
     split = divide(faces.labels, groups, settings.parts, np.random.default_rng(settings.seed))

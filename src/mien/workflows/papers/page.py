@@ -65,7 +65,7 @@ def write_page(runs: Path, to: Path) -> tuple[int, Path | None]:
     Raises:
         MienError: nothing has been run.
     """
-    check_output(to, makes_folder=True)
+    check_output(to, makes_folder=True, ends=[".md"])
     folder = to.with_suffix("")
     for name in rows():
         result = read_result(runs / name)

@@ -1,14 +1,14 @@
 """A file that takes rows as they come, and goes on where a killed run left it."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from mien.core.columns import Cell, Row
 from mien.core.files import refusals
 from mien.errors import DataError
-from mien.workflows.rows.formats import format_of
+from mien.workflows.rows.formats import RowFormat, format_of
 
 
 class RowFile:
@@ -32,7 +32,7 @@ class RowFile:
     ) -> None:
         self.path, self.columns, self.source = path, tuple(columns), source
         self.format = format_of(path, columns)
-        self.lines = path.with_name(f"{path.name}.rows") if self.format.make else path
+        self.lines = lines_of(path, self.format)
         self._file = self._go_on(offset) if offset else self._begin()
 
     def _begin(self) -> BinaryIO:
@@ -75,12 +75,30 @@ class RowFile:
         return self.format.decode(self.lines)
 
     def close(self, *, whole: bool = True) -> None:
-        """End the file; with ``whole`` false the run goes on later, and what that needs is kept."""
+        """End the file; with ``whole`` false the lines that it was made of are kept, to go on with them."""
         if self._file.closed:
             return
+        self.sync()
         with refusals(self.lines):
             self._file.close()
         if self.format.make:
             self.format.make(self.lines, self.path, self.columns, self.source)
             if whole:
-                os.unlink(self.lines)
+                drop_lines([self.path])
+
+
+def lines_of(path: Path, form: RowFormat) -> Path:
+    """Where the rows of a file reach the disk."""
+    return path.with_name(f"{path.name}.rows") if form.make else path
+
+
+def drop_lines(paths: Iterable[Path]) -> None:
+    """Remove the lines that whole files were made of.
+
+    A run calls this when its state is gone: lines without a state are left over, a state without lines has
+    lost rows.
+    """
+    for path in paths:
+        lines = lines_of(path, format_of(path))
+        if lines != path:
+            lines.unlink(missing_ok=True)

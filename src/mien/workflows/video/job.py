@@ -10,9 +10,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from mien.core.addresses import shown
+from mien.core.outputs import check_distinct
 from mien.core.own_files import check_shape, reading
 from mien.core.timeline import TimelineRow
 from mien.errors import MienError, VideoError
+from mien.workflows.rows.row_file import drop_lines
 from mien.workflows.rows.run_state import RunState
 from mien.workflows.video.decoding import VideoProcess, open_video
 from mien.workflows.video.frames import Frame, Video, VideoInfo
@@ -58,6 +60,7 @@ class WatchJob:
     def __post_init__(self) -> None:
         for path in self.files:
             file_format(path)
+        check_distinct(self.files)
         if self.resume and not self.files:
             raise MienError("--resume needs the file that the stopped run wrote; name it with --out")
         if self.live and self.annotate:
@@ -126,16 +129,16 @@ def watch_video(
     with ExitStack() as stack:
         video = open_video(job.source, apart=not (job.annotate or job.live))
         stack.enter_context(video)
-        watcher = Watcher(settings)
-        run = _Run(job, watcher)
-        if run.is_done:
-            return Outcome(run.summary, stopped=False, error=None, is_old=True)
-        stack.callback(run.close)
         annotated = None
         if job.annotate and isinstance(video, Video):
             from mien.workflows.video.annotate import AnnotatedVideo
 
             annotated = stack.enter_context(AnnotatedVideo(job.annotate, video, sound=job.sound))
+        watcher = Watcher(settings)
+        run = _Run(job, watcher)  # once nothing else can be refused: it empties files of rows
+        if run.is_done:
+            return Outcome(run.summary, stopped=False, error=None, is_old=True)
+        stack.callback(run.close)
         if begin:
             begin(video.info)
 
@@ -199,7 +202,9 @@ class _Run:
         self._saved_at = -math.inf
         self._state = RunState(job.files[0], self._identity(), resume=job.resume) if job.files else None
         self.is_done = self._state is not None and self._state.is_done
-        if self._state and not self.is_done:
+        if self.is_done:
+            drop_lines(job.files)
+        elif self._state:
             self._open(self._state)
 
     def _open(self, state: RunState) -> None:
@@ -263,9 +268,11 @@ class _Run:
     def end(self, *, whole: bool) -> None:
         """Close the files; a run that is to go on keeps its state."""
         for file in self.files:
-            file.close(whole=whole)
-        if whole and self._state:
-            self._state.end()
+            file.close(whole=False)
+        if whole:
+            if self._state:
+                self._state.end()
+            drop_lines(self.job.files)
 
     def discard(self) -> None:
         """Where no frame came: leave no file that holds nothing."""

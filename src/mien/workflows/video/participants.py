@@ -69,11 +69,14 @@ def write_blind(
         The copies, in their order.
 
     Raises:
-        MienError: the key would lie beside the copies, or tells of other videos.
+        MienError: the key or the videos would lie beside the copies, or the key tells of other videos.
     """
     check_output_folder(folder)
     if folder.resolve() in key.resolve().parents:
         raise MienError(f"{key} would lie where the raters look; give --blind a folder apart from --out")
+    for path, _ in videos:
+        if folder.resolve() in path.resolve().parents:
+            raise MienError(f"{path} lies in {folder}; give --blind a folder apart from the videos")
     names = {path_text(str(path)): path for path, _ in videos}
     if key.exists():
         rows = read_key(key)
