@@ -11,13 +11,15 @@ export interface Settings {
   /** A larger image is first shrunk until its longest side has this many pixels. */
   readonly maxSide: number;
   readonly thresholds: readonly [number, number, number];
+  /** A face is kept where ONet's score is above this, or the mean of its scores for the box that it corrected. */
+  readonly sure: number;
   /** Size of a pyramid level relative to the one before. */
   readonly factor: number;
   readonly maxCandidates: number;
 }
 
 export const DEFAULTS: Settings = {
-  minFace: 40, maxSide: 1280, thresholds: [0.6, 0.7, 0.8], factor: 0.709, maxCandidates: 1000,
+  minFace: 40, maxSide: 1280, thresholds: [0.5, 0.6, 0.3], sure: 0.8, factor: 0.709, maxCandidates: 1000,
 };
 
 /** A face in pixels of the image. */
@@ -105,15 +107,16 @@ export class Mtcnn {
     found = await this.refine("onet", work, chosen(found, suppress(found.boxes, found.scores, 0.7)).boxes);
     found = chosen(found, suppress(found.boxes, found.scores, 0.7, "min"));
     const frames = found.boxes.map(square);
-    const points = await this.place(windows(work, frames, SIDES.onet), frames);
+    const { points, scores } = await this.place(windows(work, frames, SIDES.onet), frames);
+    const { sure } = this.settings;
     const x = f(image.width / work.width), y = f(image.height / work.height);
     const faces = found.boxes.map(([x1, y1, x2, y2], i): Face => ({
       box: [within(x1 * x, image.width), within(y1 * y, image.height), within(x2 * x, image.width), within(y2 * y, image.height)],
-      score: found.scores[i]!,
+      score: found.scores[i]! > sure ? found.scores[i]! : scores[i]!,
       points: points[i]!.map(([px, py]) => [f(px * x), f(py * y)]),
     }));
     const first = (a: Face, b: Face) => area(b.box) - area(a.box) || a.box[1] - b.box[1] || a.box[0] - b.box[0];
-    return faces.filter(({ box }) => area(box) > 0).sort(first);
+    return faces.filter(({ box, score }) => score > sure && area(box) > 0).sort(first);
   }
 
   /** Look at boxes again: the corrected ones that pass. */
@@ -131,15 +134,16 @@ export class Mtcnn {
     return found;
   }
 
-  /** Landmarks in pixels: the mean of the face's and its mirror image's. */
-  private async place(crops: Uint8Array, frames: Quad[]): Promise<Point[][]> {
-    const side = SIDES.onet, [, , points] = await this.inBatches("onet", crops, side, frames.length);
-    const [, , mirrored] = await this.inBatches("onet", flipped(crops, side), side, frames.length);
-    return frames.map(([x1, y1, x2, y2], i) => MIRRORED.map((twin, k): Point => {
+  /** Landmarks in pixels and scores: each the mean of the face's and its mirror image's. */
+  private async place(crops: Uint8Array, frames: Quad[]): Promise<{ points: Point[][]; scores: number[] }> {
+    const side = SIDES.onet, [, scores, points] = await this.inBatches("onet", crops, side, frames.length);
+    const [, mirroredScores, mirrored] = await this.inBatches("onet", flipped(crops, side), side, frames.length);
+    const placed = frames.map(([x1, y1, x2, y2], i) => MIRRORED.map((twin, k): Point => {
       const x = 0.5 * f(points![10 * i + 2 * k]! + f(1 - mirrored![10 * i + 2 * twin]!));
       const y = 0.5 * f(points![10 * i + 2 * k + 1]! + mirrored![10 * i + 2 * twin + 1]!);
       return [f(x1 + f(x * f(x2 - x1))), f(y1 + f(y * f(y2 - y1)))];
     }));
+    return { points: placed, scores: frames.map((_, i) => 0.5 * f(scores![i]! + mirroredScores![i]!)) };
   }
 
   private async inBatches(net: "rnet" | "onet", crops: Uint8Array, side: number, n: number): Promise<Float32Array[]> {

@@ -13,6 +13,7 @@ from mien.core.detection import DetectorSettings
 from mien.core.detectors import DETECTORS
 from mien.core.geometry import overlap
 from mien.core.mtcnn import Mtcnn, MtcnnSettings, proposals, square, turn_back, windows
+from mien.core.results import Box
 from mien.errors import ImageError, MienError, ModelError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -147,6 +148,15 @@ def test_a_face_seen_in_two_turns_is_taken_where_the_last_network_scores_it_high
     assert mtcnn.best_of_turns([upright, doubtful])[0].tolist() == [box[0].tolist(), aside[1].tolist()]
     near = np.float32([[0, 0, 10, 10], [4, 0, 14, 10]]), np.float32([1, 1]), marks[:2], np.float32([1, 1])
     assert len(mtcnn.best_of_turns([near, upright])[0]) == 2  # of one turn, both stay
+
+
+def test_a_face_is_kept_where_either_look_is_sure(monkeypatch):
+    boxes = np.float32([[0, 0, 40, 40], [60, 0, 100, 40], [120, 0, 160, 40]])
+    first, second = np.float32([0.9, 0.35, 0.79]), np.float32([0.1, 0.75, 0.85])  # best first
+    monkeypatch.setattr(Mtcnn, "_refine", lambda *_: (boxes, first))
+    monkeypatch.setattr(Mtcnn, "_place", lambda *_: (np.zeros((3, 5, 2), np.float32), second))
+    found = Mtcnn().find_near(np.zeros((60, 200, 3), np.uint8), [Box(0, 0, 40, 40)])
+    assert [(face.box.x1, round(face.score, 4)) for face in found] == [(0, 0.9), (60, 0.85)]
 
 
 def test_the_smallest_face_is_told_in_pixels_of_the_image(detector, astronaut):

@@ -70,6 +70,14 @@ def test_the_parameter_count_is_that_of_the_paper(name, options, n_classes, expe
     assert sum(p.numel() for p in net.parameters()) == expected
 
 
+def test_the_residual_network_of_128_px_learns_in_bfloat16_by_batches_of_32() -> None:
+    """A product of these sizes in bfloat16 ends the process where the processor has AMX."""
+    net = make("cs230-resnet", size=128)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        assert net.head(torch.zeros(32, 49_152)).isfinite().all()
+        assert net.head[1](torch.zeros(2, 49_152)).dtype == torch.float32
+
+
 def test_keras_counts_running_statistics_as_parameters_too() -> None:
     net = make("khanzada-baseline")
     running = sum(b.numel() for name, b in net.named_buffers() if "running" in name)

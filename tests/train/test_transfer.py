@@ -44,6 +44,26 @@ def test_parameter_counts_are_those_of_the_papers(name, total, head, trained_bac
     assert count(net.backbone, trained=True) == trained_backbone
 
 
+@pytest.mark.parametrize(
+    "name", ["maastricht-googlenet", "vgg16-khanzada", "resnet50-khanzada", "chmura-vgg16"]
+)
+def test_a_download_of_torchvisions_shape_fills_the_backbone(monkeypatch, name) -> None:
+    """The files hold more than is used, such as GoogLeNet's auxiliary heads."""
+    from torchvision import models
+
+    def download(url: str, **_: object) -> dict[str, torch.Tensor]:
+        make = getattr(models, url.rpartition("/")[2].partition("-")[0])
+        options = {"init_weights": False} if "googlenet" in url else {}
+        with torch.device("meta"):
+            shapes = make(**options).state_dict()
+        return {key: torch.full(t.shape, 0.5, dtype=t.dtype) for key, t in shapes.items()}
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", download)
+    net = build(NetSettings(name=name, options={"pretrained": True}), 7)
+    assert count(net) == next(total for other, total, *_ in COUNTS if other == name)
+    assert all((t == 0.5).all() for key, t in net.backbone.state_dict().items() if key.endswith("weight"))
+
+
 def test_every_transferred_network_has_its_count_here_and_in_the_reference() -> None:
     page = (Path(__file__).parents[2] / "docs" / "reference" / "networks.md").read_text(encoding="utf-8")
     assert {name for name, *_ in COUNTS} == set(TRANSFERRED)

@@ -38,7 +38,9 @@ def _resnet50_caffe(settings: Transfer) -> nn.Module:
 
 def _googlenet(settings: Transfer) -> nn.Module:
     """Without auxiliary heads; keeps torchvision's change of normalisation where it has three channels."""
-    net = _torchvision().googlenet(weights=_weights(settings), aux_logits=False, init_weights=False)
+    heads = {} if settings.pretrained else {"aux_logits": False}  # ImageNet's file has them: no choice then
+    net = _torchvision().googlenet(weights=_weights(settings), init_weights=False, **heads)
+    net.aux_logits, net.aux1, net.aux2 = False, None, None
     net.transform_input = settings.channels == 3
     net.dropout = nn.Identity()
     return _headless(net, settings)

@@ -31,7 +31,8 @@ choose on PublicTest, and are scored on PrivateTest by one view of each face: ac
 balanced accuracy and macro F1. **Clean** is the accuracy without the test faces that have a near copy in
 Training. One run a row, one seed: a point or two between rows is noise.
 [How scores are measured](concepts/protocol.md) · [the networks](reference/networks.md) ·
-[what leaks do](concepts/leaks.md)
+[what leaks do](concepts/leaks.md) · [cropped faces and mouths](concepts/face-parts.md) ·
+[sad or neutral, contempt or happy](concepts/sad-neutral.md), which the first paper leaves open
 
 `mien papers show ROW` prints the specification of a row and its source; `mien papers run ROW` trains it
 again. This page is written by `mien papers table` from the run folders.
