@@ -100,7 +100,10 @@ import sys
 import numpy as np
 from mien.core.session import open_session, run
 from pathlib import Path
-from numpy._core._multiarray_umath import __cpu_features__ as known
+try:
+    from numpy._core._multiarray_umath import __cpu_features__ as known
+except ImportError:  # NumPy 1
+    from numpy.core._multiarray_umath import __cpu_features__ as known
 logits = run(open_session(Path(sys.argv[1])), np.load(sys.argv[2]))
 np.savez(sys.argv[3], logits=logits, vnni=known["AVX512_CLX"])
 """
