@@ -1,7 +1,7 @@
 """What two emotions that a model confuses are told apart by: parts of the face are hidden, one at a time.
 
     python benchmarks/hidden_parts.py MODEL STORE [--pair sad,neutral --pair contempt,happy] [--faces N]
-        [--split val] [--to FILE.json] [--figure FILE.png --patch 12]
+        [--split val] [--out FILE.json] [--figure FILE.png --patch 12]
 
 Each part is a box on the aligned face (`mien.data.parts`), turned back onto the face by its five landmarks
 and filled with the mean gray of the training faces. For the faces of each emotion of a pair: how often the
@@ -196,7 +196,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--pair", action="append", help="two emotions, such as sad,neutral")
     parser.add_argument("--faces", type=int, help="at most so many of an emotion")
     parser.add_argument("--split", choices=("val", "test"), default="val")
-    parser.add_argument("--to", type=Path, help="a JSON file to write")
+    parser.add_argument("--out", type=Path, help="a JSON file to write")
     parser.add_argument("--figure", type=Path, help="a PNG file to write")
     parser.add_argument("--figure-faces", type=int, default=60, help="faces of an emotion behind the figure")
     parser.add_argument("--patch", type=int, default=12, help="side of the figure's sliding square")
@@ -220,8 +220,8 @@ def main(given: Sequence[str]) -> None:
     print("\n".join(lines(found)))
     if options.figure:
         draw(maps, options.figure)
-    if options.to:
-        write_json(options.to, {"model": model.card.name, "data": rows.name, "rows": found})
+    if options.out:
+        write_json(options.out, {"model": model.card.name, "data": rows.name, "rows": found})
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def make_soft_targets(
         try:
             read_soft_targets(to)
         except MienError as e:
-            raise MienError(f"{to} exists and holds no soft targets; choose another name for --to") from e
+            raise MienError(f"{to} exists and holds no soft targets; choose another name for --out") from e
     check_output_folder(settings.runs)
     faces = read_store(data)
     train_faces = faces.select("train")
