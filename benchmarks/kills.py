@@ -107,7 +107,7 @@ COMMANDS = {
 }
 """By name; ``OUT`` is the folder that is compared."""
 CHANGING = (".db", ".json", ".png", ".html", ".log", ".onnx", ".mp4", ".eaf", ".xlsx", "-key.csv")
-"""Ends of files that hold a time, the machine, a random order, or what rounding on several threads changes."""
+"""Ends of files that hold a time, the machine, a random order, or the rounding of several threads."""
 TRIES = 10
 """Of a kill that comes too late."""
 SERVES = "the quiz is at"
