@@ -83,7 +83,7 @@ COMMANDS = {
     "papers run": "papers run maastricht-cnn1 --data s.h5 --set run.epochs=1 --out OUT",
     "papers table": "papers table --runs papers --out OUT/page.md",
     "search": "search run s.toml --out OUT/search --data s.h5",
-    "models, card": "models run --out OUT/card.md",
+    "models, card": "models fer2013-nano --out OUT/card.md",
     "read, csv": "read photos --out OUT/rows.csv --resume",
     "read, jsonl": "read photos --out OUT/rows.jsonl --resume",
     "read, parquet": "read photos --out OUT/rows.parquet --resume",
@@ -92,7 +92,7 @@ COMMANDS = {
     "watch, csv": "watch clip.mp4 --out OUT/rows.csv --resume",
     "watch, jsonl": "watch clip.mp4 --out OUT/rows.jsonl --resume",
     "watch, parquet": "watch clip.mp4 --out OUT/rows.parquet --resume",
-    "watch, events": "watch clip.mp4 --out OUT/a.srt --out OUT/a.eaf --out OUT/a.boris.xlsx",
+    "watch, events": "watch clip.mp4 --out OUT/a.srt --out OUT/a.eaf --out OUT/a.boris.xlsx --resume",
     "watch, many": "watch clips --out OUT/rows --resume",
     "watch, blind": "watch clips --out OUT/rows --blind OUT/raters --resume",
     "watch, annotated": "watch clip.mp4 --annotate OUT/marked.mp4 --plot OUT/plot.png",
@@ -106,8 +106,8 @@ COMMANDS = {
     "report": "report run --out OUT/report.html",
 }
 """By name; ``OUT`` is the folder that is compared."""
-CHANGING = (".db", ".json", ".png", ".html", ".log", ".onnx", ".mp4")
-"""Suffixes of files that hold a time, the machine, or what rounding on several threads changes."""
+CHANGING = (".db", ".json", ".png", ".html", ".log", ".onnx", ".mp4", ".eaf", ".xlsx", "-key.csv")
+"""Ends of files that hold a time, the machine, a random order, or the rounding of several threads."""
 TRIES = 10
 """Of a kill that comes too late."""
 SERVES = "the quiz is at"
@@ -246,7 +246,7 @@ def state(out: Path) -> dict[str, str]:
         name = path.relative_to(out)
         if path.is_dir() or (REPEATED & set(name.parts) and not path.name.startswith(".")):
             continue
-        same = path.suffix not in CHANGING
+        same = not path.name.endswith(CHANGING)
         found[str(name)] = hashlib.sha256(path.read_bytes()).hexdigest() if same else ""
     return found
 

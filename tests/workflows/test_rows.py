@@ -1,5 +1,6 @@
 """Rows in files: every format, what is resumed, what is refused."""
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,22 @@ def test_the_state_of_a_run_is_there_before_its_files_and_goes_where_they_cannot
     assert not (tmp_path / "rows.csv.state").exists()
     RowFile(out, ("a",), 0).close()  # nothing was written before the kill, so it begins
     assert out.read_text() == "a\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a lock would keep the rows from being read there")
+@pytest.mark.parametrize("end", [".csv", ".parquet"])
+def test_a_second_run_into_a_file_that_is_being_written_leaves_it_alone(end: str, tmp_path: Path) -> None:
+    path = tmp_path / f"rows{end}"
+    file = RowFile(path, COLUMNS)
+    file.write(ROWS[:1])
+    for offset in (None, file.n_bytes):
+        with pytest.raises(MienError, match=rf"rows\{end} is being written by another process; wait for it"):
+            RowFile(path, COLUMNS, offset)
+    file.write(ROWS[1:])
+    file.close()
+    assert [row["path"] for row in written(path)] == [row[0] for row in ROWS]
+    RowFile(path, COLUMNS).close()
+    assert written(path) == []
 
 
 class Killed(BaseException):

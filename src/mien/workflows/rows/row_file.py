@@ -7,7 +7,8 @@ from typing import BinaryIO
 
 from mien.core.columns import Cell, Row
 from mien.core.files import refusals
-from mien.errors import DataError
+from mien.core.locks import take
+from mien.errors import DataError, MienError
 from mien.workflows.rows.formats import RowFormat, format_of
 
 
@@ -24,7 +25,7 @@ class RowFile:
     Raises:
         DataError: the file is shorter than ``offset``.
         OutputError: the file cannot be written.
-        MienError: see `format_of`.
+        MienError: another process writes into it; or see `format_of`.
     """
 
     def __init__(
@@ -36,7 +37,8 @@ class RowFile:
         self._file = self._go_on(offset) if offset else self._begin()
 
     def _begin(self) -> BinaryIO:
-        file = self._open("wb")
+        file = self._open()
+        file.truncate()
         if self.format.header:
             file.write(self.format.encode(self.columns, [self.columns]))
         return file
@@ -44,14 +46,25 @@ class RowFile:
     def _go_on(self, offset: int) -> BinaryIO:
         if not self.lines.is_file() or self.lines.stat().st_size < offset:
             raise DataError(f"{self.lines} lost rows since the run was stopped; start over without --resume")
-        file = self._open("r+b")
+        file = self._open()
         file.truncate(offset)
         file.seek(offset)
         return file
 
-    def _open(self, mode: str) -> BinaryIO:
+    def _open(self) -> BinaryIO:
+        """The file as it is, from its beginning; no other process may write into it meanwhile."""
         with refusals(self.lines):
-            return self.lines.open(mode)  # type: ignore[return-value]
+            file = os.fdopen(os.open(self.lines, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+        if os.name != "nt":  # where a lock would keep this process too from reading the rows
+            try:
+                take(file.fileno())
+            except BlockingIOError as error:
+                file.close()
+                said = f"{self.path} is being written by another process; wait for it, or name another file"
+                raise MienError(said) from error
+            except OSError:  # a file system without locks
+                pass
+        return file
 
     def write(self, rows: Sequence[Row]) -> None:
         """Add rows, and hand them to the operating system."""
