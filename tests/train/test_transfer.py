@@ -45,7 +45,7 @@ def test_parameter_counts_are_those_of_the_papers(name, total, head, trained_bac
 
 
 @pytest.mark.parametrize(
-    "name", ["maastricht-googlenet", "vgg16-khanzada", "resnet50-khanzada", "chmura-vgg16"]
+    "name", ["maastricht-googlenet", "vgg16-khanzada", "chmura-vgg16"]
 )
 def test_a_download_of_torchvisions_shape_fills_the_backbone(monkeypatch, name) -> None:
     """The files hold more than is used, such as GoogLeNet's auxiliary heads."""
