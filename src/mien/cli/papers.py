@@ -38,7 +38,6 @@ only printed: PrivateTest is opened once.
 """
 
 
-
 class OutOfTime(KeyboardInterrupt):
     """The hours of ``--hours`` are over: training ends as by Ctrl-C, with a checkpoint."""
 
