@@ -54,6 +54,25 @@ def test_all_goes_on_after_a_row_that_fails_and_ends_with_1(mien):
     assert failed == [row.name for row in rows().values() if row.recipe and not row.why]
 
 
+def test_hours_that_are_over_end_the_run_at_hand_and_start_no_other(mien, monkeypatch):
+    pytest.importorskip("torch", reason="needs the train extra")
+    from mien.workflows.papers import run
+    from mien.workflows.train import TrainProgress
+
+    begun = []
+
+    def train_on(row, settings, report):
+        begun.append(row.name)
+        report(TrainProgress(1, 10, 0.1, 1.0, 100.0))
+        raise AssertionError("the report ends it")
+
+    monkeypatch.setattr(run, "run_row", train_on)
+    shown = mien("papers", "run", "cs230-base-64", "maastricht-cnn1", "--hours", "0")
+    assert shown.exit_code == 0
+    assert "cs230-base-64: stopped after 0 hours; the same command goes on" in shown.stderr
+    assert begun == ["cs230-base-64"]
+
+
 def test_the_leak_is_read_from_the_run_folders(mien, tmp_path):
     folder = tmp_path / "runs" / "maastricht-cnn1"
     folder.mkdir(parents=True)

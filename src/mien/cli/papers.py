@@ -1,5 +1,7 @@
 """``mien papers``: what five papers print, what really holds, and the same recipes trained again."""
 
+import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,10 +31,16 @@ Examples:
   mien papers run cs231n-final cs231n-distilled --data fer2013.h5
   mien papers run chmura-cnn --set run.epochs=5 --out short
   mien papers run chmura-cnn --as-is
+  mien papers run --all --hours 8
 
 A run that was stopped goes on. A trained row is only scored, and a scored one
 only printed: PrivateTest is opened once.
 """
+
+
+class OutOfTime(KeyboardInterrupt):
+    """The hours of ``--hours`` are over: training ends as by Ctrl-C, with a checkpoint."""
+
 
 app = typer.Typer(
     help="The papers' rows: what is printed, what really holds, and what they score here.",
@@ -126,6 +134,10 @@ def run(
     device: Device = "cpu",
     as_is: Annotated[bool, typer.Option("--as-is", help="Train nothing; score what is there.")] = False,
     val_only: Annotated[bool, typer.Option("--val-only", help="Leave PrivateTest closed.")] = False,
+    hours: Annotated[
+        float | None,
+        typer.Option(min=0, help="Stop after so long; the same command goes on.", show_default=False),
+    ] = None,
 ) -> None:
     """Train rows, score them on PublicTest and PrivateTest, draw their figures."""
     with needs_extra("running the papers"):
@@ -133,11 +145,14 @@ def run(
     from mien.workflows.papers.claims import chosen
 
     settings = PaperSettings(data, out, tuple(overrides or ()), device, as_is, not val_only)
-    failed = 0
+    failed, end = 0, math.inf if hours is None else time.monotonic() + 3600 * hours
     for row in chosen(names or [], everything):
         try:
             with _bar(row.name) as report:
-                result = run_row(row, settings, report)
+                result = run_row(row, settings, _until(end, report))
+        except OutOfTime:
+            typer.echo(f"{row.name}: stopped after {hours:g} hours; the same command goes on", err=True)
+            break
         except MienError as e:
             if not everything:
                 raise
@@ -193,6 +208,17 @@ def _result_line(name: str, published: str, result: dict[str, Any]) -> str:
     figures = ", ".join(f"{what} {s['accuracy']:.2%}" for what, s in scores.items() if s)
     leaked = f", as printed {result['leak']['accuracy']:.2%}" if result["leak"] else ""
     return f"{name}: {figures}{leaked} (published {published}); epochs {epochs(result)}"
+
+
+def _until(end: float, report: "Callable[[TrainProgress], None]") -> "Callable[[TrainProgress], None]":
+    """The report, which ends the training at a moment of the monotonic clock."""
+
+    def checked(at: "TrainProgress") -> None:
+        report(at)
+        if time.monotonic() >= end:
+            raise OutOfTime
+
+    return checked
 
 
 @contextmanager
