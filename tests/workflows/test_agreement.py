@@ -76,6 +76,7 @@ def test_rows_of_a_folder_are_read_past_its_index_and_the_key_for_raters(tmp_pat
     ("name", "text", "says"),
     [
         ("a.csv", "", "holds no events"),
+        ("a.boris.xlsx", "PK", "is a spreadsheet; save it as CSV"),
         ("a.csv", "when,what\n1,happy\n", "its columns are when, what"),
         ("a.csv", "start_s,end_s,emotion\n3,1,happy\n", "an event lasts from 3.0 to 1.0"),
         ("a.csv", "start_s,end_s,emotion\n0,nan,happy\n", "an event lasts from 0.0 to nan"),

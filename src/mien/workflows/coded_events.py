@@ -20,6 +20,7 @@ CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:[.,]\d+)?)")
 SECONDS = re.compile(r"\d+[.,]\d+")
 MILLISECONDS = re.compile(r"\d+")
 FOLDER_ENDS = (".events.csv", ".eaf", ".tsv", ".txt", ".csv")
+SPREADSHEETS = {".xlsx", ".xls", ".ods"}
 NO_EVENTS = {"index.csv", KEY}  # lie beside the rows of `mien watch`
 ADVICE = "give events of mien, a BORIS export, or an ELAN file"
 
@@ -68,6 +69,8 @@ def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         if path.exists() and not path.is_file():
             raise DataError(f"{path} is a pipe or a device; save the events as a file")
+        if path.suffix.lower() in SPREADSHEETS:
+            raise DataError(f"{path} is a spreadsheet; save it as CSV, or give the .events.csv or .eaf file")
         return [path]
     for end in FOLDER_ENDS:
         found = sorted(file for file in path.rglob(f"*{end}") if file.name not in NO_EVENTS)
