@@ -17,6 +17,15 @@ def test_the_command_reads_blind_names_by_the_key_and_prints_json(mien, tmp_path
     assert all(len(line) <= 80 for line in told.splitlines())
 
 
+def test_kappa_is_undefined_where_both_name_one_emotion_alone(mien, tmp_path) -> None:
+    (tmp_path / "x.events.csv").write_text("participant,track,start_s,end_s,emotion\nx,1,0.0,2.5,happy\n")
+    shown = mien("agreement", "x.events.csv", "x.events.csv").stdout
+    assert "Cohen's kappa    undefined: both name one emotion alone\n" in shown
+    assert "agreement        1.000" in shown
+    (tmp_path / "y.events.csv").write_text("participant,track,start_s,end_s,emotion\nx,1,0.0,2.5,sad\n")
+    assert "Cohen's kappa    0.000" in mien("agreement", "x.events.csv", "y.events.csv").stdout
+
+
 def test_a_mistake_is_one_line_and_exit_2(mien, tmp_path) -> None:
     (tmp_path / "x.events.csv").write_text(OURS)
     for arguments, says in (

@@ -73,6 +73,19 @@ def test_hours_that_are_over_end_the_run_at_hand_and_start_no_other(mien, monkey
     assert begun == ["cs230-base-64"]
 
 
+def test_all_passes_over_rows_that_another_process_runs_and_ends_well(mien, monkeypatch):
+    run = pytest.importorskip("mien.workflows.papers.run", reason="needs the train extra")
+
+    def taken(row, *_):
+        raise run.TakenError(f"runs/{row.name} is being run by process 7 on node2")
+
+    monkeypatch.setattr(run, "run_row", taken)
+    shown = mien("papers", "run", "--all")
+    assert shown.exit_code == 0
+    assert "maastricht-cnn1: runs/maastricht-cnn1 is being run by process 7 on node2\n" in shown.stderr
+    assert mien("papers", "run", "maastricht-cnn1").exit_code == 2
+
+
 def test_the_leak_is_read_from_the_run_folders(mien, tmp_path):
     folder = tmp_path / "runs" / "maastricht-cnn1"
     folder.mkdir(parents=True)

@@ -12,10 +12,13 @@ from PIL import Image
 import mien
 from mien.core.bulk import BulkSettings, read_each
 from mien.core.cores import free_cores
+from mien.core.own_code import load_own
+from mien.core.reading_pool import ReadingPool
 from mien.errors import ImageError, ImageTooLargeError, MienError
 
 DETECTOR = """
 import os
+import time
 import numpy as np
 from mien import Box, Face
 
@@ -26,6 +29,8 @@ class Bright:
         level = int(image[0, 0, 0])
         if level == 255:
             os._exit(9)
+        if level == 253:
+            time.sleep(3600)
         if level == 254:
             raise ValueError("a bug of the detector")
         return (Face(Box(0, 0, 40, 40), level / 255),) if level else ()
@@ -107,6 +112,21 @@ def test_a_detector_that_cannot_go_to_other_processes_is_told(tiny_home, tmp_pat
     analyzer = mien.Analyzer("tiny", Own())
     with pytest.raises(MienError, match=r"cannot go to other processes .* use workers=1"):
         list(analyzer.read_many(files(tmp_path, 1, 2), workers=2))
+
+
+def test_a_detector_of_a_file_goes_to_other_processes(tiny_home, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("MIEN_HOME", str(tiny_home))
+    (tmp_path / "beside.py").write_text("LIMIT = 0")
+    (tmp_path / "own.py").write_text(f"from beside import LIMIT\n{DETECTOR}")
+    analyzer = mien.Analyzer("tiny", load_own(f"{tmp_path / 'own.py'}:Bright", "detector")())
+    assert scores(analyzer.read_many(files(tmp_path, 80, 90, 0), workers=2)) == [80, 90, 0]
+
+
+def test_an_image_that_takes_too_long_gets_an_error_and_the_others_are_read(analyzer, tmp_path) -> None:
+    with ReadingPool(analyzer, 1, limit_s=4.0) as pool:
+        answers = pool.submit(files(tmp_path, 80, 253, 90)).result()
+    assert [answer.error is None for answer in answers] == [True, False, True]
+    assert "1.png' was not read within 4 s; leave it out" in str(answers[1].error)
 
 
 def test_stop_ends_the_work_between_two_images(analyzer, tmp_path) -> None:

@@ -65,10 +65,18 @@ def test_a_pipe_is_not_waited_for(tmp_path) -> None:
         read_events(tmp_path / "a.csv")
 
 
+def test_rows_of_a_folder_are_read_past_its_index_and_the_key_for_raters(tmp_path) -> None:
+    (tmp_path / "x.mp4.csv").write_text(FILES["timeline.csv"])
+    (tmp_path / "index.csv").write_text("participant,video,rows\nx,x.mp4,x.mp4.csv\n")
+    (tmp_path / "blind-key.csv").write_text("blind,video,participant\n001.mp4,x.mp4,x\n")
+    assert [(e.participant, e.person, e.start_s, e.end_s, e.emotion) for e in read_events(tmp_path)] == WANTED
+
+
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
         ("a.csv", "", "holds no events"),
+        ("a.boris.xlsx", "PK", "is a spreadsheet; save it as CSV"),
         ("a.csv", "when,what\n1,happy\n", "its columns are when, what"),
         ("a.csv", "start_s,end_s,emotion\n3,1,happy\n", "an event lasts from 3.0 to 1.0"),
         ("a.csv", "start_s,end_s,emotion\n0,nan,happy\n", "an event lasts from 0.0 to nan"),

@@ -340,6 +340,36 @@ def test_a_folder_without_a_search_is_named_and_stays_empty(tmp_path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_several_searches_share_a_database_and_their_folders_hold_the_runs(make, trained, tmp_path) -> None:
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    trained(good_near_a_hundredth)
+    one = run_search(make(f"trials = 2\n{LR}"), tmp_path / "one", storage=url)
+    other = run_search(make(f"trials = 3\nseed = 1\n{LR}"), tmp_path / "other", storage=url)
+    assert [len(state.of("complete")) for state in (one, other)] == [2, 3]
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["locks", "trials"]
+    assert read_search_folder(tmp_path / "one", url) == one
+    studies = search_module.optuna.get_all_study_names(url)
+    assert sorted(studies) == ["one", "other"]
+    with pytest.raises(MienError, match=r"no search in .*nothing: locks is absent"):
+        read_search_folder(tmp_path / "nothing", url)
+
+
+STORAGES = {
+    "no driver": "made+up://me:secret@host/db",
+    "no url": "my database",
+    "no server": "sqlite:////no/such/folder/x.db",
+}
+
+
+@pytest.mark.parametrize("url", STORAGES.values(), ids=STORAGES)
+def test_a_database_that_cannot_be_used_is_told_without_its_password(make, tmp_path, url) -> None:
+    with pytest.raises(DataError) as told:
+        run_search(make(f"trials = 2\n{LR}"), tmp_path / "found", storage=url)
+    assert "postgresql://user@host/database" in str(told.value)
+    assert "secret" not in str(told.value)
+    assert "\n" not in str(told.value)
+
+
 def test_progress_tells_trial_best_and_time_left(make, trained, tmp_path, monkeypatch) -> None:
     clock = iter(range(0, 10_000, 10))
     monkeypatch.setattr(search_module.time, "monotonic", lambda: float(next(clock)))

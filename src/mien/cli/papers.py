@@ -34,7 +34,8 @@ Examples:
   mien papers run --all --hours 8
 
 A run that was stopped goes on. A trained row is only scored, and a scored one
-only printed: PrivateTest is opened once.
+only printed: PrivateTest is opened once. Rows that another process runs are
+passed over: start --all on several machines, with one --out, to share them.
 """
 
 
@@ -141,7 +142,7 @@ def run(
 ) -> None:
     """Train rows, score them on PublicTest and PrivateTest, draw their figures."""
     with needs_extra("running the papers"):
-        from mien.workflows.papers.run import PaperSettings, run_row
+        from mien.workflows.papers.run import PaperSettings, TakenError, run_row
     from mien.workflows.papers.claims import chosen
 
     settings = PaperSettings(data, out, tuple(overrides or ()), device, as_is, not val_only)
@@ -156,7 +157,7 @@ def run(
         except MienError as e:
             if not everything:
                 raise
-            failed += 1
+            failed += not isinstance(e, TakenError)
             typer.echo(f"{row.name}: {e}", err=True)
         else:
             typer.echo(_result_line(row.name, row.published, result))

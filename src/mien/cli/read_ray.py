@@ -14,8 +14,8 @@ from mien.cli.read_inputs import Inputs
 from mien.errors import MienError
 
 if TYPE_CHECKING:
+    from mien.workflows.cluster.read import RayJob
     from mien.workflows.find import Source
-    from mien.workflows.ray_read import RayJob
     from mien.workflows.read import ReadSettings
 
 RayAddress = Annotated[
@@ -41,7 +41,7 @@ def ray_job(
     Raises:
         MienError: an option is given that one machine alone has, or ``--out`` names no one folder.
     """
-    from mien.workflows.ray_read import RayJob
+    from mien.workflows.cluster.read import RayJob
 
     given = [option for option, value in refused.items() if value]
     if given:
@@ -53,7 +53,8 @@ def ray_job(
 
 def read_by_ray(inputs: Inputs, job: "RayJob") -> None:
     """Read all images; exit code 1 where some could not be read."""
-    from mien.workflows.ray_read import placed, read_on_ray
+    from mien.workflows.cluster.places import placed
+    from mien.workflows.cluster.read import read_on_ray
 
     sources = placed(list(_sources(inputs)))
     if all(source.error is not None for source in sources):
@@ -75,7 +76,7 @@ def read_by_ray(inputs: Inputs, job: "RayJob") -> None:
 
 
 def _sources(inputs: Inputs) -> Iterator["Source"]:
-    from mien.workflows.ray_read import images_at
+    from mien.workflows.cluster.places import images_at
 
     urls = [path for path in inputs.paths if "://" in path]
     paths = [path for path in inputs.paths if "://" not in path]

@@ -26,10 +26,20 @@ app = typer.Typer(
     help="Search the keys of a recipe, and see what was found.", epilog=EXAMPLES, no_args_is_help=True
 )
 
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Database of the trials, for several machines: postgresql://user@host/database, mysql://...",
+        show_default="search.db in the folder",
+    ),
+]
+
 RUN_EXAMPLES = """\b
 Examples:
   mien search run cs231n --data fer2013.h5
   mien search run my-search.toml --out searches/first --device cuda
+  mien search run cs231n --out /shared/cs231n --storage postgresql://me@host/db
 
 Start it in several terminals to share the work; the trial of a process that
 was stopped or killed is taken over by the next. The test rows are never read.
@@ -50,6 +60,7 @@ def run(
     out: Annotated[Path | None, out_option("Search folder.", "searches/SEARCH")] = None,
     data: Data = None,
     device: Device = "cpu",
+    storage: Storage = None,
 ) -> None:
     """Train trials until all are done, choosing by accuracy on PublicTest."""
     with needs_extra("searching", "search"):
@@ -74,7 +85,7 @@ def run(
             if at.ended:
                 progress.console.print(_line(at.ended), highlight=False, markup=False, soft_wrap=True)
 
-        state = run_search(search, folder, data=data, device=device, report=report)
+        state = run_search(search, folder, data=data, device=device, storage=storage, report=report)
     typer.echo(f"{_summary(state)}; next: mien search show {folder}")
 
 
@@ -84,6 +95,7 @@ def show(
     out: Annotated[Path | None, out_option("A PNG to write: every trial as a line.")] = None,
     best: Annotated[int, typer.Option(help="How many trials to list.", min=1)] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print every trial as JSON.")] = False,
+    storage: Storage = None,
 ) -> None:
     """Show the best trials, which keys mattered, and the best one's command."""
     with needs_extra("searching", "search"):
@@ -91,7 +103,7 @@ def show(
         from mien.workflows.search_report import command, importances, parallel_figure
     if out:
         check_output(out, ends=[".png"])
-    state = read_search_folder(folder)
+    state = read_search_folder(folder, storage)
     found = importances(state)
     line = command(state, state.best, folder) if state.best else None
     if out:

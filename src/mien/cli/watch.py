@@ -25,7 +25,16 @@ from mien.cli.options import (
 from mien.cli.progress import progress_bar
 from mien.cli.stopping import INTERRUPTED, stop_on_ctrl_c
 from mien.cli.terminal import bar
-from mien.cli.watch_many import Blind, IdFrom, RowFormat, are_many, many_job, one_folder, watch_all
+from mien.cli.watch_many import (
+    Blind,
+    IdFrom,
+    RayAddress,
+    RowFormat,
+    are_many,
+    many_job,
+    one_folder,
+    watch_all,
+)
 from mien.cli.watch_screen import Show, screen
 from mien.errors import MienError
 
@@ -53,6 +62,7 @@ Examples:
   mien watch interviews/ --out rows/ --resume
   mien watch interviews/ --out rows/ --id-from 'P\\d+' --format eaf
   mien watch interviews/ --out rows/ --blind for-raters/
+  mien watch /shared/interviews --out /shared/rows --ray auto --resume
 
 Exit code: 0 watched to the end; 1 one of many was not; 2 the video is missing, damaged or cut off (the
 rows up to there are kept); 130 stopped by Ctrl-C or SIGTERM: --resume goes
@@ -99,6 +109,7 @@ def watch(
     ] = None,
     end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="End time.")] = None,
     resume: Resume = False,
+    ray: RayAddress = None,
     model: Shipped = None,
     views: Annotated[str | None, views_option("the model's, at most 2")] = None,
     detector: Detector = None,
@@ -141,9 +152,9 @@ def watch(
             "--live": live,
         }
         many = many_job(sources, one_folder(out, one_only), row_format, pick, resume, id_from)
-        watch_all(many, settings, blind)
+        watch_all(many, settings, blind, ray)
         return
-    _refuse_of_many({"--blind": blind, "--format": row_format})
+    _refuse_of_many({"--blind": blind, "--format": row_format, "--ray": ray})
     participant = parse_id_from(id_from)(PurePath(sources[0]))
     outputs = tuple(out or ())
     job = WatchJob(sources[0], pick, outputs, annotate, resume, live, sound=sound, participant=participant)

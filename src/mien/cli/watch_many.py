@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli.progress import LINES_EVERY_S
-from mien.cli.stopping import INTERRUPTED, stop_on_ctrl_c
+from mien.cli.stopping import INTERRUPTED, Stop, stop_on_ctrl_c
 from mien.cli.terminal import printable
 from mien.errors import MienError
 
 if TYPE_CHECKING:
-    from mien.workflows.video.many import ManyJob
+    from mien.workflows.video.many import Done, ManyJob
     from mien.workflows.video.pick import Pick
     from mien.workflows.video.watcher import Watched, WatchSettings
 
@@ -39,6 +40,14 @@ IdFrom = Annotated[
 Blind = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Copy the videos for raters, under neutral names in random order."),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Watch several videos on a Ray cluster: auto for the one this machine belongs to, local to "
+        "start one here, or HOST:6379.",
+    ),
 ]
 
 
@@ -94,15 +103,15 @@ def many_job(
     return ManyJob(sources, folder, suffixes, pick, resume, parse_id_from(id_from or STEM))
 
 
-def watch_all(job: "ManyJob", settings: "WatchSettings", blind: Path | None) -> None:
-    """Watch all videos; exit code 1 where one could not be watched to its end."""
-    from mien.workflows.video.many import INDEX, watch_many
+def watch_all(job: "ManyJob", settings: "WatchSettings", blind: Path | None, ray: str | None) -> None:
+    """Watch all videos, here or on the cluster ``ray``; exit code 1 where one was not watched to its end."""
+    from mien.workflows.video.many import INDEX
 
     if blind:
         _copy_blind(job, blind)
-    lines, n_done, n_failed = _Lines(), 0, 0
-    with stop_on_ctrl_c() as stop:
-        for done in watch_many(job, settings, begin=lines.begin, on_watched=lines.show, stop=stop):
+    n_done = n_failed = 0
+    with stop_on_ctrl_c() if ray is None else nullcontext(Stop()) as stop:
+        for done in _watched(job, settings, ray, stop):
             n_done += 1
             n_failed += done.error is not None
             people = f"{done.persons} person{'' if done.persons == 1 else 's'}"
@@ -115,6 +124,18 @@ def watch_all(job: "ManyJob", settings: "WatchSettings", blind: Path | None) -> 
     typer.echo(f"{videos}, {n_failed:,} not to the end; {job.folder / INDEX} tells of all", err=True)
     if n_failed:
         raise typer.Exit(1)
+
+
+def _watched(job: "ManyJob", settings: "WatchSettings", ray: str | None, stop: Stop) -> Iterator["Done"]:
+    if ray is not None:
+        from mien.workflows.cluster.videos import watch_on_ray
+
+        yield from watch_on_ray(job, settings, ray)
+        return
+    from mien.workflows.video.many import watch_many
+
+    lines = _Lines()
+    yield from watch_many(job, settings, begin=lines.begin, on_watched=lines.show, stop=stop)
 
 
 def _copy_blind(job: "ManyJob", folder: Path) -> None:

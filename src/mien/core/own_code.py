@@ -4,9 +4,10 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,6 +25,7 @@ VARIABLE = "MIEN_ALLOW_CODE"
 """Environment variable with the code that run folders may name, comma-separated."""
 
 _allowed: set[str] = set()
+_files: dict[Path, None] = {}
 
 
 def allow_own(*names: str) -> None:
@@ -67,7 +69,7 @@ def load_own(name: str, what: str, error: type[MienError] = MienError) -> Any:
 def _from_file(path: Path) -> ModuleType:
     """The module that a file holds, under a name that no installed module has."""
     path.stat()
-    name = f"mien_own_{path.stem}_{abs(hash(path)):x}"
+    name = f"mien_own_{path.stem}_{sha256(os.fsencode(path)).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")
@@ -79,7 +81,19 @@ def _from_file(path: Path) -> ModuleType:
     except BaseException:
         del sys.modules[name]
         raise
+    _files[path] = None
     return module
+
+
+def own_files() -> list[Path]:
+    """The files that were loaded, for `load_files` of another process."""
+    return list(_files)
+
+
+def load_files(paths: Iterable[Path]) -> None:
+    """Load files as another process did, so that what it pickled of their classes can be unpickled."""
+    for path in paths:
+        _from_file(path)
 
 
 @contextmanager

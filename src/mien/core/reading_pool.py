@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from threading import Lock, local
+from threading import Lock, Timer, local
 from typing import Any, BinaryIO
 
 from mien import errors
 from mien.core.bounds import leave_signals_to_parent
 from mien.core.images import ImageSource, open_image
+from mien.core.own_code import load_files, own_files
 from mien.core.read_batch import Answer, Reader, read_batch
 from mien.errors import ImageError, MienError
 
@@ -44,26 +45,30 @@ class Failure:
 
 
 class ReadingPool:
-    """Some processes that read images for this one; use it in a ``with`` statement, which ends them.
+    """Some processes that read images for this one; a ``with`` statement or `close` ends them.
 
     Args:
         reader: Is pickled; each process opens its network again.
         n_processes: How many; each starts with its first batch.
         keep_pixels: Whether answers hold the images.
+        limit_s: Seconds for a batch, and for each of its images alone where the batch needs more; ``None``
+            waits without end.
 
     Raises:
         MienError: ``reader`` cannot be pickled.
     """
 
-    def __init__(self, reader: Reader, n_processes: int, *, keep_pixels: bool = False) -> None:
+    def __init__(
+        self, reader: Reader, n_processes: int, *, keep_pixels: bool = False, limit_s: float | None = None
+    ) -> None:
         try:
-            self._setup = pickle.dumps((reader, keep_pixels))
+            self._setup = pickle.dumps(own_files()) + pickle.dumps((reader, keep_pixels))
         except Exception as error:  # of the caller's own detector
             raise MienError(
                 f"the analyzer cannot go to other processes ({error}); use workers=1, or a detector whose "
                 "class stands at the top of a module"
             ) from error
-        self._reader = reader
+        self._limits, self._limit_s = reader.limits, limit_s
         self._own = local()  # of each thread, its process
         self._processes: list[_Process] = []
         self._lock = Lock()
@@ -74,6 +79,10 @@ class ReadingPool:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes; batches that wait are not read."""
         with self._lock:
             self._is_closed = True
             for process in self._processes:
@@ -85,7 +94,8 @@ class ReadingPool:
     def submit(self, images: Sequence[ImageSource]) -> "Future[list[Answer]]":
         """The answers of a batch, once it was read.
 
-        An image whose reading ends the process, as for want of memory, gets an answer with an error.
+        An image whose reading ends the process, as for want of memory, or takes longer than the limit, is
+        tried once more alone, and then gets an answer with an error.
         """
         ready: list[ImageSource | ImageError] = [self._portable(image) for image in images]
         return self._threads.submit(self._read, ready)
@@ -94,7 +104,7 @@ class ReadingPool:
         if isinstance(image, str | os.PathLike | bytes | bytearray):
             return image
         try:
-            return open_image(image, self._reader.limits)
+            return open_image(image, self._limits)
         except ImageError as error:
             return error
 
@@ -108,7 +118,7 @@ class ReadingPool:
         if process is None or process.has_ended():
             process = self._own.process = self._start(process)
         try:
-            return process.ask(images)
+            return process.ask(images, self._limit_s)
         except (EOFError, OSError, pickle.UnpicklingError):
             process.kill()
             code = process.wait()
@@ -116,8 +126,10 @@ class ReadingPool:
             return []
         if len(images) > 1:
             return [answer for image in images for answer in self._ask([image])]
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
         name = repr(os.fsdecode(images[0])) if isinstance(images[0], str | os.PathLike) else "the image"
+        if process.is_late:
+            return [Answer(error=ImageError(f"{name} was not read within {self._limit_s:g} s; leave it out"))]
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
         text = f"{name} ended the process that read it ({how}); read it alone, or with fewer processes"
         return [Answer(error=ImageError(text))]
 
@@ -143,24 +155,49 @@ class _Process:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=variables
         )
         self._setup: bytes | None = setup
+        self.is_late = False
 
     def has_ended(self) -> bool:
         return self._process.poll() is not None
 
-    def ask(self, images: Sequence[ImageSource]) -> list[Answer]:
+    def ask(self, images: Sequence[ImageSource], limit_s: float | None = None) -> list[Answer]:
         """The answers to a batch.
 
         Raises:
-            EOFError: the process ended.
+            EOFError: the process ended, or was ended because ``limit_s`` had passed.
         """
+        self._begin()
+        if limit_s is None:
+            return self._ask(images)
+        timer = Timer(limit_s, self._end_late)
+        timer.daemon = True
+        timer.start()
+        try:
+            return self._ask(images)
+        finally:
+            timer.cancel()
+
+    def _end_late(self) -> None:
+        self.is_late = True
+        self.kill()
+
+    def _begin(self) -> None:
+        """Let it open its network, which no image is to blame for."""
+        if self._setup is not None:
+            self._exchange(self._setup)
+            self._setup = None
+
+    def _ask(self, images: Sequence[ImageSource]) -> list[Answer]:
+        answers: list[Answer] = self._exchange(pickle.dumps(images))
+        return answers
+
+    def _exchange(self, message: bytes) -> Any:
         sink, source = self._process.stdin, self._process.stdout
         if sink is None or source is None:
             raise EOFError
-        sink.write(self._setup or b"")
-        self._setup = None
-        sink.write(pickle.dumps(images))
+        sink.write(message)
         sink.flush()
-        answer: list[Answer] | Failure = pickle.load(source)
+        answer = pickle.load(source)
         if isinstance(answer, Failure):
             raise answer.error()
         return answer
@@ -184,10 +221,12 @@ def work() -> None:
     source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not come between the answers
     try:
+        load_files(pickle.load(source))
         reader, keep_pixels = pickle.load(source)
     except Exception:
         _send(sink, Failure("MienError", _cannot_open()))
         return
+    _send(sink, None)
     with suppress(EOFError):
         while True:
             images = pickle.load(source)

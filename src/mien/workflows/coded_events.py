@@ -13,13 +13,15 @@ from mien.core.own_files import reading
 from mien.data.tables import encoding_of
 from mien.errors import DataError, MienError
 from mien.workflows.rows.formats import csv_rows
-from mien.workflows.video.participants import read_key
+from mien.workflows.video.participants import KEY, read_key
 
 MEDIA = re.compile(r"(\.(events|mp4|m4v|mov|mkv|webm|avi|mpe?g|m?ts|3gp|wmv|flv))+$", re.IGNORECASE)
 CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:[.,]\d+)?)")
 SECONDS = re.compile(r"\d+[.,]\d+")
 MILLISECONDS = re.compile(r"\d+")
 FOLDER_ENDS = (".events.csv", ".eaf", ".tsv", ".txt", ".csv")
+SPREADSHEETS = {".xlsx", ".xls", ".ods"}
+NO_EVENTS = {"index.csv", KEY}  # lie beside the rows of `mien watch`
 ADVICE = "give events of mien, a BORIS export, or an ELAN file"
 
 
@@ -67,9 +69,11 @@ def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         if path.exists() and not path.is_file():
             raise DataError(f"{path} is a pipe or a device; save the events as a file")
+        if path.suffix.lower() in SPREADSHEETS:
+            raise DataError(f"{path} is a spreadsheet; save it as CSV, or give the .events.csv or .eaf file")
         return [path]
     for end in FOLDER_ENDS:
-        found = sorted(path.rglob(f"*{end}"))
+        found = sorted(file for file in path.rglob(f"*{end}") if file.name not in NO_EVENTS)
         if found:
             return found
     raise DataError(f"{path} holds no {', '.join(FOLDER_ENDS)} file")

@@ -1,9 +1,9 @@
 """Search the keys of a recipe in short trials that several processes share, and that any of them may leave.
 
-A search folder holds ``search.db`` (SQLite, by optuna), ``trials/NNNN`` (run folders) and ``locks/``. A
-process holds the lock of the trial that it trains; the system drops it however the process ends. So a trial
-that is running and whose lock is free was left: the next process to look for work goes on with it from its
-checkpoint, under its number.
+A search folder holds ``search.db`` (SQLite, by optuna) unless another database is named, ``trials/NNNN`` (run
+folders) and ``locks/``. A process holds the lock of the trial that it trains; the system drops it however the
+process ends. So a trial that is running and whose lock is free was left: the next process to look for work
+goes on with it from its checkpoint, under its number.
 """
 
 import csv
@@ -27,6 +27,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from mien.core.addresses import shown
 from mien.core.files import refusals
 from mien.core.outputs import check_output_folder
 from mien.core.own_files import reading
@@ -38,7 +39,7 @@ from mien.train.search_space import Axis, Label, Plan, Search, read_search
 from mien.workflows.train import TrainProgress, train
 
 State = Literal["complete", "failed", "unfinished"]
-STUDY, DATABASE = "search", "search.db"
+STUDY, DATABASE, LOCKS = "search", "search.db", "locks"
 DIGITS = 4
 """Significant digits of a drawn number: as good as any in practice, and short enough to type."""
 
@@ -106,6 +107,7 @@ def run_search(
     *,
     data: Path | None = None,
     device: str = "cpu",
+    storage: str | None = None,
     report: Callable[[SearchProgress], None] = lambda _: None,
 ) -> SearchState:
     """Train trials until none is left to take; other processes may do the same on the same folder.
@@ -118,6 +120,8 @@ def run_search(
         folder: The search folder; made if missing.
         data: The data set file; by default the recipe's.
         device: ``cpu``, ``cuda`` or ``cuda:1``.
+        storage: URL of a database for the trials, as optuna takes it, which several machines share; ``None``
+            is ``search.db`` in the folder.
         report: Called after every step and every trial.
 
     Raises:
@@ -130,7 +134,7 @@ def run_search(
     if not len(faces.select("val")):
         raise DataError(f"{plan.recipe.data.store} has no validation rows, by which a search chooses")
     check_output_folder(folder)
-    with open_ledger(folder) as ledger:
+    with open_ledger(folder, storage) as ledger:
         ledger.claim(plan, faces.content_hash())
         worker = _Worker(plan, ledger, device, report)
         while taken := ledger.next_trial(plan):
@@ -142,15 +146,16 @@ def run_search(
         return ledger.state()
 
 
-def read_search_folder(folder: Path) -> SearchState:
+def read_search_folder(folder: Path, storage: str | None = None) -> SearchState:
     """The trials so far, also while processes work on them.
 
     Raises:
         MienError: ``folder`` holds no search.
     """
-    if not (folder / DATABASE).is_file():
-        raise MienError(f"no search in {folder}: {DATABASE} is absent; start one with `mien search run`")
-    with open_ledger(folder) as ledger:
+    needed = DATABASE if storage is None else LOCKS
+    if not (folder / needed).exists():
+        raise MienError(f"no search in {folder}: {needed} is absent; start one with `mien search run`")
+    with open_ledger(folder, storage) as ledger:
         return ledger.state()
 
 
@@ -219,42 +224,50 @@ def validation_accuracy(run: Path) -> float:
 
 
 @contextmanager
-def at_database(folder: Path) -> Iterator[None]:
+def at_database(where: str) -> Iterator[None]:
     """Around what reads or writes the search's database: what goes wrong becomes one line.
 
     Raises:
         OutputError: it cannot be written, as on a full disk.
-        DataError: it is damaged.
+        DataError: it is damaged, or cannot be reached.
     """
-    path = folder / DATABASE
-    with reading(path, "is no search or is damaged", advice="search again in another folder"), refusals(path):
+    verdict, advice = "is no search or is damaged", "search again in another folder"
+    if not where.endswith(DATABASE):
+        verdict, advice = "cannot be used", "--storage takes a URL such as postgresql://user@host/database"
+    with reading(where, verdict, advice=advice), refusals(Path(where)):
         yield
 
 
 @contextmanager
-def open_ledger(folder: Path) -> Iterator["_Ledger"]:
+def open_ledger(folder: Path, storage: str | None = None) -> Iterator["_Ledger"]:
     """The trials of a search folder, made if it is not there."""
-    (folder / "locks").mkdir(parents=True, exist_ok=True)
+    (folder / LOCKS).mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     getLogger("optuna.storages").setLevel(ERROR)  # of a damaged file it would print its SQL before our line
-    url = f"sqlite:///{(folder / DATABASE).resolve()}"
-    with FileLock(folder / "locks" / "search"), at_database(folder):  # two cannot make the tables at once
-        storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+    file = folder.resolve() / DATABASE
+    url, where, name = storage or f"sqlite:///{file}", str(folder / DATABASE), STUDY
+    if storage is not None:
+        where, name = shown(storage), file.parent.name  # several searches may share the database
+    is_file = url.startswith("sqlite:")
+    options: dict[str, Any] = {"connect_args": {"timeout": 60}} if is_file else {"pool_pre_ping": True}
+    with FileLock(folder / LOCKS / "search"), at_database(where):  # two cannot make the tables at once
+        opened = optuna.storages.RDBStorage(url, engine_kwargs=options)
         study = optuna.create_study(
-            study_name=STUDY, storage=storage, direction="maximize", load_if_exists=True
+            study_name=name, storage=opened, direction="maximize", load_if_exists=True
         )
     try:
-        yield _Ledger(folder, storage, study)
+        yield _Ledger(folder, where, opened, study)
     finally:
-        storage.remove_session()
-        storage.engine.dispose()
+        opened.remove_session()
+        opened.engine.dispose()
 
 
 @dataclass(frozen=True)
 class _Ledger:
-    """The search on disk: its trials in SQLite, and the locks that say which of them are trained now."""
+    """The search: its trials in a database, and the locks that say which of them are trained now."""
 
     folder: Path
+    where: str
     storage: optuna.storages.RDBStorage
     study: optuna.Study
 
@@ -265,8 +278,8 @@ class _Ledger:
             "recipe": plan.recipe.model_dump(mode="json"),
             "data set": data_hash,
         }
-        with FileLock(self.folder / "locks" / "search"):
-            with at_database(self.folder):
+        with FileLock(self.folder / LOCKS / "search"):
+            with at_database(self.where):
                 found = self.study.user_attrs
                 same = {what: LASTING[what](found.get(what, asked[what])) for what in asked}
             for what, value in asked.items():
@@ -275,12 +288,12 @@ class _Ledger:
                         f"{self.folder} holds a search with another {what}; "
                         "choose another folder with --out, or delete it"
                     )
-            with at_database(self.folder):
+            with at_database(self.where):
                 for what, value in asked.items():
                     self.study.set_user_attr(what, value)
 
     def state(self) -> SearchState:
-        with at_database(self.folder):
+        with at_database(self.where):
             found = self.study.user_attrs
             if "data set" in found:
                 search = Search.model_validate(found["search"])
@@ -290,7 +303,7 @@ class _Ledger:
 
     def next_trial(self, plan: Plan) -> tuple[int, FileLock] | None:
         """The number of a trial that a process left, or else of a new one, and its lock, held."""
-        with FileLock(self.folder / "locks" / "search"):
+        with FileLock(self.folder / LOCKS / "search"):
             trials = self.state().trials
             for number in [trial.number for trial in trials if trial.state == "unfinished"]:
                 if lock := self._lock(number):
@@ -300,12 +313,12 @@ class _Ledger:
             number = len(trials)
             if number >= plan.search.trials or not (lock := self._lock(number)):
                 return None
-            with at_database(self.folder):
+            with at_database(self.where):
                 self.study.add_trial(draw(plan, self.study.get_trials(deepcopy=False)))
             return number, lock
 
     def _lock(self, number: int) -> FileLock | None:
-        lock = FileLock(self.folder / "locks" / f"{number:04}", blocking=False)
+        lock = FileLock(self.folder / LOCKS / f"{number:04}", blocking=False)
         try:
             lock.acquire()
         except Timeout:
@@ -313,12 +326,12 @@ class _Ledger:
         return lock
 
     def complete(self, number: int, accuracy: float) -> None:
-        with at_database(self.folder):
+        with at_database(self.where):
             self.study.tell(number, accuracy)
 
     def fail(self, number: int, reason: str) -> None:
-        with at_database(self.folder):
-            study_id = self.storage.get_study_id_from_name(STUDY)
+        with at_database(self.where):
+            study_id = self.storage.get_study_id_from_name(self.study.study_name)
             trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
             self.storage.set_trial_user_attr(trial_id, "reason", reason)
             self.study.tell(number, state=TrialState.FAIL)

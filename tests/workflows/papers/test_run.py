@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mien.core.locks import sole
 from mien.errors import DataError, RecipeError
 from mien.workflows.papers import claims
 
@@ -19,7 +20,7 @@ from mien.data.store import write_store
 from mien.train.devices import pick_device
 from mien.train.recipe_reading import read_recipe
 from mien.train.trained_net import load_trained
-from mien.workflows.papers.run import PaperSettings, changes, run_row
+from mien.workflows.papers.run import PaperSettings, TakenError, changes, run_row
 
 NAMES = ("angry", "happy", "neutral")
 SMALL = ("run.epochs=2", "run.batch_size=8", "run.precision=fp32", "run.sizes=[[0.0, 16]]")
@@ -78,6 +79,19 @@ def test_a_run_leaves_scores_figures_one_look_and_the_score_as_the_paper_took_it
     assert result["leak"]["learned_n"] == 48
     assert run_row(row, settings(data)) == json.loads(json.dumps(result))
     assert looks(folder) == 1  # the second command only reads
+
+
+@pytest.mark.train
+def test_a_row_that_another_process_runs_is_left_to_it(data: Path) -> None:
+    row, asked = claims.row("maastricht-cnn1"), settings(data)
+    asked.runs.mkdir()
+    with sole(asked.runs / f"{row.name}.lock"):
+        with pytest.raises(TakenError, match=rf"runs/{row.name} is being run by process \d+ on "):
+            run_row(row, asked)
+        assert not (asked.runs / row.name).exists()
+    run_row(row, asked)
+    with sole(asked.runs / f"{row.name}.lock"):  # who only prints does not wait
+        assert run_row(row, asked)["finished"]
 
 
 class StoppedError(Exception):

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 
 from mien.core.calibration import fit_temperature, softmax
 from mien.core.files import write_json
+from mien.core.locks import sole
 from mien.core.metrics import accuracy_interval
+from mien.core.outputs import check_output_folder
 from mien.core.own_files import NUMBER, reading
 from mien.core.scores import score
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_store
-from mien.errors import DataError, ModelError, RecipeError
+from mien.errors import DataError, MienError, ModelError, RecipeError
 from mien.train.checkpoints import load_tensors
 from mien.train.devices import commit, pick_device
 from mien.train.loop import scored_size
@@ -85,6 +87,10 @@ class Progress:
     history: list[dict[str, float]]
 
 
+class TakenError(MienError):
+    """Another process, here or on another machine, runs the row."""
+
+
 def run_row(
     row: Row, settings: PaperSettings, report: Callable[[TrainProgress], None] = lambda _: None
 ) -> dict[str, Any]:
@@ -96,19 +102,38 @@ def run_row(
         What ``result.json`` holds.
 
     Raises:
+        TakenError: another process is at it.
         RecipeError: the row's recipe cannot be run, or the folder holds a run of another.
         ModelError: there is nothing to score.
         DataError: the data are not those that the run learned from.
     """
     recipe, folder = row_recipe(row, settings), settings.runs / row.name
-    is_trained = (folder / "weights.safetensors").is_file()
-    found = read_result(folder)
-    if found and is_trained and found["finished"] and (found["test"] or not settings.open_test):
+    if found := _scored(folder, settings):
         return found
+    faces = read_store(recipe.data.store)
+    check_output_folder(settings.runs)
+    settings.runs.mkdir(parents=True, exist_ok=True)
+    with sole(settings.runs / f"{row.name}.lock") as holder:
+        if holder:
+            raise TakenError(f"{folder} is being run by {holder}")
+        return _scored(folder, settings) or _run(row, recipe, faces, settings, report)
+
+
+def _scored(folder: Path, settings: PaperSettings) -> dict[str, Any] | None:
+    """The result of a run that was trained to its end and scored as asked."""
+    found = read_result(folder)
+    is_trained = found and (folder / "weights.safetensors").is_file() and found["finished"]
+    return found if is_trained and found and (found["test"] or not settings.open_test) else None
+
+
+def _run(
+    row: Row, recipe: Recipe, faces: FaceSet, settings: PaperSettings, report: Callable[[TrainProgress], None]
+) -> dict[str, Any]:
+    folder = settings.runs / row.name
+    is_trained = (folder / "weights.safetensors").is_file()
     if not (is_trained or settings.as_is):
         _ask_for_teachers(recipe)
         train(recipe, folder, device=settings.device, report=report)
-    faces = read_store(recipe.data.store)
     ran, net, progress = open_run(folder, faces, settings.device)
     asked = read_recipe(row.recipe, row.set)
     result = {

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -127,32 +128,44 @@ def watch_many(
     Raises:
         MienError: there is no video, or nothing to resume.
     """
-    videos = [(path, below, job.id_of(below)) for path, below in find_videos(job.sources)]
-    job.folder.mkdir(parents=True, exist_ok=True)
-    index = _Index(job, settings)
-    try:
-        for path, below, participant in videos:
-            if path_text(str(path)) in index.videos:
-                continue
-            begin(path)
-            (job.folder / below).parent.mkdir(parents=True, exist_ok=True)
-            files = tuple(job.folder / below.with_name(f"{below.name}{end}") for end in job.suffixes)
-            one = WatchJob(str(path), job.pick, files, resume=job.resume, participant=participant)
-            done = _watch(one, settings, on_watched, stop)
+    with left_to_watch(job, settings) as (videos, index):
+        for video in videos:
+            begin(Path(video.source))
+            done = watch_one(video, settings, on_watched, stop)
             if done is None:
                 return
             index.add(done)
             yield done
         index.end()
+
+
+@contextmanager
+def left_to_watch(job: ManyJob, settings: WatchSettings) -> Iterator[tuple[list[WatchJob], "Index"]]:
+    """The videos that the index does not tell of, and the index.
+
+    Raises:
+        MienError: there is no video, or nothing to resume.
+    """
+    videos = [(path, below, job.id_of(below)) for path, below in find_videos(job.sources)]
+    job.folder.mkdir(parents=True, exist_ok=True)
+    index = Index(job, settings)
+    try:
+        left = []
+        for path, below, participant in videos:
+            if path_text(str(path)) not in index.videos:
+                (job.folder / below).parent.mkdir(parents=True, exist_ok=True)
+                files = tuple(job.folder / below.with_name(f"{below.name}{end}") for end in job.suffixes)
+                left.append(WatchJob(str(path), job.pick, files, resume=job.resume, participant=participant))
+        yield left, index
     finally:
         index.close()
 
 
-def _watch(
+def watch_one(
     job: WatchJob,
     settings: WatchSettings,
-    on_watched: Callable[[Watched], object] | None,
-    stop: Callable[[], bool],
+    on_watched: Callable[[Watched], object] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Done | None:
     """What a video gave; ``None`` where it was stopped."""
     names = path_text(job.source), path_text(str(job.files[0]))
@@ -181,7 +194,7 @@ def _run(
     return watch_video(job, settings, on_watched=on_watched, stop=stop)
 
 
-class _Index:
+class Index:
     """The file that tells of every video that was watched."""
 
     def __init__(self, job: ManyJob, settings: WatchSettings) -> None:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -16,21 +18,37 @@ pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
 from PIL import Image
 
 from mien.errors import DataError, MienError
+from mien.workflows.cluster.actors import PartReader
+from mien.workflows.cluster.parts import Part
+from mien.workflows.cluster.places import images_at, open_folder, placed
+from mien.workflows.cluster.read import RUN, RayJob, begin_run
 from mien.workflows.find import Source
-from mien.workflows.ray_read import (
-    RUN,
-    Part,
-    PartReader,
-    RayJob,
-    begin_run,
-    images_at,
-    open_folder,
-    placed,
-)
 from mien.workflows.read import ReadSettings
 from mien.workflows.selection import Selection
 
 N_IMAGES = 48
+
+DETECTOR = """
+import os, time
+
+class Planted:
+    def __init__(self, settings):
+        pass
+
+    def find(self, image):
+        level = int(image[0, 0, 0])
+        if level == 255:
+            os._exit(9)
+        if level == 254:
+            time.sleep(3600)
+        if level == 253:
+            raise ValueError("a bug of the detector")
+        return ()
+
+    def find_many(self, images):
+        return [self.find(image) for image in images]
+"""
+"""One that ends its process, hangs or fails, by the brightness of the image."""
 
 
 def rows_in(folder: Path) -> list[dict]:
@@ -38,15 +56,15 @@ def rows_in(folder: Path) -> list[dict]:
 
 
 @pytest.fixture
-def images(tmp_path) -> Path:
-    """A folder of images without faces, one that is no image, and what is named like none."""
-    folder = tmp_path / "in"
-    (folder / "below").mkdir(parents=True)
-    for n in range(N_IMAGES - 1):
-        Image.new("RGB", (64, 48), (5 * n, 100, 60)).save(folder / f"{n:02d}.png")
-    (folder / "below" / "bad.jpg").write_bytes(b"no image")
-    (folder / "notes.txt").write_text("no image")
-    return folder
+def reader_into() -> Iterator[Callable[..., PartReader]]:
+    """``reader_into(folder)``: the class of the actors, called directly; its process ends with the test."""
+    with ExitStack() as stack:
+
+        def make(folder: Path, settings: ReadSettings | None = None, **more: float) -> PartReader:
+            reader = PartReader(settings or ReadSettings(), str(folder), ("happy", "sad"), **more)
+            return stack.enter_context(closing(reader))
+
+        yield make
 
 
 def test_the_name_of_a_part_follows_from_its_images_and_their_order() -> None:
@@ -60,8 +78,8 @@ def test_a_part_is_the_same_after_its_way_to_an_actor() -> None:
     assert Part.from_text(part.to_text()) == part
 
 
-def test_a_part_that_was_not_written_to_its_end_is_not_there(images, tmp_path) -> None:
-    reader = PartReader(ReadSettings(), str(tmp_path), ("happy", "sad"))
+def test_a_part_that_was_not_written_to_its_end_is_not_there(images, reader_into, tmp_path) -> None:
+    reader = reader_into(tmp_path)
 
     class Dies:
         type_name = "local"
@@ -97,21 +115,57 @@ def test_images_are_named_alike_on_every_machine_and_once() -> None:
 
 
 @pytest.mark.parametrize("by_url", [False, True], ids=["paths", "addresses"])
-def test_a_part_has_a_row_for_every_image_and_is_not_read_twice(images, by_url, tmp_path) -> None:
+def test_a_part_has_a_row_for_every_image_and_is_not_read_twice(
+    images, reader_into, by_url, tmp_path
+) -> None:
     out = tmp_path / "out"
     names = sorted(map(str, images.rglob("*.[pj]*g")))
     sources = [Source(f"file://{name}" if by_url else name) for name in names]
     sources.append(Source("/gone.png", error="'/gone.png' is gone"))
     begin_run(RayJob(str(out)), "0" * 64, 8)
-    reader = PartReader(ReadSettings(), str(out), ("happy", "sad"))
+    reader = reader_into(out)
     done = reader.read(Part(tuple(sources)))
     assert (done.n_images, done.n_faces, done.n_failed) == (N_IMAGES + 1, 0, 2)
     rows = rows_in(out)
     assert [row["path"] for row in rows] == [source.name for source in sources]
     assert sum(row["error"] is not None for row in rows) == 2
     assert {path.name for path in out.iterdir()} == {RUN, Part(tuple(sources)).name}
-    reader.analyzer = None  # what is there is not read again
+    images_read, reader.images = reader.images, None  # what is there is not read again
     assert reader.read(Part(tuple(sources))) == done
+    reader.images = images_read
+
+
+@pytest.fixture
+def planted(tmp_path) -> ReadSettings:
+    (tmp_path / "planted.py").write_text(DETECTOR)
+    return ReadSettings(detector=f"{tmp_path / 'planted.py'}:Planted")
+
+
+def gray(folder: Path, *levels: int) -> list[Path]:
+    folder.mkdir(exist_ok=True)
+    paths = [folder / f"{n:02d}-{level}.png" for n, level in enumerate(levels)]
+    for path, level in zip(paths, levels, strict=True):
+        Image.new("RGB", (48, 48), (level, level, level)).save(path)
+    return paths
+
+
+def test_an_image_that_ends_or_holds_up_its_process_is_a_row_and_the_others_are_read(
+    planted, reader_into, tmp_path
+) -> None:
+    paths = gray(tmp_path / "in", 0, 255, 1, 254, 2, 255)
+    done = reader_into(tmp_path, planted, limit_s=4.0).read(Part(tuple(Source(str(p)) for p in paths)))
+    assert (done.n_images, done.n_failed) == (6, 3)
+    errors = [row["error"] for row in rows_in(tmp_path)]
+    assert [error is None for error in errors] == [True, False, True, False, True, False]
+    assert "ended the process that read it (exit code 9)" in errors[1]
+    assert "03-254.png' was not read within 4 s; leave it out" in errors[3]
+
+
+def test_a_bug_of_a_detector_stops_the_run_and_is_told(planted, reader_into, tmp_path) -> None:
+    part = Part(tuple(Source(str(path)) for path in gray(tmp_path / "in", 0, 253)))
+    told = reader_into(tmp_path, planted)({"part": [part.to_text()]})
+    assert told["error"] == ["a worker failed: ValueError: a bug of the detector"]
+    assert not list(tmp_path.glob("part-*"))
 
 
 def test_a_run_is_continued_as_it_was_begun_or_not_at_all(tmp_path) -> None:
@@ -138,26 +192,6 @@ def test_a_damaged_part_is_named(tmp_path) -> None:
     (tmp_path / "part-1.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match=r"part-1\.parquet is damaged .*; delete it"):
         begin_run(job, "a" * 64, 8)
-
-
-CLUSTER = """
-import sys, ray
-from ray.cluster_utils import Cluster
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-cluster.add_node(num_cpus=1)
-print(cluster.address, flush=True)
-sys.stdin.read()
-cluster.shutdown()
-"""
-
-
-@pytest.fixture(scope="module")
-def cluster() -> str:
-    """The address of a cluster of two nodes, one CPU each."""
-    pytest.importorskip("ray", reason="needs ray: pip install 'mien[ray]'")
-    command = [sys.executable, "-c", CLUSTER]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield next(line.strip() for line in process.stdout if ":" in line)
 
 
 def start(cluster: str, images: Path, out: Path, *more: str) -> subprocess.Popen:
@@ -214,3 +248,14 @@ def test_a_killed_driver_is_resumed_and_every_image_is_read_once(cluster, images
     assert resumed.returncode == 1, told
     assert f"{N_IMAGES} images, 0 faces, 1 not read" in told
     check_each_once(images, out)
+
+
+def test_images_that_end_their_process_become_rows_on_a_cluster(cluster, planted, tmp_path) -> None:
+    paths, out = gray(tmp_path / "in", *range(6), 255, *range(6, 12), 255), tmp_path / "out"
+    process = start(cluster, tmp_path / "in", out, "--detector", planted.detector)
+    told = process.communicate()[1]
+    assert process.returncode == 1, told
+    assert "14 images, 0 faces, 2 not read" in told
+    rows = rows_in(out)
+    assert Counter(row["path"] for row in rows) == Counter(map(str, paths))
+    assert {row["path"] for row in rows if row["error"]} == {str(paths[6]), str(paths[13])}

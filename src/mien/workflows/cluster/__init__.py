@@ -1,0 +1,1 @@
+"""Reading and watching on a Ray cluster; nothing else imports Ray."""
