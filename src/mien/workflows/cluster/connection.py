@@ -42,12 +42,10 @@ def _ended(error: Exception) -> MienError:
 def _connect(address: str) -> None:
     import ray
 
-    where: dict[str, Any] = {"address": address}
     if address == "local":
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
-        where = {"include_dashboard": False}
     try:
-        ray.init(**where, logging_level=logging.ERROR, log_to_driver=False)
+        ray.init(None if address == "local" else address, logging_level=logging.ERROR, log_to_driver=False)
     except Exception as error:  # Ray raises plain ones too
         reason = str(error).splitlines()[0]
         text = f"there is no Ray cluster at '{address}' ({reason}); --ray local starts one"
