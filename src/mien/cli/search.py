@@ -39,7 +39,7 @@ RUN_EXAMPLES = """\b
 Examples:
   mien search run cs231n --data fer2013.h5
   mien search run my-search.toml --out searches/first --device cuda
-  mien search run cs231n --out /shared/cs231n --storage postgresql://me@host/db
+  mien search run cs231n --out /shared/s --storage postgresql://me@host/db
 
 Start it in several terminals to share the work; the trial of a process that
 was stopped or killed is taken over by the next. The test rows are never read.
