@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mien.core import files
 from mien.core.columns import kind_of
 from mien.errors import DataError, MienError, MissingExtraError
 from mien.workflows.find import Source
@@ -99,11 +100,15 @@ def test_a_column_holds_the_same_kind_in_every_table() -> None:
     assert list(kinds.values()) == [str, int, int, bool, float, float]
 
 
-def test_a_run_goes_on_only_as_what_it_was(tmp_path: Path) -> None:
+def test_a_run_goes_on_only_as_what_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "rows.csv"
     RunState(out, {"model": "a", "settings": (1, 2)}, resume=False).save({"offsets": {"rows": 3}})
+    left = tmp_path / f"{files.PREFIX}of-a-killed-run"
+    left.touch()
+    monkeypatch.setattr(files, "_swept", set())  # as another process would
     with pytest.raises(MienError, match="was begun and not finished; add --resume to go on, or delete"):
         RunState(out, {"model": "a"}, resume=False)
+    assert not left.exists()
     with pytest.raises(MienError, match="the stopped run had another model; resume it as it was begun"):
         RunState(out, {"model": "b", "settings": (1, 2)}, resume=True)
     state = RunState(out, {"model": "a", "settings": (1, 2)}, resume=True)

@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from mien.core.files import atomic_write
+from mien.core.files import atomic_write, sweep
 from mien.core.own_files import check_shape, parse_json, reading
 from mien.errors import MienError
 
@@ -34,6 +34,7 @@ class RunState:
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))
         self.stored: dict[str, Any] | None = None
         self.is_done = False
+        sweep(path.parent)  # also where the run is refused
         if self.path.exists():
             if not resume:
                 raise MienError(
