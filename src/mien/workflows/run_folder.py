@@ -19,7 +19,8 @@ from mien.data.records import FaceSet
 from mien.errors import MienError
 
 LOCK = "lock"
-"""In a run folder, while a process trains there."""
+CHECKPOINT = "checkpoint.safetensors"
+"""In a run folder, until its training is at its end."""
 RECIPE = {"recipe": {"data": {"store": str}}, "data": str}
 """The shape of ``recipe.json``; `mien.train.recipe_reading.check_recipe` checks the recipe itself."""
 

@@ -35,7 +35,7 @@ from mien.train.recipe_reading import check_recipe, targets_path
 from mien.train.soft_targets import read_soft_targets
 from mien.train.trained_net import TrainedNet, load_trained, teachers_of_batches
 from mien.workflows.figures import curves_figure
-from mien.workflows.run_folder import RECIPE, read_run_json, training_alone, write_predictions
+from mien.workflows.run_folder import CHECKPOINT, RECIPE, read_run_json, training_alone, write_predictions
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _train(
     begun = workers.share(_begin(folder, trainer, faces, allow_leak) if workers.leads else None)
     if begun == "finished":
         return
-    checkpoint, val = folder / "checkpoint.safetensors", faces.select("val")
+    checkpoint, val = folder / CHECKPOINT, faces.select("val")
     if begun:
         advice = "delete it to start over"
         with reading(checkpoint, "does not fit the run", advice=advice, error=ModelError):
@@ -115,11 +115,18 @@ def _begin(folder: Path, trainer: Trainer, faces: FaceSet, allow_leak: bool) -> 
     sweep(folder)
     _claim(folder, trainer, faces)
     write_learned(known, folder / LEARNED)
-    checkpoint = folder / "checkpoint.safetensors"
-    if (folder / "weights.safetensors").is_file():
-        checkpoint.unlink(missing_ok=True)  # of a run that was killed at its very end
+    if is_finished(folder):
         return "finished"
+    checkpoint = folder / CHECKPOINT
     return load_tensors(checkpoint) if checkpoint.is_file() else None
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run is at its end; what one that was killed at its very end left is removed."""
+    if not (folder / "weights.safetensors").is_file():
+        return False
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    return True
 
 
 def make_trainer(recipe: Recipe, faces: FaceSet, device: str, workers: Workers = ALONE) -> Trainer:
@@ -258,4 +265,4 @@ def _finish(trainer: Trainer, val: FaceSet, folder: Path) -> None:
         },
     }
     save_tensors(folder / "weights.safetensors", trainer.weights(), note)
-    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    (folder / CHECKPOINT).unlink(missing_ok=True)

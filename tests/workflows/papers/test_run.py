@@ -121,6 +121,19 @@ def test_an_unfinished_run_is_scored_as_far_as_it_is_and_goes_on_afterwards(
 
 
 @pytest.mark.train
+def test_what_a_kill_at_the_very_end_of_training_left_is_removed(data: Path) -> None:
+    row, asked = claims.row("cs230-base-64"), settings(data, open_test=False)
+    folder = asked.runs / row.name
+    run_row(row, asked)
+    (folder / "result.json").unlink()
+    left = [folder / "checkpoint.safetensors", folder / "lock"]
+    for path in left:
+        path.touch()
+    assert run_row(row, asked)["finished"]
+    assert not any(path.exists() for path in left)
+
+
+@pytest.mark.train
 def test_a_pupil_whose_teacher_is_not_trained_says_what_to_do_first(data: Path) -> None:
     asked = settings(data, overrides=())
     text = f"{asked.runs / 'cs231n-final'} is not trained yet; first: mien papers run cs231n-final"

@@ -31,9 +31,16 @@ from mien.train.recipe_reading import check_recipe, read_recipe
 from mien.train.trained_net import TrainedNet, load_trained, parameter_count
 from mien.workflows.figures import confusion_figure, curves_figure, examples_figure
 from mien.workflows.papers.claims import Row, read_result
-from mien.workflows.run_folder import RECIPE, count_test_evaluation, read_run_json, write_predictions
+from mien.workflows.run_folder import (
+    CHECKPOINT,
+    RECIPE,
+    count_test_evaluation,
+    read_run_json,
+    training_alone,
+    write_predictions,
+)
 from mien.workflows.scorer import checked_rows
-from mien.workflows.train import TrainProgress, make_trainer, train
+from mien.workflows.train import TrainProgress, is_finished, make_trainer, train
 
 KEPT = (
     "n",
@@ -130,10 +137,12 @@ def _run(
     row: Row, recipe: Recipe, faces: FaceSet, settings: PaperSettings, report: Callable[[TrainProgress], None]
 ) -> dict[str, Any]:
     folder = settings.runs / row.name
-    is_trained = (folder / "weights.safetensors").is_file()
-    if not (is_trained or settings.as_is):
-        _ask_for_teachers(recipe)
-        train(recipe, folder, device=settings.device, report=report)
+    if not settings.as_is:
+        with training_alone(folder):
+            is_trained = is_finished(folder)
+        if not is_trained:
+            _ask_for_teachers(recipe)
+            train(recipe, folder, device=settings.device, report=report)
     ran, net, progress = open_run(folder, faces, settings.device)
     asked = read_recipe(row.recipe, row.set)
     result = {
@@ -189,11 +198,11 @@ def open_run(folder: Path, faces: FaceSet, device: str) -> tuple[Recipe, Trained
         history = read_run_json(folder, "history.json", {"seconds": NUMBER, "history": [{"epoch": NUMBER}]})
         epochs = history["history"][-1]["epoch"] if history["history"] else 0
         return ran, net, Progress(epochs, True, history["seconds"], history["history"])
-    tensors, note = load_tensors(folder / "checkpoint.safetensors")
+    tensors, note = load_tensors(folder / CHECKPOINT)
     ran = _recipe_of(folder, faces)
     taught = ran.distil.model_copy(update={"teachers": []})  # to score it, they need not be there
     trainer = make_trainer(ran.model_copy(update={"distil": taught}), faces, device)
-    with reading(folder / "checkpoint.safetensors", "does not fit the run", error=ModelError):
+    with reading(folder / CHECKPOINT, "does not fit the run", error=ModelError):
         trainer.restore(tensors, note)
     trainer.net.load_state_dict(trainer.weights())
     net = TrainedNet(
