@@ -5,6 +5,7 @@ import json
 import logging
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -186,7 +187,8 @@ def test_ctrl_c_says_so_in_one_line(process, tmp_path) -> None:
     import signal
 
     with process("read", "-", "--model", "tiny", stdin=subprocess.PIPE) as running:
-        assert b"most likely" in running.stdout.readline()  # the model is loaded, and it waits for an image
+        assert b"most likely" in running.stdout.readline()
+        time.sleep(1)  # the model is loaded; now it waits for an image
         running.send_signal(signal.SIGINT)
         assert running.wait(timeout=60) == 130
         assert running.stderr.read() == b"mien: stopped\n"
