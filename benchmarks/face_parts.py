@@ -10,7 +10,6 @@ without a near copy in training. ``--page`` writes the table between the marks o
 """
 
 import argparse
-import csv
 import json
 import re
 import sys
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from mien import MienError
 from mien.core.files import atomic_write
 from mien.data.store import clean_mask, read_store
+from mien.workflows.report import read_predictions
 
 RESAMPLES = 2000
 BLOCK = re.compile(r"(<!-- face parts: begin -->\n).*?(<!-- end -->)", re.S)
@@ -42,28 +42,27 @@ class Part:
     seconds: float
 
 
-def read_part(told: str) -> Part:
+def read_part(text: str) -> Part:
     """A part from ``name=RUN,RUN``.
 
     Raises:
         MienError: a run is not finished, or its rows are not those of the other runs.
     """
-    name, _, folders = told.partition("=")
+    name, _, folders = text.partition("=")
     if not folders:
-        raise MienError(f"give each part as NAME=RUN,RUN, got '{told}'")
+        raise MienError(f"give each part as NAME=RUN,RUN, got '{text}'")
     right, seconds = [], []
-    known: list[tuple[int, str]] = []
+    known: list[tuple[int, int]] = []
     for folder in map(Path, folders.split(",")):
         path = folder / "predictions-val.csv"
         if not path.is_file():
             raise MienError(f"{folder} has no predictions-val.csv; finish the run with mien train")
-        with path.open(newline="") as lines:
-            table = list(csv.DictReader(lines))
-        rows = [(int(line["row"]), line["label"]) for line in table]
+        found = read_predictions(path)
+        rows = list(zip(found.rows.tolist(), found.labels.tolist(), strict=True))
         if known and known != rows:
             raise MienError(f"{folder} has other validation rows than the runs before it")
         known = rows
-        right.append([line["label"] == line["predicted"] for line in table])
+        right.append(found.probs.argmax(axis=1) == found.labels)
         seconds.append(json.loads((folder / "history.json").read_text("utf-8"))["seconds"])
     return Part(
         name, np.array([row for row, _ in known]), np.array(right, np.float64), float(np.mean(seconds))
@@ -129,16 +128,16 @@ def main(given: Sequence[str]) -> None:
     parser.add_argument("--store", type=Path, help="the data set of whole faces, for the clean rows")
     parser.add_argument("--page", type=Path, help="a page with the marks of the table")
     options = parser.parse_args(given)
-    parts = [read_part(told) for told in options.parts]
-    told = lines(parts, "PublicTest")
+    parts = [read_part(text) for text in options.parts]
+    table = lines(parts, "PublicTest")
     if options.store:
-        told += ["", *lines(parts, "clean PublicTest", clean_rows(options.store))]
-    table = "\n".join(told) + "\n"
-    print(table, end="")
+        table += ["", *lines(parts, "clean PublicTest", clean_rows(options.store))]
+    markdown = "\n".join(table) + "\n"
+    print(markdown, end="")
     if options.page:
         page = options.page.read_text("utf-8")
         with atomic_write(options.page) as temporary:
-            temporary.write_text(BLOCK.sub(lambda found: found[1] + table + found[2], page), "utf-8")
+            temporary.write_text(BLOCK.sub(lambda found: found[1] + markdown + found[2], page), "utf-8")
 
 
 if __name__ == "__main__":

@@ -21,10 +21,10 @@ def run(tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         lines = [
-            f"{row},happy,{'happy' if ok else 'sad'}"
+            f"{row},happy,happy,1,0" if ok else f"{row},happy,sad,0,1"
             for row, ok in zip(rows or range(len(right)), right, strict=True)
         ]
-        (folder / "predictions-val.csv").write_text("\n".join(["row,label,predicted", *lines]))
+        (folder / "predictions-val.csv").write_text("\n".join(["row,label,predicted,p_happy,p_sad", *lines]))
         (folder / "history.json").write_text(json.dumps({"seconds": 60.0, "history": []}))
         return folder
 

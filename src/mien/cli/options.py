@@ -21,6 +21,14 @@ def parse_views(text: str | None) -> int | str | None:
     return int(text) if text is not None and text.isdecimal() else text
 
 
+def ray_option(before: str, after: str = "") -> Any:
+    """``--ray``: what is done on the cluster, and what else is to be said."""
+    cluster = (
+        "on a Ray cluster: auto for the one this machine belongs to, local to start one here, or HOST:6379."
+    )
+    return typer.Option(metavar="ADDRESS", help=f"{before} {cluster} {after}".rstrip())
+
+
 def out_option(text: str, default: str | bool = False) -> Any:
     """``--out``, where a command writes: what it says, and what it says of its default."""
     return typer.Option("--out", "-o", help=text, show_default=default)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mien.cli.options import ray_option
 from mien.cli.progress import LINES_EVERY_S
 from mien.cli.read_inputs import Inputs
 from mien.errors import MienError
@@ -18,14 +19,7 @@ if TYPE_CHECKING:
     from mien.workflows.find import Source
     from mien.workflows.read import ReadSettings
 
-RayAddress = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ADDRESS",
-        help="Read on a Ray cluster: auto for the one this machine belongs to, local to start one here, "
-        "or HOST:6379. PATH may be a URL such as s3://bucket/photos.",
-    ),
-]
+RayAddress = Annotated[str | None, ray_option("Read", "PATH may be a URL such as s3://bucket/photos.")]
 
 
 def ray_job(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mien.cli.options import ray_option
 from mien.cli.progress import LINES_EVERY_S
 from mien.cli.stopping import INTERRUPTED, Stop, stop_on_ctrl_c
 from mien.cli.terminal import printable
@@ -41,14 +42,7 @@ Blind = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Copy the videos for raters, under neutral names in random order."),
 ]
-RayAddress = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ADDRESS",
-        help="Watch several videos on a Ray cluster: auto for the one this machine belongs to, local to "
-        "start one here, or HOST:6379.",
-    ),
-]
+RayAddress = Annotated[str | None, ray_option("Watch several videos")]
 
 
 def are_many(sources: Sequence[str]) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.metrics import Interval, Metric
+from mien.core.metrics import Interval, Metric, percentile_interval
 from mien.errors import MienError
 
 
@@ -95,5 +95,4 @@ def clustered_interval(
         raise MienError("an interval needs at least one image")
     weights = rng.multinomial(n, np.full(n, 1 / n), size=1000)
     values = metric((weights @ counts.reshape(n, -1)).reshape(-1, *counts.shape[1:]))
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return percentile_interval(values, level)

@@ -186,6 +186,11 @@ def bootstrap_interval(
         raise MienError("bootstrap needs at least one row, got an empty confusion matrix")
     cells = rng.multinomial(total, confusion.ravel() / total, size=n)
     values = metric(cells.reshape(n, *confusion.shape))
+    return percentile_interval(values, level)
+
+
+def percentile_interval(values: NDArray[Any], level: float) -> Interval:
+    """Ends of the middle ``level`` of the values of a metric, one a resample."""
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -313,9 +318,7 @@ def gap_if_calibrated(
     counts = np.array([b.count for b in bins])
     expected = counts * np.array([b.confidence for b in bins])
     right = rng.binomial(counts, np.clip(expected / counts, 0, 1), size=(n, len(counts)))
-    gaps = np.abs(right - expected).sum(axis=1) / counts.sum()
-    low, high = np.quantile(gaps, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return percentile_interval(np.abs(right - expected).sum(axis=1) / counts.sum(), level)
 
 
 def expected_calibration_error(probs: Probs, labels: Labels, *, n_bins: int = 15) -> float:
