@@ -14,7 +14,7 @@ from mien.core.calibration import softmax
 from mien.core.metrics import risk_coverage
 from mien.core.scores import Scores, score
 from mien.errors import MienError, MissingExtraError
-from mien.workflows import figures
+from mien.workflows import figure_style, figures
 
 NAMES = ("angry", "happy", "sad")
 HISTORY = [
@@ -67,7 +67,7 @@ def draw(request):
 def drawn(monkeypatch):
     """The figures in place of their files."""
     kept = []
-    monkeypatch.setattr(figures, "save", lambda figure, path: kept.append(figure))
+    monkeypatch.setattr(figure_style, "save", lambda figure, path: kept.append(figure))
     return kept
 
 

@@ -14,21 +14,7 @@ from numpy.typing import NDArray
 from mien.core.metrics import Labels, Probs, ReliabilityBin, RiskCoverage, accuracy_interval
 from mien.core.scores import COVERAGES, Scores
 from mien.errors import MienError
-from mien.workflows.figure_style import (
-    BLUE,
-    GREEN,
-    HUES,
-    INK,
-    MUTED,
-    NORMAL,
-    SMALL,
-    VERMILION,
-    legend,
-    new_figure,
-    percent,
-    save,
-    style_axes,
-)
+from mien.workflows import figure_style as style
 
 
 def _cells(ax: Any, shade: Any, texts: Sequence[Sequence[str]], names: Sequence[str]) -> None:
@@ -36,8 +22,8 @@ def _cells(ax: Any, shade: Any, texts: Sequence[Sequence[str]], names: Sequence[
     ax.imshow(shade, cmap="Blues", vmin=0, vmax=1, aspect="equal")
     for i, row in enumerate(texts):
         for j, text in enumerate(row):
-            tint = "white" if shade[i][j] > 0.55 else INK
-            ax.text(j, i, text, ha="center", va="center", fontsize=SMALL, color=tint)
+            tint = "white" if shade[i][j] > 0.55 else style.INK
+            ax.text(j, i, text, ha="center", va="center", fontsize=style.SMALL, color=tint)
     ax.grid(False)
     ax.spines[:].set_visible(False)
     ax.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
@@ -56,10 +42,10 @@ def confusion_figure(scores: Scores, path: str | os.PathLike[str]) -> Path:
     counts = np.array(scores.confusion)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 2.2 + 0.55 * len(counts)
-    figure = new_figure(2 * side, side + 0.5)
+    figure = style.new_figure(2 * side, side + 0.5)
     left, right = figure.subplots(1, 2)
-    style_axes(left, "images", "read as", "true class")
-    style_axes(right, "percent of the true class", "read as", "")
+    style.style_axes(left, "images", "read as", "true class")
+    style.style_axes(right, "percent of the true class", "read as", "")
     _cells(
         left,
         np.sqrt(counts / counts.max()),
@@ -69,21 +55,21 @@ def confusion_figure(scores: Scores, path: str | os.PathLike[str]) -> Path:
     _cells(right, share, [[f"{100 * v:.0f}" if v else "·" for v in r] for r in share], scores.label_names)
     never = f" · never read: {', '.join(scores.never_predicted)}" if scores.never_predicted else ""
     figure.suptitle(
-        f"{scores.n:,} images · accuracy {percent(scores.accuracy, scores.accuracy_interval)}"
-        f" · balanced {percent(scores.balanced_accuracy, scores.balanced_accuracy_interval)}"
-        f" · macro F1 {percent(scores.macro_f1, scores.macro_f1_interval)}{never}",
-        fontsize=NORMAL,
-        color=INK,
+        f"{scores.n:,} images · accuracy {style.percent(scores.accuracy, scores.accuracy_interval)}"
+        f" · balanced {style.percent(scores.balanced_accuracy, scores.balanced_accuracy_interval)}"
+        f" · macro F1 {style.percent(scores.macro_f1, scores.macro_f1_interval)}{never}",
+        fontsize=style.NORMAL,
+        color=style.INK,
         wrap=True,
     )
-    return save(figure, path)
+    return style.save(figure, path)
 
 
-TRAINING, VALIDATION = ("training", BLUE, "--"), ("validation", VERMILION, "-")
+TRAINING, VALIDATION = ("training", style.BLUE, "--"), ("validation", style.VERMILION, "-")
 PANELS = (
     ("loss", "mean loss", 1, {"train_loss": TRAINING, "val_loss": VALIDATION}),
     ("accuracy", "percent right", 100, {"train_accuracy": TRAINING, "val_accuracy": VALIDATION}),
-    ("learning rate", "learning rate", 1, {"lr": ("", INK, "-")}),
+    ("learning rate", "learning rate", 1, {"lr": ("", style.INK, "-")}),
 )
 """Of the learning curves: title, name and scale of the height, and for each key its label, hue and dashes."""
 
@@ -105,12 +91,12 @@ def curves_figure(history: Sequence[Mapping[str, float]], path: str | os.PathLik
     panels = [panel for panel in PANELS if drawn & panel[3].keys()]
     if not panels or any("epoch" not in row for row in history):
         raise MienError("history must hold epochs with a loss, an accuracy or lr; train for an epoch first")
-    figure = new_figure(max(4.0 * len(panels), 5.6), 3.8)
+    figure = style.new_figure(max(4.0 * len(panels), 5.6), 3.8)
     marker = "o" if len(history) <= 40 else ""
     for ax, (title, height, scale, lines) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
     ):
-        style_axes(ax, title, "epoch", height)
+        style.style_axes(ax, title, "epoch", height)
         for key in [key for key in lines if key in drawn]:
             label, hue, dash = lines[key]
             rows = [row for row in history if row.get(key) is not None]
@@ -118,13 +104,13 @@ def curves_figure(history: Sequence[Mapping[str, float]], path: str | os.PathLik
             ax.plot(x, y, dash, color=hue, marker=marker, markersize=3.5, linewidth=1.6, label=label)
             if key == "val_accuracy":
                 best = max(range(len(y)), key=y.__getitem__)
-                ax.axhline(y[best], color=MUTED, linewidth=0.8, linestyle=":")
+                ax.axhline(y[best], color=style.MUTED, linewidth=0.8, linestyle=":")
                 ax.set_title(
-                    f"{title}: best {y[best]:.2f} % at epoch {x[best]:g}", fontsize=NORMAL, loc="left"
+                    f"{title}: best {y[best]:.2f} % at epoch {x[best]:g}", fontsize=style.NORMAL, loc="left"
                 )
         if "lr" not in lines:
-            legend(ax)
-    return save(figure, path)
+            style.legend(ax)
+    return style.save(figure, path)
 
 
 def _reliability(top: Any, below: Any, bins: Sequence[ReliabilityBin], hue: str) -> None:
@@ -145,7 +131,7 @@ def _reliability(top: Any, below: Any, bins: Sequence[ReliabilityBin], hue: str)
         capsize=2,
         label="at mean confidence, 95 %",
     )
-    top.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle="--", label="calibrated")
+    top.plot([0, 1], [0, 1], color=style.INK, linewidth=1, linestyle="--", label="calibrated")
     below.bar(middle, [b.count for b in bins], width=width, color=hue)
 
 
@@ -164,18 +150,18 @@ def calibration_figure(
         MissingExtraError: matplotlib is not installed.
         MienError: the file cannot be written.
     """
-    figure = new_figure(9, 5.6)
+    figure = style.new_figure(9, 5.6)
     axes = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=[3, 1])
-    pairs = (("before", 1.0, before, VERMILION), ("after", temperature, after, BLUE))
+    pairs = (("before", 1.0, before, style.VERMILION), ("after", temperature, after, style.BLUE))
     for column, (name, t, scores, hue) in enumerate(pairs):
         top, below = axes[:, column]
-        title = f"{name} (T = {t:.3g}): ECE {percent(scores.ece)} · NLL {scores.nll:.3f}"
-        style_axes(top, title, "", "" if column else "accuracy")
-        style_axes(below, "", "confidence", "" if column else "images")
+        title = f"{name} (T = {t:.3g}): ECE {style.percent(scores.ece)} · NLL {scores.nll:.3f}"
+        style.style_axes(top, title, "", "" if column else "accuracy")
+        style.style_axes(below, "", "confidence", "" if column else "images")
         _reliability(top, below, scores.reliability, hue)
         top.set(xlim=(0, 1), ylim=(0, 1))
-        legend(top, loc="upper left")
-    return save(figure, path)
+        style.legend(top, loc="upper left")
+    return style.save(figure, path)
 
 
 def risk_coverage_figure(curves: Mapping[str, RiskCoverage], path: str | os.PathLike[str]) -> Path:
@@ -189,17 +175,17 @@ def risk_coverage_figure(curves: Mapping[str, RiskCoverage], path: str | os.Path
         MissingExtraError: matplotlib is not installed.
         MienError: no curve or more than five, or the file cannot be written.
     """
-    if not 1 <= len(curves) <= len(HUES):
-        raise MienError(f"risk-coverage figure needs 1 to {len(HUES)} curves, got {len(curves)}")
-    figure = new_figure(6.4, 4.4)
+    if not 1 <= len(curves) <= len(style.HUES):
+        raise MienError(f"risk-coverage figure needs 1 to {len(style.HUES)} curves, got {len(curves)}")
+    figure = style.new_figure(6.4, 4.4)
     ax = figure.subplots()
-    style_axes(
+    style.style_axes(
         ax,
         "accuracy when the least sure answers are withheld",
         "images answered (percent)",
         "percent right",
     )
-    for (name, curve), hue in zip(curves.items(), HUES, strict=False):
+    for (name, curve), hue in zip(curves.items(), style.HUES, strict=False):
         # The first few answers swing between 0 and 100 %: start where 1 % of the rows are kept.
         steady = curve.coverage >= min(0.01, curve.coverage[-1])
         x, y = 100 * curve.coverage[steady], 100 * curve.accuracy[steady]
@@ -208,11 +194,18 @@ def risk_coverage_figure(curves: Mapping[str, RiskCoverage], path: str | os.Path
             height = 100 * curve.accuracy_at(coverage)
             ax.plot(100 * coverage, height, "o", markersize=5, color=hue)
             if len(curves) == 1:
-                ax.text(100 * coverage + 1, height, f"{height:.1f}", va="bottom", fontsize=SMALL, color=INK)
+                ax.text(
+                    100 * coverage + 1,
+                    height,
+                    f"{height:.1f}",
+                    va="bottom",
+                    fontsize=style.SMALL,
+                    color=style.INK,
+                )
     ax.set_xlim(0, 109)
     if len(curves) > 1:
-        legend(ax)
-    return save(figure, path)
+        style.legend(ax)
+    return style.save(figure, path)
 
 
 EXAMPLES = (3, 5)
@@ -242,12 +235,12 @@ def examples_figure(
         MienError: the file cannot be written.
     """
     rows, columns = EXAMPLES
-    figure = new_figure(2 * columns * 1.3, rows * 1.6 + 0.6)
+    figure = style.new_figure(2 * columns * 1.3, rows * 1.6 + 0.6)
     rng, guess = np.random.default_rng(0), probs.argmax(axis=1)
-    sides = (("read right", guess == labels, GREEN), ("read wrong", guess != labels, VERMILION))
+    sides = (("read right", guess == labels, style.GREEN), ("read wrong", guess != labels, style.VERMILION))
     for side, (title, mask, hue) in zip(figure.subfigures(1, 2), sides, strict=True):
         found = np.flatnonzero(mask)
-        side.suptitle(f"{title}: {len(found):,} of {len(labels):,}", fontsize=NORMAL, color=hue)
+        side.suptitle(f"{title}: {len(found):,} of {len(labels):,}", fontsize=style.NORMAL, color=hue)
         shown = np.sort(rng.permutation(found)[: rows * columns])
         for ax, i in zip(side.subplots(rows, columns).flat, [*shown, *[None] * rows * columns], strict=False):
             ax.set_axis_off()
@@ -256,5 +249,5 @@ def examples_figure(
             ax.imshow(images[i], cmap="gray", vmin=0, vmax=255)
             answer = f"{label_names[guess[i]]} {100 * probs[i].max():.0f} %"
             text = answer if guess[i] == labels[i] else f"is {label_names[labels[i]]}\nread {answer}"
-            ax.set_title(text, fontsize=SMALL, color=INK, pad=2)
-    return save(figure, path)
+            ax.set_title(text, fontsize=style.SMALL, color=style.INK, pad=2)
+    return style.save(figure, path)
