@@ -38,9 +38,9 @@ def overlap(a: Boxes, b: Boxes, over: str = "union") -> NDArray[np.float32]:
     Returns:
         float32 (N, M), 0-1; 0 where a box has no area.
     """
-    corner_1 = np.maximum(a[:, None, :2], b[None, :, :2])
-    corner_2 = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.prod(np.maximum(corner_2 - corner_1, 0), axis=2)
+    width = np.minimum(a[:, 2:3], b[:, 2]) - np.maximum(a[:, :1], b[:, 0])
+    height = np.minimum(a[:, 3:], b[:, 3]) - np.maximum(a[:, 1:2], b[:, 1])
+    shared = np.maximum(width, 0) * np.maximum(height, 0)
     area_a, area_b = box_areas(a)[:, None], box_areas(b)[None]
     whole = np.minimum(area_a, area_b) if over == "min" else area_a + area_b - shared
     fraction: NDArray[np.float32] = shared / np.maximum(whole, np.finfo(np.float32).tiny)
