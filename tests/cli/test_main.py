@@ -67,6 +67,30 @@ def test_help_fits_80_columns_and_ends_with_examples(command: list[str], mien) -
     assert f"mien {' '.join(command)}".strip() in result.stdout.partition("Example")[2]
 
 
+@pytest.mark.parametrize("command", [c for c in every_command() if c], ids=" ".join)
+@pytest.mark.parametrize(
+    ("arguments", "empty"),
+    [
+        ([""], "the argument behind '{last}'"),
+        (["--", ""], "the argument behind '--'"),
+        (["--out", ""], "the argument behind '--out'"),
+        (["--out="], "the value of --out"),
+    ],
+    ids=["argument", "behind-dashes", "option", "option-with-sign"],
+)
+def test_an_empty_argument_is_not_the_current_folder(
+    command: list[str], arguments: list[str], empty: str, mien
+) -> None:
+    result = mien(*command, *arguments)
+    said = empty.format(last=command[-1])
+    assert result.stderr == f"mien: {said} is empty; give one (is a variable of the shell unset?)\n"
+    assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_a_file_behind_dashes_may_end_with_an_equals_sign(mien) -> None:
+    assert "'--out=' does not exist" in mien("read", "--", "--out=").stderr
+
+
 def test_help_lists_every_command_with_its_line(mien) -> None:
     lines = [line.split(maxsplit=1) for line in mien("--help").stdout.splitlines()]
     for name, entry in main.COMMANDS.items():

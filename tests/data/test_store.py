@@ -74,6 +74,24 @@ def test_every_optional_column_and_name_is_read_back(tmp_path, make_faces):
     assert read_info(tmp_path / "a.h5").label_map == full.label_map
 
 
+def test_no_text_of_a_store_has_a_length_that_damage_could_make_gigabytes(tmp_path, make_faces):
+    write_store(complete(make_faces(6)), tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5") as file:
+        kinds = {name: file.attrs.get_id(name).dtype for name in file.attrs}
+    texts = {name for name, kind in kinds.items() if h5py.check_string_dtype(kind)}
+    assert texts >= {"name", "label_names", "label_map", "content_hash", "source_sha256", "created_by"}
+    assert {name for name in texts if h5py.check_string_dtype(kinds[name]).length is None} == set()
+
+
+@pytest.mark.parametrize("n", [0, 1, 100, 70_000])
+def test_a_text_of_any_length_is_read_back(tmp_path, make_faces, n):
+    faces = replace(make_faces(), name="ü" * n, label_map={"made-up": {"b" * n: None}})
+    write_store(faces, tmp_path / "a.h5")
+    back, info = read_store(tmp_path / "a.h5"), read_info(tmp_path / "a.h5")
+    assert back.name == info.name == faces.name
+    assert back.label_map == info.label_map == faces.label_map
+
+
 def test_parts_give_the_same_file_as_the_whole(tmp_path, make_faces):
     full = complete(make_faces(7))
     write_store(full, tmp_path / "whole.h5")
@@ -152,8 +170,8 @@ def test_an_hdf5_file_of_somebody_else_is_refused(tmp_path):
 def test_another_format_is_refused(tmp_path, make_faces):
     write_store(make_faces(), tmp_path / "a.h5")
     with h5py.File(tmp_path / "a.h5", "a") as file:
-        file.attrs["format"] = 2
-    with pytest.raises(DataError, match="has format 2, this version reads 1"):
+        file.attrs["format"] = 3
+    with pytest.raises(DataError, match="has format 3, this version reads 1 and 2"):
         read_store(tmp_path / "a.h5")
 
 

@@ -236,3 +236,30 @@ def test_a_run_killed_at_its_end_goes_on_and_the_next_one_leaves_only_its_files(
     again.close(whole=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.parquet", "b.parquet"]
     assert [[row["error"] for row in written(path)] for path in outputs.files] == [["is damaged"]] * 2
+
+
+@pytest.mark.parametrize("end", PLAIN)
+def test_a_finished_file_with_other_columns_is_not_complete_already(end: str, tmp_path: Path) -> None:
+    path = tmp_path / f"rows{end}"
+    run = RowRun(RowFiles((path,)), LABELS, {})
+    run.take(ImageResult("x.jpg", error="is damaged"))
+    run.close(whole=True)
+    before = path.read_bytes()
+    assert RowRun(RowFiles((path,), resume=True), LABELS, {}).is_done
+    with pytest.raises(MienError, match=rf"rows{end} has the columns of another run; name another file"):
+        RowRun(RowFiles((path,), resume=True), (*LABELS, "angry"), {})
+    assert path.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [f"rows{end}"]
+
+
+def test_a_run_is_not_complete_without_all_its_files(tmp_path: Path) -> None:
+    path, errors = tmp_path / "a.csv", tmp_path / "errors.csv"
+    RowRun(RowFiles((path,)), LABELS, {}).close(whole=True)
+    with pytest.raises(MienError, match=r"came to its end without .*errors.csv; start over without --resume"):
+        RowRun(RowFiles((path,), errors, resume=True), LABELS, {})
+
+
+def test_a_finished_run_without_images_is_complete(tmp_path: Path) -> None:
+    files = (tmp_path / "a.jsonl", tmp_path / "b.csv")
+    RowRun(RowFiles(files), LABELS, {}).close(whole=True)
+    assert RowRun(RowFiles(files, resume=True), LABELS, {}).is_done

@@ -88,6 +88,7 @@ class LazyCommands(TyperGroup):
         ctx.meta[ARGUMENTS] = list(args)
         if not args[0].startswith("-"):
             look_up(COMMANDS, args[0], "command")
+        _refuse_empty(args)
         return super().resolve_command(ctx, _by_new_names(args))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -117,6 +118,20 @@ class LazyCommands(TyperGroup):
 def _told(error: OSError) -> str:
     name = f": {error.filename}" if error.filename else ""
     return f"{(error.strerror or type(error).__name__).lower()}{name}"
+
+
+def _refuse_empty(args: list[str]) -> None:
+    """Raise where an argument is empty, which as a path would name the current folder."""
+    end = args.index("--") if "--" in args else len(args)
+    for at, arg in enumerate(args):
+        name, sign, value = arg.partition("=")
+        if not arg:
+            said = f"the argument behind '{args[at - 1]}'"
+        elif name.startswith("--") and sign and not value and at < end:
+            said = f"the value of {name}"
+        else:
+            continue
+        raise MienError(f"{said} is empty; give one (is a variable of the shell unset?)")
 
 
 def _by_new_names(args: list[str]) -> list[str]:

@@ -28,12 +28,14 @@ from mien.data.records import (
 )
 from mien.errors import DataError, MissingExtraError
 
-FORMAT = 1
-"""Raised when an older reader could no longer make sense of the file."""
+FORMAT, READABLE = 2, (1, 2)
+"""What is written, raised when an older reader could no longer make sense of it, and what is read."""
 
 MOST_SHRUNK = 1100
 """Bytes that one byte of deflate can hold; mien compresses nothing, but other tools repack its files."""
 _CHUNK_BYTES = 2 * 2**20
+_MOST_IN_ATTRIBUTE = 60_000
+"""Bytes; HDF5 takes 64 KiB with the attribute's name and type."""
 _NEAR = ("rows", "nearest", "ncc", "exact")
 
 
@@ -118,8 +120,10 @@ def write_parts(
                     _write_array(file, field, array, start, total)
                 start += len(part)
                 sink.check()
-            file.attrs.update(format=FORMAT, source_sha256=source_sha256, created_by=__version__)
-            file.attrs["content_hash"] = content.hexdigest()
+            file.attrs["format"] = FORMAT
+            _write_text(file, "source_sha256", source_sha256)
+            _write_text(file, "created_by", __version__)
+            _write_text(file, "content_hash", content.hexdigest())
             if near is not None:
                 group = file.create_group("near_duplicates")
                 group.attrs["floor"] = near.floor
@@ -145,10 +149,10 @@ def read_store(path: str | os.PathLike[str]) -> FaceSet:
             person_names=_person_names(file),
             source_names=_names(file, "source_names"),
             label_names=_names(file, "label_names") or (),
-            label_map=parse_json(file.attrs.get("label_map", "null")),
-            name=str(file.attrs["name"]),
+            label_map=_label_map(file),
+            name=_text(file, "name"),
         )
-        if faces.content_hash() != file.attrs["content_hash"]:
+        if faces.content_hash() != _text(file, "content_hash"):
             raise DataError(f"{path} is altered or damaged: content and hash differ; import it again")
     return faces
 
@@ -156,7 +160,7 @@ def read_store(path: str | os.PathLike[str]) -> FaceSet:
 def read_info(path: str | os.PathLike[str]) -> StoreInfo:
     """What the store says of itself, without reading the images; raises as ``read_store``."""
     with _opened(path) as file:
-        text = {k: str(file.attrs[k]) for k in ("name", "content_hash", "source_sha256", "created_by")}
+        text = {k: _text(file, k) for k in ("name", "content_hash", "source_sha256", "created_by")}
         label_names = _names(file, "label_names") or ()
         split, labels = _column(file, "split"), _column(file, "labels")
         check_codes("labels", labels, len(label_names))
@@ -168,7 +172,7 @@ def read_info(path: str | os.PathLike[str]) -> StoreInfo:
             shape=tuple(file["images"].shape),
             counts=tuple(map(tuple, counts.tolist())),
             optional=tuple(field for field in OPTIONAL if field in file),
-            label_map=parse_json(file.attrs.get("label_map", "null")),
+            label_map=_label_map(file),
         )
 
 
@@ -233,8 +237,9 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
         found = file.attrs.get("format")
         if found is None:
             raise DataError(f"{path} is an HDF5 file, but not a data set that mien wrote")
-        if found != FORMAT:
-            raise DataError(f"{path} has format {found}, this version reads {FORMAT}; import it again")
+        if found not in READABLE:
+            known = " and ".join(map(str, READABLE))
+            raise DataError(f"{path} has format {found}, this version reads {known}; import it again")
         yield file
 
 
@@ -248,12 +253,21 @@ def _column(group: Any, field: str) -> NDArray[Any]:
 
 
 def _write_names(file: Any, faces: FaceSet) -> None:
-    file.attrs["name"] = faces.name
+    _write_text(file, "name", faces.name)
     for field in ("label_names", "vote_names", "source_names", "label_map"):
-        file.attrs[field] = json.dumps(getattr(faces, field))
+        _write_text(file, field, json.dumps(getattr(faces, field)))
     if faces.person_names is not None:  # too many for an attribute
         names = np.array([name.encode() for name in faces.person_names], np.bytes_)
         _write_array(file, "person_names", names, 0, len(names))
+
+
+def _write_text(file: Any, key: str, text: str) -> None:
+    """Of fixed length: of one that varies HDF5 believes a damaged length, up to 4 GiB."""
+    encoded = np.array([text.encode()], np.bytes_)
+    if encoded.nbytes > _MOST_IN_ATTRIBUTE:
+        _write_array(file, key, encoded, 0, 1)
+    else:
+        file.attrs.create(key, encoded[0], dtype=require_h5py().string_dtype("utf-8", encoded.nbytes))
 
 
 def _write_array(group: Any, field: str, array: np.ndarray[Any, Any], start: int, total: int) -> None:
@@ -267,8 +281,23 @@ def _write_array(group: Any, field: str, array: np.ndarray[Any, Any], start: int
         group[field][start : start + len(array)] = array
 
 
+def _text(file: Any, key: str, default: str | None = None) -> str:
+    """A text of the store, in format 1 of variable length; KeyError where it and a default lack."""
+    if key in file:
+        value = _column(file, key)[0]
+    elif key in file.attrs or default is None:
+        value = file.attrs[key]
+    else:
+        return default
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _label_map(file: Any) -> Any:
+    return parse_json(_text(file, "label_map", "null"))
+
+
 def _names(file: Any, key: str) -> tuple[str, ...] | None:
-    names = parse_json(file.attrs.get(key, "null"))
+    names = parse_json(_text(file, key, "null"))
     return None if names is None else tuple(map(str, names))
 
 

@@ -15,7 +15,7 @@ from mien.workflows.find import Source
 from mien.workflows.read import ImageResult
 from mien.workflows.read_outputs import columns, path_text, to_rows
 from mien.workflows.rows.formats import format_of
-from mien.workflows.rows.row_file import RowFile, drop_lines
+from mien.workflows.rows.row_file import RowFile, check_whole, drop_lines
 from mien.workflows.rows.run_state import RunState
 
 FORMAT = 1
@@ -102,7 +102,10 @@ class RowRun:
         self._files: list[RowFile] = []
         self._errors: list[RowFile] = []
         if self.is_done:
-            drop_lines([*outputs.files, *([outputs.errors] if outputs.errors else [])])
+            errors = [outputs.errors] if outputs.errors else []
+            check_whole(outputs.files, columns(labels))
+            check_whole(errors, ERROR_COLUMNS)
+            drop_lines([*outputs.files, *errors])
         else:
             self._open(outputs)
 

@@ -199,6 +199,19 @@ def test_a_finished_run_is_not_done_again(small, settings, tmp_path) -> None:
     assert out.read_bytes() == before
 
 
+@pytest.mark.parametrize("end", [".csv", ".events.csv"])
+def test_a_finished_file_of_another_kind_of_run_is_not_complete_already(
+    end, small, settings, tmp_path
+) -> None:
+    out = tmp_path / f"rows{end}"
+    out.write_text("path,error\n")
+    with pytest.raises(MienError, match=rf"rows{end} has the columns of another run"):
+        watch_video(WatchJob(str(small), Pick(end_s=0.5), (out,), resume=True), settings)
+    out.unlink()
+    watch_video(WatchJob(str(small), Pick(end_s=0.5), (out,)), settings)
+    assert watch_video(WatchJob(str(small), Pick(end_s=0.5), (out,), resume=True), settings).is_old
+
+
 def test_a_run_is_not_continued_with_other_settings(small, settings, tmp_path) -> None:
     out = tmp_path / "rows.csv"
     watch_video(WatchJob(str(small), files=(out,)), settings, stop=lambda: True)

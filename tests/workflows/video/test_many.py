@@ -95,6 +95,14 @@ def test_a_video_whose_end_the_index_missed_is_told_in_it(videos, settings, monk
     assert (done.frames, done.persons) == (6, 1)
 
 
+def test_an_index_of_something_else_is_refused_and_stays(videos, settings) -> None:
+    Path("out").mkdir()
+    Path("out/index.csv").write_text("path,error\na.jpg,\n")
+    with pytest.raises(MienError, match=r"out/index\.csv has the columns of another run"):
+        list(watch_many(ManyJob(["in"], Path("out"), resume=True), settings))
+    assert Path("out/index.csv").read_text() == "path,error\na.jpg,\n"
+
+
 def test_a_stop_ends_between_two_frames(videos, settings) -> None:
     asked = iter(range(99))
     assert len(list(watch_many(ManyJob(["in"], Path("out")), settings, stop=lambda: next(asked) > 8))) == 1

@@ -36,6 +36,7 @@ ADVICE = "start over without --resume"
 Encode = Callable[[Sequence[str], Iterable[Row]], bytes]
 Decode = Callable[[Path], Iterator[dict[str, Cell]]]
 Make = Callable[[Path, Path, Sequence[str], Source], None]
+Has = Callable[[Path, Sequence[str]], bool]
 
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
@@ -52,6 +53,12 @@ def csv_rows(path: Path) -> Iterator[dict[str, Cell]]:
             yield {name: parse_cell(name, text) for name, text in row.items()}
 
 
+def csv_has(path: Path, columns: Sequence[str]) -> bool:
+    """Whether the first line of a CSV file names these columns."""
+    with reading(path, advice=ADVICE), path.open(encoding="utf-8", newline="") as file:
+        return next(csv.reader(file), []) == list(columns)
+
+
 def json_bytes(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
     """Lines of JSON, an object each."""
     return b"".join(json.dumps(dict(zip(columns, row, strict=True))).encode() + b"\n" for row in rows)
@@ -63,6 +70,12 @@ def json_rows(path: Path) -> Iterator[dict[str, Cell]]:
         for line in file:
             if line.endswith("\n"):
                 yield parse_json(line)
+
+
+def json_has(path: Path, columns: Sequence[str]) -> bool:
+    """Whether the first of JSON lines, if there is one, has these columns."""
+    with reading(path, advice=ADVICE):
+        return list(next(json_rows(path), columns)) == list(columns)
 
 
 def parquet_schema(columns: Sequence[str]) -> Any:
@@ -86,18 +99,27 @@ def make_parquet(lines: Path, path: Path, columns: Sequence[str], source: Source
             writer.write_batch(pa.record_batch(cells, schema=schema))
 
 
+def parquet_has(path: Path, columns: Sequence[str]) -> bool:
+    """Whether a Parquet file has these columns."""
+    import pyarrow.parquet as pq
+
+    with reading(path, advice=ADVICE):
+        return list(pq.read_schema(path).names) == list(columns)
+
+
 def write_event_table(events: Sequence[Event], path: Path, source: Source) -> None:
     """A CSV file of events."""
     path.write_bytes(csv_bytes(EVENT_COLUMNS, [EVENT_COLUMNS, *event_rows(events, source)]))
 
 
-def of_events(write: Write) -> "RowFormat":
+def of_events(write: Write, has: Has = lambda path, columns: True) -> "RowFormat":
     """A format that holds the events of a timeline, not its rows; they wait as lines until they are whole."""
 
     def make(lines: Path, path: Path, columns: Sequence[str], source: Source) -> None:
         write_whole(write, events_of(json_rows(lines)), path, source)
 
-    return RowFormat(json_bytes, json_rows, make=make, needs=frozenset({"time_s", "track", "label"}))
+    needs = frozenset({"time_s", "track", "label"})
+    return RowFormat(json_bytes, json_rows, has, make=make, needs=needs)
 
 
 def _check_pyarrow() -> None:
@@ -112,6 +134,7 @@ class RowFormat:
     Attributes:
         encode: Columns and rows to lines.
         decode: A file of such lines to its rows.
+        has: Whether a whole file has these columns, as far as it tells.
         header: Whether the first line names the columns.
         make: Makes the file of its lines, which lie beside it until then, its columns, and the name of what
             they tell of; ``None`` where the lines are it.
@@ -121,15 +144,16 @@ class RowFormat:
 
     encode: Encode
     decode: Decode
+    has: Has
     header: bool = False
     make: Make | None = None
     check: Callable[[], Any] = lambda: None
     needs: frozenset[str] = frozenset()
 
 
-CSV = RowFormat(csv_bytes, csv_rows, header=True)
-JSON_LINES = RowFormat(json_bytes, json_rows)
-PARQUET = RowFormat(json_bytes, json_rows, make=make_parquet, check=_check_pyarrow)
+CSV = RowFormat(csv_bytes, csv_rows, csv_has, header=True)
+JSON_LINES = RowFormat(json_bytes, json_rows, json_has)
+PARQUET = RowFormat(json_bytes, json_rows, parquet_has, make=make_parquet, check=_check_pyarrow)
 
 FORMATS: dict[str, RowFormat] = {
     ".csv": CSV,
@@ -137,7 +161,7 @@ FORMATS: dict[str, RowFormat] = {
     ".parquet": PARQUET,
     ".srt": of_events(write_subtitles),
     ".eaf": of_events(write_elan),
-    ".events.csv": of_events(write_event_table),
+    ".events.csv": of_events(write_event_table, lambda path, _: csv_has(path, EVENT_COLUMNS)),
     ".boris.xlsx": of_events(write_boris),
 }
 ALIASES = {".ndjson": ".jsonl"}

@@ -100,6 +100,15 @@ class RowFile:
                 drop_lines([self.path])
 
 
+def check_whole(paths: Sequence[Path], columns: Sequence[str]) -> None:
+    """Raise a MienError where files of a run that came to its end are not what this run would write."""
+    for path in paths:
+        if not path.exists():
+            raise MienError(f"the run came to its end without {path}; start over without --resume")
+        if not format_of(path).has(path, columns):
+            raise MienError(f"{path} has the columns of another run; name another file, or delete it")
+
+
 def lines_of(path: Path, form: RowFormat) -> Path:
     """Where the rows of a file reach the disk."""
     return path.with_name(f"{path.name}.rows") if form.make else path

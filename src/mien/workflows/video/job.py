@@ -14,13 +14,13 @@ from mien.core.outputs import check_distinct
 from mien.core.own_files import check_shape, reading
 from mien.core.timeline import TimelineRow
 from mien.errors import MienError, VideoError
-from mien.workflows.rows.row_file import drop_lines
+from mien.workflows.rows.row_file import check_whole, drop_lines
 from mien.workflows.rows.run_state import RunState
 from mien.workflows.video.decoding import VideoProcess, open_video
 from mien.workflows.video.frames import Frame, Video, VideoInfo
 from mien.workflows.video.live import Newest
 from mien.workflows.video.pick import Pick
-from mien.workflows.video.rows import RowFile, file_format, read_rows
+from mien.workflows.video.rows import RowFile, file_format, named_columns, read_rows
 from mien.workflows.video.summary import Summary
 from mien.workflows.video.watcher import Watched, Watcher, WatchSettings
 
@@ -203,6 +203,7 @@ class _Run:
         self._state = RunState(job.files[0], self._identity(), resume=job.resume) if job.files else None
         self.is_done = self._state is not None and self._state.is_done
         if self.is_done:
+            check_whole(job.files, named_columns(watcher.labels, job.participant))
             drop_lines(job.files)
         elif self._state:
             self._open(self._state)

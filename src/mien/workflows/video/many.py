@@ -13,7 +13,7 @@ from mien.errors import MienError, VideoError
 from mien.workflows.find import natural_key
 from mien.workflows.read_outputs import path_text
 from mien.workflows.rows.formats import FORMATS
-from mien.workflows.rows.row_file import RowFile
+from mien.workflows.rows.row_file import RowFile, check_whole
 from mien.workflows.rows.run_state import RunState
 from mien.workflows.video.job import Outcome, WatchJob, watch_video
 from mien.workflows.video.participants import IdOf
@@ -209,6 +209,7 @@ class Index:
         self.videos: set[str] = set()
         offset: int | None = None
         if self._state.is_done:  # videos may have come since
+            check_whole([path], COLUMNS)
             offset = path.stat().st_size
         elif self._state.stored:
             offset = self._state.stored["offset"]
