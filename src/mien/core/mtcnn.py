@@ -271,10 +271,11 @@ def windows(image: Image.Image, boxes: Boxes, side: int) -> Pixels:
     reach = np.concatenate([-boxes[:, :2], boxes[:, 2:] - np.array(image.size, np.float32)])
     border = int(np.ceil(max(reach.max(initial=0), 0)))
     canvas = ImageOps.expand(image, border, FILL) if border else image
-    out = np.empty((len(boxes), side, side, 3), np.uint8)
-    for row, box in zip(out, (boxes + border).tolist(), strict=True):
-        row[:] = np.asarray(canvas.resize((side, side), Image.Resampling.BILINEAR, tuple(box), 2.0))
-    return out
+    crops = (
+        canvas.resize((side, side), Image.Resampling.BILINEAR, tuple(box), 2.0).tobytes()
+        for box in (boxes + border).tolist()
+    )
+    return np.frombuffer(b"".join(crops), np.uint8).reshape(len(boxes), side, side, 3)
 
 
 def turn_back(points: Floats, turn: int, size_wh: tuple[int, int]) -> Floats:
