@@ -109,5 +109,6 @@ def test_the_command_prints_draws_and_reports(tmp_path, astronaut, monkeypatch):
     done = runner.invoke(app, ["landmarks", "broken.png", "astronaut.png", "--json"])
     assert done.exit_code == 1
     first, second = map(json.loads, done.stdout.splitlines())
+    assert 0 <= second["faces"][0]["occluded"] < 0.5
     assert first["error"].startswith("'broken.png'")
     assert len(second["faces"][0]["landmarks68"]) == N_POINTS

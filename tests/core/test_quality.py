@@ -1,4 +1,4 @@
-"""How well a face can be read: size, blur, pose and what the border cuts off."""
+"""How well a face can be read: size, blur, pose, what the border cuts off, what is hidden."""
 
 import math
 from dataclasses import replace
@@ -7,7 +7,18 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from mien.core.quality import HEAD, blur, part_inside, quality_of, score, turned
+from mien.core.quality import (
+    BY_GAP,
+    HEAD,
+    blur,
+    by_gap,
+    landmark_gap,
+    occluded,
+    part_inside,
+    quality_of,
+    score,
+    turned,
+)
 from mien.core.results import Box, Face, Landmarks
 
 FACE = Face(Box(10, 20, 40.126, 60), 0.9876543)
@@ -64,3 +75,32 @@ def test_what_the_border_cuts_off_is_not_inside() -> None:
     assert part_inside(whole, (400, 400)) == 1
     assert part_inside(cut, (400, 400)) == pytest.approx(0.5, abs=0.05)
     assert part_inside(whole, (50, 50)) == 0
+
+
+def all68() -> tuple[np.ndarray, Landmarks]:
+    """68 points of size 10, and the five landmarks that agree with them."""
+    points = np.zeros((68, 2))
+    points[36:42], points[42:48] = (-10, 0), (10, 0)
+    points[:36] = [(0, 10 * (-1) ** i) for i in range(36)]
+    points[48:] = [(10 * (-1) ** i, 0) for i in range(20)]
+    places = points[36], points[42], points[30], points[48], points[54]
+    return points + 50, Landmarks(*[(float(x) + 50, float(y) + 50) for x, y in places])
+
+
+def test_the_gap_is_the_mean_distance_of_five_landmarks_over_the_size_of_the_68() -> None:
+    points, five = all68()
+    assert landmark_gap(five, points) == pytest.approx(0, abs=1e-12)
+    moved = replace(five, nose=(five.nose[0] + 3, five.nose[1] + 4))
+    assert landmark_gap(moved, points) == pytest.approx(5 / 5 / 10)
+    larger = Landmarks(*[(3 * x, 3 * y) for x, y in moved.points])
+    assert landmark_gap(larger, 3 * points) == pytest.approx(0.1)
+
+
+def test_a_hidden_part_grows_more_probable_with_the_gap_and_needs_five_landmarks() -> None:
+    assert by_gap(np.array([0.0, BY_GAP[1], 1e9])).tolist() == pytest.approx([0, 0.5, 1], abs=1e-9)
+    points, five = all68()
+    moved = [replace(five, nose=(five.nose[0] + gap, five.nose[1])) for gap in (0, 2, 4, 8)]
+    probs = [occluded(replace(FACE, landmarks=landmarks), points) for landmarks in moved]
+    assert probs == sorted(probs)
+    assert probs[0] < 0.01 < 0.9 < probs[-1] <= 1
+    assert occluded(FACE, points) is None

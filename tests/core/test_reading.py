@@ -94,6 +94,22 @@ def test_quality_tells_a_good_face_from_a_blurred_one(astronaut: Any) -> None:
     assert len(mien.Analyzer(min_quality=bad.score).read(blurred)) == 1
 
 
+def test_a_hidden_mouth_is_told_where_landmarks_are_asked_for(astronaut: Any) -> None:
+    (whole,) = mien.read(astronaut, landmarks=True)
+    covered = np.array(astronaut)
+    mouth = np.array(whole.landmarks68)[48:68].mean(axis=0).astype(int)
+    covered[mouth[1] - 22 : mouth[1] + 30, mouth[0] - 45 : mouth[0] + 45] = 90
+    (hidden, *_) = mien.read(covered, landmarks=True)
+    assert whole.quality is not None
+    assert hidden.quality is not None
+    assert whole.quality.occluded < 0.3 < 0.7 < hidden.quality.occluded <= 1
+    assert hidden.to_dict()["quality"]["occluded"] == hidden.quality.occluded
+    assert mien.to_rows([hidden])[0]["quality_occluded"] == pytest.approx(hidden.quality.occluded, abs=1e-4)
+    plain = mien.read(astronaut)[0].quality
+    assert plain == replace(whole.quality, occluded=None)
+    assert "occluded" not in plain.to_dict()
+
+
 def test_min_score_leaves_out_less_sure_faces(astronaut: Any) -> None:
     (reading,) = mien.Analyzer().read(astronaut)
     assert mien.Analyzer(min_score=min(1.0, reading.detection_score + 1e-6)).read(astronaut) == ()

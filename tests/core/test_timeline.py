@@ -51,6 +51,16 @@ def test_a_row_with_a_person_fills_every_column() -> None:
     )
 
 
+def test_where_landmarks_were_placed_a_column_tells_of_hidden_parts() -> None:
+    names = columns(LABELS, landmarks=True)
+    assert names.index("quality_occluded") == names.index("quality_pose") + 1
+    assert [name for name in names if name != "quality_occluded"] == list(columns(LABELS))
+    hidden = replace(PERSON, quality=replace(PERSON.quality, occluded=0.123456))
+    for person, cell in ((hidden, 0.1235), (PERSON, None), (None, None)):
+        cells = TimelineRow(0, 0, person).cells(LABELS, landmarks=True)
+        assert dict(zip(names, cells, strict=True))["quality_occluded"] == cell
+
+
 def test_a_row_is_uncertain_where_its_label_is() -> None:
     doubtful = replace(PERSON, label=UNCERTAIN)
     assert TimelineRow(0, 0, doubtful).to_dict(LABELS)["uncertain"] is True

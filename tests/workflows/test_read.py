@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from mien.core.image_names import is_image
 from mien.core.images import DEFAULT_LIMITS
 from mien.core.read_batch import Found
 from mien.core.readings import Readings
-from mien.core.results import Box, Face, Reading
+from mien.core.results import Box, Face, Quality, Reading
 from mien.errors import MienError
 from mien.workflows.find import PassedOver, Source, find_images, natural_key
 from mien.workflows.read import ImageResult, Pace, ReadSettings, build_analyzer, read_images
@@ -275,6 +276,23 @@ def test_rows_count_faces_from_one_and_keep_images_without() -> None:
     ]
     assert to_rows(result_of("b.png"), LABELS) == [("b.png", *[None] * 13)]
     assert to_rows(FAILED, LABELS) == [("bad\ufffd.png", *[None] * 12, "is damaged")]
+
+
+def test_rows_of_landmarks_have_a_column_more_with_or_without_a_face() -> None:
+    names = columns(LABELS, landmarks=True)
+    assert names[names.index("quality") + 1] == "quality_occluded"
+    result = result_of("a.png", 0.75)
+    quality = Quality(60.0, 0.2, 5.0, 1.0, 0.9, occluded=0.876543)
+    seen = replace(result, readings=(replace(result.readings[0], quality=quality),))
+    for one, cell in ((seen, 0.8765), (result, None), (result_of("b.png"), None), (FAILED, None)):
+        (row,) = to_rows(one, LABELS, landmarks=True)
+        assert dict(zip(names, row, strict=True))["quality_occluded"] == cell
+
+
+def test_a_run_begun_before_landmarks_were_a_choice_goes_on_without_them() -> None:
+    before = set(ReadSettings.__dataclass_fields__) - {"model", "device", "landmarks"}
+    assert set(ReadSettings().identity()) == before
+    assert set(ReadSettings(landmarks=True).identity()) == before | {"landmarks"}
 
 
 def test_a_json_object_says_all_that_a_reading_does() -> None:

@@ -65,6 +65,13 @@ MinQuality = Annotated[
         metavar="0-1", help="Leave out faces that are too small, blurred, turned or cut off to read well."
     ),
 ]
+Landmarks = Annotated[
+    bool,
+    typer.Option(
+        "--landmarks",
+        help="Place 68 landmarks, and tell from them how probable it is that a part of a face is hidden.",
+    ),
+]
 MinFace = Annotated[
     float, typer.Option(metavar="PIXELS", help="Side of the smallest face, in frames of at most 960 pixels.")
 ]

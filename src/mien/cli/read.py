@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import Detector, MinQuality, MinScore, Resume, RunsOn, Shipped, Views, parse_views
+from mien.cli.options import (
+    Detector,
+    Landmarks,
+    MinQuality,
+    MinScore,
+    Resume,
+    RunsOn,
+    Shipped,
+    Views,
+    parse_views,
+)
 from mien.cli.read_inputs import Exclude, FilesFrom, Include, Inputs, Limit, Shard
 from mien.cli.read_ray import RayAddress, ray_job, read_by_ray
 from mien.cli.read_screen import TABLE_HEAD, Tally, progress, table_lines
@@ -38,6 +48,7 @@ Examples:
   mien read photos/ --json | jq '.faces[].emotion'
   mien read photos/ --out faces.parquet --errors errors.csv
   mien read photos/ --out faces.parquet --resume
+  mien read photos/ --landmarks --csv > faces.csv
   find . -name '*.jpg' -print0 | mien read --files-from - --out faces.csv
   mien read s3://photos/2024 --ray auto --out s3://rows/2024 --resume
   curl -s https://example.org/a.jpg | mien read -
@@ -120,6 +131,7 @@ def read(
         typer.Option("--rotated", help="Also find rotated and upside-down faces; 4 x slower."),
     ] = False,
     views: Views = None,
+    landmarks: Landmarks = False,
     device: RunsOn = "cpu",
     limit: Limit = None,
     jobs: Annotated[
@@ -157,6 +169,7 @@ def read(
         rotated,
         parse_views(views),
         device,
+        landmarks,
     )
     if ray is not None:
         refused = {"--json": as_json, "--csv": as_csv, "--annotate": annotate, "--errors": errors}
@@ -202,8 +215,8 @@ def _run(job: Job, sources: Iterator["Source"], rows: "RowRun | None", tally: Ta
     if rows is not None:
         tally.go_on_from(rows.earlier)
         sources = rows.without_done(sources)
-    labels, outputs = job.analyzer.classifier.labels, job.outputs
-    takers = [tally.take, *([rows.take] if rows else ()), *_takers(outputs, labels)]
+    outputs = job.outputs
+    takers = [tally.take, *([rows.take] if rows else ()), *_takers(outputs, job.analyzer)]
     stdin = getattr(sys.stdin, "buffer", None)  # there is no stdin where it was closed
     hidden = outputs.table and sys.stdout.isatty()
     with progress(job.inputs.count, tally.n_earlier, hidden=hidden) as step:
@@ -218,16 +231,13 @@ def _rows(
     outputs: Outputs, analyzer: "Analyzer", settings: "ReadSettings", stop: Stop
 ) -> Iterator["RowRun | None"]:
     """The files of rows; after a stop or an error they end behind an image, and --resume goes on."""
-    from dataclasses import asdict
-
     from mien.workflows.read_job import RowRun
 
     if not (outputs.rows.files or outputs.rows.errors):
         yield None
         return
-    kept = {name: value for name, value in asdict(settings).items() if name not in ("model", "device")}
-    identity = {"model": analyzer.classifier.card.sha256, "settings": kept}
-    rows = RowRun(outputs.rows, analyzer.classifier.labels, identity)
+    identity = {"model": analyzer.classifier.card.sha256, "settings": settings.identity()}
+    rows = RowRun(outputs.rows, analyzer.classifier.labels, identity, landmarks=settings.landmarks)
     try:
         yield rows
     except BaseException:
@@ -260,7 +270,7 @@ def _refuse_nothing(sources: Iterator["Source"], passed_over: "PassedOver") -> I
     raise MienError(f"nothing to read: {ahead[0].error}{more}")
 
 
-def _takers(outputs: Outputs, labels: Sequence[str]) -> Iterator[Taker]:
+def _takers(outputs: Outputs, analyzer: "Analyzer") -> Iterator[Taker]:
     from mien.workflows.read_outputs import AnnotatedFolder, to_object
 
     if outputs.annotate:
@@ -270,23 +280,23 @@ def _takers(outputs: Outputs, labels: Sequence[str]) -> Iterator[Taker]:
 
         yield lambda result: typer.echo(json.dumps(to_object(result)))
     if outputs.csv:
-        yield _csv_taker(labels)
+        yield _csv_taker(analyzer.classifier.labels, analyzer.landmarks)
     if outputs.table:
         typer.echo(TABLE_HEAD)
         yield lambda result: typer.echo("\n".join(table_lines(result)))
 
 
-def _csv_taker(labels: Sequence[str]) -> Taker:
+def _csv_taker(labels: Sequence[str], landmarks: bool) -> Taker:
     import csv
 
     from mien.workflows.read_outputs import columns, to_rows
 
     clean = printable if sys.stdout.isatty() else str
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(columns(labels))
+    writer.writerow(columns(labels, landmarks=landmarks))
 
     def take(result: "ImageResult") -> None:
-        for row in to_rows(result, labels):
+        for row in to_rows(result, labels, landmarks=landmarks):
             writer.writerow([clean(cell) if isinstance(cell, str) else cell for cell in row])
         sys.stdout.flush()
 

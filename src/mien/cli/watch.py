@@ -13,6 +13,7 @@ import typer
 
 from mien.cli.options import (
     Detector,
+    Landmarks,
     MinFace,
     MinQuality,
     MinScore,
@@ -55,6 +56,7 @@ Examples:
   mien watch talk.mp4 --out rows.csv --annotate marked.mp4 --plot timeline.png
   mien watch film.mkv --every 0.2s --from 1:00 --to 2:30 --out rows.parquet
   mien watch film.mkv --every 0.2s --out rows.csv --resume
+  mien watch talk.mp4 --landmarks --out rows.csv
   mien watch talk.mp4 --json | jq 'select(.track == 1) | .label'
   mien watch rtsp://127.0.0.1:8554/room --out rows.jsonl
   mien watch 0
@@ -113,6 +115,7 @@ def watch(
     model: Shipped = None,
     views: Annotated[str | None, views_option("the model's, at most 2")] = None,
     detector: Detector = None,
+    landmarks: Landmarks = False,
     device: RunsOn = "cpu",
     min_face: MinFace = 40,
     min_score: MinScore = 0.0,
@@ -141,7 +144,11 @@ def watch(
     live = live or sources[0].isdecimal()
     settings = _settings(model, views, min_face, min_score, smooth, live)
     settings = replace(
-        settings, detector=detector or DEFAULT_DETECTOR, device=device, min_quality=min_quality
+        settings,
+        detector=detector or DEFAULT_DETECTOR,
+        device=device,
+        min_quality=min_quality,
+        landmarks=landmarks,
     )
     if are_many(sources):
         one_only = {
@@ -163,7 +170,7 @@ def watch(
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_ctrl_c())
         show = stack.enter_context(screen(stop) if live and not prints else _progress(pick, hidden=prints))
-        printer = _printer(settings.model, as_csv, participant) if prints else None
+        printer = _printer(settings, as_csv, participant) if prints else None
 
         def on_watched(watched: "Watched") -> None:
             show.show(watched)
@@ -240,20 +247,22 @@ def parse_time(text: str | None) -> float | None:
     return 3600 * hours + 60 * minutes + seconds  # inf for absurdly many digits, which `Pick` refuses
 
 
-def _printer(model: str, as_csv: bool, participant: str | None) -> Callable[["Watched"], object]:
+def _printer(
+    settings: "WatchSettings", as_csv: bool, participant: str | None
+) -> Callable[["Watched"], object]:
     """Prints rows on standard output."""
     from mien.core.model_store import find_model
     from mien.workflows.video.rows import csv_line, json_line, named_cells, named_columns
 
-    labels = find_model(model)[1].labels
-    names = named_columns(labels, participant)
+    labels, landmarks = find_model(settings.model)[1].labels, settings.landmarks
+    names = named_columns(labels, participant, landmarks=landmarks)
     stream = sys.stdout
     if as_csv:
         stream.write(csv_line(names).decode())
 
     def on_watched(watched: "Watched") -> None:
         for row in watched.rows:
-            cells = named_cells(row, labels, participant)
+            cells = named_cells(row, labels, participant, landmarks=landmarks)
             line = csv_line(cells) if as_csv else json_line(dict(zip(names, cells, strict=True)))
             stream.write(line.decode())
         stream.flush()

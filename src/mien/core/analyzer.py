@@ -45,7 +45,8 @@ class Analyzer:
         device: What the networks run on, such as ``"cuda"`` or ``"auto"``; see `Classifier`. A loaded
             `Classifier` and a detector of your own keep theirs.
         threads: CPU threads of each network; 0 lets ONNX Runtime choose.
-        landmarks: Also place 68 landmarks on each face, as ``landmarks68`` of its reading.
+        landmarks: Also place 68 landmarks on each face, as ``landmarks68`` of its reading, and tell from
+            them whether a part of it is hidden, as ``quality.occluded``.
 
     Raises:
         ModelError: the model or the detector cannot be found or verified.
@@ -145,7 +146,7 @@ class Analyzer:
         """The faces of an RGB image (H, W, 3), and each as the network takes it; for `name_crops`."""
         found = crop_faces(self.classifier, image, self._faces(image), self.min_quality)
         if self.landmarks:
-            return replace(found, points=self._finder.find(image, found.faces).tolist())
+            return found.with_points(self._finder.find(image, found.faces))
         return found
 
     def name_crops(self, found: Sequence[Found]) -> list[Readings]:

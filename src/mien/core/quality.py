@@ -1,4 +1,4 @@
-"""How well a face can be read: its size and blur, how far the head is turned, what the border cuts off."""
+"""How well a face can be read: its size and blur, how far the head is turned, what is cut off or hidden."""
 
 import math
 
@@ -20,6 +20,7 @@ FIT_HEAD = np.linalg.pinv(HEAD - HEAD.mean(axis=0))
 GRID = 12
 TICKS = (np.arange(GRID) + 0.5) * FER2013_SIZE / GRID
 CROP_PLACES = np.stack(np.meshgrid(TICKS, TICKS), axis=-1).reshape(-1, 2)  # x, y all over a crop
+Floats = NDArray[np.float64]
 Curve = tuple[tuple[float, ...], tuple[float, ...]]
 # What is left of the accuracy above chance, measured with fer2013-medium on PublicTest: of faces shrunk to a
 # side, blurred to this median blur, and with their lower half hidden. That of the pose is an assumption.
@@ -27,6 +28,8 @@ BY_SIZE: Curve = ((4, 8, 12, 16, 24, 32, 48), (0.0, 0.34, 0.52, 0.75, 0.88, 0.96
 BY_BLUR: Curve = ((0.36, 0.48, 0.58, 0.66, 0.77, 0.9), (1.0, 0.95, 0.79, 0.65, 0.36, 0.0))
 BY_INSIDE: Curve = ((0.0, 0.5, 1.0), (0.0, 0.59, 1.0))
 BY_POSE: Curve = ((30, 90), (1.0, 0.0))
+BY_GAP = (4.53, 0.0722)
+"""Steepness and gap of even odds of `by_gap`, fitted by ``benchmarks/occlusion.py``."""
 
 
 def quality_of(face: Face, crop: NDArray[np.uint8], size_wh: tuple[int, int]) -> Quality:
@@ -49,6 +52,40 @@ def score(size: float, blurred: float, pose: float | None, inside: float) -> flo
     if pose is not None:
         parts.append((pose, BY_POSE))
     return min(float(np.interp(value, *curve)) for value, curve in parts)
+
+
+def occluded(face: Face, points: NDArray[np.floating]) -> float | None:
+    """How probable it is that a part of a face is hidden, 0-1; ``None`` where the detector gave no landmarks.
+
+    Calibrated where half of the faces have a quarter or more hidden; where fewer have, it says too much.
+    Faces whose eyes are hidden are mostly not found at all.
+
+    Args:
+        face: The face, with the five landmarks of its detector.
+        points: Its 68 landmarks, (68, 2).
+    """
+    if face.landmarks is None:
+        return None
+    return float(by_gap(np.array(landmark_gap(face.landmarks, points))))
+
+
+def by_gap(gaps: NDArray[np.floating], steepness: float = BY_GAP[0], even: float = BY_GAP[1]) -> Floats:
+    """The logistic curve of the logarithm of gaps, 0 to 1, which is one half at ``even``."""
+    return np.asarray(1 / (1 + (even / np.maximum(gaps, 1e-6)) ** steepness))
+
+
+def landmark_gap(landmarks: Landmarks, points: NDArray[np.floating]) -> float:
+    """How far five landmarks lie from the same places among 68 (68, 2), by the size of the face.
+
+    A mean of the five distances; the size is the root of the mean squared distance of the 68 from their
+    middle, which a turn of the head changes less than the distance of the eyes. Two networks that see a whole
+    face agree; what is hidden each guesses in its own way.
+    """
+    all68 = np.asarray(points, np.float64)
+    same = np.stack([all68[36:42].mean(0), all68[42:48].mean(0), all68[30], all68[48], all68[54]])
+    size = math.sqrt(float(((all68 - all68.mean(0)) ** 2).sum(axis=1).mean()))
+    gaps = np.linalg.norm(np.asarray(landmarks.points) - same, axis=1)
+    return float(gaps.mean() / max(size, 1e-6))
 
 
 def part_inside(face: Face, size_wh: tuple[int, int]) -> float:

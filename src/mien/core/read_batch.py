@@ -1,7 +1,7 @@
 """Read a batch of images: their faces go through the network together, and no bad image stops the rest."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mien.core.classifier import Classifier
 from mien.core.images import ImageLimits, ImageSource, open_image
 from mien.core.preprocess import luma
-from mien.core.quality import quality_of
+from mien.core.quality import occluded, quality_of
 from mien.core.readings import Readings
 from mien.core.results import Face, Quality
 from mien.errors import ImageError
@@ -30,6 +30,12 @@ class Found:
     crops: list[Pixels]
     qualities: list[Quality]
     points: list[list[list[float]]] | None = None
+
+    def with_points(self, points: NDArray[np.floating]) -> "Found":
+        """The same faces with 68 landmarks of each, (N, 68, 2), and whether a part of it is hidden."""
+        hidden = [occluded(face, one) for face, one in zip(self.faces, points, strict=True)]
+        qualities = [replace(old, occluded=p) for old, p in zip(self.qualities, hidden, strict=True)]
+        return replace(self, qualities=qualities, points=points.tolist())
 
 
 def crop_faces(classifier: Classifier, image: Pixels, faces: Sequence[Face], min_quality: float) -> Found:

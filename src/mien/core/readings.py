@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mien.core.columns import Cell, kind_of
-from mien.core.results import Box, Face, Reading
+from mien.core.results import Box, Face, Quality, Reading
 from mien.errors import MienError
 
 FACE_COLUMNS = (
@@ -25,6 +25,8 @@ FACE_COLUMNS = (
     "uncertain",
     "quality",
 )
+OCCLUDED = "quality_occluded"
+"""Stands behind ``quality`` where 68 landmarks were asked for."""
 PANDAS = {str: "string", int: "Int64", bool: "boolean", float: "float64"}
 """Types of pandas that keep whole numbers whole where cells are missing."""
 
@@ -95,19 +97,26 @@ def _array(values: ArrayLike, name: str, shape: tuple[int, ...]) -> NDArray[np.f
     return array
 
 
-def face_columns(labels: Sequence[str]) -> tuple[str, ...]:
+def face_columns(labels: Sequence[str], *, landmarks: bool = False) -> tuple[str, ...]:
     """The columns that `face_cells` fills for a model's labels."""
-    return (*FACE_COLUMNS, *(f"p_{label}" for label in labels))
+    more = (OCCLUDED,) if landmarks else ()
+    return (*FACE_COLUMNS, *more, *(f"p_{label}" for label in labels))
 
 
-def face_cells(number: int, reading: Reading) -> tuple[Cell, ...]:
+def face_cells(number: int, reading: Reading, *, landmarks: bool = False) -> tuple[Cell, ...]:
     """A face under `face_columns`: hundredths of a pixel, millionths of scores and probabilities."""
     box = reading.box
     corners = (round(value, 2) for value in (box.x1, box.y1, box.x2, box.y2))
     probs = (round(prob, 6) for prob in reading.probs)
     score, confidence = round(reading.detection_score, 6), round(reading.confidence, 6)
     quality = None if reading.quality is None else round(reading.quality.score, 6)
-    return number, *corners, score, reading.emotion, confidence, reading.uncertain, quality, *probs
+    more = (occluded_cell(reading.quality),) if landmarks else ()
+    return number, *corners, score, reading.emotion, confidence, reading.uncertain, quality, *more, *probs
+
+
+def occluded_cell(quality: Quality | None) -> float | None:
+    """The cell under `OCCLUDED`, in ten thousandths."""
+    return None if quality is None or quality.occluded is None else round(quality.occluded, 4)
 
 
 def to_rows(
@@ -117,8 +126,9 @@ def to_rows(
     """Flat rows, one a face; an image without a face gives one whose cells are ``None``.
 
     The columns are those of ``mien read --csv``: ``face`` (from 1), the box, ``detection_score``,
-    ``emotion``, ``confidence``, ``uncertain``, ``quality``, and ``p_`` with each label. Of several images
-    each row also says which: ``path``, or without paths ``image``, from 0.
+    ``emotion``, ``confidence``, ``uncertain``, ``quality``, behind it ``quality_occluded`` where landmarks
+    were asked for, and ``p_`` with each label. Of several images each row also says which: ``path``, or
+    without paths ``image``, from 0.
 
     Args:
         readings: Of one image, as `read` gives them, or of several, as `Analyzer.read_many` does.
@@ -148,10 +158,13 @@ def _names(paths: Iterable[str | os.PathLike[str]], n_images: int) -> list[dict[
 
 
 def _image_rows(name: dict[str, Cell], faces: Any) -> list[dict[str, Cell]]:
-    rows = [
-        name | dict(zip(face_columns(face.labels), face_cells(number, face), strict=True))
-        for number, face in enumerate(faces, start=1)
-    ]
+    rows = []
+    for number, face in enumerate(faces, start=1):
+        has = face.landmarks68 is not None
+        cells = zip(
+            face_columns(face.labels, landmarks=has), face_cells(number, face, landmarks=has), strict=True
+        )
+        rows.append(name | dict(cells))
     return rows or [name | dict.fromkeys(FACE_COLUMNS)]
 
 

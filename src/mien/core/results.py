@@ -75,6 +75,8 @@ class Quality:
         pose: Degrees by which the head is turned off the camera, roughly; ``None`` without landmarks.
         inside: Share of the crop that lies in the image, 0-1; the rest is cut by its border.
         score: The share of a good face's accuracy that is left, 0-1; see `mien.core.quality.score`.
+        occluded: How probable it is that a part of the face is hidden, 0-1, where 68 landmarks were asked
+            for; see `mien.core.quality.occluded`. It does not enter the score.
     """
 
     size: float
@@ -82,10 +84,12 @@ class Quality:
     pose: float | None
     inside: float
     score: float
+    occluded: float | None = None
 
     def to_dict(self) -> dict[str, float | None]:
-        """A JSON-ready dict of the attributes."""
-        return {name: getattr(self, name) for name in ("score", "size", "blur", "pose", "inside")}
+        """A JSON-ready dict of the attributes; ``occluded`` only where it is known."""
+        known = {name: getattr(self, name) for name in ("score", "size", "blur", "pose", "inside")}
+        return known if self.occluded is None else known | {"occluded": self.occluded}
 
 
 def is_uncertain(confidence: float, threshold: float) -> bool:

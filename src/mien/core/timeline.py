@@ -6,6 +6,7 @@ from typing import Any
 
 from mien.core.affect import affect
 from mien.core.columns import Cell
+from mien.core.readings import OCCLUDED, occluded_cell
 from mien.core.results import Quality, Reading
 from mien.core.smoothing import UNCERTAIN
 
@@ -52,12 +53,12 @@ class TimelineRow:
     frame: int
     person: Person | None = None
 
-    def cells(self, labels: Sequence[str]) -> tuple[Cell, ...]:
+    def cells(self, labels: Sequence[str], *, landmarks: bool = False) -> tuple[Cell, ...]:
         """Values under `columns`: hundredths of a pixel, millionths of a probability and of a second."""
         start = (round(self.time_s, 6), self.frame)
         person = self.person
         if person is None:
-            return *start, *[None] * (len(columns(labels)) - len(start))
+            return *start, *[None] * (len(columns(labels, landmarks=landmarks)) - len(start))
         box, quality = person.reading.box, person.quality
         valence, arousal = person.affect
         return (
@@ -69,6 +70,7 @@ class TimelineRow:
             round(quality.size, 2),
             round(quality.blur, 4),
             None if quality.pose is None else round(quality.pose, 1),
+            *((occluded_cell(quality),) if landmarks else ()),
             person.label,
             person.uncertain,
             *(round(prob, 6) for prob in person.reading.probs),
@@ -82,10 +84,11 @@ class TimelineRow:
         return dict(zip(columns(labels), self.cells(labels), strict=True))
 
 
-def columns(labels: Sequence[str]) -> tuple[str, ...]:
+def columns(labels: Sequence[str], *, landmarks: bool = False) -> tuple[str, ...]:
     """The columns of a timeline for a model's labels, in order."""
+    more = (OCCLUDED,) if landmarks else ()
     raw, smooth = (f"p_{label}" for label in labels), (f"p_smooth_{label}" for label in labels)
-    return (*BEFORE, *QUALITY, "label", "uncertain", *raw, *smooth, "valence", "arousal")
+    return (*BEFORE, *QUALITY, *more, "label", "uncertain", *raw, *smooth, "valence", "arousal")
 
 
 def frame_seconds(gap_s: float, last_s: float) -> float:

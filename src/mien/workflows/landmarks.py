@@ -16,6 +16,7 @@ from mien.core.images import open_image
 from mien.core.landmark_finder import LandmarkFinder
 from mien.core.mtcnn import Mtcnn
 from mien.core.pose import head_pose
+from mien.core.quality import occluded
 from mien.core.results import Face
 from mien.errors import ImageError
 from mien.workflows.find import Source
@@ -33,6 +34,11 @@ class FacePoints:
     pixels: NDArray[np.uint8] | None = None
     error: str | None = None
 
+    @property
+    def occluded(self) -> list[float | None]:
+        """How probable it is that a part of each face is hidden."""
+        return [occluded(face, points) for face, points in zip(self.faces, self.points, strict=True)]
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""
         if self.error is not None:
@@ -43,8 +49,11 @@ class FacePoints:
                 "detection_score": face.score,
                 "landmarks68": points,
                 "pose": head_pose(points).to_dict(),
+                "occluded": None if hidden is None else round(hidden, 4),
             }
-            for face, points in zip(self.faces, np.round(self.points, 2).tolist(), strict=True)
+            for face, points, hidden in zip(
+                self.faces, np.round(self.points, 2).tolist(), self.occluded, strict=True
+            )
         ]
         return {"image": self.name, "faces": faces}
 

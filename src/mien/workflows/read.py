@@ -2,8 +2,8 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import BinaryIO
+from dataclasses import asdict, dataclass, replace
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ class ReadSettings:
         rotated: Also look for faces turned by 90, 180 and 270 degrees, for four times the time.
         views: Views of each face that are averaged, a number or ``"auto"``; ``None`` takes the model's own.
         device: What the networks run on; see `Classifier`.
+        landmarks: Also place 68 landmarks on each face; see `Analyzer`.
     """
 
     model: str = DEFAULT_MODEL
@@ -45,6 +46,14 @@ class ReadSettings:
     rotated: bool = False
     views: Views | None = None
     device: str = "cpu"
+    landmarks: bool = False
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for rows to continue others; the model is told by its sha256."""
+        kept = {name: value for name, value in asdict(self).items() if name not in ("model", "device")}
+        if not self.landmarks:
+            del kept["landmarks"]  # runs begun before there was a choice go on
+        return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +81,14 @@ def build_analyzer(settings: ReadSettings) -> Analyzer:
     """
     detector = make_detector(settings.detector, _looks(settings))
     classifier = Classifier(settings.model, views=settings.views, device=settings.device)
-    return Analyzer(classifier, detector, min_score=settings.min_score, min_quality=settings.min_quality)
+    return Analyzer(
+        classifier,
+        detector,
+        min_score=settings.min_score,
+        min_quality=settings.min_quality,
+        device=settings.device,
+        landmarks=settings.landmarks,
+    )
 
 
 def _looks(settings: ReadSettings) -> DetectorSettings:

@@ -81,6 +81,7 @@ class RowRun:
         outputs: See there.
         labels: The model's labels.
         identity: What must be the same for a run to go on, by the name that people know it by.
+        landmarks: Whether rows have the columns of 68 landmarks.
 
     Attributes:
         earlier: What an earlier run read already.
@@ -90,8 +91,15 @@ class RowRun:
         MienError: a file cannot be written, or there is nothing to resume.
     """
 
-    def __init__(self, outputs: RowFiles, labels: Sequence[str], identity: Mapping[str, Any]) -> None:
-        self.labels = tuple(labels)
+    def __init__(
+        self,
+        outputs: RowFiles,
+        labels: Sequence[str],
+        identity: Mapping[str, Any],
+        *,
+        landmarks: bool = False,
+    ) -> None:
+        self.labels, self.landmarks = tuple(labels), landmarks
         self.earlier = Counts()
         self._done: Counter[int] = Counter()  # 8 bytes of a digest for each image of an earlier run
         self._saved = monotonic()
@@ -112,7 +120,7 @@ class RowRun:
     def _open(self, outputs: RowFiles) -> None:
         stored = self._state.stored if self._state else None
         offsets = stored["offsets"] if stored else {}
-        names = columns(self.labels)
+        names = columns(self.labels, landmarks=self.landmarks)
         with self._state.before_files({"offsets": {}}) if self._state else nullcontext():
             self._files = [RowFile(path, names, offsets.get(str(path))) for path in outputs.files]
             if outputs.errors:
@@ -134,7 +142,7 @@ class RowRun:
 
     def take(self, result: ImageResult) -> None:
         """Write the rows of an image."""
-        rows = to_rows(result, self.labels)
+        rows = to_rows(result, self.labels, landmarks=self.landmarks)
         for file in self._files:
             file.write(rows)
         if result.error is not None:

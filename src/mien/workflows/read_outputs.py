@@ -28,20 +28,21 @@ def to_object(result: ImageResult) -> dict[str, Any]:
     return {"path": result.name, "width": width, "height": height, "faces": faces, "error": result.error}
 
 
-def columns(labels: Sequence[str]) -> tuple[str, ...]:
+def columns(labels: Sequence[str], *, landmarks: bool = False) -> tuple[str, ...]:
     """The names of the columns that `to_rows` fills."""
-    return ("path", *face_columns(labels), "error")
+    return ("path", *face_columns(labels, landmarks=landmarks), "error")
 
 
-def to_rows(result: ImageResult, labels: Sequence[str]) -> list[Row]:
+def to_rows(result: ImageResult, labels: Sequence[str], *, landmarks: bool = False) -> list[Row]:
     """One row a face, faces counted from 1; an image without faces gives one row with empty cells.
 
     Boxes are rounded to hundredths of a pixel, scores and probabilities to millionths.
     """
     path = path_text(result.name)
     if not result.readings:
-        return [(path, *[None] * (len(columns(labels)) - 2), result.error)]
-    return [(path, *face_cells(n, reading), None) for n, reading in enumerate(result.readings, start=1)]
+        return [(path, *[None] * (len(columns(labels, landmarks=landmarks)) - 2), result.error)]
+    faces = enumerate(result.readings, start=1)
+    return [(path, *face_cells(n, reading, landmarks=landmarks), None) for n, reading in faces]
 
 
 def path_text(name: str) -> str:

@@ -333,6 +333,32 @@ def test_batches_do_not_change_rows(settings) -> None:
     assert answers[0] == answers[1] == answers[2]
 
 
+def test_hidden_parts_are_told_where_landmarks_are_asked_for(small, settings, tmp_path) -> None:
+    settings = replace(settings, landmarks=True)
+    out, asked = tmp_path / "rows.csv", iter(range(99))
+    watch_video(WatchJob(str(small), files=(out,)), settings, stop=lambda: next(asked) == 18)
+    with pytest.raises(MienError, match="had another settings; resume it as it was begun"):
+        watch_video(WatchJob(str(small), files=(out,), resume=True), replace(settings, landmarks=False))
+    watch_video(WatchJob(str(small), files=(out,), resume=True), settings)
+    rows = cells(out)
+    assert len(rows) == 24
+    assert all(0 <= float(row["quality_occluded"]) <= 1 for row in rows)
+
+
+def test_a_state_of_before_landmarks_were_a_choice_goes_on(settings) -> None:
+    watcher = Watcher(settings, finder=Square())
+    list(watcher.watch(squares([n / 10 for n in range(8)])))
+    state = json.loads(json.dumps(watcher.to_dict()))
+    faces = [face for seen in state["seen"] for face in seen["faces"]]
+    assert faces
+    assert settings.identity().keys() == WatchSettings.__dataclass_fields__.keys() - {"landmarks"}
+    for face in faces:
+        assert face["quality"].pop() is None  # hidden parts were not in it
+    later = Watcher(settings, finder=Square())
+    later.restore(state)
+    assert later.to_dict()["seen"] == watcher.to_dict()["seen"]
+
+
 def test_a_plot_shows_the_time_seen_in_the_colour_of_the_emotion(watched, tmp_path) -> None:
     summary = watched[1].summary
     image = np.asarray(draw(summary))

@@ -74,6 +74,7 @@ class PartReader:
         self, settings: ReadSettings, folder: str, labels: Sequence[str], limit_s: float = LIMIT_S
     ) -> None:
         self.images, self.labels = _Images(settings, limit_s), labels
+        self.landmarks = settings.landmarks
         self.system, self.folder = open_folder(folder)
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -104,8 +105,9 @@ class PartReader:
             ImageResult(source.name, error=source.error) if source.error else result_of(source, next(answers))
             for source in part.sources
         ]
-        rows = [row for result in results for row in to_rows(result, self.labels)]
-        write_whole(self.system, path, as_parquet(rows, columns(self.labels)))
+        rows = [row for one in results for row in to_rows(one, self.labels, landmarks=self.landmarks)]
+        names = columns(self.labels, landmarks=self.landmarks)
+        write_whole(self.system, path, as_parquet(rows, names))
         n_faces = sum(len(one.readings) for one in results)
         return PartDone(len(results), n_faces, sum(one.error is not None for one in results))
 
@@ -128,6 +130,7 @@ class BatchReader:
         self, settings: ReadSettings, column: str, keep: Sequence[str] = (), limit_s: float = LIMIT_S
     ) -> None:
         self.images, self.column, self.keep = _Images(settings, limit_s), column, keep
+        self.landmarks = settings.landmarks
 
     def __call__(self, batch: Mapping[str, Any]) -> Any:
         import pyarrow as pa
@@ -139,10 +142,11 @@ class BatchReader:
         named = bool(images) and isinstance(images[0], str)
         rows, places = [], []
         for place, answer in enumerate(self.images.read(images)):
-            made = list(to_rows(result_of(Source(images[place] if named else ""), answer), labels))
+            result = result_of(Source(images[place] if named else ""), answer)
+            made = to_rows(result, labels, landmarks=self.landmarks)
             rows += made
             places += [place] * len(made)
-        table = arrow_table(rows, columns(labels))
+        table = arrow_table(rows, columns(labels, landmarks=self.landmarks))
         if not named:
             table = table.drop_columns(["path"])
         for position, name in enumerate(name for name in self.keep if name not in table.column_names):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from mien.errors import DataError, MienError
 from mien.workflows.cluster.actors import PartReader
@@ -105,8 +105,7 @@ def begin_run(job: RayJob, sha256: str, size: int) -> tuple[PartDone, set[str], 
     from pyarrow import fs
 
     system, folder = open_folder(job.folder)
-    kept = {name: value for name, value in asdict(job.settings).items() if name not in ("model", "device")}
-    identity = json.loads(json.dumps({"model": sha256, "settings": kept}))
+    identity = json.loads(json.dumps({"model": sha256, "settings": job.settings.identity()}))
     system.create_dir(folder, recursive=True)
     there = system.get_file_info(fs.FileSelector(folder))
     run = f"{folder}/{RUN}"

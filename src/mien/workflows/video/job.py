@@ -224,8 +224,14 @@ class _Run:
         self.save()
 
     def _file(self, path: Path, offset: int | None) -> RowFile:
-        source, participant = shown(self.job.source), self.job.participant
-        return RowFile(path, self.watcher.labels, offset, source=source, participant=participant)
+        return RowFile(
+            path,
+            self.watcher.labels,
+            offset,
+            source=shown(self.job.source),
+            participant=self.job.participant,
+            landmarks=self.watcher.settings.landmarks,
+        )
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same for rows to continue others."""
@@ -237,7 +243,7 @@ class _Run:
             "size of the source": source.stat().st_size if source.is_file() else None,
             "model": self.watcher.classifier.card.sha256,
             "choice of frames": asdict(job.pick),
-            "settings": asdict(self.watcher.settings),
+            "settings": self.watcher.settings.identity(),
             "files": [str(path) for path in job.files],
             "participant": job.participant,
         }

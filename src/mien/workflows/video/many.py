@@ -202,7 +202,7 @@ class Index:
         identity = {
             "model": find_model(settings.model)[1].sha256,
             "choice of frames": asdict(job.pick),
-            "settings": asdict(settings),
+            "settings": settings.identity(),
             "formats": list(job.suffixes),
         }
         self._state = RunState(path, identity, resume=job.resume)

@@ -24,6 +24,7 @@ class RowFile:
         offset: Go on at this many bytes, from `n_bytes`; ``None`` starts again.
         source: The video; files of events name it.
         participant: Whose video it is; gets a column of its own, the first.
+        landmarks: Whether rows have the columns of 68 landmarks.
     """
 
     def __init__(
@@ -34,15 +35,18 @@ class RowFile:
         *,
         source: str = "",
         participant: str | None = None,
+        landmarks: bool = False,
     ) -> None:
-        self.labels, self.participant = tuple(labels), participant
-        names = named_columns(self.labels, participant)
+        self.labels, self.participant, self.landmarks = tuple(labels), participant, landmarks
+        names = named_columns(self.labels, participant, landmarks=landmarks)
         self._file = row_file.RowFile(path, names, offset, source)
         self.path, self.lines = path, self._file.lines
 
     def write(self, rows: Sequence[TimelineRow]) -> None:
         """Add rows."""
-        self._file.write([named_cells(row, self.labels, self.participant) for row in rows])
+        landmarks = self.landmarks
+        cells = [named_cells(row, self.labels, self.participant, landmarks=landmarks) for row in rows]
+        self._file.write(cells)
 
     @property
     def n_bytes(self) -> int:
@@ -58,14 +62,19 @@ class RowFile:
         self._file.close(whole=whole)
 
 
-def named_columns(labels: Sequence[str], participant: str | None) -> tuple[str, ...]:
+def named_columns(
+    labels: Sequence[str], participant: str | None, *, landmarks: bool = False
+) -> tuple[str, ...]:
     """The columns of a timeline, behind that of the participant where there is one."""
-    return columns(labels) if participant is None else ("participant", *columns(labels))
+    names = columns(labels, landmarks=landmarks)
+    return names if participant is None else ("participant", *names)
 
 
-def named_cells(row: TimelineRow, labels: Sequence[str], participant: str | None) -> tuple[Cell, ...]:
+def named_cells(
+    row: TimelineRow, labels: Sequence[str], participant: str | None, *, landmarks: bool = False
+) -> tuple[Cell, ...]:
     """Values under `named_columns`."""
-    cells = row.cells(labels)
+    cells = row.cells(labels, landmarks=landmarks)
     return cells if participant is None else (participant, *cells)
 
 

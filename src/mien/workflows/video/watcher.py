@@ -7,7 +7,7 @@ together. Rows come a little later than their frames, because smoothing looks ah
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from mien.core.detection import (
 )
 from mien.core.detectors import make_detector
 from mien.core.geometry import overlap
+from mien.core.landmark_finder import LandmarkFinder
 from mien.core.model_store import DEFAULT_MODEL, find_model
 from mien.core.preprocess import luma
 from mien.core.read_batch import crop_faces
@@ -60,6 +61,7 @@ class WatchSettings:
         batch: Frames whose faces go through the network together.
         smoothing: See there; its threshold is the model card's unless it is given.
         tracking: See there.
+        landmarks: Place 68 landmarks on each face, and tell from them whether a part of it is hidden.
     """
 
     model: str = DEFAULT_MODEL
@@ -74,6 +76,7 @@ class WatchSettings:
     batch: int = 8
     smoothing: SmoothingSettings = field(default_factory=SmoothingSettings)
     tracking: TrackerSettings = field(default_factory=TrackerSettings)
+    landmarks: bool = False
 
     def __post_init__(self) -> None:
         check_share(self.min_score, "min_score")
@@ -84,6 +87,13 @@ class WatchSettings:
         ):
             if not 0 <= seconds <= LONGEST_SMOOTHING_S:
                 raise MienError(f"the {what} must lie in 0..{LONGEST_SMOOTHING_S:g} s, got {seconds:g}")
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for rows to continue others."""
+        kept = asdict(self)
+        if not self.landmarks:
+            del kept["landmarks"]  # runs begun before there was a choice go on
+        return kept
 
 
 def video_views(card: ModelCard) -> Views:
@@ -148,6 +158,7 @@ class Watcher:
         self.classifier = classifier or _classifier(self.settings)
         self.finder = finder or _finder(self.settings)
         self._find_near = near_finder(self.finder)
+        self._landmarks = LandmarkFinder(device=self.settings.device)
         self.labels = self.classifier.labels
         self.tracker = Tracker(self.settings.tracking)
         self.smoother = Smoother(self.labels, self.settings.smoothing, self.classifier.card.uncertain_below)
@@ -185,6 +196,8 @@ class Watcher:
             self.tracker.end()
         found = [f for f in self._find(frame) if f.score >= self.settings.min_score]
         kept = crop_faces(self.classifier, frame.pixels, found, self.settings.min_quality)
+        if self.settings.landmarks:
+            kept = kept.with_points(self._landmarks.find(frame.pixels, kept.faces))
         appearances = [appearance_of(luma(crop)) for crop in kept.crops]
         tracks = self.tracker.step(
             frame.time_s, [f.box for f in kept.faces], [f.score for f in kept.faces], appearances
@@ -294,7 +307,7 @@ def _seen_to_dict(seen: _Seen) -> dict[str, Any]:
             "score": reading.detection_score,
             "landmarks": reading.landmarks.points if reading.landmarks else None,
             "probs": reading.probs,
-            "quality": (quality.size, quality.blur, quality.pose, quality.inside, quality.score),
+            "quality": astuple(quality),
         }
         for track, reading, quality in zip(seen.tracks, seen.readings, seen.qualities, strict=True)
     ]
