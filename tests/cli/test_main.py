@@ -87,6 +87,14 @@ def test_an_empty_argument_is_not_the_current_folder(
     assert (result.exit_code, result.stdout) == (2, "")
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that takes no file from anyone")
+@pytest.mark.parametrize("arguments", [["landmarks", "a.png", "--annotate"], ["page", "--out"]], ids=" ".join)
+def test_a_folder_that_takes_no_file_is_told_as_everywhere(arguments: list[str], mien) -> None:
+    result = mien(*arguments, "/proc/x")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("mien: /proc/x cannot be written: folder /proc ")
+
+
 def test_a_file_behind_dashes_may_end_with_an_equals_sign(mien) -> None:
     assert "'--out=' does not exist" in mien("read", "--", "--out=").stderr
 
