@@ -215,6 +215,28 @@ def test_output_still_in_a_buffer_meets_the_closed_pipe_silently(mien, monkeypat
     assert (result.exit_code, result.stderr) == (0, "")
 
 
+ANOTHER_CTRL_C = """
+import os, signal, sys, threading, time
+from mien.cli.main import main
+
+def press():
+    threading.main_thread().join()  # until Python waits for its other threads, at its end
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+threading.Thread(target=press).start()
+main()
+"""
+
+
+def test_another_ctrl_c_while_python_ends_is_no_traceback() -> None:
+    source = str(Path(package.__file__).parents[1])
+    command = [sys.executable, "-c", ANOTHER_CTRL_C, "--version"]
+    done = subprocess.run(command, env={"PYTHONPATH": source}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def test_ctrl_c_says_so_in_one_line(process, tmp_path) -> None:
     import signal
 
