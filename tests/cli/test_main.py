@@ -87,6 +87,14 @@ def test_an_empty_argument_is_not_the_current_folder(
     assert (result.exit_code, result.stdout) == (2, "")
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that takes no file from anyone")
+@pytest.mark.parametrize("arguments", [["landmarks", "a.png", "--annotate"], ["page", "--out"]], ids=" ".join)
+def test_a_folder_that_takes_no_file_is_told_as_everywhere(arguments: list[str], mien) -> None:
+    result = mien(*arguments, "/proc/x")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("mien: /proc/x cannot be written: folder /proc ")
+
+
 def test_a_file_behind_dashes_may_end_with_an_equals_sign(mien) -> None:
     assert "'--out=' does not exist" in mien("read", "--", "--out=").stderr
 
@@ -205,6 +213,28 @@ def test_output_still_in_a_buffer_meets_the_closed_pipe_silently(mien, monkeypat
     result = mien("models")
     assert flushed
     assert (result.exit_code, result.stderr) == (0, "")
+
+
+ANOTHER_CTRL_C = """
+import os, signal, sys, threading, time
+from mien.cli.main import main
+
+def press():
+    threading.main_thread().join()  # until Python waits for its other threads, at its end
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+threading.Thread(target=press).start()
+main()
+"""
+
+
+def test_another_ctrl_c_while_python_ends_is_no_traceback() -> None:
+    source = str(Path(package.__file__).parents[1])
+    command = [sys.executable, "-c", ANOTHER_CTRL_C, "--version"]
+    done = subprocess.run(command, env={"PYTHONPATH": source}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "")
 
 
 def test_ctrl_c_says_so_in_one_line(process, tmp_path) -> None:

@@ -215,6 +215,16 @@ def test_outputs_that_can_be_are_not_refused(tmp_path: Path, monkeypatch: pytest
     assert names(tmp_path) == ["there.csv"]
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that takes no file from anyone")
+def test_a_folder_that_takes_no_file_in_spite_of_its_permissions_is_told() -> None:
+    """As on a network share that does not trust root; root alone gets so far in /proc."""
+    refused = r"cannot be written: folder /proc (takes no file \(.+\)|is not writable)$"
+    with pytest.raises(OutputError, match=rf"/proc/a\.csv {refused}"):
+        check_output("/proc/a.csv")
+    with pytest.raises(OutputError, match=rf"/proc/runs {refused}"):
+        check_output_folder("/proc/runs")
+
+
 def test_a_folder_without_permission_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)  # the tests may run as root, who may all
     with pytest.raises(OutputError, match=r"a\.csv cannot be written: folder .* is not writable"):

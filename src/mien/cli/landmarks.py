@@ -8,7 +8,6 @@ import typer
 
 from mien.cli.options import MinScore
 from mien.cli.terminal import printable
-from mien.errors import MienError
 
 if TYPE_CHECKING:
     from mien.workflows.landmarks import FacePoints
@@ -37,14 +36,13 @@ def landmarks(
     min_score: MinScore = 0.0,
 ) -> None:
     """Place 68 landmarks on every face of images and folders."""
+    from mien.core.outputs import check_output_folder
     from mien.workflows.find import find_images
     from mien.workflows.landmarks import place_landmarks, write_drawing
 
     if annotate:
-        try:
-            annotate.mkdir(parents=True, exist_ok=True)
-        except OSError as e:
-            raise MienError(f"the folder {annotate} cannot be made: {e.strerror or e}") from e
+        check_output_folder(annotate)
+        annotate.mkdir(parents=True, exist_ok=True)
     failed: list[str] = []
     taken: set[Path] = set()
     for result in place_landmarks(find_images(paths, annotate), min_score):

@@ -253,6 +253,14 @@ def heed_termination() -> None:
         signal.signal(signal.SIGTERM, end)
 
 
+def end_at_once_on_ctrl_c() -> None:
+    """From here on nothing is left to save; Python's own end would answer Ctrl-C with a traceback."""
+    import signal
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda number, frame: os._exit(INTERRUPTED))
+
+
 def main() -> None:
     """Run the command line; ends the process."""
     heed_closed_streams()
@@ -265,3 +273,5 @@ def main() -> None:
     except OSError as error:  # or full
         typer.echo(f"mien: {_told(error)}", err=True)
         sys.exit(2)
+    finally:
+        end_at_once_on_ctrl_c()

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from mien.errors import MienError, OutputError
 
@@ -93,3 +94,9 @@ def _exists(path: Path, named: Path) -> bool:
 def _check_permission(folder: Path, named: Path) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(named, f"folder {folder} is not writable")
+    try:
+        with TemporaryFile(dir=folder):  # permission is not all: a share, /proc or a full disk may refuse yet
+            pass
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise OutputError(named, f"folder {folder} takes no file ({why})") from error

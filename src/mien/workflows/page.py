@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mien.core.files import atomic_write
 from mien.core.model_store import DEFAULT_MODEL, SHIPPED, find_model
+from mien.core.outputs import check_output_folder
 from mien.errors import MienError
 
 ASSETS = Path(__file__).resolve().parents[1] / "page"
@@ -54,12 +55,14 @@ def write_page(to: Path, model: str | os.PathLike[str] = DEFAULT_MODEL) -> Page:
             with it.
 
     Raises:
+        OutputError: the folder cannot be written.
         MienError: the folder holds something else.
         ModelError: the model cannot be found or verified.
     """
     weights, card = find_model(model)
     if to.exists() and not (to / MANIFEST).is_file() and (not to.is_dir() or any(to.iterdir())):
         raise MienError(f"{to} holds something else; give a new or an empty folder")
+    check_output_folder(to)
     to.mkdir(parents=True, exist_ok=True)
     files = {name: (SHIPPED / name).read_bytes() for name in (*NETS, *LICENCES)}
     assets = (path for path in (*ASSETS.iterdir(), *SHARED) if path.name != RUNTIME)
