@@ -187,6 +187,55 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
 }
 
 
+NAN = float("nan")
+SETTINGS: dict[str, tuple[Callable[..., Any], dict[str, Any], str]] = {
+    "face text": (
+        mien.DetectorSettings,
+        {"min_face": "40"},
+        "min_face must be a number of at least 0, got '40'",
+    ),
+    "face nan": (
+        mien.DetectorSettings,
+        {"min_face": NAN},
+        "min_face must be a number of at least 0, got nan",
+    ),
+    "side 0": (mien.DetectorSettings, {"max_side": 0}, "max_side must be a number of at least 1, got 0"),
+    "side true": (
+        mien.DetectorSettings,
+        {"max_side": True},
+        "max_side must be a number of at least 1, got T",
+    ),
+    "patience": (mien.TrackerSettings, {"patience_s": NAN}, "patience_s must be a number of at least 0, got"),
+    "margin": (mien.SmoothingSettings, {"margin": "x"}, "margin must be a number of at least 0, got 'x'"),
+    "step": (mien.Pick, {"every_s": "1s"}, "every_s must be a number of at least 0, got '1s'"),
+    "start": (mien.Pick, {"start_s": "1:00"}, "start_s must be a number, got '1:00'"),
+    "watched side": (mien.WatchSettings, {"max_side": -1}, "max_side must be a number of at least 1, got -1"),
+    "batch": (mien.WatchSettings, {"batch": 0}, "batch must be a number of at least 1, got 0"),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_that_is_no_fitting_number_is_told_when_it_is_made(name: str) -> None:
+    make, fields, text = SETTINGS[name]
+    with pytest.raises(MienError, match=text):
+        make(**fields)
+
+
+def test_numbers_of_numpy_are_numbers(tiny_home: Path) -> None:
+    home = tiny_home / "models" / "tiny.onnx"
+    analyzer = Analyzer(home, Found([FACE]), min_score=np.float32(0.5), threads=np.int64(1))
+    assert len(next(analyzer.read_many([RGB], np.int16(2), workers=np.int64(1)))) == 1
+    assert mien.load(home, views=np.int64(1)).views == 1
+    assert ImageLimits(max_bytes=np.int64(9)).max_bytes == 9
+    settings = mien.WatchSettings(min_score=np.float32(0.5), batch=np.int64(4))
+    assert [type(settings.min_score), type(settings.batch)] == [float, int]
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+def test_a_matrix_is_an_array() -> None:
+    np.testing.assert_array_equal(open_image(np.asmatrix(RGB[..., 0]))[..., 1], RGB[..., 0])
+
+
 @pytest.mark.parametrize("name", CALLS)
 def test_a_wrong_argument_is_told_with_what_was_expected_and_what_came(name: str) -> None:
     call, text = CALLS[name]
@@ -255,9 +304,6 @@ def read_with(faces: Any, home: Path) -> tuple[Reading, ...]:
 )
 def test_a_detector_may_return_any_sequence_of_faces(faces: Any, tiny_home: Path) -> None:
     assert all(reading.emotion == "happy" for reading in read_with(faces, tiny_home))
-
-
-NAN = float("nan")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 TABLES = (".csv", ".tsv")
 VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".3gp")
+VIDEOS += (".mjpeg", ".mjpg")
 STORES = (".h5", ".hdf5")
 ARCHIVES = (".zip", ".gz", ".tgz", ".tar", ".rar", ".7z")
 

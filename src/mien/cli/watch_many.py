@@ -99,8 +99,13 @@ def many_job(
 
 def watch_all(job: "ManyJob", settings: "WatchSettings", blind: Path | None, ray: str | None) -> None:
     """Watch all videos, here or on the cluster ``ray``; exit code 1 where one was not watched to its end."""
-    from mien.workflows.video.many import INDEX
+    from mien.workflows.find import PassedOver
+    from mien.workflows.video.many import INDEX, find_videos
 
+    passed_over = PassedOver(what="a video")
+    find_videos(job.sources, passed_over)
+    if str(passed_over):
+        typer.echo(printable(f"passed over {passed_over}"), err=True)
     if blind:
         _copy_blind(job, blind)
     n_done = n_failed = 0

@@ -65,8 +65,6 @@ class Analyzer:
         threads: int = 1,
         landmarks: bool = False,
     ) -> None:
-        check_share(min_score, "min_score")
-        check_share(min_quality, "min_quality")
         self._model = model
         self.device, self.threads = checked_device(device), checked_threads(threads)
         if isinstance(detector, str):
@@ -82,7 +80,8 @@ class Analyzer:
             self.classifier = model
         else:
             self._opening = _Opening(find_model(model)[0], self.threads, self.device)
-        self.min_score, self.min_quality = min_score, min_quality
+        self.min_score = check_share(min_score, "min_score")
+        self.min_quality = check_share(min_quality, "min_quality")
         self.limits = limits
         self.landmarks = landmarks
         self._finder = LandmarkFinder(threads, self.device)

@@ -1,7 +1,10 @@
 """Checks of what callers give, each with one line that says what was expected."""
 
+import math
 import os
 from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import TypeGuard
 
 from mien.errors import MienError
 
@@ -17,21 +20,49 @@ def check_several(images: object) -> None:
         raise MienError(f"read_many takes several images, got one {type(images).__name__}; use read")
 
 
-def check_whole(value: object, name: str) -> None:
-    """Raise unless ``value`` is a whole number of at least 1.
+def is_whole(value: object) -> TypeGuard[int]:
+    """Whether it is a whole number, of NumPy too, and not a truth value."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether it is a real number, of NumPy too, and not a truth value."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def check_whole(value: object, name: str) -> int:
+    """``value`` as an `int`.
 
     Raises:
-        MienError: it is not.
+        MienError: it is no whole number of at least 1.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if not is_whole(value) or value < 1:
         raise MienError(f"{name} must be a whole number of at least 1, got {value!r}")
+    return int(value)
 
 
-def check_share(value: object, name: str) -> None:
-    """Raise unless ``value`` is a number from 0 to 1.
+def check_share(value: object, name: str) -> float:
+    """``value`` as a `float`.
 
     Raises:
-        MienError: it is not.
+        MienError: it is no number from 0 to 1.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+    if not is_number(value) or not 0 <= value <= 1:
         raise MienError(f"{name} must lie in 0..1, got {value!r}")
+    return float(value)
+
+
+def check_numbers(settings: object, *names: str, least: float = 0.0) -> None:
+    """Turn fields of a dataclass, which may be frozen, into plain numbers; ``None`` stays.
+
+    Raises:
+        MienError: a field is no number, or less than ``least``.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if value is None:
+            continue
+        if not is_number(value) or not value >= least:
+            at_least = f" of at least {least:g}" if least > -math.inf else ""
+            raise MienError(f"{name} must be a number{at_least}, got {value!r}")
+        object.__setattr__(settings, name, int(value) if is_whole(value) else float(value))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mien.core.arguments import is_whole
 from mien.core.calibration import correct_prior, softmax
 from mien.core.cards import ModelCard
 from mien.core.images import ImageSource, open_image
@@ -172,9 +173,9 @@ def checked_threads(threads: int) -> int:
     Raises:
         MienError: it is no whole number from 0.
     """
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 0:
+    if not is_whole(threads) or threads < 0:
         raise MienError(f"threads must be a whole number, 0 or more, got {threads!r}")
-    return threads
+    return int(threads)
 
 
 def _is_path(name_or_path: str | os.PathLike[str]) -> bool:

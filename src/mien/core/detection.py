@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.core.arguments import check_numbers
 from mien.core.results import Box, Face, Landmarks
 from mien.errors import MienError
 
@@ -38,6 +39,10 @@ class DetectorSettings:
     rotated: bool = False
     threads: int = 1
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "min_face", "threads")
+        check_numbers(self, "max_side", least=1)
 
 
 class Detector(Protocol):

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mien.core import avif, jpeg, tiff
+from mien.core.arguments import is_whole
 from mien.errors import ImageError, ImageTooLargeError
 
 MAX_READS = 400_000  # 64 MiB of PNG in chunks of 512 bytes; an ordinary image takes some hundred
@@ -42,7 +43,7 @@ class ImageLimits:
     def __post_init__(self) -> None:
         for name in ("max_bytes", "max_pixels", "max_side"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if not is_whole(value) or value < 1:
                 raise ImageError(f"{name} must be a whole number of at least 1, got {value!r}")
 
 
@@ -136,6 +137,11 @@ def _check_tiff(data: bytes, name: str, limits: ImageLimits) -> None:
     if page.number(tiff.PHOTOMETRIC) in tiff.SENSOR_DATA:
         raise ImageError(f"{name} holds a camera's raw data, which mien does not read; export it as JPEG")
     tiff.check_tags(page)
+    if tiff.has_deep_planes(page):  # Pillow takes each byte for a pixel
+        raise ImageError(
+            f"{name} has its colours of 16 bits in planes that are not compressed, which mien does not read; "
+            "save it with compression, or as PNG"
+        )
     tiled = tiff.tile_pixels(page)
     if tiled > limits.max_pixels:
         raise ImageTooLargeError(

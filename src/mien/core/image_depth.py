@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+from mien.core import tiff
 from mien.errors import ImageError
 
 FULL_SCALES = (255, 1023, 4095, 16383, 65535)
@@ -31,7 +32,10 @@ def gray_of_16_bits(image: Image.Image, name: str) -> NDArray[np.uint8]:
     gray = np.asarray(image).astype(np.int32, copy=False)
     if gray.min() < 0 or gray.max() > 65535:
         raise ImageError(f"{name} has gray values outside 0-65535; save it with 8 or 16 bits")
-    return np.repeat(_scaled(gray)[..., None], 3, axis=2)
+    scaled = _scaled(gray)
+    if getattr(image, "tag_v2", {}).get(tiff.PHOTOMETRIC) == tiff.WHITE_IS_ZERO:  # Pillow inverts 8 bits only
+        scaled = 255 - scaled
+    return np.repeat(scaled[..., None], 3, axis=2)
 
 
 def rgb_of_16_bits(

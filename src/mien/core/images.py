@@ -10,7 +10,8 @@ RGB, YCbCr, HSV                   as it is; colour profiles (ICC) are ignored
 gray, 1-bit                       gray in all three channels; 1-bit is 0 and 255
 16-bit gray (I;16, I)             scaled and rounded, never clipped; white is the largest value of 8, 10,
                                   12, 14 or 16 bits, the first that holds all; outside 0-65535: refused
-float (F)                         refused, for its range is a guess
+float, 32-bit colour              refused, for the range is a guess
+TIFF of 16-bit colour planes      refused where they are not compressed: Pillow reads them wrong
 palette                           its colours
 CMYK                              Pillow's plain conversion, no profile; Adobe's inverted JPEG included
 alpha, LA, transparent colour     composited on white; alpha that is 0 everywhere is ignored
@@ -112,7 +113,7 @@ def open_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> NDA
     if not isinstance(limits, ImageLimits):
         raise ImageError(f"limits must be an ImageLimits, got {type(limits).__name__}")
     if isinstance(source, np.ndarray):
-        return _from_array(source, limits)
+        return _from_array(np.asarray(source), limits)  # a matrix would stay flat
     if isinstance(source, Image.Image):
         return _from_pillow(source, "the Pillow image", limits)
     if isinstance(source, bytes | bytearray | memoryview):
@@ -320,6 +321,8 @@ def _damaged(name: str, error: Exception) -> ImageError:
         return ImageError(f"{name} does not fit into memory; shrink it")
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return ImageError(f"{name} has more pixels than Pillow allows; shrink it")
+    if "unknown pixel mode" in str(error):  # sound, but Pillow has no such pixels
+        return ImageError(f"{name} has pixels of a kind that mien does not read; save it with 8 or 16 bits")
     why = "its structure is cut short" if isinstance(error, struct.error) else _one_line(error)
     return ImageError(f"{name} is truncated or damaged ({why}); copy or download it again")
 

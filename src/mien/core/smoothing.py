@@ -9,12 +9,13 @@ where there is no future, it is the usual one-sided filter. A cut ends one mean 
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.core.arguments import check_numbers
 from mien.core.calibration import softmax
 from mien.core.results import is_uncertain
 
@@ -39,6 +40,9 @@ class SmoothingSettings:
     ahead_s: float = 0.6
     margin: float = 0.1
     threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        check_numbers(self, *(entry.name for entry in fields(self)))
 
 
 @dataclass(slots=True)

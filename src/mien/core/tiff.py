@@ -39,10 +39,14 @@ MAX_PAGES = 1000  # that are looked through for the image itself
 WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 SUBFILE, OLD_SUBFILE, WIDTH, LENGTH, COMPRESSION, PHOTOMETRIC = 254, 255, 256, 257, 259, 262
 STRIPS, STRIP_BYTES = 273, 279
+BITS, SAMPLES, PLANES = 258, 277, 284
 TILE_WIDTH, TILE_LENGTH, TILES, TILE_BYTES = 322, 323, 324, 325
 SUB_DIRECTORIES = 330
 REDUCED, MASK = 1, 4  # bits of SUBFILE
 OLD_REDUCED = 2  # a value of OLD_SUBFILE
+SEPARATE = 2  # of PLANES
+WHITE_IS_ZERO = 0  # of PHOTOMETRIC
+PLAIN = 1  # of COMPRESSION
 JPEG = 7  # of COMPRESSION; libtiff decodes only sequential JPEG for the older 6
 UNKNOWN = 65_000  # a number that is free for anybody
 NEEDED = frozenset((WIDTH, LENGTH, COMPRESSION, PHOTOMETRIC, TILE_WIDTH, TILE_LENGTH))
@@ -206,6 +210,12 @@ def check_tags(page: Directory) -> None:
         outside = tag.size > page.inline and tag.at + tag.size > length
         if outside or claimed > length or (tag.n > MAX_TAG_VALUES and tag.kind not in TAG_BLOBS):
             raise OSError(f"tag {tag.number} claims {tag.size:,} bytes at {tag.at:,} of {length:,}")
+
+
+def has_deep_planes(page: Directory) -> bool:
+    """Whether colours of more than 8 bits lie in a plane each, without compression."""
+    in_planes = page.number(PLANES) == SEPARATE and page.number(SAMPLES, 1) > 1
+    return in_planes and page.number(COMPRESSION, PLAIN) == PLAIN and max(page.numbers(BITS), default=1) > 8
 
 
 def tile_pixels(page: Directory) -> int:

@@ -7,13 +7,14 @@ is random: the same faces give the same numbers.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mien.core.arguments import check_numbers
 from mien.core.geometry import overlap
 from mien.core.results import Box
 
@@ -51,6 +52,9 @@ class TrackerSettings:
     speed_s: float = 0.3
     coast_s: float = 1.0
     appearance_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_numbers(self, *(entry.name for entry in fields(self)))
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.core.arguments import is_whole
 from mien.core.calibration import softmax
 from mien.errors import MienError
 
@@ -44,9 +45,9 @@ def checked_views(views: Views) -> Views:
     Raises:
         MienError: it is neither one of `N_VIEWS` nor `AUTO`.
     """
-    if isinstance(views, bool) or not isinstance(views, int | str) or views not in (*N_VIEWS, AUTO):
-        raise MienError(f"views must be one of {', '.join(map(str, N_VIEWS))} or {AUTO}, got {views}")
-    return views
+    if not (is_whole(views) and views in N_VIEWS) and views != AUTO:
+        raise MienError(f"views must be one of {', '.join(map(str, N_VIEWS))} or {AUTO}, got {views!r}")
+    return views if isinstance(views, str) else int(views)
 
 
 def auto_logits(

@@ -36,15 +36,18 @@ class Source:
 
 @dataclass(slots=True)
 class PassedOver:
-    """What lay in the folders and was not taken for an image.
+    """What lay in the folders and was not taken for ``what``.
 
-    ``n_unfit`` counts what patterns leave out, ``n_other_parts`` what other shards read.
+    ``closed`` are the errors of folders that cannot be listed, ``n_unfit`` counts what patterns leave out,
+    ``n_other_parts`` what other shards read.
     """
 
     suffixes: Counter[str] = field(default_factory=Counter)
     n_links: int = 0
     n_unfit: int = 0
     n_other_parts: int = 0
+    what: str = "an image"
+    closed: list[OSError] = field(default_factory=list)
 
     def __str__(self) -> str:
         """For people; empty where nothing was passed over."""
@@ -54,9 +57,13 @@ class PassedOver:
             most = ", ".join(f"{suffix} {count:,}" for suffix, count in self.suffixes.most_common(5))
             more = ", ..." if len(self.suffixes) > 5 else ""
             one = n == 1
-            parts.append(f"{n:,} file{'' if one else 's'} not named like an image ({most}{more})")
+            parts.append(f"{n:,} file{'' if one else 's'} not named like {self.what} ({most}{more})")
         if self.n_links:
             parts.append(f"{self.n_links:,} link{'' if self.n_links == 1 else 's'} to a folder")
+        if self.closed:
+            one = len(self.closed) == 1
+            first = f"{self.closed[0].filename!r}" + ("" if one else ", ...")
+            parts.append(f"{len(self.closed):,} folder{'' if one else 's'} that cannot be listed ({first})")
         if self.n_unfit:
             parts.append(f"{self.n_unfit:,} that --include and --exclude leave out")
         return " and ".join(parts)

@@ -1,12 +1,14 @@
 """Frames with their true times: clips whose times, turns and cuts are known because the test made them."""
 
 import gc
+import io
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 av = pytest.importorskip("av", reason="needs PyAV")
 
@@ -153,6 +155,7 @@ def damaged(name: str, clips: ModuleType, folder: Path) -> bytes:
     return {
         "cut in the middle": data[: len(data) // 2],
         "cut in the header": data[:200],
+        "cut before the index": data[:40] + bytes(500),
         "empty": b"",
         "text": b"no video\n" * 99,
         "noise": np.random.default_rng(0).bytes(50_000),
@@ -168,6 +171,7 @@ def damaged(name: str, clips: ModuleType, folder: Path) -> bytes:
     [
         ("cut in the middle", r"is cut off: it ends at \d\.\d\d s of 3\.00 s; the rest is kept"),
         ("cut in the header", "holds no images"),
+        ("cut before the index", "is cut off or damaged: its index is missing; copy it again, or repair it"),
         ("empty", "the file is empty"),
         ("sound", "holds only sound"),
         ("text", "is not a video"),
@@ -193,6 +197,18 @@ def test_a_bad_video_is_told_in_one_line(name, says, tmp_path, clips) -> None:
     if name == "cut in the middle":
         assert frames == list(range(len(frames)))
         assert len(frames) > 5
+
+
+@pytest.mark.parametrize("name", ["camera.mjpeg", "CAMERA.MJPG"])
+def test_a_stream_of_jpegs_is_a_video(name: str, tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48), "gray").save(file, "JPEG")
+    (tmp_path / name).write_bytes(5 * file.getvalue())
+    with Video(tmp_path / name) as video:
+        assert len(list(video.frames())) >= 4
+    (tmp_path / "photo.jpg").write_bytes(5 * file.getvalue())
+    with pytest.raises(VideoError, match=r"is an image \(JPEG\), not a video"):
+        Video(tmp_path / "photo.jpg")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Many videos: a file of rows for each, an index, and a run that goes on."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 av = pytest.importorskip("av", reason="needs PyAV")
 
 from mien.errors import MienError
+from mien.workflows.find import PassedOver
 from mien.workflows.rows.formats import csv_rows
 from mien.workflows.video.many import ManyJob, find_videos, watch_many
 from mien.workflows.video.watcher import WatchSettings
@@ -57,6 +59,28 @@ def test_what_is_named_twice_is_watched_once_below_the_common_folder(videos) -> 
     Path("none").mkdir()
     with pytest.raises(MienError, match="'none' holds no video"):
         find_videos(["none"])
+
+
+def test_what_a_folder_holds_besides_videos_is_counted(videos, monkeypatch) -> None:
+    (videos / "GOPR1.LRV").touch()
+    (videos / "CLIP.M2TS").touch()
+    (videos / "elsewhere").symlink_to(videos.resolve(), target_is_directory=True)
+    (videos / "closed").mkdir()
+    listed = os.scandir
+
+    def scandir(folder):
+        if Path(folder).name == "closed":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    passed_over = PassedOver(what="a video")
+    found = find_videos(["in"], passed_over)
+    assert "CLIP.M2TS" in {path.name for path, _ in found}
+    assert str(passed_over) == (
+        "2 files not named like a video (.lrv 1, .txt 1) and 1 link to a folder "
+        "and 1 folder that cannot be listed ('in/closed')"
+    )
 
 
 class Killed(BaseException):

@@ -10,7 +10,7 @@ from mien.core.columns import Cell
 from mien.core.model_store import find_model
 from mien.core.outputs import check_output_folder
 from mien.errors import MienError, VideoError
-from mien.workflows.find import natural_key
+from mien.workflows.find import PassedOver, natural_key
 from mien.workflows.read_outputs import path_text
 from mien.workflows.rows.formats import FORMATS
 from mien.workflows.rows.row_file import RowFile, check_whole
@@ -22,10 +22,8 @@ from mien.workflows.video.watcher import Watched, WatchSettings
 
 SUFFIXES = frozenset(
     {
-        *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts"),
-        ".3gp",
-        ".wmv",
-        ".flv",
+        *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".vob"),
+        *(".3gp", ".3g2", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".mxf", ".dv", ".mjpeg", ".mjpg"),
     }
 )
 """What counts as a video in a folder; a file that is named itself is one whatever its suffix."""
@@ -80,15 +78,19 @@ class Done:
         return self.participant, self.video, self.rows, *counts, self.error
 
 
-def find_videos(sources: Sequence[str]) -> list[tuple[Path, Path]]:
+def find_videos(sources: Sequence[str], passed_over: PassedOver | None = None) -> list[tuple[Path, Path]]:
     """Each video once, with its place below the folder that all have in common, in natural order a folder.
+
+    Args:
+        sources: Files and folders.
+        passed_over: Counts what else the folders hold.
 
     Raises:
         MienError: there is none.
     """
     found: dict[Path, Path] = {}
     for source in map(Path, sources):
-        for path in _walk(source) if source.is_dir() else [source]:
+        for path in _walk(source, passed_over or PassedOver()) if source.is_dir() else [source]:
             found.setdefault(path.resolve(), path)
     if not found:
         raise MienError(f"{', '.join(map(repr, sources))} holds no video ({', '.join(sorted(SUFFIXES))})")
@@ -97,12 +99,16 @@ def find_videos(sources: Sequence[str]) -> list[tuple[Path, Path]]:
     return [(path, Path(os.path.relpath(path.absolute(), base))) for path in found.values()]
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for below, folders, names in os.walk(folder):
+def _walk(folder: Path, passed_over: PassedOver) -> Iterator[Path]:
+    for below, folders, names in os.walk(folder, onerror=passed_over.closed.append):
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
+        passed_over.n_links += sum(os.path.islink(os.path.join(below, name)) for name in folders)
         for name in sorted(names, key=natural_key):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
+            suffix = os.path.splitext(name)[1].lower()
+            if not name.startswith(".") and suffix in SUFFIXES:
                 yield Path(below, name)
+            elif not name.startswith("."):
+                passed_over.suffixes[suffix or "no suffix"] += 1
 
 
 def watch_many(

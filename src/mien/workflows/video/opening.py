@@ -25,6 +25,9 @@ CONTAINERS = (
 opened too, to be told as such."""
 
 LIVE_CONTAINERS = CONTAINERS + ",hls,rtsp,rtp,sdp,dash"
+IMAGES_IN_A_ROW = (".mjpeg", ".mjpg")
+"""A stream of JPEGs, which begins as an image does; a JPEG may hold others too, so only its name tells."""
+
 TIMEOUT_S = 15.0
 ANIMATION = 2  # bit of the flags of a WebP (RFC 9649, section 2.7.1)
 
@@ -68,8 +71,7 @@ class Source:
             if isinstance(error, av.FFmpegError) and isinstance(
                 error, ValueError
             ):  # invalid data or arguments
-                what = "is not a video, or its beginning is damaged or missing"
-                raise VideoError(f"{self.name} {what}") from error
+                raise VideoError(f"{self.name} {self._no_video()}") from error
             raise VideoError(f"{self.name} cannot be opened as a video: {reason(error)}") from error
 
     def _open(self) -> "InputContainer":
@@ -83,6 +85,14 @@ class Source:
             return av.open(self.text, options=options, timeout=TIMEOUT_S, metadata_errors="replace")
         options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
         return av.open(f"file:{self.text}", options=options, metadata_errors="replace")
+
+    def _no_video(self) -> str:
+        """What is wrong with what no demuxer takes. An MP4 has its index at its end, written last."""
+        if self.is_file:
+            with open(self.text, "rb") as file:
+                if file.read(8)[4:] == b"ftyp":
+                    return "is cut off or damaged: its index is missing; copy it again, or repair it"
+        return "is not a video, or its beginning is damaged or missing"
 
     def _refuse_others(self) -> None:
         """Raise where a path leads to what another command reads, or to nothing."""
@@ -104,6 +114,8 @@ class Source:
             raise VideoError(
                 f"{self.name} is an animated WebP, which mien does not play; save it as MP4 or GIF"
             )
+        if kind == "JPEG" and self.text.lower().endswith(IMAGES_IN_A_ROW):
+            return
         if kind not in (None, "GIF") and not (kind == "PNG" and b"acTL" in head):
             raise VideoError(f"{self.name} is an image ({kind}), not a video; read it with mien read")
 

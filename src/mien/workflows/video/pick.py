@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import dataclass
 
+from mien.core.arguments import check_numbers
 from mien.errors import MienError
 
 EVERY = re.compile(r"(\d+(?:\.\d+)?)\s*(s|ms|frames?)")
@@ -28,6 +29,8 @@ class Pick:
     end_s: float | None = None
 
     def __post_init__(self) -> None:
+        check_numbers(self, "every_s", "every_frames")
+        check_numbers(self, "start_s", "end_s", least=-math.inf)
         if self.every_s and not LEAST_STEP_S <= self.every_s <= LARGEST_STEP_S:
             raise MienError(
                 f"a step must last {LEAST_STEP_S:g} s to {LARGEST_STEP_S:g} s, or 0 for every frame; "

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mien.core.arguments import check_share
+from mien.core.arguments import check_numbers, check_share
 from mien.core.cards import ModelCard
 from mien.core.classifier import Classifier
 from mien.core.cuts import CutFinder
@@ -81,6 +81,8 @@ class WatchSettings:
     def __post_init__(self) -> None:
         check_share(self.min_score, "min_score")
         check_share(self.min_quality, "min_quality")
+        check_numbers(self, "min_face", "min_score", "min_quality", "scan_s")  # plain from here on
+        check_numbers(self, "max_side", "batch", least=1)
         for what, seconds in (
             ("time constant of smoothing", self.smoothing.time_s),
             ("look ahead of smoothing", self.smoothing.ahead_s),

@@ -1,0 +1,64 @@
+"""TIFFs of scientific programs and scanners: planes, white that is zero, pixels of other types."""
+
+import struct
+
+import numpy as np
+import pytest
+
+from mien.core.images import open_image
+from mien.errors import ImageError
+
+RNG = np.random.default_rng(5)
+
+
+def other_tiff(
+    values: np.ndarray, photometric: int, in_planes: bool = False, sample_format: int = 1
+) -> bytes:
+    """An uncompressed TIFF of an array (H, W, C) or (C, H, W), as scientific programs write it."""
+    channels, height, width = values.shape if in_planes else (values.shape[2], *values.shape[:2])
+    body = values.tobytes()
+    tags = [(256, 4, (width,)), (257, 4, (height,)), (258, 3, (8 * values.itemsize,) * channels)]
+    tags += [(259, 3, (1,)), (262, 3, (photometric,)), (277, 3, (channels,)), (278, 4, (height,))]
+    tags += [(284, 3, (2 if in_planes else 1,)), (339, 3, (sample_format,) * channels)]
+    n_parts = channels if in_planes else 1
+    sizes = (len(body) // n_parts,) * n_parts
+    entries, outside = b"", b""
+    end = 8 + 2 + 12 * (len(tags) + 2) + 4
+    image_at = end + 200
+    tags += [(273, 4, tuple(image_at + i * sizes[0] for i in range(n_parts))), (279, 4, sizes)]
+    for number, kind, numbers in sorted(tags):
+        packed = struct.pack(f"<{len(numbers)}{'H' if kind == 3 else 'I'}", *numbers)
+        if len(packed) > 4:
+            packed, outside = struct.pack("<I", end + len(outside)), outside + packed
+        entries += struct.pack("<HHI", number, kind, len(numbers)) + packed.ljust(4, b"\0")
+    return (
+        b"II*\0\x08\0\0\0"
+        + struct.pack("<H", len(tags))
+        + entries
+        + bytes(4)
+        + outside.ljust(200, b"\0")
+        + body
+    )
+
+
+def test_gray_of_16_bits_whose_white_is_zero_is_turned_round() -> None:
+    values = np.array([[[0], [32768], [65535]]], "<u2")
+    assert open_image(other_tiff(values, photometric=0))[0, :, 1].tolist() == [255, 127, 0]
+    assert open_image(other_tiff(values, photometric=1))[0, :, 1].tolist() == [0, 128, 255]
+
+
+def test_colours_in_planes_are_read_right_or_refused() -> None:
+    planes = RNG.integers(0, 256, (3, 6, 5), dtype=np.uint8)
+    expected = planes.transpose(1, 2, 0)
+    np.testing.assert_array_equal(open_image(other_tiff(planes, 2, in_planes=True)), expected)
+    deep = other_tiff((planes * np.uint16(257)).astype("<u2"), 2, in_planes=True)
+    with pytest.raises(ImageError, match=r"has its colours of 16 bits in planes .*; save it with compr"):
+        open_image(deep)
+
+
+def test_colour_of_float_is_no_damage() -> None:
+    data = other_tiff(np.zeros((4, 5, 3), "<f4"), 2, sample_format=3)
+    with pytest.raises(
+        ImageError, match="has pixels of a kind that mien does not read; save it with 8 or 16"
+    ):
+        open_image(data)
