@@ -7,8 +7,10 @@ from itertools import islice
 from typing import NamedTuple
 
 TABLES = (".csv", ".tsv")
-VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".3gp")
-VIDEOS += (".mjpeg", ".mjpg")
+VIDEOS = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".vob"),
+    *(".3gp", ".3g2", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".mxf", ".dv", ".mjpeg", ".mjpg"),
+)  # those of mien.core.video_names, which would be slow to import
 STORES = (".h5", ".hdf5")
 ARCHIVES = (".zip", ".gz", ".tgz", ".tar", ".rar", ".7z")
 

@@ -102,12 +102,12 @@ def watch_all(job: "ManyJob", settings: "WatchSettings", blind: Path | None, ray
     from mien.workflows.find import PassedOver
     from mien.workflows.video.many import INDEX, find_videos
 
+    if blind:
+        _copy_blind(job, blind)
     passed_over = PassedOver(what="a video")
     find_videos(job.sources, passed_over)
     if str(passed_over):
-        typer.echo(printable(f"passed over {passed_over}"), err=True)
-    if blind:
-        _copy_blind(job, blind)
+        typer.echo(printable(f"mien: passed over {passed_over}"), err=True)
     n_done = n_failed = 0
     with stop_on_ctrl_c() if ray is None else nullcontext(Stop()) as stop:
         for done in _watched(job, settings, ray, stop):

@@ -9,6 +9,7 @@ from pathlib import Path
 from mien.core.columns import Cell
 from mien.core.model_store import find_model
 from mien.core.outputs import check_output_folder
+from mien.core.video_names import VIDEO_SUFFIXES
 from mien.errors import MienError, VideoError
 from mien.workflows.find import PassedOver, natural_key
 from mien.workflows.read_outputs import path_text
@@ -19,14 +20,6 @@ from mien.workflows.video.job import Outcome, WatchJob, watch_video
 from mien.workflows.video.participants import IdOf
 from mien.workflows.video.pick import Pick
 from mien.workflows.video.watcher import Watched, WatchSettings
-
-SUFFIXES = frozenset(
-    {
-        *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".vob"),
-        *(".3gp", ".3g2", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".mxf", ".dv", ".mjpeg", ".mjpg"),
-    }
-)
-"""What counts as a video in a folder; a file that is named itself is one whatever its suffix."""
 
 COLUMNS = ("participant", "video", "rows", "frames", "persons", "seconds", "error")
 INDEX = "index.csv"
@@ -93,7 +86,9 @@ def find_videos(sources: Sequence[str], passed_over: PassedOver | None = None) -
         for path in _walk(source, passed_over or PassedOver()) if source.is_dir() else [source]:
             found.setdefault(path.resolve(), path)
     if not found:
-        raise MienError(f"{', '.join(map(repr, sources))} holds no video ({', '.join(sorted(SUFFIXES))})")
+        raise MienError(
+            f"{', '.join(map(repr, sources))} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))})"
+        )
     tops = [path if path.is_dir() else path.parent for path in map(Path, sources)]
     base = Path(os.path.commonpath([top.absolute() for top in tops]))
     return [(path, Path(os.path.relpath(path.absolute(), base))) for path in found.values()]
@@ -105,7 +100,7 @@ def _walk(folder: Path, passed_over: PassedOver) -> Iterator[Path]:
         passed_over.n_links += sum(os.path.islink(os.path.join(below, name)) for name in folders)
         for name in sorted(names, key=natural_key):
             suffix = os.path.splitext(name)[1].lower()
-            if not name.startswith(".") and suffix in SUFFIXES:
+            if not name.startswith(".") and suffix in VIDEO_SUFFIXES:
                 yield Path(below, name)
             elif not name.startswith("."):
                 passed_over.suffixes[suffix or "no suffix"] += 1
