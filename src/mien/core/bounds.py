@@ -24,6 +24,10 @@ def took_too_long(exit_code: int | None) -> bool:
     return exit_code == -getattr(signal, "SIGPROF", 0)
 
 
+IGNORE_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+"""How the code of such a process begins: Ctrl-C while it imports would leave a traceback on the screen."""
+
+
 def leave_signals_to_parent() -> None:
     """Go on after Ctrl-C and SIGTERM, which may reach a whole group: the parent ends this process."""
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -18,14 +18,15 @@ from threading import Lock, Timer, local
 from typing import Any, BinaryIO
 
 from mien import errors
-from mien.core.bounds import leave_signals_to_parent
+from mien.core.bounds import IGNORE_CTRL_C, leave_signals_to_parent
 from mien.core.images import ImageSource, open_image
 from mien.core.own_code import load_files, own_files
 from mien.core.read_batch import Answer, Reader, read_batch
 from mien.errors import ImageError, MienError
 
 START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from mien.core.reading_pool import work; work()"
+    f"{IGNORE_CTRL_C}import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from mien.core.reading_pool import work; work()"
 )
 
 

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from mien.core.bounds import took_too_long, widen
+from mien.core.bounds import IGNORE_CTRL_C, took_too_long, widen
 from mien.core.reading_pool import Failure
 from mien.errors import VideoError
 from mien.workflows.video.decode_worker import VideoLimits
@@ -26,7 +26,7 @@ from mien.workflows.video.opening import Source
 from mien.workflows.video.pick import Pick
 
 START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    f"{IGNORE_CTRL_C}import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from mien.workflows.video.decode_worker import main; main()"
 )
 TICK_S = 5.0
