@@ -8,11 +8,13 @@
 #
 # PYTHON=python3.12 picks the interpreter, VENV=path the environment. CONSTRAINTS= (empty) takes the newest
 # release of every dependency instead of the pinned ones. CHROMIUM= (empty) lets `make test` install no browser.
+# WORKERS=8 runs so many tests of it at a time.
 
 PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 CHROMIUM ?= sh tools/chromium.sh
+WORKERS ?= 2
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -31,7 +33,8 @@ test: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(SITE)
-	MIEN_SITE=build/site $(BIN)/pytest -rs -m ""
+	MIEN_SITE=build/site $(BIN)/pytest -rs -m "not browser" --numprocesses $(WORKERS) --dist loadfile
+	MIEN_SITE=build/site $(BIN)/pytest -rs -m browser
 
 # Old releases warn of each other, so warnings are no errors here.
 test-minimums:
