@@ -46,7 +46,7 @@ def checked_views(views: Views) -> Views:
         MienError: it is neither one of `N_VIEWS` nor `AUTO`.
     """
     if not (is_whole(views) and views in N_VIEWS) and views != AUTO:
-        raise MienError(f"views must be one of {', '.join(map(str, N_VIEWS))} or {AUTO}, got {views!r}")
+        raise MienError(f"views must be one of {', '.join(map(str, N_VIEWS))} or {AUTO}, got {views}")
     return views if isinstance(views, str) else int(views)
 
 

@@ -148,6 +148,9 @@ def damaged(name: str, clips: ModuleType, folder: Path) -> bytes:
     good = folder / "good.mp4"
     clips.write_clip(good, clips.still(3, faces=1), options={"movflags": "faststart"}, tone=True)
     data = good.read_bytes()
+    if name == "cut before the index":
+        clips.write_clip(good, clips.still(3, faces=1))
+        return good.read_bytes()[: good.stat().st_size // 2]
     if name == "sound":
         with av.open(str(folder / "sound.mp4"), "w") as container:
             clips.write_tone(container, container.add_stream("aac", rate=44_100), 0.5)
@@ -155,7 +158,6 @@ def damaged(name: str, clips: ModuleType, folder: Path) -> bytes:
     return {
         "cut in the middle": data[: len(data) // 2],
         "cut in the header": data[:200],
-        "cut before the index": data[:40] + bytes(500),
         "empty": b"",
         "text": b"no video\n" * 99,
         "noise": np.random.default_rng(0).bytes(50_000),
