@@ -8,6 +8,7 @@ import pytest
 
 import mien
 from mien.core import providers, session
+from mien.core.detection import DetectorSettings
 from mien.core.mtcnn import Mtcnn, MtcnnSettings
 from mien.errors import MienError
 
@@ -63,8 +64,13 @@ def test_the_device_and_threads_stay_with_a_pickled_analyzer():
     assert (analyzer.threads, analyzer.classifier.threads) == (2, 2)
     assert analyzer.classifier.device == analyzer.device == providers.checked_device("auto")
     assert analyzer.detector.settings.threads == 2
-    with pytest.raises(MienError, match="threads must be"):
-        mien.Analyzer(threads=-1)
+
+
+@pytest.mark.parametrize("threads", [-1, 10**6, 1.0, True, "2"])
+def test_threads_that_cannot_be_are_refused(threads):
+    for make in (mien.Analyzer, DetectorSettings):
+        with pytest.raises(MienError, match=r"threads must be a whole number, 0 to 1024, got "):
+            make(threads=threads)
 
 
 @pytest.mark.parametrize("device", OTHERS)

@@ -103,4 +103,5 @@ def test_make_test_runs_it_and_tells_what_is_skipped() -> None:
     recipe = text.partition("\ntest: ")[2].partition("\n\n")[0]
     assert "$(CHROMIUM)" in recipe
     assert "CHROMIUM ?= sh tools/chromium.sh\n" in text
-    assert 'pytest -rs -m "not browser"' in recipe and "pytest -rs -m browser" in recipe
+    assert 'pytest -rs -m "not browser"' in recipe
+    assert "pytest -rs -m browser" in recipe

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.arguments import check_several, check_share, check_whole
+from mien.core.arguments import check_several, check_share, check_threads, check_whole
 from mien.core.bulk import BulkSettings, read_each
-from mien.core.classifier import Classifier, checked_threads
+from mien.core.classifier import Classifier
 from mien.core.detection import DEFAULT_DETECTOR, Detector, DetectorSettings, checked_faces
 from mien.core.detectors import DETECTORS, make_detector
 from mien.core.images import DEFAULT_LIMITS, RGB, ImageLimits, ImageSource, as_rgb
@@ -66,7 +66,7 @@ class Analyzer:
         landmarks: bool = False,
     ) -> None:
         self._model = model
-        self.device, self.threads = checked_device(device), checked_threads(threads)
+        self.device, self.threads = checked_device(device), check_threads(threads)
         if isinstance(detector, str):
             looks = DetectorSettings(threads=self.threads, device=self.device)
             detector = make_detector(detector, looks)

@@ -8,6 +8,8 @@ from typing import TypeGuard
 
 from mien.errors import MienError
 
+MOST_THREADS = 1024
+
 
 def check_several(images: object) -> None:
     """Raise unless ``images`` are several.
@@ -66,3 +68,14 @@ def check_numbers(settings: object, *names: str, least: float = 0.0) -> None:
             at_least = f" of at least {least:g}" if least > -math.inf else ""
             raise MienError(f"{name} must be a number{at_least}, got {value!r}")
         object.__setattr__(settings, name, int(value) if is_whole(value) else float(value))
+
+
+def check_threads(value: object) -> int:
+    """A number of threads as an `int`; 0 leaves the choice to ONNX Runtime.
+
+    Raises:
+        MienError: it is no whole number from 0 to `MOST_THREADS`; ONNX Runtime starts as many as it is told.
+    """
+    if not is_whole(value) or not 0 <= value <= MOST_THREADS:
+        raise MienError(f"threads must be a whole number, 0 to {MOST_THREADS}, got {value!r}")
+    return int(value)

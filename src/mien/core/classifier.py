@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.core.arguments import is_whole
+from mien.core.arguments import check_threads
 from mien.core.calibration import correct_prior, softmax
 from mien.core.cards import ModelCard
 from mien.core.images import ImageSource, open_image
@@ -52,7 +52,7 @@ class Classifier:
         device: str = "cpu",
     ) -> None:
         weights, self.card = find_model(name_or_path)
-        self.threads = checked_threads(threads)
+        self.threads = check_threads(threads)
         self._source = str(weights.resolve()) if _is_path(name_or_path) else weights.stem
         self.views = checked_views(self.card.views if views is None else views)
         self.temperature = self.card.temperature(self.views)
@@ -165,17 +165,6 @@ def load(
 ) -> Classifier:
     """The model of a name or path; see `Classifier`."""
     return Classifier(name_or_path, views=views, threads=threads, device=device)
-
-
-def checked_threads(threads: int) -> int:
-    """``threads`` itself.
-
-    Raises:
-        MienError: it is no whole number from 0.
-    """
-    if not is_whole(threads) or threads < 0:
-        raise MienError(f"threads must be a whole number, 0 or more, got {threads!r}")
-    return int(threads)
 
 
 def _is_path(name_or_path: str | os.PathLike[str]) -> bool:

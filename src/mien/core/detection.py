@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.arguments import check_numbers
+from mien.core.arguments import check_numbers, check_threads
 from mien.core.results import Box, Face, Landmarks
 from mien.errors import MienError
 
@@ -41,7 +41,8 @@ class DetectorSettings:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        check_numbers(self, "min_face", "threads")
+        check_numbers(self, "min_face")
+        object.__setattr__(self, "threads", check_threads(self.threads))
         check_numbers(self, "max_side", least=1)
 
 
