@@ -19,7 +19,7 @@ from mien.core.providers import checked_device
 from mien.core.results import Face, Quality, Reading
 from mien.core.session import open_session, run
 from mien.core.tta import AUTO, Faces, Views, auto_logits, average_logits, checked_views
-from mien.errors import MienError, ModelError
+from mien.errors import ModelError
 
 Crops = NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
 """Faces as a network takes them: an array (N, S, S), or RGB (N, S, S, 3), or a list of N such crops."""
