@@ -118,8 +118,8 @@ def test_what_is_no_crop_is_told(seeing: Path, crops: Any, text: str) -> None:
             ModelError,
             "a model must be a name or a path, got NoneType",
         ),
-        (lambda path: Classifier(path, threads="2"), MienError, "threads must be a whole number, 0 or more"),
-        (lambda path: Classifier(path, threads=-1), MienError, "threads must be a whole number, 0 or more"),
+        (lambda path: Classifier(path, threads="2"), MienError, "threads must be a whole number, 0 to 1024"),
+        (lambda path: Classifier(path, threads=-1), MienError, "threads must be a whole number, 0 to 1024"),
         (
             lambda path: Classifier(path, views=True),
             MienError,

@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.arguments import check_numbers
+from mien.core.arguments import check_numbers, is_number
 from mien.core.calibration import softmax
 from mien.core.results import is_uncertain
+from mien.errors import MienError
 
 UNCERTAIN = "uncertain"
+LONGEST_S = 60.0
 LEAST_PROB = 1e-4
 """Probabilities count as at least this, so that one overconfident frame cannot rule an emotion out."""
 
@@ -34,6 +36,9 @@ class SmoothingSettings:
         margin: An emotion takes over when its probability is higher by this.
         threshold: Below this probability of every emotion the label is ``uncertain``; ``None`` takes the
             model card's.
+
+    Raises:
+        MienError: a number makes no sense.
     """
 
     time_s: float = 0.3
@@ -42,6 +47,9 @@ class SmoothingSettings:
     threshold: float | None = None
 
     def __post_init__(self) -> None:
+        for what, seconds in (("time constant", self.time_s), ("look ahead", self.ahead_s)):
+            if not is_number(seconds) or not 0 <= seconds <= LONGEST_S:
+                raise MienError(f"the {what} of smoothing must lie in 0..{LONGEST_S:g} s, got {seconds}")
         check_numbers(self, *(entry.name for entry in fields(self)))
 
 

@@ -134,7 +134,7 @@ class RowFormat:
     Attributes:
         encode: Columns and rows to lines.
         decode: A file of such lines to its rows.
-        has: Whether a whole file has these columns, as far as it tells.
+        has: Whether a whole file has these columns, as far as it tells; always, unless given.
         header: Whether the first line names the columns.
         make: Makes the file of its lines, which lie beside it until then, its columns, and the name of what
             they tell of; ``None`` where the lines are it.
@@ -144,7 +144,7 @@ class RowFormat:
 
     encode: Encode
     decode: Decode
-    has: Has
+    has: Has = lambda path, columns: True
     header: bool = False
     make: Make | None = None
     check: Callable[[], Any] = lambda: None

@@ -35,10 +35,8 @@ from mien.core.smoothing import Smoother, SmoothingSettings
 from mien.core.timeline import Person, TimelineRow
 from mien.core.tracking import Tracker, TrackerSettings, appearance_of
 from mien.core.tta import Views
-from mien.errors import MienError
 from mien.workflows.video.frames import Frame
 
-LONGEST_SMOOTHING_S = 60.0
 MOST_HELD = 512
 """Frames that wait for their future at most; a clock that hardly moves would have all of them wait."""
 SAME_FACE = 0.6  # share of the smaller box from which two found faces are one
@@ -83,12 +81,6 @@ class WatchSettings:
         check_share(self.min_quality, "min_quality")
         check_numbers(self, "min_face", "min_score", "min_quality", "scan_s")  # plain from here on
         check_numbers(self, "max_side", "batch", least=1)
-        for what, seconds in (
-            ("time constant of smoothing", self.smoothing.time_s),
-            ("look ahead of smoothing", self.smoothing.ahead_s),
-        ):
-            if not 0 <= seconds <= LONGEST_SMOOTHING_S:
-                raise MienError(f"the {what} must lie in 0..{LONGEST_SMOOTHING_S:g} s, got {seconds:g}")
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for rows to continue others."""
