@@ -204,6 +204,17 @@ def test_damage_that_no_hash_covers_is_noticed(tmp_path, make_faces, column):
         read_store(path)
 
 
+@pytest.mark.parametrize("label_map", ["1.5", "[1]", '{"a": 1}', '{"a": {"b": 1}}'])
+def test_a_map_of_labels_that_is_none_is_damage(tmp_path, make_faces, label_map):
+    path = tmp_path / "a.h5"
+    write_store(make_faces(), path)
+    with h5py.File(path, "a") as file:
+        file.attrs["label_map"] = label_map
+    for read in (read_store, read_info):
+        with pytest.raises(DataError, match="is not a data set or is damaged"):
+            read(path)
+
+
 def test_a_truncated_or_damaged_file_gives_the_same_faces_or_one_line(tmp_path, make_faces):
     faces, path = make_faces(votes=True), tmp_path / "a.h5"
     write_store(faces, path)

@@ -292,8 +292,17 @@ def _text(file: Any, key: str, default: str | None = None) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _label_map(file: Any) -> Any:
-    return parse_json(_text(file, "label_map", "null"))
+def _label_map(file: Any) -> LabelMap | None:
+    """For each source what became of its labels; ValueError where it is anything else."""
+    sources = parse_json(_text(file, "label_map", "null"))
+    if sources is None:
+        return None
+    maps = sources.values() if isinstance(sources, dict) else (None,)
+    if not all(
+        isinstance(one, dict) and all(isinstance(v, str | None) for v in one.values()) for one in maps
+    ):
+        raise ValueError("label_map is no map of labels")
+    return sources  # type: ignore[no-any-return]
 
 
 def _names(file: Any, key: str) -> tuple[str, ...] | None:
