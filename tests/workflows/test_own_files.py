@@ -1,14 +1,16 @@
 """Every reader of mien's own files gives what it reads or one line, whatever is in them."""
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mien.core.own_files import Maybe, check_shape, read_json, reading
-from mien.errors import DataError, MissingExtraError, ModelError
+from mien.errors import DataError, MienError, MissingExtraError, ModelError
 
 pytest.importorskip("psutil", reason="needs psutil")
 pytest.importorskip("optuna", reason="needs optuna")
@@ -21,6 +23,18 @@ def test_a_short_campaign_of_damaged_files_raises_nothing_foreign(module_at: Cal
     assert tally.n_opened > 40
     assert tally.n_refused > 100
     assert (tally.signals, tally.foreign) == ([], [])
+
+
+def test_an_accuracy_that_is_text_is_damage(module_at: Callable[[str], Any], tmp_path: Path) -> None:
+    tiny = module_at("tests/fixtures_model.py").write_tiny_model(tmp_path)
+    (tmp_path / "made").mkdir()
+    search = module_at("tests/workflows/own_files.py").samples(tmp_path / "made", tiny)["search folder"]
+    search.read()
+    with closing(sqlite3.connect(search.path)) as database:
+        database.execute("update trial_values set value = 'most'")
+        database.commit()
+    with pytest.raises(MienError, match="is no search or is damaged"):
+        search.read()
 
 
 @pytest.mark.parametrize(

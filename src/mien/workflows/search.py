@@ -349,7 +349,8 @@ def _trial(search: Search, found: FrozenTrial) -> Trial:
     states: dict[TrialState, State] = {TrialState.COMPLETE: "complete", TrialState.FAIL: "failed"}
     point = {key: axis.value_of(found.params[key]) for key, axis in search.space.items()}
     state, reason = states.get(found.state, "unfinished"), found.user_attrs.get("reason")
-    return Trial(found.number, state, point, found.value, reason)
+    accuracy = None if found.value is None else float(found.value)  # SQLite may hold text
+    return Trial(found.number, state, point, accuracy, reason)
 
 
 class _Worker:
