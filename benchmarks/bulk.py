@@ -20,13 +20,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import onnxruntime as ort
-
-import mien
+from mien.cli.main import main
+from mien.core import classifier, read_batch
+from mien.core.mtcnn import Mtcnn
 
 PER_FOLDER = 1000
 
@@ -62,41 +62,32 @@ def measured(arguments: list[str]) -> Run:
     return Run(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-class TimedSession:
-    """A network's session that adds up the seconds of processor that its runs take."""
+def spent_in_parts(folder: Path, out: Path) -> tuple[dict[str, float], float]:
+    """Seconds of processor of one `mien read -j 1` in this process: of its parts, and of all of it.
 
-    def __init__(self, session: ort.InferenceSession) -> None:
-        self.session, self.spent_s = session, 0.0
+    Both are of the same run, so that a machine whose speed changes changes both alike.
+    """
+    spent = dict.fromkeys(("open", "find", "network"), 0.0)
 
-    def get_inputs(self) -> list[Any]:
-        return self.session.get_inputs()  # type: ignore[no-any-return]
+    def timed(owner: Any, name: str, part: str) -> None:
+        work = getattr(owner, name)
 
-    def run(self, *arguments: Any) -> list[Any]:
-        start = time.process_time()
-        outputs = self.session.run(*arguments)
-        self.spent_s += time.process_time() - start
-        return outputs  # type: ignore[no-any-return]
+        def wrapped(*arguments: Any, **options: Any) -> Any:
+            start = time.process_time()
+            result = work(*arguments, **options)
+            spent[part] += time.process_time() - start
+            return result
 
+        setattr(owner, name, wrapped)
 
-def floor_ms(photos: list[Path]) -> tuple[float, float, float]:
-    """Processor milliseconds a photo: to open it, to find its faces, and the network in all its views."""
-    analyzer = mien.Analyzer()
-    classifier = analyzer.classifier
-    analyzer.read(photos[0])
-    session = TimedSession(classifier.session)
-    classifier.session = session
-    opening_s = finding_s = 0.0
-    for photo in photos:
-        start = time.process_time()
-        image = mien.open_image(photo)
-        opened = time.process_time()
-        faces = analyzer.detector.find(image)
-        finding_s += time.process_time() - opened
-        opening_s += opened - start
-        if faces:
-            classifier.probs(np.stack([classifier.crop(image, face) for face in faces]))
-    opening, finding, naming = (1e3 * s / len(photos) for s in (opening_s, finding_s, session.spent_s))
-    return opening, finding, naming
+    timed(read_batch, "open_image", "open")
+    timed(Mtcnn, "find", "find")
+    timed(classifier, "run", "network")
+    sys.argv = command(folder, out, 1)[2:]
+    start = time.process_time()
+    with suppress(SystemExit):
+        main()
+    return spent, time.process_time() - start
 
 
 def killed_and_resumed(folder: Path, out: Path, kills: int, usual_s: float) -> int:
@@ -119,7 +110,7 @@ def verdict(value: float, limit: float, *, most: bool) -> str:
     return "ok" if (value <= limit if most else value >= limit) else "MISSED"
 
 
-def main() -> None:
+def measure() -> None:
     photos = sorted(p.resolve() for p in Path(sys.argv[1]).iterdir() if p.suffix.lower() in (".jpg", ".png"))
     n = int(sys.argv[2]) if len(sys.argv) > 2 else 20_000
     kills = int(sys.argv[3]) if len(sys.argv) > 3 else 10
@@ -139,12 +130,10 @@ def main() -> None:
         gain, extra = one.wall_s / two.wall_s, (two.cpu_s - small_two.cpu_s) / (one.cpu_s - small.cpu_s)
         print(f"  -j 2 against -j 1: x{gain:.2f}   limit 1.8: {verdict(gain, 1.8, most=False)}")
         print(f"    its processor time: x{extra:.3f}, so at most x{2 / extra:.2f} on two free cores")
-        opening, finding, naming = floor_ms(photos[:n])
-        per_image = 1e3 * (one.cpu_s - small.cpu_s) / max(n - n_small, 1)  # without the start of the process
-        floor = opening + finding + naming
-        parts = f"open {opening:.1f} + find {finding:.1f} + network {naming:.1f}"
-        print(f"  {parts} = {floor:.1f} ms; mien read {per_image:.1f} ms an image")
-        over = per_image / floor
+        parts, whole = spent_in_parts(links, base / "parts.csv")
+        listed = " + ".join(f"{part} {1e3 * seconds / n:.1f}" for part, seconds in parts.items())
+        over = whole / sum(parts.values())
+        print(f"  {listed} = {1e3 * sum(parts.values()) / n:.1f} of {1e3 * whole / n:.1f} CPU ms an image")
         print(f"  against the parts alone: x{over:.3f}   limit 1.1: {verdict(over, 1.1, most=True)}")
         grown = one.peak_mb / small.peak_mb
         print(f"  peak memory at {n_small:,} links {small.peak_mb:.0f} MB, at {n:,} {one.peak_mb:.0f} MB: "
@@ -157,4 +146,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    measure()
