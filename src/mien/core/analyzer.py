@@ -210,7 +210,8 @@ def read(
 ) -> Readings:
     """The emotions on every face of an image, and 68 landmarks where asked for; see `Analyzer.read`.
 
-    >>> readings = mien.read(frame, color="bgr")  # a frame of OpenCV
+    Examples:
+        >>> readings = mien.read(frame, color="bgr")  # a frame of OpenCV
     """
     if not isinstance(model, str | os.PathLike):
         raise ModelError(f"a model must be a name or a path, got {type(model).__name__}; see mien.Analyzer")
