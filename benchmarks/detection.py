@@ -25,6 +25,7 @@ from skimage import data
 from mien.core.detection import Detector, DetectorSettings
 from mien.core.detectors import make_detector
 from mien.core.geometry import transform, warp
+from mien.core.quality import five_of_68
 from mien.core.results import Face
 
 Pixels = NDArray[np.uint8]
@@ -126,11 +127,6 @@ def face_free() -> list[Pixels]:
     return cuts
 
 
-def five_points(points: Points) -> Points:
-    """Eye centres, nose tip and mouth corners (5, 2) of the 68 iBUG points."""
-    return np.stack([points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]])
-
-
 def is_found(face: Face, points: Points) -> bool:
     low, high = points.min(axis=0), points.max(axis=0)
     centre = np.array(face.box.center)
@@ -155,7 +151,7 @@ def row(detector: Detector, condition: Condition, photos: Sequence[tuple[Pixels,
         found, further = found + bool(hits), further + len(faces) - len(hits)
         times.append(ms)
         if hits and hits[0].landmarks:
-            gaps = np.linalg.norm(np.array(hits[0].landmarks.points) - five_points(places), axis=1)
+            gaps = np.linalg.norm(np.array(hits[0].landmarks.points) - five_of_68(places), axis=1)
             errors.append(gaps.mean() / np.linalg.norm(places[45] - places[36]))
     error = f"{np.mean(errors):.2%}" if errors else "-"
     recall = f"{found / len(times):.1%} ({found} of {len(times)})"

@@ -28,6 +28,7 @@ from mien.core.files import write_json
 from mien.core.geometry import similarity, transform, warp
 from mien.core.metrics import accuracy_interval
 from mien.core.preprocess import FER2013_POINTS
+from mien.core.quality import five_of_68
 from mien.data.parts import PARTS
 from mien.data.records import FaceSet
 from mien.data.store import read_store
@@ -132,7 +133,7 @@ def outline() -> Floats:
 
     path = Path(landmark_finder.__file__).parent / "weights" / "mean-face.json"
     points = np.array(json.loads(path.read_text("utf-8"))["points"], np.float64)[:, :2]
-    five = np.stack([points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]])
+    five = five_of_68(points)
     return np.asarray(transform(points, similarity(five, FER2013_POINTS)))
 
 

@@ -330,7 +330,7 @@ def test_the_annotated_face_of_nearly_every_photo_is_found(detector, mien_data, 
         hits = [face for face in detector.find(image) if bench.is_found(face, annotated)]
         found.append(bool(hits))
         if hits:
-            gap = np.linalg.norm(points(hits[0]) - bench.five_points(annotated), axis=1).mean()
+            gap = np.linalg.norm(points(hits[0]) - bench.five_of_68(annotated), axis=1).mean()
             errors.append(gap / np.linalg.norm(annotated[45] - annotated[36]))
     assert len(found) == 224
     assert np.mean(found) >= 0.97

@@ -82,10 +82,14 @@ def landmark_gap(landmarks: Landmarks, points: NDArray[np.floating]) -> float:
     face agree; what is hidden each guesses in its own way.
     """
     all68 = np.asarray(points, np.float64)
-    same = np.stack([all68[36:42].mean(0), all68[42:48].mean(0), all68[30], all68[48], all68[54]])
     size = math.sqrt(float(((all68 - all68.mean(0)) ** 2).sum(axis=1).mean()))
-    gaps = np.linalg.norm(np.asarray(landmarks.points) - same, axis=1)
+    gaps = np.linalg.norm(np.asarray(landmarks.points) - five_of_68(all68), axis=1)
     return float(gaps.mean() / max(size, 1e-6))
+
+
+def five_of_68(points: Floats) -> Floats:
+    """Eye centres, nose tip and mouth corners (5, 2) of 68 landmarks (68, 2), in the order of `Landmarks`."""
+    return np.stack([points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]])
 
 
 def part_inside(face: Face, size_wh: tuple[int, int]) -> float:
@@ -106,10 +110,8 @@ def blur(gray: NDArray[np.uint8]) -> float:
 
 def _blur_along(pixels: NDArray[np.float32]) -> float:
     half = BLUR_SPAN // 2
-    mirrored = np.concatenate(
-        [pixels[half::-1], pixels, pixels[: -half - 1 : -1]]
-    )  # np.pad takes twice as long
-    padded = mirrored.cumsum(axis=0)
+    edges = pixels[half::-1], pixels[: -half - 1 : -1]  # mirrored; np.pad takes twice as long
+    padded = np.concatenate([edges[0], pixels, edges[1]]).cumsum(axis=0)
     blurred = (padded[BLUR_SPAN:] - padded[:-BLUR_SPAN]) / BLUR_SPAN
     sharp = np.abs(np.diff(pixels, axis=0))[:, 1:-1]
     left = np.maximum(sharp - np.abs(np.diff(blurred, axis=0))[:, 1:-1], 0)
