@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from mien.cli.progress import progress_bar
+from mien.cli.training_bar import training_bar
 
 
 @pytest.mark.parametrize("rows", [True, False], ids=["rows", "talk"])
@@ -31,3 +32,19 @@ def test_a_bar_has_the_columns_that_are_named_and_fields_of_its_task(monkeypatch
         console.print(progress.get_renderable())
     shown = console.file.getvalue().split()
     assert (shown[0], shown[2:]) == ("reading", ["3/12", "4.5", "images/s"])
+
+
+def test_a_log_of_training_tells_what_goes_before_the_first_step(capsys, monkeypatch) -> None:
+    pytest.importorskip("rich", reason="needs rich")
+    from mien.workflows.train import TrainProgress
+
+    monkeypatch.setattr("mien.cli.progress.LINES_EVERY_S", 0.0)
+    with training_bar() as report:
+        report(TrainProgress(512, 28559, 0.0, 0.0, 0.0, preparing="teachers"))
+        report(TrainProgress(1, 40, 0.1, 1.95, 210.4))
+        report(TrainProgress(40, 40, 4.0, 1.2, 210.4), name="other")
+    assert [line.split("  ") for line in capsys.readouterr().err.splitlines()] == [
+        ["teachers", "512/28,559"],
+        ["epoch 0.1", "1/40", "210 faces/s", "loss 1.95"],
+        ["other epoch 4.0", "40/40", "scoring"],
+    ]

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("onnxscript", reason="needs the train extra")
@@ -12,7 +13,7 @@ from mien.core.locks import sole
 from mien.data.store import write_store
 from mien.errors import DataError, MienError
 from mien.train.recipe_reading import check_recipe
-from mien.workflows.train import TrainProgress, train
+from mien.workflows.train import TrainProgress, make_trainer, train
 
 pytestmark = pytest.mark.train
 
@@ -49,3 +50,15 @@ def test_a_damaged_run_is_told_in_one_line(made: dict[str, Any], tmp_path: Path,
     with pytest.raises(MienError, match=rf"{name} is ") as raised:
         train(check_recipe(made["table"]), run)
     assert len(str(raised.value).splitlines()) == 1
+
+
+def test_teachers_answer_in_the_precision_of_the_recipe_and_tell_how_far(made: dict[str, Any]) -> None:
+    answers, told = {}, []
+    for precision in ("fp32", "bf16"):
+        table = made["table"] | {"distil": {"teachers": [str(made["run"])]}}
+        table["run"] = table["run"] | {"precision": precision}
+        trainer = make_trainer(check_recipe(table), made["faces"], "cpu", report=told.append)
+        answers[precision] = np.exp(trainer.teacher_logits)
+    assert [(at.preparing, at.step, at.steps) for at in told] == [("teachers", 200, 200)] * 2
+    apart = np.abs(answers["fp32"] - answers["bf16"])
+    assert 0 < apart.max() < 0.05

@@ -2,15 +2,15 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mien.cli.options import Data, Device, Overrides, out_option
-from mien.cli.progress import progress_bar
+from mien.cli.training_bar import training_bar
 from mien.errors import MienError, needs_extra
 
 if TYPE_CHECKING:
@@ -149,8 +149,8 @@ def run(
     failed, end = 0, math.inf if hours is None else time.monotonic() + 3600 * hours
     for row in chosen(names or [], everything):
         try:
-            with _bar(row.name) as report:
-                result = run_row(row, settings, _until(end, report))
+            with training_bar() as show:
+                result = run_row(row, settings, _until(end, partial(show, name=row.name)))
         except OutOfTime:
             typer.echo(f"{row.name}: stopped after {hours:g} hours; the same command goes on", err=True)
             break
@@ -220,22 +220,3 @@ def _until(end: float, report: "Callable[[TrainProgress], None]") -> "Callable[[
             raise OutOfTime
 
     return checked
-
-
-@contextmanager
-def _bar(name: str) -> "Iterator[Callable[[TrainProgress], None]]":
-    """One bar on stderr with epoch, rate, loss, accuracy on PublicTest and time left."""
-    with progress_bar("description", "bar", "rate", "left") as progress:
-        task = progress.add_task(name, total=None, rate="starting")
-
-        def report(at: "TrainProgress") -> None:
-            if at.validation and "val_accuracy" in at.validation:
-                score = f"  PublicTest {at.validation['val_accuracy']:.1%}"
-                line = f"{name}  epoch {at.epoch:.1f}  loss {at.validation['train_loss']:.3f}{score}"
-                progress.console.print(line, highlight=False)
-            rate = f"epoch {at.epoch:.1f}  {at.images_per_s:,.0f}/s  loss {at.loss:.2f}"
-            progress.update(task, completed=at.step, total=at.steps, rate=rate)
-            if at.step == at.steps:
-                progress.update(task, rate="scoring")
-
-        yield report

@@ -18,22 +18,27 @@ class Report(Protocol):
 
 @contextmanager
 def training_bar(quiet: bool = False) -> Iterator[Report]:
-    """One bar on stderr with step, rate, loss and time left; gives the function that moves it."""
+    """One bar on stderr with step, rate, loss and time left; gives the function that moves it.
+
+    It begins anew with each run, and behind the work before a run's first step.
+    """
     with progress_bar("description", "bar", "count", "rate", "left", quiet=quiet) as progress:
         bar = progress.add_task("starting", total=None, rate="")
-        shown = ""
+        shown = ("", "")
 
         def report(at: "TrainProgress", name: str = "") -> None:
             nonlocal bar, shown
-            if name != shown:
+            if shown != (name, at.preparing):
                 progress.remove_task(bar)
-                bar, shown = progress.add_task("starting", total=None, rate=""), name
+                bar, shown = progress.add_task("starting", total=None, rate=""), (name, at.preparing)
+            what = at.preparing or f"epoch {at.epoch:.1f}"
+            rate = f"{at.images_per_s:,.0f} faces/s  loss {at.loss:.2f}" if at.step < at.steps else "scoring"
             progress.update(
                 bar,
-                description=f"{name} epoch {at.epoch:.1f}".lstrip(),
+                description=f"{name} {what}".lstrip(),
                 completed=at.step,
                 total=at.steps,
-                rate=f"{at.images_per_s:,.0f} faces/s  loss {at.loss:.2f}",
+                rate="" if at.preparing else rate,
             )
             if at.validation:
                 progress.console.print(f"{name} {line_of(at.validation)}".lstrip(), highlight=False)

@@ -26,6 +26,11 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def mixed_precision(device: torch.device, precision: str) -> torch.autocast:
+    """Compute as ``run.precision`` of a recipe says: bf16 in mixed precision, fp32 as it is."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
 def commit() -> str | None:
     """The commit that this code is of, where it runs from a clone."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]

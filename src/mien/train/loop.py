@@ -16,6 +16,7 @@ from mien.data.records import FaceSet
 from mien.errors import MienError
 from mien.train import checkpoints
 from mien.train.batches import Batch, TrainingBatches, step_seed
+from mien.train.devices import mixed_precision
 from mien.train.inference import predict
 from mien.train.initialise import load_initial
 from mien.train.losses import votes_loss
@@ -157,7 +158,7 @@ class Trainer:
         return logits, self.target.loss(logits, batch) + self.recipe.loss.votes_weight * vote_loss
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.run.precision == "bf16")
+        return mixed_precision(self.device, self.recipe.run.precision)
 
     def current_weights(self) -> dict[str, Tensor]:
         """The weights to look at now: the averaged ones where the recipe keeps them."""

@@ -368,6 +368,8 @@ class _Worker:
         state, first = self._ledger.state(), -1
 
         def watch(at: TrainProgress) -> None:
+            if at.preparing:
+                return
             nonlocal first
             first = at.step - 1 if first < 0 else first  # a trial that was left begins in its middle
             self._tell(number, state, at, (at.step - first) / at.steps)

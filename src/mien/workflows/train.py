@@ -5,12 +5,14 @@ on ``checkpoint.safetensors``; and at its end ``weights.safetensors``, ``history
 ``predictions-val.csv``.
 """
 
+import math
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from mien.data.store import read_store
 from mien.errors import ModelError, RecipeError
 from mien.train.batches import training_rows
 from mien.train.checkpoints import load_tensors, save_tensors
-from mien.train.devices import environment, pick_device
+from mien.train.devices import environment, mixed_precision, pick_device
 from mien.train.features import HeadTrainer, learns_from_features
 from mien.train.loop import Trainer, scored_size
 from mien.train.parallel import ALONE, Workers
@@ -40,7 +42,11 @@ from mien.workflows.run_folder import CHECKPOINT, RECIPE, read_run_json, trainin
 
 @dataclass(frozen=True)
 class TrainProgress:
-    """Where a run stands after a step; ``validation`` is the history's new line, if there is one."""
+    """Where a run stands after a step; ``validation`` is the history's new line, if there is one.
+
+    Before the first step ``preparing`` names what is computed for all training faces (``teachers``,
+    ``features``), and ``step`` and ``steps`` count faces.
+    """
 
     step: int
     steps: int
@@ -48,6 +54,7 @@ class TrainProgress:
     loss: float
     images_per_s: float
     validation: dict[str, float] | None = None
+    preparing: str = ""
 
 
 def train(
@@ -67,7 +74,8 @@ def train(
         device: ``cpu``, ``cuda`` or ``cuda:1``.
         allow_leak: Train although validation or test rows repeat training rows; their scores will say so.
         workers: The processes that train together; each of them calls this function.
-        report: Called after every step, in the first process.
+        report: Called after every step and while teachers answer or features are computed, in the first
+            process.
 
     Returns:
         The run folder.
@@ -92,7 +100,7 @@ def _train(
     report: Callable[[TrainProgress], None],
 ) -> None:
     faces = read_store(recipe.data.store)
-    trainer = make_trainer(recipe, faces, device, workers)
+    trainer = make_trainer(recipe, faces, device, workers, report)
     workers.agree("recipe or data set", recipe.model_dump_json() + faces.content_hash())
     begun = workers.share(_begin(folder, trainer, faces, allow_leak) if workers.leads else None)
     if begun == "finished":
@@ -129,8 +137,19 @@ def is_finished(folder: Path) -> bool:
     return True
 
 
-def make_trainer(recipe: Recipe, faces: FaceSet, device: str, workers: Workers = ALONE) -> Trainer:
+def make_trainer(
+    recipe: Recipe,
+    faces: FaceSet,
+    device: str,
+    workers: Workers = ALONE,
+    report: Callable[[TrainProgress], None] = lambda _: None,
+) -> Trainer:
     """A trainer on the training rows of ``faces``; of the head alone where all else is frozen."""
+
+    def preparing(what: str, done: int, of: int) -> None:
+        if workers.leads:
+            report(TrainProgress(done, of, 0.0, math.nan, 0.0, preparing=what))
+
     rows = training_rows(faces, recipe.data)
     scale = input_scale(rows, recipe.data.input)
     distil, logits, ask = recipe.distil, None, None
@@ -140,12 +159,15 @@ def make_trainer(recipe: Recipe, faces: FaceSet, device: str, workers: Workers =
         if distil.view == "same":
             ask = teachers_of_batches(teachers, scale, distil.temperature)
         else:
-            logits = teacher_logits(teachers, rows)
+            with mixed_precision(pick_device(device), recipe.run.precision):
+                logits = teacher_logits(teachers, rows, partial(preparing, "teachers"))
     elif distil.targets:
         path = targets_path(distil.targets)
         logits = read_soft_targets(path).logits(rows, faces.content_hash())
-    make = HeadTrainer if learns_from_features(recipe) else Trainer
-    return make(recipe, rows, scale, pick_device(device), logits, ask, workers)
+    parts = (recipe, rows, scale, pick_device(device), logits, ask, workers)
+    if learns_from_features(recipe):
+        return HeadTrainer(*parts, report=partial(preparing, "features"))
+    return Trainer(*parts)
 
 
 def input_scale(faces: FaceSet, kind: str) -> tuple[float, float]:
@@ -166,10 +188,21 @@ def check_teachers(teachers: list[TrainedNet], faces: FaceSet) -> None:
             raise RecipeError(f"distil.teachers: a teacher names {', '.join(teacher.labels)}")
 
 
-def teacher_logits(teachers: list[TrainedNet], faces: FaceSet) -> NDArray[np.float32]:
+def teacher_logits(
+    teachers: list[TrainedNet], faces: FaceSet, report: Callable[[int, int], None]
+) -> NDArray[np.float32]:
     """Logarithm of the teachers' mean probability (N, C) for each face and its mirror image."""
-    probs = [softmax(teacher.logits(faces.images, 2)) for teacher in teachers]
-    return np.asarray(np.log(np.mean(probs, axis=0).clip(1e-12)), np.float32)
+    parts = []
+    for start in range(0, len(faces), TEACHER_PART):
+        images = faces.images[start : start + TEACHER_PART]
+        probs = [softmax(teacher.logits(images, 2)) for teacher in teachers]
+        parts.append(np.log(np.mean(probs, axis=0).clip(1e-12)))
+        report(start + len(images), len(faces))
+    return np.asarray(np.concatenate(parts), np.float32)
+
+
+TEACHER_PART = 512
+"""Faces that teachers answer for between two reports."""
 
 
 TELL_EVERY_S = 0.2
