@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mien.core.geometry import invert, overlap, similarity, suppress, transform, warp
+from mien.core.geometry import invert, overlap, similarity, stretch, suppress, transform, warp
 from mien.errors import MienError
 
 
@@ -93,6 +93,13 @@ def test_points_that_fix_no_similarity_are_refused(src, dst, text):
 def test_inverse_undoes_the_map():
     matrix, points = rotation(70, 0.3, (5, 6)), np.random.default_rng(3).normal(size=(7, 2))
     np.testing.assert_allclose(transform(transform(points, matrix), invert(matrix)), points, atol=1e-12)
+
+
+@pytest.mark.parametrize("matrix", np.random.default_rng(8).normal(size=(5, 2, 3)))
+def test_inverse_and_stretch_are_those_of_linear_algebra(matrix):
+    whole = np.vstack([matrix, [0, 0, 1]])
+    np.testing.assert_allclose(invert(matrix), np.linalg.inv(whole)[:2], rtol=1e-10)
+    assert stretch(matrix) == pytest.approx(np.linalg.norm(matrix[:, :2], ord=2), rel=1e-12)
 
 
 @pytest.fixture

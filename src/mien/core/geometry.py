@@ -108,11 +108,26 @@ def transform(points: ArrayLike, matrix: NDArray[np.float64]) -> NDArray[np.floa
 
 def invert(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """The affine map (2, 3) that undoes ``matrix``; MienError where there is none."""
-    linear = matrix[:, :2]
-    if not np.isfinite(matrix).all() or abs(np.linalg.det(linear)) < 1e-12:
+    (a, b, x), (c, d, y) = matrix.tolist()  # by hand: for so few numbers LAPACK takes many times as long
+    area = a * d - b * c
+    if not (math.isfinite(area + x + y) and abs(area) >= 1e-12):
         raise MienError("an affine matrix must be finite and invertible, got one that flattens the plane")
-    back = np.linalg.inv(linear)
-    return np.hstack([back, -back @ matrix[:, 2:]])
+    turned = abs(c) > abs(a)  # elimination from the larger number: 1 / k for a map that shrinks by k
+    if turned:
+        a, b, c, d, x, y = c, d, a, b, y, x
+    below = d - c / a * b
+    p, q = -(c / a) / below, 1 / below
+    back = [[(1 - b * p) / a, -b * q / a], [p, q]]
+    shift = [-(u * x + v * y) for u, v in back]
+    if turned:
+        back = [[v, u] for u, v in back]
+    return np.array([[*row, s] for row, s in zip(back, shift, strict=True)])
+
+
+def stretch(matrix: NDArray[np.float64]) -> float:
+    """By how much an affine map (2, 3) lengthens what it lengthens most: its largest singular value."""
+    (a, b, _), (c, d, _) = matrix.tolist()
+    return (math.hypot(a + d, c - b) + math.hypot(a - d, c + b)) / 2
 
 
 def warp(
@@ -137,7 +152,7 @@ def warp(
     """
     width, height = size_wh
     back = invert(matrix)
-    shrink = float(np.linalg.norm(back[:, :2], ord=2))  # source pixels a target pixel, along the worse axis
+    shrink = stretch(back)  # source pixels a target pixel, along the worse axis
     reduction = max(1, int(shrink / SUPERSAMPLING))
     region, origin = _region(image, back, size_wh, margin=3 * reduction)
     part = Image.fromarray(region)
