@@ -73,8 +73,8 @@ def largest_mb(pid: int) -> float:
     """Memory of the largest of a process and its children."""
     largest = 0
     with suppress(OSError):  # some may just have ended
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        for one in (str(pid), *children):
+        threads = Path(f"/proc/{pid}/task").glob("*/children")  # each lists the processes that it started
+        for one in (str(pid), *" ".join(file.read_text() for file in threads).split()):
             pages = Path(f"/proc/{one}/statm").read_text().split()[1]
             largest = max(largest, int(pages) * os.sysconf("SC_PAGE_SIZE"))
     return largest / 2**20
