@@ -35,7 +35,7 @@ def test_a_bar_has_the_columns_that_are_named_and_fields_of_its_task(monkeypatch
 
 
 def test_a_log_of_training_tells_what_goes_before_the_first_step(capsys, monkeypatch) -> None:
-    pytest.importorskip("rich", reason="needs rich")
+    pytest.importorskip("onnxscript", reason="needs the train extra")
     from mien.workflows.train import TrainProgress
 
     monkeypatch.setattr("mien.cli.progress.LINES_EVERY_S", 0.0)
