@@ -5,8 +5,9 @@
     python tools/train_models.py ... --epochs 2 --out /tmp/check   # proves the whole series in minutes
 
 The stages, each of them one `mien` command: `rates` (faces a second of four networks), `targets` (the folds,
-and the file of soft targets at once), `medium`, `nano`, `ferplus`, `members` (other networks and seeds),
-`ensemble` (their votes on PublicTest). Stopped, the same line goes on: every command does. PrivateTest stays
+and the file of soft targets at once), `votes` and `mixup` (the teachers of the default network), `nano` (by
+the first of them), `medium` (by all three), `ferplus`, `members` (other networks, seeds), `ensemble`
+(their votes on PublicTest). Stopped, the same line goes on: every command does. PrivateTest stays
 closed.
 """
 
@@ -26,7 +27,7 @@ from mien.train.devices import pick_device
 from mien.train.loop import Trainer
 from mien.train.recipe_reading import read_recipe
 
-TIMED = ("fer2013-teacher", "fer2013-nano", "fer2013-medium", "face-transfer-finetuned")
+TIMED = ("fer2013-teacher", "fer2013-nano", "fer2013-medium-votes", "face-transfer-finetuned")
 MEMBERS = {
     "s2d12": ("fer2013-s2d-cpu", ["run.epochs=70", "run.seed=1"]),
     "s2d-vgg": ("fer2013-s2d-cpu", ["net.name=s2d-vgg", "net.options={dropout=0.2}", "run.epochs=70"]),
@@ -129,10 +130,17 @@ def targets(plan: Plan) -> None:
 
 
 def taught(recipe: str) -> Callable[[Plan], None]:
-    """The stage that trains a recipe on the targets that the stage before wrote, or on the shipped ones."""
+    """The stage that trains a recipe: by its teachers' runs in this folder, or by soft targets.
+
+    These are the targets that the stage before wrote, or the shipped ones.
+    """
 
     def stage(plan: Plan) -> None:
-        own = [f"distil.targets={plan.targets}"] if plan.targets.is_file() else []
+        own = []
+        if teachers := read_recipe(recipe, []).distil.teachers:
+            own.append(f"distil.teachers={[str(plan.to / Path(name).name) for name in teachers]}")
+        elif plan.targets.is_file():
+            own.append(f"distil.targets={plan.targets}")
         train(plan, recipe, recipe, plan.data, *own)
 
     return stage
@@ -158,8 +166,10 @@ def ensemble(plan: Plan) -> None:
 STAGES: dict[str, Callable[[Plan], None]] = {
     "rates": rates,
     "targets": targets,
-    "medium": taught("fer2013-medium"),
+    "votes": taught("fer2013-medium-votes"),
+    "mixup": taught("fer2013-medium-mixup"),
     "nano": taught("fer2013-nano"),
+    "medium": taught("fer2013-medium"),
     "ferplus": ferplus,
     "members": members,
     "ensemble": ensemble,
