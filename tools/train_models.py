@@ -148,7 +148,8 @@ def taught(recipe: str) -> Callable[[Plan], None]:
 
 def ferplus(plan: Plan) -> None:
     if plan.ferplus:
-        train(plan, "ferplus-face", "ferplus-face", plan.ferplus)
+        start = f"net.init_from={plan.to / 'fer2013-medium'}"
+        train(plan, "ferplus", "ferplus", plan.ferplus, start)
     else:
         print("no --ferplus: left out")
 
