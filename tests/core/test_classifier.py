@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("onnx", reason="needs onnx to make a small model")
 
 from mien.core.calibration import softmax
 from mien.core.classifier import Classifier
 from mien.core.session import run
-from mien.errors import MienError, ModelError
+from mien.errors import ImageError, MienError, ModelError
 
 AUTO = {"few": 1, "many": 10, "below": 0.6}
 TEMPERATURES = {"1": 0.8, "2": 1.0, "10": 1.5, "auto": 1.2}
@@ -62,7 +63,36 @@ def test_the_doubtful_faces_of_a_batch_go_through_the_network_together(
     model = Classifier(seeing, views="auto")
     monkeypatch.setattr("mien.core.classifier.run", count)
     model.probs(crops)
-    assert shapes == [40, 400]
+    assert shapes == [40, 360], "the view that left them in doubt is not taken again"
+
+
+def test_automatic_views_of_which_few_are_two_are_all_taken(
+    write: Callable[..., Path], tmp_path: Path, crops: np.ndarray
+) -> None:
+    weight = np.random.default_rng(1).normal(0, 0.02, (48 * 48, 7))
+    auto = AUTO | {"few": 2}
+    path = write(tmp_path, weight=weight, auto=auto, temperatures=TEMPERATURES)
+    two, ten = (Classifier(path, views=n).logits(crops) for n in (2, 10))
+    doubtful = softmax(two, 1.0).max(1) < 0.6
+    assert 5 < doubtful.sum() < 35
+    expected = np.where(doubtful[:, None], ten, two)
+    np.testing.assert_allclose(Classifier(path, views="auto").logits(crops), expected, atol=1e-5)
+
+
+def test_a_gray_face_of_the_networks_size_is_read_alike_as_an_array_and_as_an_image(
+    seeing: Path, crops: np.ndarray
+) -> None:
+    model = Classifier(seeing, views="auto")
+    colour = np.repeat(crops[0][..., None], 3, axis=2)
+    kinds = [crops[0], crops[0][..., None], colour, Image.fromarray(crops[0]), crops[0].copy("F")]
+    found = model.classify(kinds)
+    assert found == [found[0]] * len(kinds)
+    assert list(found[0].values()) == pytest.approx(model.probs(crops[:1])[0].tolist(), abs=1e-6)
+
+
+def test_a_gray_face_of_another_kind_of_number_is_refused(seeing: Path, crops: np.ndarray) -> None:
+    with pytest.raises(ImageError, match="an array must be uint8"):
+        Classifier(seeing, views=1).classify(crops[0].astype(np.float32))
 
 
 def test_the_card_can_make_automatic_views_the_default(

@@ -36,6 +36,22 @@ def test_so_many_different_views_are_averaged_and_the_face_comes_first(
     np.testing.assert_allclose(got, views[:, :, 0, :2, 5].mean(0), rtol=1e-5)
 
 
+@pytest.mark.parametrize("n_views", N_VIEWS)
+def test_a_face_that_was_scored_already_is_not_shown_again(n_views: int) -> None:
+    faces = np.random.default_rng(0).random((70, 1, 16, 16), np.float32)  # more than go together
+    shown = []
+
+    def predict(x: np.ndarray) -> np.ndarray:
+        shown.append(len(x))
+        return x[:, 0, :3, 5]
+
+    first = average_logits(predict, faces, 1)
+    shown.clear()
+    again = average_logits(predict, faces, n_views, first)
+    assert sum(shown) == 70 * (n_views - 1)
+    assert np.array_equal(again, average_logits(predict, faces, n_views)), "to the last bit"
+
+
 @pytest.mark.parametrize("n_views", [2, 10, 12, 18])
 def test_mirrored_faces_get_the_same_logits(faces: np.ndarray, n_views: int) -> None:
     def predict(x: np.ndarray) -> np.ndarray:

@@ -83,9 +83,14 @@ class Classifier:
         if not len(stacked):
             return np.zeros((0, len(self.labels)), np.float32)
         faces = to_input(stacked, self.card.mean, self.card.std)
-        if self._auto:
-            return auto_logits(self._logits, faces, self._auto, self.card.temperature(self._auto.few))[0]
-        return self._logits(faces, int(self.views))
+        if not self._auto:
+            return self._without_prior(self._score(faces, int(self.views)))
+        temperature = self.card.temperature(self._auto.few)
+
+        def probs(logits: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
+            return softmax(self._without_prior(logits), temperature)
+
+        return self._without_prior(auto_logits(self._score, faces, self._auto, probs)[0])
 
     def _stacked(self, crops: Crops) -> NDArray[np.uint8]:
         """One array (N, S, S), or (N, S, S, 3), of an array or a list of crops.
@@ -105,8 +110,12 @@ class Classifier:
             raise ModelError(f"crops must be uint8 (N, {shape}), got {_kind(crops)}")
         return crops
 
-    def _logits(self, faces: Faces, views: int) -> NDArray[np.float32]:
-        logits = average_logits(lambda x: run(self.session, x), faces, views)
+    def _score(
+        self, faces: Faces, views: int, seen: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        return average_logits(lambda x: run(self.session, x), faces, views, seen)
+
+    def _without_prior(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         return correct_prior(logits, self.card.prior, self.card.prior_power)
 
     def probs(self, crops: Crops) -> NDArray[np.float32]:
@@ -151,8 +160,10 @@ class Classifier:
 
     def _whole(self, face: ImageSource) -> NDArray[np.uint8]:
         """An image that is a face already, as the network takes it."""
-        size = self.card.input_size
-        image = Image.fromarray(open_image(face)).convert("L" if self.card.channels == 1 else "RGB")
+        size, is_gray = self.card.input_size, self.card.channels == 1
+        if is_gray and isinstance(face, np.ndarray) and face.shape == (size, size) and face.dtype == np.uint8:
+            return np.asarray(face)  # to gray and to its own size would change no pixel, and cost 50 us
+        image = Image.fromarray(open_image(face)).convert("L" if is_gray else "RGB")
         return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
 
 

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.arguments import is_whole
-from mien.core.calibration import softmax
 from mien.errors import MienError
 
 Views = int | str
@@ -18,7 +17,9 @@ AUTO = "auto"
 """Few views of every face, and many of those that the few leave in doubt."""
 
 Faces = NDArray[np.float32]
-Predict = Callable[[Faces], NDArray[np.float32]]
+Logits = NDArray[np.float32]
+Predict = Callable[[Faces], Logits]
+Score = Callable[[NDArray[Any], int, Logits | None], Logits]
 
 SHIFT_PX = 3
 CROP = 7 / 8
@@ -51,32 +52,37 @@ def checked_views(views: Views) -> Views:
 
 
 def auto_logits(
-    score: Callable[[NDArray[Any], int], NDArray[np.float32]],
-    faces: NDArray[Any],
-    auto: AutoViews,
-    temperature: float,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    score: Score, faces: NDArray[Any], auto: AutoViews, probs: Callable[[Logits], NDArray[np.floating[Any]]]
+) -> tuple[Logits, NDArray[np.bool_]]:
     """Logits (N, C) by few views, or by many where the few leave a face in doubt; those go together.
 
     Args:
-        score: Logits (N, C) of faces by a number of views.
+        score: Logits (N, C) of faces by a number of views; its third argument holds the logits of the first
+            view where one view of each face was scored already, else ``None``.
         faces: Anything that ``score`` takes, one row a face.
         auto: See there.
-        temperature: Of the logits by ``auto.few`` views.
+        probs: Probabilities (N, C) of logits by ``auto.few`` views.
 
     Returns:
         The logits, and which faces (N,) were seen in many views.
     """
-    logits = score(faces, auto.few)
-    doubtful = np.asarray(softmax(logits, temperature).max(axis=1) < auto.below)
+    logits = score(faces, auto.few, None)
+    doubtful = np.asarray(probs(logits).max(axis=1) < auto.below)
     if doubtful.any():
+        seen = logits[doubtful] if auto.few == 1 else None
         logits = logits.copy()
-        logits[doubtful] = score(faces[doubtful], auto.many)
+        logits[doubtful] = score(faces[doubtful], auto.many, seen)
     return logits, doubtful
 
 
-def average_logits(predict: Predict, faces: Faces, n_views: int) -> NDArray[np.float32]:
+def average_logits(predict: Predict, faces: Faces, n_views: int, seen: Logits | None = None) -> Logits:
     """Mean logits (N, C) over the views of normalised faces (N, 1, S, S).
+
+    Args:
+        predict: Logits (M, C) of images (M, 1, S, S).
+        faces: The faces.
+        n_views: One of `N_VIEWS`.
+        seen: What ``predict`` gave for the faces themselves, the first view, which is then not asked again.
 
     Source: Krizhevsky et al., NIPS 2012, section 4.1 (shifted and mirrored crops, averaged).
 
@@ -86,11 +92,21 @@ def average_logits(predict: Predict, faces: Faces, n_views: int) -> NDArray[np.f
     if n_views not in N_VIEWS:
         raise MienError(f"views must be one of {', '.join(map(str, N_VIEWS))}, got {n_views}")
     parts = [
-        predict(np.concatenate(_views(faces[start : start + CHUNK], n_views)))
-        for start in range(0, max(len(faces), 1), CHUNK)
+        _mean_logits(predict, faces[part], n_views, None if seen is None else seen[part])
+        for part in (slice(start, start + CHUNK) for start in range(0, max(len(faces), 1), CHUNK))
     ]
-    stacked = [part.reshape(n_views, -1, part.shape[-1]).mean(axis=0) for part in parts]
-    return np.asarray(np.concatenate(stacked), np.float32)
+    return np.asarray(np.concatenate(parts), np.float32)
+
+
+def _mean_logits(predict: Predict, faces: Faces, n_views: int, seen: Logits | None) -> Logits:
+    if n_views == 1:
+        return predict(faces) if seen is None else seen
+    views = _views(faces, n_views)
+    if seen is None:
+        logits = predict(np.concatenate(views))
+    else:
+        logits = np.concatenate([seen, predict(np.concatenate(views[1:]))])
+    return np.asarray(logits.reshape(n_views, -1, logits.shape[-1]).mean(axis=0))
 
 
 def _views(faces: Faces, n_views: int) -> list[Faces]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -173,7 +174,10 @@ def calibrate(
     logits: dict[Views, Logits] = {n: correct_prior(x, prior, prior_power) for n, x in raw.items()}
     temperatures = {str(n): fit_temperature(x, labels) for n, x in logits.items()}
     logits[AUTO], doubtful = auto_logits(
-        lambda rows, n: logits[n][rows], np.arange(len(labels)), auto, temperatures[str(auto.few)]
+        lambda rows, n, _: logits[n][rows],
+        np.arange(len(labels)),
+        auto,
+        partial(softmax, temperature=temperatures[str(auto.few)]),
     )
     temperatures[AUTO] = fit_temperature(logits[AUTO], labels)
     scores["val_accuracy_by_views"] = {
