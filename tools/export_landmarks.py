@@ -19,7 +19,7 @@ from PIL import Image
 from mien import __version__
 from mien.core.files import write_json
 from mien.core.landmark_finder import NAME, WEIGHTS
-from mien.core.landmarks import FAILED, FRAME_SIZE, N_POINTS, point_errors
+from mien.core.landmarks import FRAME_SIZE, N_POINTS, error_scores, point_errors
 from mien.core.model_store import SHIPPED
 from mien.core.preprocess import to_input
 from mien.core.session import open_session, run
@@ -38,14 +38,6 @@ def shrunk(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return np.stack([np.asarray(one.resize((side, side), Image.Resampling.BILINEAR)) for one in small])
 
 
-def interval(errors: NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean."""
-    rng = np.random.default_rng(seed)
-    means = errors[rng.integers(0, len(errors), (2000, len(errors)))].mean(axis=1)
-    low, high = np.quantile(means, (0.025, 0.975))
-    return float(low), float(high)
-
-
 def measured(weights: Path, mean_std: tuple[float, float], faces: FaceSet) -> dict[str, Any]:
     """Mean error and share of failures on each source of the test faces."""
     session, test = open_session(weights), faces.select("test")
@@ -59,12 +51,13 @@ def measured(weights: Path, mean_std: tuple[float, float], faces: FaceSet) -> di
         for code, source in enumerate(test.source_names):
             some = errors[test.sources == code]
             if len(some):
-                low, high = interval(some)
+                found = error_scores(some)
+                low, high = found["error_interval"]
                 scores.setdefault(source, {})[label] = {
-                    "n": len(some),
-                    "error": round(float(some.mean()), 5),
+                    "n": found["n"],
+                    "error": round(found["error"], 5),
                     "error_interval": [round(low, 5), round(high, 5)],
-                    "failures": round(float((some > FAILED).mean()), 5),
+                    "failures": round(found["failures"], 5),
                 }
     return scores
 

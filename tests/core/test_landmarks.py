@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mien.core.landmarks import FAILED, MIRRORED, N_POINTS, PARTS, point_errors
+from mien.core.landmarks import FAILED, MIRRORED, N_POINTS, PARTS, error_scores, point_errors
 from mien.errors import MienError
 
 
@@ -45,3 +45,12 @@ def test_what_cannot_be_measured_is_nan_or_refused():
         point_errors(np.ones((1, 7, 2)), np.zeros((1, 7, 2)))
     with pytest.raises(MienError, match="68, 2"):
         point_errors(np.ones((1, 68, 2)), np.zeros((1, 5, 2)))
+
+
+def test_faces_without_known_points_do_not_count_in_the_scores():
+    found = error_scores(np.array([0.02, 0.04, np.nan, 0.12]))
+    assert (found["n"], found["error"], found["failures"]) == (3, pytest.approx(0.06), pytest.approx(1 / 3))
+    low, high = found["error_interval"]
+    assert 0.02 <= low < 0.06 < high <= 0.12
+    with pytest.raises(MienError, match="no face has known landmarks"):
+        error_scores(np.array([np.nan]))

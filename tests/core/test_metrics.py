@@ -413,3 +413,10 @@ def test_half_precision_probabilities_are_accepted():
     assert metrics.nll(probs.astype(np.float16), labels) == pytest.approx(
         metrics.nll(probs, labels), abs=1e-2
     )
+
+
+def test_the_interval_of_a_mean_is_the_normal_one_where_there_are_many():
+    values = np.random.default_rng(0).normal(0.3, 1, 4000)
+    low, high = metrics.mean_interval(values, np.random.default_rng(1))
+    half = 1.96 * values.std() / np.sqrt(4000)
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.003)

@@ -1,8 +1,11 @@
 """68 landmarks of a face in the order of iBUG 300-W: jaw, brows, nose, eyes, mouth; the left one first."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.core.metrics import mean_interval
 from mien.errors import MienError
 
 N_POINTS = 68
@@ -65,3 +68,24 @@ def point_errors(points: NDArray[np.floating], truth: NDArray[np.floating]) -> N
     mean = np.where(known, distances, 0).sum(axis=1) / np.where(known.any(axis=1), known.sum(axis=1), np.nan)
     errors: NDArray[np.float64] = mean / np.where(eyes > 0, eyes, np.nan)
     return errors
+
+
+def error_scores(errors: NDArray[np.floating]) -> dict[str, Any]:
+    """Number of faces, mean error with its 95 % bootstrap interval, and share of failures; JSON-ready.
+
+    Args:
+        errors: Of `point_errors`; faces whose error is NaN are left out.
+
+    Raises:
+        MienError: no face is left.
+    """
+    known = np.asarray(errors, np.float64)
+    known = known[~np.isnan(known)]
+    if not len(known):
+        raise MienError("no face has known landmarks to be scored by")
+    return {
+        "n": len(known),
+        "error": float(known.mean()),
+        "error_interval": list(mean_interval(known, np.random.default_rng(0))),
+        "failures": float((known > FAILED).mean()),
+    }

@@ -189,6 +189,12 @@ def bootstrap_interval(
     return percentile_interval(values, level)
 
 
+def mean_interval(values: NDArray[np.floating], rng: np.random.Generator, n: int = 2000) -> Interval:
+    """Percentile bootstrap interval of the mean, 95 %."""
+    means = values[rng.integers(0, len(values), (n, len(values)))].mean(axis=1)
+    return percentile_interval(means, 0.95)
+
+
 def percentile_interval(values: NDArray[Any], level: float) -> Interval:
     """Ends of the middle ``level`` of the values of a metric, one a resample."""
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])

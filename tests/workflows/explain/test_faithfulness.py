@@ -93,12 +93,5 @@ def test_rank_correlation_is_spearman_s() -> None:
     assert faithfulness.rank_correlation(a, np.ones((12, 12))) == 0
 
 
-def test_the_interval_of_a_mean_is_the_normal_one_where_there_are_many() -> None:
-    values = np.random.default_rng(0).normal(0.3, 1, 4000)
-    low, high = faithfulness.mean_interval(values, np.random.default_rng(1))
-    half = 1.96 * values.std() / np.sqrt(4000)
-    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.003)
-
-
 def test_a_blur_keeps_an_even_face_even() -> None:
     assert faithfulness.blurred(FACES) == pytest.approx(FACES, abs=1e-5)

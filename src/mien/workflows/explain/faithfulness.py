@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.metrics import Interval
+from mien.core.metrics import Interval, mean_interval
 from mien.errors import MienError
 from mien.workflows.explain.subject import (
     Classes,
@@ -243,13 +243,6 @@ def blurred(faces: Faces) -> Faces:
 def area(curve: Floats) -> Floats:
     """The area under each curve (N, K + 1) over 0-1, by trapezoids."""
     return np.asarray((curve[:, 1:] + curve[:, :-1]).mean(axis=1) / 2)
-
-
-def mean_interval(values: Floats, rng: np.random.Generator, n: int = 2000) -> Interval:
-    """Percentile bootstrap interval of the mean, 95 %."""
-    means = values[rng.integers(0, len(values), (n, len(values)))].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def rank_correlation(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> float:
