@@ -8,6 +8,7 @@ from mien.core.emotions import FERPLUS, FERPLUS_VOTES, emotion
 from mien.data.ferplus import (
     COLUMNS,
     SCHEMES,
+    answer_classes,
     ferplus_faces,
     ferplus_targets,
     join_ferplus,
@@ -250,3 +251,28 @@ def test_the_real_ferplus_has_the_official_counts(real_faces, scheme, train):
     assert made.counts().sum(axis=1).tolist() == [train, 3_199, 3_153]
     # neutral, happy, surprise, sad, angry, disgust, fear, contempt in the test split, as published
     assert made.counts()[2].tolist() == [1090, 893, 396, 384, 273, 18, 83, 16]
+
+
+def test_the_answers_are_ten_classes_and_most_raters_choose(make_faces):
+    faces, votes = make_faces(4, votes=True), np.zeros((4, 10), np.uint8)
+    votes[0, [7, 2]] = 6, 4  # contempt
+    votes[1, [8, 9]] = 5, 5  # a tie: unknown stands first
+    votes[2, 9] = 10
+    found = answer_classes(replace(faces, votes=votes))
+    assert found.label_names == FERPLUS_VOTES
+    assert [FERPLUS_VOTES[label] for label in found.labels] == ["contempt", "unknown", "not-a-face"]
+    assert found.rows.tolist() == faces.rows[:3].tolist(), "no one voted on the last"
+
+
+def test_answers_of_other_data_sets_are_refused(make_faces):
+    text = "is not FER2013 with the votes of FER.*--ferplus fer2013new.csv"
+    for other in (make_faces(2), replace(make_faces(2, votes=True), label_names=FERPLUS)):
+        with pytest.raises(DataError, match=text):
+            answer_classes(other)
+
+
+def test_every_real_face_has_an_answer_and_each_answer_its_faces(real_faces):
+    found = answer_classes(real_faces)
+    counts = np.bincount(found.labels[found.split == 0], minlength=10)
+    assert counts.tolist() == [10309, 7528, 3562, 3515, 2467, 191, 652, 165, 170, 150]
+    assert counts.sum() == 28709

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.emotions import FERPLUS, FERPLUS_VOTES
+from mien.core.emotions import FER2013, FERPLUS, FERPLUS_VOTES
 from mien.data.pixel_csv import USAGES
 from mien.data.records import SPLITS, FaceSet
 from mien.data.tables import cells_of, find_columns, open_table
@@ -172,6 +172,30 @@ def ferplus_faces(faces: FaceSet, scheme: str) -> FaceSet:
         label_names=FERPLUS,
         name="ferplus",
         votes=votes[kept],
+    )
+
+
+def answer_classes(faces: FaceSet) -> FaceSet:
+    """FER2013 with the answers of FER+ as classes: eight emotions, ``unknown`` and ``not-a-face``.
+
+    The label of a face is the answer that most raters gave; a tie goes to the one that stands first in
+    ``FERPLUS_VOTES``. A face without votes is left out.
+
+    Args:
+        faces: FER2013 with the votes of FER+, from ``join_ferplus``.
+
+    Raises:
+        DataError: ``faces`` are another data set, or have no such votes.
+    """
+    if faces.votes is None or faces.vote_names != FERPLUS_VOTES or faces.label_names != FER2013:
+        how = "mien data import fer2013 fer2013.csv --ferplus fer2013new.csv"
+        raise DataError(f"{faces.name} is not FER2013 with the votes of FER+; make it: {how}")
+    voted = np.flatnonzero(faces.votes.any(axis=1))
+    return replace(
+        faces.take(voted),
+        labels=faces.votes[voted].argmax(axis=1).astype(np.int64),
+        label_names=FERPLUS_VOTES,
+        name="ferplus-answers",
     )
 
 

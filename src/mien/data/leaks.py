@@ -15,7 +15,7 @@ from mien.errors import DataError
 
 Marks = NDArray[np.uint64]
 
-OFFICIAL = ("fer2013", "ferplus")
+OFFICIAL = ("fer2013", "ferplus", "ferplus-answers")
 """Data sets whose publisher drew the splits; the clean score leaves out the copies across them."""
 
 
