@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mien.workflows.papers.claims import papers, rows
+from mien.workflows.papers.claims import chosen, papers, rows
 
 
 @pytest.mark.parametrize("command", [["papers"], ["papers", "list"]], ids=["bare", "list"])
@@ -16,7 +16,7 @@ def test_every_row_is_listed_within_80_columns(mien, command):
     for row in rows().values():
         (line,) = [line for line in lines if f" {row.name} " in line]
         assert row.published in line
-        assert (line[0] == "*") == bool(row.recipe and not row.why)
+        assert (line[0] == "*") == bool(row.command and not row.why)
 
 
 @pytest.mark.parametrize("name", rows())
@@ -51,7 +51,7 @@ def test_all_goes_on_after_a_row_that_fails_and_ends_with_1(mien):
     shown = mien("papers", "run", "--all", "--data", "absent.h5")
     failed = [line.split(":")[0] for line in shown.stderr.splitlines() if line]
     assert shown.exit_code == 1
-    assert failed == [row.name for row in rows().values() if row.recipe and not row.why]
+    assert failed == [row.name for row in chosen([], True)]
 
 
 def test_hours_that_are_over_end_the_run_at_hand_and_start_no_other(mien, monkeypatch):

@@ -77,11 +77,11 @@ def list_rows() -> None:
             table.add_column(width=width, overflow="fold")
         for row in rows().values():
             if row.paper == key:
-                star = "" if not row.recipe else "*" if not row.why else "+"
+                star = "" if not row.command else "*" if not row.why else "+"
                 table.add_row(star, row.name, row.published, row.holds)
         console.print(table, highlight=False)
     typer.echo(
-        "\ncolumns: row, published, what holds    * trained here    + needs other weights\n"
+        "\ncolumns: row, published, what holds  * run here  + needs other weights or data\n"
         "next: mien papers show ROW"
     )
 
@@ -99,7 +99,6 @@ def show(row: Annotated[str, typer.Argument(help="A row of `mien papers`.", show
 
     found = find(row)
     paper = papers()[found.paper]
-    changes = f" --set {' --set '.join(found.set)}" if found.set else ""
     facts = {
         "what": found.what,
         "paper": paper.title,
@@ -111,8 +110,8 @@ def show(row: Annotated[str, typer.Argument(help="A row of `mien papers`.", show
         "note": found.note,
         "all its nets": paper.spec,
         "this one": found.spec,
-        "recipe": f"mien train {found.recipe}{changes}" if found.recipe else "none",
-        "ours learn": paper.data if found.recipe else "",
+        "recipe": found.made_by,
+        "ours learn": paper.data if found.command else "",
         "not run": found.why,
         "run": found.command,
     }
@@ -177,8 +176,8 @@ def table(
     """
     from mien.workflows.papers.page import write_page
 
-    n, leaks = write_page(runs, out)
-    typer.echo(f"wrote {out} with {n} rows run{f', and {leaks}' if leaks else ''}")
+    tally, leaks = write_page(runs, out)
+    typer.echo(f"{tally}\nwrote {out}{f' and {leaks}' if leaks else ''}")
 
 
 @app.command("leak")
@@ -203,8 +202,13 @@ def leak(runs: Runs = Path("runs")) -> None:
 
 
 def _result_line(name: str, published: str, result: dict[str, Any]) -> str:
+    from mien.workflows.papers.claims import POINT_ERROR
     from mien.workflows.papers.page import epochs
 
+    if result["metric"] == POINT_ERROR:
+        errors = {"val": result["val"], **{one["source"]: one for one in result["test"] or ()}}
+        figures = ", ".join(f"{what} {one['error']:.2%}" for what, one in errors.items())
+        return f"{name}: error of the points {figures}; epochs {epochs(result)}"
     scores = {"PublicTest": result["val"], "PrivateTest": result["test"], "clean": result["clean"]}
     figures = ", ".join(f"{what} {s['accuracy']:.2%}" for what, s in scores.items() if s)
     leaked = f", as printed {result['leak']['accuracy']:.2%}" if result["leak"] else ""

@@ -20,15 +20,18 @@ def test_every_row_says_all_that_a_reader_needs() -> None:
         assert row.paper in claims.papers(), row.name
         for fact in (row.what, row.published, row.on, row.holds, row.source):
             assert fact, row.name
-        assert row.recipe or row.why, f"{row.name} has neither a recipe nor a reason"
+        assert row.command or row.why, f"{row.name} has neither a recipe nor a reason"
         assert row.kind == "network" or not row.recipe, row.name
+        assert (row.kind == "human") == (row.needs == "people"), row.name
+        assert row.needs in claims.NEEDS, row.name
+        assert row.needs == "gpu" or bool(row.needs) == bool(row.why) or "mien evaluate" in row.why, row.name
         assert row.spec or row.kind != "network" or "quoted" in row.holds, row.name
 
 
 @pytest.mark.parametrize(
     ("paper", "people", "others"),
     [
-        ("cs230", 2, 7),
+        ("cs230", 2, 9),
         ("auc", 0, 13),
         ("khanzada", 1, 21),
         ("cs231n", 3, 4),
@@ -95,10 +98,23 @@ def test_an_unknown_row_is_answered_with_the_nearest() -> None:
 
 def test_all_leaves_out_what_needs_more_than_fer2013() -> None:
     names = {row.name for row in claims.chosen([], True)}
-    assert {"maastricht-cnn1", "cs231n-distilled", "chmura-cnn"} <= names
-    assert not {"maastricht-googlenet", "maastricht-face", "cs230-human-trained"} & names
+    assert {"maastricht-cnn1", "maastricht-face", "cs231n-distilled", "chmura-cnn"} <= names
+    assert not {"maastricht-googlenet", "maastricht-xception", "cs230-human-trained"} & names
     order = [row.name for row in claims.chosen([], True)]
     assert order.index("cs231n-final") < order.index("cs231n-distilled")
+    assert order[-1] == "auc-ensemble", "when its members are trained"
+
+
+def test_the_vote_is_of_seven_rows_that_learn_from_the_same_data() -> None:
+    row = claims.row("auc-ensemble")
+    members = [claims.row(name) for name in row.members]
+    assert len({one.name for one in members}) == 7
+    assert all(one.recipe and not one.derived and not one.why for one in members)
+    assert row.made_by.startswith("mien ensemble runs/cs231n-distilled runs/cs231n-final ")
+    runs = [json.loads((ROOT / "docs" / "papers" / f"{one.name}.json").read_text()) for one in members]
+    assert len({run["data"]["content_hash"] for run in runs}) == 1
+    on_val = [run["val"]["accuracy"] for run in runs]
+    assert on_val == sorted(on_val, reverse=True), "they were chosen by PublicTest"
 
 
 @pytest.mark.parametrize(
@@ -106,7 +122,7 @@ def test_all_leaves_out_what_needs_more_than_fer2013() -> None:
     [
         ([], False, "give rows, such as maastricht-cnn1, or --all"),
         (["chmura-cnn"], True, "give rows, such as maastricht-cnn1, or --all"),
-        (["maastricht-face"], False, "'maastricht-face' cannot be trained: the code that cut the faces"),
+        (["auc-vgg16"], False, "'auc-vgg16' cannot be trained: not its own: see khanzada-vgg16"),
     ],
     ids=["nothing", "both", "untrainable"],
 )

@@ -1,6 +1,7 @@
 """The pages that follow from the results."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def a_result(row: str = "maastricht-cnn1", **changed: Any) -> dict[str, Any]:
         "epochs_wanted": 40,
         "finished": True,
         "seconds": 1234.4,
+        "metric": None,
         "environment": {"machine": "2 cores, X", "threads": 1, "gpu": None, "commit": "abc1234"},
         "test_evaluations": 1,
         "val": scores(1750, 3589),
@@ -120,8 +122,38 @@ def test_rows_without_a_run_say_why(tmp_path: Path) -> None:
     page = papers_page.page({}, tmp_path)
     assert cells(page, "maastricht-cnn1")[3] == "not run yet"
     assert cells(page, "maastricht-googlenet")[3].startswith("needs ImageNet weights")
+    assert cells(page, "cs230-hybrid-128")[3] == "not run yet: for a GPU"
     assert cells(page, "cs230-human-trained")[3] == "a person: mien trains none"
     assert all(len(cells(page, row)) == len(papers_page.COLUMNS) for row in claims.rows())
+
+
+def test_a_network_of_landmarks_shows_its_error_on_each_source(tmp_path: Path) -> None:
+    def errors(mean: float) -> dict[str, Any]:
+        return {"n": 224, "error": mean, "error_interval": [mean - 0.002, mean + 0.002], "failures": 0.01}
+
+    test = [{"source": "lfpw", **errors(0.0391)}, {"source": "ytf", **errors(0.0496)}]
+    result = a_result("maastricht-xception", metric="point-error", val=errors(0.04), test=test)
+    put(tmp_path / "runs", result | {"clean": None, "leak": None})
+    papers_page.write_page(tmp_path / "runs", tmp_path / "papers.md")
+    shown = cells((tmp_path / "papers.md").read_text(), "maastricht-xception")
+    error = "error of the points: lfpw **3.91 % (3.7-4.1)**, ytf **4.96 % (4.8-5.2)**"
+    assert shown[3:8] == [error, "", "", "", "40"]
+
+
+def test_a_vote_says_of_how_many() -> None:
+    result = a_result("auc-ensemble", epochs=0, epochs_wanted=0, leak=None)
+    assert cells(papers_page.page({"auc-ensemble": result}, Path("papers")), "auc-ensemble")[7] == "7 votes"
+
+
+def test_the_rows_without_a_number_are_counted_by_what_they_wait_for() -> None:
+    run = ("maastricht-cnn1", "cs230-hybrid-128", "khanzada-vgg16")
+    found, n = papers_page.tally({name: {} for name in run}), len(claims.rows())
+    assert found.startswith(f"3 of {n} rows are numbers; the others wait for a run (")
+    assert sum(map(int, re.findall(r"\((\d+)\)", found))) == n - 3
+    for text in ("a GPU (1)", "other data (1)", "people (6)", "a recipe that no paper prints (2)"):
+        assert text in found
+    assert f"\n{papers_page.tally({})}.\n" in papers_page.page({}, Path("papers"))
+    assert papers_page.tally({name: {} for name in claims.rows()}) == f"{n} of {n} rows are numbers"
 
 
 def test_second_evaluations_and_classes_never_named_are_told() -> None:
@@ -147,7 +179,7 @@ def test_results_that_were_taken_over_stay_when_their_run_is_gone(tmp_path: Path
     put(tmp_path / "runs", a_result())
     papers_page.write_page(tmp_path / "runs", tmp_path / "papers.md")
     first = (tmp_path / "papers.md").read_text()
-    assert papers_page.write_page(tmp_path / "none", tmp_path / "papers.md") == (1, None)
+    assert papers_page.write_page(tmp_path / "none", tmp_path / "papers.md")[1] is None
     assert (tmp_path / "papers.md").read_text() == first
 
 
@@ -162,7 +194,7 @@ def test_the_table_of_the_leak_is_written_between_its_marks(tmp_path: Path) -> N
     leaks = tmp_path / "concepts" / "leaks.md"
     leaks.write_text("before\n<!-- mien papers table: begin -->\nold\n<!-- end -->\nafter\n")
     put(tmp_path / "runs", a_result())
-    assert papers_page.write_page(tmp_path / "runs", tmp_path / "papers.md") == (1, leaks)
+    assert papers_page.write_page(tmp_path / "runs", tmp_path / "papers.md")[1] == leaks
     lines = leaks.read_text().splitlines()
     assert (lines[0], lines[-1], "old" in lines) == ("before", "after", False)
     assert lines[-3] == ("| `maastricht-cnn1` | 80 % | 48.17 % | 80.23 % (79.2-81.2) | 48.17 % (47.2-49.2) |")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from mien.workflows.papers import claims
 
 pytest.importorskip("torch", reason="needs the train extra")
 
+from mien.core.calibration import softmax
+from mien.core.emotions import FER2013, FERPLUS_VOTES
 from mien.data.records import FaceSet
-from mien.data.store import write_store
+from mien.data.store import read_store, write_store
 from mien.train.devices import pick_device
 from mien.train.recipe_reading import read_recipe
 from mien.train.trained_net import load_trained
@@ -156,3 +159,79 @@ def test_changes_of_place_are_no_changes_of_the_recipe() -> None:
     other = read_recipe("maastricht-cnn1", ["optim.lr=0.5", "run.epochs=3"])
     assert changes(asked, moved) == []
     assert changes(asked, other) == ["optim.lr=0.5 (0.0001)", "run.epochs=3 (40)"]
+
+
+@pytest.mark.train
+def test_a_row_of_faces_cuts_its_data_set_once_and_learns_from_it(data: Path) -> None:
+    faces, row = bars(), claims.row("maastricht-face")
+    write_store(faces, data, source_sha256="ab")
+    at: list[str] = []
+    result = run_row(row, settings(data), lambda progress: at.append(progress.preparing))
+    cut = data.parent / "runs" / "maastricht-face.h5"
+    assert result["data"]["name"] == "bars-face"
+    assert result["leak"]["n"] == 72
+    assert at[0] == "cutting: face"
+    assert (read_store(cut).images != faces.images).any()
+    made = cut.stat().st_mtime_ns
+    (data.parent / "runs" / row.name / "result.json").unlink()
+    run_row(row, settings(data))
+    assert cut.stat().st_mtime_ns == made
+    write_store(faces.take(np.arange(48)), data, source_sha256="ab")
+    with pytest.raises(DataError, match="learned from other data"):
+        run_row(row, settings(data, overrides=(*SMALL, "run.epochs=3")))
+    assert cut.stat().st_mtime_ns > made, "it was of other rows"
+
+
+@pytest.mark.train
+def test_a_row_of_ferplus_learns_the_ten_answers(data: Path) -> None:
+    faces = bars()
+    votes = np.zeros((len(faces), 10), np.uint8)
+    votes[np.arange(len(faces)), np.array([0, 1, 9])[faces.labels]] = 10
+    fer = replace(faces, label_names=FER2013, name="fer2013", votes=votes, vote_names=FERPLUS_VOTES)
+    write_store(fer, data)
+    result = run_row(claims.row("cs230-base-64-ferplus"), settings(data))
+    assert result["data"]["name"] == "ferplus-answers"
+    assert result["test"]["label_names"] == list(FERPLUS_VOTES)
+    assert {"contempt", "unknown"} <= set(result["test"]["never_predicted"])
+
+
+@pytest.mark.train
+def test_a_network_of_landmarks_is_scored_by_its_error_on_each_source(data: Path) -> None:
+    points = np.random.default_rng(1).uniform(2, 14, (96, 68, 2)).astype(np.float32)
+    points[:, [36, 45]] = [[2, 4], [12, 4]]
+    codes = (np.arange(96) % 2).astype(np.uint8)
+    faces = replace(bars(), landmarks=points, sources=codes, source_names=("lfpw", "ytf"))
+    write_store(faces, data)
+    row, folder = claims.row("maastricht-xception"), data.parent / "runs" / "maastricht-xception"
+    closed = run_row(row, settings(data, open_test=False))
+    assert (closed["test"], looks(folder)) == (None, 0)
+    result = run_row(row, settings(data))
+    assert [(one["source"], one["n"]) for one in result["test"]] == [("lfpw", 12), ("ytf", 12)]
+    test = faces.select("test")
+    given = load_trained(folder, pick_device("cpu")).logits(test.images).reshape(-1, 68, 2)
+    far = np.linalg.norm((given + 0.5) * 16 - test.landmarks, axis=2).mean(1) / 10
+    assert result["test"][1]["error"] == pytest.approx(far[test.sources == 1].mean(), rel=1e-4)
+    assert run_row(row, settings(data)) == json.loads(json.dumps(result))
+    assert looks(folder) == 1
+
+
+@pytest.mark.train
+def test_members_vote_when_all_of_them_are_trained(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row, runs = claims.row("auc-ensemble"), data.parent / "runs"
+    text = f"{runs / 'cs231n-distilled'} is not trained yet; first: mien papers run cs231n-distilled cs231n-"
+    with pytest.raises(RecipeError, match=re.escape(text)):
+        run_row(row, settings(data))
+    members = ("cs230-base-64", "maastricht-cnn1")
+    for name in members:
+        run_row(claims.row(name), settings(data, open_test=False))
+    row = replace(row, members=members)
+    result = run_row(row, settings(data))
+    test = bars().select("test")
+    nets = [load_trained(runs / name, pick_device("cpu")) for name in members]
+    temperatures = [json.loads((runs / name / "result.json").read_text())["temperature"] for name in members]
+    votes = [softmax(net.logits(test.images), t) for net, t in zip(nets, temperatures, strict=True)]
+    right = (np.mean(votes, axis=0).argmax(1) == test.labels).mean()
+    assert result["test"]["accuracy"] == pytest.approx(right)
+    assert result["members"] == list(members)
+    assert run_row(row, settings(data)) == json.loads(json.dumps(result))
+    assert [looks(runs / name) for name in members] == [1, 1]

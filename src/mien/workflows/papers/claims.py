@@ -41,7 +41,10 @@ class Row:
         note: Why ``holds`` differs from ``published``.
         recipe: Of `mien train`, which retrains it; empty where none can.
         set: Changes to the recipe.
+        derived: The data set that is made of FER2013 for it first, see `mien.workflows.papers.derived`.
+        members: Rows whose networks vote in its place.
         why: What stands in the way of training it here.
+        needs: The first thing of `NEEDS` that it waits for.
     """
 
     name: str
@@ -56,7 +59,10 @@ class Row:
     note: str = ""
     recipe: str = ""
     set: tuple[str, ...] = ()
+    derived: Literal["", "face", "mouth", "answers"] = ""
+    members: tuple[str, ...] = ()
     why: str = ""
+    needs: Literal["", "gpu", "weights", "data", "people", "recipe"] = ""
 
     @property
     def leaky(self) -> bool:
@@ -66,7 +72,15 @@ class Row:
     @property
     def command(self) -> str:
         """What trains and scores it; empty where nothing can."""
-        return f"mien papers run {self.name}" if self.recipe else ""
+        return f"mien papers run {self.name}" if self.recipe or self.members else ""
+
+    @property
+    def made_by(self) -> str:
+        """The command of the toolkit behind it, such as ``mien train maastricht-cnn1``."""
+        if self.members:
+            return f"mien ensemble {' '.join(f'runs/{name}' for name in self.members)} --data fer2013.h5"
+        changes = f" --set {' --set '.join(self.set)}" if self.set else ""
+        return f"mien train {self.recipe}{changes}" if self.recipe else "none"
 
 
 @cache
@@ -80,8 +94,9 @@ def rows() -> Mapping[str, Row]:
     """Every row by its name, paper after paper."""
     found = {}
     for name, table in _table()["rows"].items():
-        changes = tuple(table.pop("set", ()))
-        found[name] = Row(name=name, paper=name.split("-")[0], set=changes, **_whole(table))
+        changes, members = (tuple(table.pop(key, ())) for key in ("set", "members"))
+        paper = name.split("-")[0]
+        found[name] = Row(name=name, paper=paper, set=changes, members=members, **_whole(table))
     return found
 
 
@@ -95,7 +110,7 @@ def row(name: str) -> Row:
 
 
 def chosen(names: list[str], everything: bool) -> list[Row]:
-    """The rows of these names, or all that can be trained here.
+    """The rows of these names, or all that can be run here, those that others vote in last.
 
     Raises:
         MienError: no row has one of the names, a row has no recipe, or nothing is asked for.
@@ -103,10 +118,11 @@ def chosen(names: list[str], everything: bool) -> list[Row]:
     if everything == bool(names):
         raise MienError("give rows, such as maastricht-cnn1, or --all; `mien papers` lists them")
     if everything:
-        return [one for one in rows().values() if one.recipe and not one.why]
+        all_rows = (one for one in rows().values() if one.command and not one.why)
+        return sorted(all_rows, key=lambda one: bool(one.members))
     found = [row(name) for name in names]
     for one in found:
-        if not one.recipe:
+        if not one.command:
             raise MienError(f"'{one.name}' cannot be trained: {one.why}")
     return found
 
@@ -130,10 +146,20 @@ def checked_result(path: Path) -> dict[str, Any]:
     """
     with reading(path, advice="give `mien papers run` of the row again, after deleting it"):
         found: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
-        check_shape(found, RESULT)
+        check_shape(found, RESULT | POINTS if found.get("metric") == POINT_ERROR else RESULT)
     found["environment"] = dict.fromkeys(ENVIRONMENT) | found["environment"]
     return dict.fromkeys(RESULT) | found
 
+
+NEEDS = {
+    "": "a run",
+    "gpu": "a GPU",
+    "weights": "weights that mien does not have",
+    "data": "other data",
+    "people": "people",
+    "recipe": "a recipe that no paper prints",
+}
+"""What a row waits for, by `Row.needs`: of several things the first."""
 
 _SCORES = {
     "accuracy": NUMBER,
@@ -150,12 +176,18 @@ RESULT = {
     "seconds": NUMBER,
     "environment": ENVIRONMENT,
     "test_evaluations": Maybe(int),
+    "metric": Maybe(str),
     "val": _SCORES,
     "test": Maybe({**_SCORES, "never_predicted": [str]}),
     "clean": Maybe({"accuracy": NUMBER}),
     "leak": Maybe({"accuracy": NUMBER, "accuracy_interval": [NUMBER, NUMBER]}),
 }
 """The shape of ``result.json``."""
+POINT_ERROR = "point-error"
+"""``metric`` of a network of landmarks; see `mien.core.landmarks.error_scores`."""
+_ERRORS = {"n": int, "error": NUMBER, "error_interval": [NUMBER, NUMBER], "failures": NUMBER}
+POINTS = {"metric": str, "val": _ERRORS, "test": Maybe([{"source": str, **_ERRORS}])}
+"""What differs where the metric is `POINT_ERROR`: the test faces are scored source by source."""
 
 
 def _table() -> dict[str, Any]:

@@ -6,6 +6,7 @@ up to date.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from mien.core.files import atomic_write
 from mien.core.outputs import check_output
 from mien.core.own_files import reading
 from mien.errors import MienError
-from mien.workflows.papers.claims import Row, checked_result, papers, read_result, rows
+from mien.workflows.papers.claims import NEEDS, POINT_ERROR, Row, checked_result, papers, read_result, rows
 
 Results = Mapping[str, dict[str, Any]]
 """What ``result.json`` holds, by row."""
@@ -28,8 +29,9 @@ HEAD = """\
 Every network, ensemble and person that five papers, and a sixth that one of them follows, print a figure of:
 what is printed, what really holds, and what the same recipe scores here. Ours learn from FER2013's Training,
 choose on PublicTest, and are scored on PrivateTest by one view of each face: accuracy with its 95 % interval,
-balanced accuracy and macro F1. **Clean** is the accuracy without the test faces that have a near copy in
-Training. One run a row, one seed: a point or two between rows is noise.
+balanced accuracy and macro F1; a network of landmarks by the mean distance of its points from the true ones,
+as a share of the distance between the outer eye corners. **Clean** is the accuracy without the test faces
+that have a near copy in Training. One run a row, one seed: a point or two between rows is noise.
 [How scores are measured](concepts/protocol.md) · [the networks](reference/networks.md) ·
 [what leaks do](concepts/leaks.md) · [cropped faces and mouths](concepts/face-parts.md) ·
 [sad or neutral, contempt or happy](concepts/sad-neutral.md), which the first paper leaves open
@@ -54,14 +56,14 @@ COLUMNS = (
 BLOCK = re.compile(r"(<!-- mien papers table: begin -->\n).*?(<!-- end -->)", re.S)
 
 
-def write_page(runs: Path, to: Path) -> tuple[int, Path | None]:
+def write_page(runs: Path, to: Path) -> tuple[str, Path | None]:
     """Take the results of the run folders over into the folder beside the page, and write the page again.
 
     Results that were taken over before stay, unless their row was run again. Where ``concepts/leaks.md`` lies
     beside the page, its table is written too.
 
     Returns:
-        How many rows have a result, and the page about leaks, if there is one.
+        How many rows are numbers, see `tally`, and the page about leaks, if there is one.
 
     Raises:
         MienError: nothing has been run.
@@ -78,9 +80,17 @@ def write_page(runs: Path, to: Path) -> tuple[int, Path | None]:
     _write(to, page(results, folder))
     leaks = to.parent / "concepts" / "leaks.md"
     if not leaks.is_file():
-        return len(results), None
+        return tally(results), None
     _write(leaks, with_leaks(leaks.read_text(encoding="utf-8"), results))
-    return len(results), leaks
+    return tally(results), leaks
+
+
+def tally(results: Results) -> str:
+    """How many of the rows are numbers, and what the others wait for."""
+    waiting: Counter[str] = Counter(row.needs for row in rows().values() if row.name not in results)
+    others = [f"{text} ({waiting[need]})" for need, text in NEEDS.items() if waiting[need]]
+    found = f"{len(results)} of {len(rows())} rows are numbers"
+    return f"{found}; the others wait for {', '.join(others)}" if others else found
 
 
 def read_results(folder: Path) -> Results:
@@ -94,7 +104,7 @@ def read_results(folder: Path) -> Results:
 
 def page(results: Results, folder: Path) -> str:
     """The page, as Markdown; images are linked where they lie in ``folder``."""
-    parts = [HEAD]
+    parts = [HEAD, f"\n{tally(results)}.\n"]
     for key, paper in papers().items():
         parts.append(f"\n## {paper.title}\n\nCode: {paper.code}. Ours learn from {paper.data}.\n\n")
         parts.append(_line(COLUMNS) + _line(["---"] * len(COLUMNS)))
@@ -128,8 +138,8 @@ def with_leaks(text: str, results: Results) -> str:
 def _cells(row: Row, result: dict[str, Any] | None, folder: Path) -> list[str]:
     printed = [f"`{row.name}`", row.published, row.holds]
     if result is None:
-        return [*printed, row.why or "not run yet", *[""] * 8]
-    test, clean = result["test"], result["clean"]
+        waits = "not run yet" + (": for a GPU" if row.needs == "gpu" else "")
+        return [*printed, row.why or waits, *[""] * 8]
     links = [
         f"[{what}]({folder.name}/{row.name}-{what}.png)"
         for what in PICTURES
@@ -138,11 +148,8 @@ def _cells(row: Row, result: dict[str, Any] | None, folder: Path) -> list[str]:
     environment = result["environment"]
     return [
         *printed,
-        f"**{_percent(test['accuracy'], test['accuracy_interval'])}**",
-        _percent(test["balanced_accuracy"]),
-        _percent(test["macro_f1"]),
-        _percent(clean["accuracy"]) if clean else "not searched",
-        epochs(result),
+        *_score_cells(result),
+        f"{len(row.members)} votes" if row.members else epochs(result),
         machine(environment),
         f"{result['seconds']:,.0f}",
         environment["commit"] or "-",
@@ -150,11 +157,25 @@ def _cells(row: Row, result: dict[str, Any] | None, folder: Path) -> list[str]:
     ]
 
 
+def _score_cells(result: dict[str, Any]) -> list[str]:
+    """Accuracy, balanced accuracy, macro F1 and clean accuracy; of landmarks, the error on each source."""
+    test, clean = result["test"], result["clean"]
+    if result["metric"] == POINT_ERROR:
+        errors = [f"{one['source']} **{_percent(one['error'], one['error_interval'])}**" for one in test]
+        return [f"error of the points: {', '.join(errors)}", "", "", ""]
+    return [
+        f"**{_percent(test['accuracy'], test['accuracy_interval'])}**",
+        _percent(test["balanced_accuracy"]),
+        _percent(test["macro_f1"]),
+        _percent(clean["accuracy"]) if clean else "not searched",
+    ]
+
+
 def _footnote(row: Row, result: dict[str, Any] | None) -> str:
     """What a run did otherwise than its recipe, and the classes that it never names."""
     if result is None:
         return ""
-    never = result["test"]["never_predicted"]
+    never = [] if result["metric"] == POINT_ERROR else result["test"]["never_predicted"]
     facts = [
         *(["does not follow its recipe: " + ", ".join(result["changes"])] if result["changes"] else []),
         *([f"never predicts {', '.join(never)}"] if never else []),

@@ -5,60 +5,34 @@ To a run folder of `mien train` this adds ``result.json``, ``predictions-test.cs
 """
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mien.core.calibration import fit_temperature, softmax
 from mien.core.files import write_json
 from mien.core.locks import sole
-from mien.core.metrics import accuracy_interval
 from mien.core.outputs import check_output_folder
 from mien.core.own_files import NUMBER, reading
-from mien.core.scores import score
 from mien.data.records import FaceSet
-from mien.data.store import clean_mask, read_store
+from mien.data.store import clean_mask, read_info, read_store
 from mien.errors import DataError, MienError, ModelError, RecipeError
 from mien.train.checkpoints import load_tensors
-from mien.train.devices import commit, pick_device
+from mien.train.devices import commit, environment, pick_device
 from mien.train.loop import scored_size
-from mien.train.recipe import Recipe
+from mien.train.losses import LANDMARK_LOSSES
+from mien.train.recipe import DataSettings, Recipe
 from mien.train.recipe_reading import check_recipe, read_recipe
 from mien.train.trained_net import TrainedNet, load_trained, parameter_count
-from mien.workflows.figures import confusion_figure, curves_figure, examples_figure
+from mien.workflows.figures import curves_figure
 from mien.workflows.papers.claims import Row, read_result
-from mien.workflows.run_folder import (
-    CHECKPOINT,
-    RECIPE,
-    count_test_evaluation,
-    read_run_json,
-    training_alone,
-    write_predictions,
-)
-from mien.workflows.scorer import checked_rows
+from mien.workflows.papers.derived import derive
+from mien.workflows.papers.measure import measure, measure_points
+from mien.workflows.papers.votes import vote
+from mien.workflows.run_folder import CHECKPOINT, RECIPE, read_run_json, training_alone
 from mien.workflows.train import TrainProgress, is_finished, make_trainer, train
 
-KEPT = (
-    "n",
-    "accuracy",
-    "accuracy_interval",
-    "balanced_accuracy",
-    "balanced_accuracy_interval",
-    "macro_f1",
-    "macro_f1_interval",
-    "weighted_f1",
-    "cohen_kappa",
-    "nll",
-    "ece",
-    "never_predicted",
-    "label_names",
-    "confusion",
-)
-"""What ``result.json`` holds of the scores."""
+DEFAULT_STORE = Path(DataSettings.model_fields["store"].default)
 UNTOLD = {"summary", "data.store", "run.threads", "run.checkpoint_every_s", "distil.teachers"}
 """Keys of a recipe that may differ without a word: they say where things are, not what is done."""
 
@@ -114,34 +88,64 @@ def run_row(
         ModelError: there is nothing to score.
         DataError: the data are not those that the run learned from.
     """
-    recipe, folder = row_recipe(row, settings), settings.runs / row.name
-    if found := _scored(folder, settings):
+    store = Path(row_recipe(row, settings).data.store) if row.recipe else settings.data or DEFAULT_STORE
+    folder = settings.runs / row.name
+    if found := _scored(row, settings):
         return found
-    faces = read_store(recipe.data.store)
+    read_info(store)
     check_output_folder(settings.runs)
     settings.runs.mkdir(parents=True, exist_ok=True)
     with sole(settings.runs / f"{row.name}.lock") as holder:
         if holder:
             raise TakenError(f"{folder} is being run by {holder}")
-        return _scored(folder, settings) or _run(row, recipe, faces, settings, report)
+        if found := _scored(row, settings):
+            return found
+        if row.members:
+            return _vote(row, store, settings)
+        if row.derived:
+            store = derive(row.derived, store, settings.runs / f"{row.name}.h5", report)
+        return _run(row, store, settings, report)
 
 
-def _scored(folder: Path, settings: PaperSettings) -> dict[str, Any] | None:
+def _scored(row: Row, settings: PaperSettings) -> dict[str, Any] | None:
     """The result of a run that was trained to its end and scored as asked."""
+    folder = settings.runs / row.name
     found = read_result(folder)
-    is_trained = found and (folder / "weights.safetensors").is_file() and found["finished"]
-    return found if is_trained and found and (found["test"] or not settings.open_test) else None
+    is_trained = bool(row.members) or (folder / "weights.safetensors").is_file()
+    is_whole = found and is_trained and found["finished"] and (found["test"] or not settings.open_test)
+    return found if is_whole else None
+
+
+def _vote(row: Row, store: Path, settings: PaperSettings) -> dict[str, Any]:
+    members, folder = [settings.runs / name for name in row.members], settings.runs / row.name
+    _ask_for(members)
+    data = read_info(store)
+    result = {
+        "row": row.name,
+        "recipe": "",
+        "changes": [],
+        "data": {"name": data.name, "content_hash": data.content_hash},
+        "epochs": 0,
+        "epochs_wanted": 0,
+        "finished": True,
+        "environment": environment(),
+        "scored_by": commit(),
+        **vote(members, store, folder, settings.device, settings.open_test),
+    }
+    write_json(folder / "result.json", result)
+    return result
 
 
 def _run(
-    row: Row, recipe: Recipe, faces: FaceSet, settings: PaperSettings, report: Callable[[TrainProgress], None]
+    row: Row, store: Path, settings: PaperSettings, report: Callable[[TrainProgress], None]
 ) -> dict[str, Any]:
-    folder = settings.runs / row.name
+    recipe = row_recipe(row, replace(settings, data=store))
+    folder, faces = settings.runs / row.name, read_store(store)
     if not settings.as_is:
         with training_alone(folder):
             is_trained = is_finished(folder)
         if not is_trained:
-            _ask_for_teachers(recipe)
+            _ask_for(map(Path, recipe.distil.teachers))
             train(recipe, folder, device=settings.device, report=report)
     ran, net, progress = open_run(folder, faces, settings.device)
     asked = read_recipe(row.recipe, row.set)
@@ -157,7 +161,11 @@ def _run(
         "seconds": round(progress.seconds, 1),
         "environment": read_run_json(folder, "environment.json", {}),
         "scored_by": commit(),
-        **measure(row, net, faces, folder, clean_mask(recipe.data.store), settings.open_test),
+        **(
+            measure_points(net, faces, folder, settings.open_test)
+            if recipe.loss.name in LANDMARK_LOSSES
+            else measure(row, net, faces, folder, clean_mask(store), settings.open_test)
+        ),
     }
     if progress.history:
         curves_figure(progress.history, folder / "curves.png")
@@ -179,10 +187,12 @@ def row_recipe(row: Row, settings: PaperSettings) -> Recipe:
     return read_recipe(row.recipe, [*row.set, *places, *settings.overrides])
 
 
-def _ask_for_teachers(recipe: Recipe) -> None:
-    for teacher in map(Path, recipe.distil.teachers):
-        if not (teacher / "weights.safetensors").is_file():
-            raise RecipeError(f"{teacher} is not trained yet; first: mien papers run {teacher.name}")
+def _ask_for(runs: Iterable[Path]) -> None:
+    """Refuse where runs of teachers or members are still to be trained."""
+    missing = [run for run in runs if not (run / "weights.safetensors").is_file()]
+    if missing:
+        names = " ".join(run.name for run in missing)
+        raise RecipeError(f"{missing[0]} is not trained yet; first: mien papers run {names}")
 
 
 def open_run(folder: Path, faces: FaceSet, device: str) -> tuple[Recipe, TrainedNet, Progress]:
@@ -206,7 +216,7 @@ def open_run(folder: Path, faces: FaceSet, device: str) -> tuple[Recipe, Trained
         trainer.restore(tensors, note)
     trainer.net.load_state_dict(trainer.weights())
     net = TrainedNet(
-        trainer.net.eval(), faces.label_names, *trainer.mean_std, scored_size(ran), {}, trainer.device
+        trainer.net.eval(), trainer.target.names, *trainer.mean_std, scored_size(ran), {}, trainer.device
     )
     return ran, net, Progress(trainer.epoch, False, trainer.seconds, trainer.history)
 
@@ -234,61 +244,3 @@ def _flat(table: dict[str, Any], parent: str = "") -> dict[str, Any]:
     for key, value in table.items():
         found |= _flat(value, f"{parent}{key}.") if isinstance(value, dict) else {parent + key: value}
     return found
-
-
-def measure(
-    row: Row, net: TrainedNet, faces: FaceSet, folder: Path, clean: NDArray[np.bool_] | None, open_test: bool
-) -> dict[str, Any]:
-    """Scores of PublicTest and, where it is opened, of PrivateTest: all of it, and its ``clean`` part.
-
-    For a row that its paper measured on Training and PrivateTest together, that figure is measured too.
-    Figures, predictions and the log of the test evaluations are written to ``folder``.
-    """
-    val = checked_rows(faces, "val", net.labels)
-    logits = net.logits(val.images)
-    temperature = fit_temperature(logits, val.labels)
-    found: dict[str, Any] = {
-        "temperature": temperature,
-        "test_evaluations": None,
-        "test": None,
-        "clean": None,
-        "leak": None,
-    }
-    found["val"] = _score(val, softmax(logits, temperature), folder / "confusion-val.png")
-    if not open_test:
-        return found
-    test = checked_rows(faces, "test", net.labels)
-    found["test_evaluations"] = count_test_evaluation(folder)
-    probs = softmax(net.logits(test.images), temperature)
-    found["test"] = _score(test, probs, folder / "confusion-test.png")
-    if clean is not None:
-        found["clean"] = _score(test.take(clean), probs[clean])
-    if row.leaky:
-        found["leak"] = _leak(
-            net, faces.select("train"), int((probs.argmax(1) == test.labels).sum()), len(test)
-        )
-    write_predictions(folder / "predictions-test.csv", test, probs)
-    examples_figure(test.images, test.labels, probs, net.labels, folder / "examples-test.png")
-    return found
-
-
-def _score(faces: FaceSet, probs: NDArray[np.floating[Any]], figure: Path | None = None) -> dict[str, Any]:
-    """What ``result.json`` keeps of the scores; the confusion matrices are drawn where a figure is named."""
-    scores = score(probs, faces.labels, faces.label_names)
-    if figure:
-        confusion_figure(scores, figure)
-    whole = scores.to_dict()
-    return {key: whole[key] for key in KEPT}
-
-
-def _leak(net: TrainedNet, learned: FaceSet, test_right: int, n_test: int) -> dict[str, Any]:
-    """The score as the paper took it, over the rows that were learned from and PrivateTest."""
-    learned_right = int((net.logits(learned.images).argmax(1) == learned.labels).sum())
-    right, n = learned_right + test_right, len(learned) + n_test
-    return {
-        "n": n,
-        "accuracy": right / n,
-        "accuracy_interval": accuracy_interval(right, n),
-        "learned_n": len(learned),
-        "learned_accuracy": learned_right / len(learned),
-    }
