@@ -1,7 +1,7 @@
 """What finding, aligning and cutting a face costs in accuracy, against the face as it was stored.
 
     python benchmarks/end_to_end.py MODEL STORE [--sides 48,64,96,128,200] [--faces N] [--views N]
-        [--rotation DEGREES] [--split val] [--out FILE.json]
+        [--rotation DEGREES] [--detector NAME] [--split val] [--out FILE.json]
 
 Stored faces are enlarged to SIDE pixels, turned, and put into scenes of smooth random colour, which are
 read as a photograph is. Each face that is read right as stored and not from the scene was either missed
@@ -24,6 +24,7 @@ from PIL import Image
 from mien import MienError
 from mien.core.analyzer import Analyzer
 from mien.core.classifier import Classifier
+from mien.core.detection import DEFAULT_DETECTOR
 from mien.core.files import write_json
 from mien.core.geometry import transform, warp
 from mien.core.metrics import accuracy_interval
@@ -170,6 +171,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rotation", type=float, default=10, help="largest turn either way, degrees")
     parser.add_argument("--faces", type=int, help="take only so many, drawn at random, the same every time")
     parser.add_argument("--views", type=int, default=1)
+    parser.add_argument("--detector", default=DEFAULT_DETECTOR, help="a name, or your own as file.py:Class")
     parser.add_argument("--split", choices=("val", "test"), default="val")
     parser.add_argument("--out", type=Path, help="a JSON file to write")
     return parser.parse_args(given)
@@ -178,7 +180,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
 def main(given: Sequence[str]) -> None:
     options = arguments(given)
     model = Classifier(options.model, views=options.views)
-    analyzer = Analyzer(model)
+    analyzer = Analyzer(model, detector=options.detector)
     chosen = checked_rows(read_store(options.store), options.split, model.labels)
     if options.faces and options.faces < len(chosen):
         chosen = chosen.take(np.sort(np.random.default_rng(0).permutation(len(chosen))[: options.faces]))
@@ -187,11 +189,18 @@ def main(given: Sequence[str]) -> None:
         rows.append(measure(analyzer, chosen.images, chosen.labels, side, options.rotation))
         print(f"{side} px: {rows[-1].end_to_end:.1%} of {rows[-1].n:,}", file=sys.stderr)
     print(
-        f"{model.card.name}, {options.split} faces of {chosen.name}, turned by up to {options.rotation:g}°\n"
+        f"{model.card.name}, {options.detector}, {options.split} faces of {chosen.name}, "
+        f"turned by up to {options.rotation:g}°\n"
     )
     print("\n".join(lines(rows)))
     if options.out:
-        said = {"model": model.card.name, "data": chosen.name, "split": options.split, "views": options.views}
+        said = {
+            "model": model.card.name,
+            "detector": options.detector,
+            "data": chosen.name,
+            "split": options.split,
+            "views": options.views,
+        }
         write_json(options.out, {**said, "rotation": options.rotation, "rows": [asdict(row) for row in rows]})
 
 

@@ -1,6 +1,6 @@
 """Convert the three MTCNN networks of the PyPI wheel mtcnn==1.0.0 to the ONNX files that mien ships.
 
-    pip install joblib lz4 onnx
+    pip install "mien[train]" joblib lz4
     python tools/convert_mtcnn.py src/mien/core/weights
 
 The wheel holds joblib pickles, and loading a pickle runs code: each file's SHA-256 is compared before it is
@@ -13,7 +13,8 @@ folded into the first convolution, and its two-way softmax into one sigmoid of t
     rnet   images (N, 24, 24, 3)                 -> boxes (N, 4), scores (N,)
     onet   images (N, 48, 48, 3)                 -> boxes (N, 4), scores (N,), points (N, 5, 2)
 
-Boxes are offsets of x1, y1, x2, y2 in units of the window's side; points are fractions of the window.
+Boxes are offsets of x1, y1, x2, y2 in units of the window's side; points are fractions of the window. Weights
+are stored in half precision and widened when the file is opened.
 """
 
 import hashlib
@@ -28,6 +29,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+from mien.train.export import halve_weights
 
 WHEEL = "mtcnn==1.0.0"
 SHA256 = {
@@ -152,6 +155,7 @@ def build(net: str, weights: list[Array]) -> bytes:
         producer_name="mien tools/convert_mtcnn.py",
         doc_string=f"{net} of {WHEEL}, sha256 {SHA256[net]}; MIT (c) Ivan de Paz Centeno",
     )
+    halve_weights(model)
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString(deterministic=True)
 

@@ -154,7 +154,7 @@ def test_a_face_is_kept_where_either_look_is_sure(monkeypatch):
     boxes = np.float32([[0, 0, 40, 40], [60, 0, 100, 40], [120, 0, 160, 40]])
     first, second = np.float32([0.9, 0.35, 0.79]), np.float32([0.1, 0.75, 0.85])  # best first
     monkeypatch.setattr(Mtcnn, "_refine", lambda *_: (boxes, first))
-    monkeypatch.setattr(Mtcnn, "_place", lambda *_: (np.zeros((3, 5, 2), np.float32), second))
+    monkeypatch.setattr(Mtcnn, "place", lambda *_: (np.zeros((3, 5, 2), np.float32), second))
     found = Mtcnn().find_near(np.zeros((60, 200, 3), np.uint8), [Box(0, 0, 40, 40)])
     assert [(face.box.x1, round(face.score, 4)) for face in found] == [(0, 0.9), (60, 0.85)]
 
@@ -283,22 +283,22 @@ def test_crops_of_another_size_are_refused(detector):
     ],
 )
 def test_the_networks_answer_what_the_published_weights_do(net, boxes, score, landmarks):
-    """Golden values of the wheel's arrays in PyTorch, softmax and normalisation unfolded."""
+    """Golden values of the wheel's arrays in PyTorch, softmax and normalisation unfolded; ours are halves."""
     side = {"pnet": 12, "rnet": 24, "onet": 48}[net]
     i = np.arange(5 * side * side * 3)
     images = ((i * i // 7 + i * 31) % 256).astype(np.uint8).reshape(5, side, side, 3)
     outputs = Mtcnn().run_net(net, images)
-    np.testing.assert_allclose(outputs[0][0].ravel(), boxes, atol=1.1e-5)
-    np.testing.assert_allclose(outputs[1][0].ravel(), score, atol=1.1e-5)
+    np.testing.assert_allclose(outputs[0][0].ravel(), boxes, atol=3e-4)
+    np.testing.assert_allclose(outputs[1][0].ravel(), score, atol=3e-4)
     if landmarks:
-        np.testing.assert_allclose(outputs[2][0].ravel(), landmarks, atol=1.1e-5)
+        np.testing.assert_allclose(outputs[2][0].ravel(), landmarks, atol=3e-4)
 
 
 def test_the_card_names_the_weights_and_they_stay_small():
     sums = json.loads((WEIGHTS / "mtcnn.json").read_text("utf-8"))["sha256"]
     files = {file.name: file.read_bytes() for file in WEIGHTS.glob("mtcnn-*.onnx")}
     assert sums == {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    assert sum(map(len, files.values())) <= 2_100_000
+    assert sum(map(len, files.values())) <= 1_050_000
 
 
 def test_damaged_weights_are_refused(monkeypatch, tmp_path):

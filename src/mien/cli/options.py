@@ -53,7 +53,8 @@ RunsOn = Annotated[
 Detector = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="What finds faces: mtcnn, or your own as package.module:Class or file.py:Class."
+        metavar="NAME",
+        help="What finds faces: mtcnn, one-stage, or your own as package.module:Class or file.py:Class.",
     ),
 ]
 MinScore = Annotated[

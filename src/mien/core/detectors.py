@@ -1,36 +1,40 @@
 """Every face detector by name, and those of the user's own."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.detection import DEFAULT_DETECTOR, Detector, DetectorSettings, Pixels
 from mien.core.mtcnn import Mtcnn, MtcnnSettings
+from mien.core.one_stage import OneStage, OneStageSettings
 from mien.core.own_code import is_own, load_own
 from mien.errors import MienError
 from mien.names import look_up
 
 
+def _size(settings: DetectorSettings) -> dict[str, Any]:
+    """Which faces; where the size of the image is not bounded, larger ones alone let it be shrunk."""
+    if settings.max_side is not None:
+        return {"min_face": settings.min_face, "max_side": settings.max_side}
+    least = min(settings.min_face, MtcnnSettings().min_face)
+    return {"min_face": least, "max_side": None, "smallest": settings.min_face}
+
+
 def _mtcnn(settings: DetectorSettings) -> Mtcnn:
-    """MTCNN; where the size of the image is not bounded, larger faces alone let it be shrunk."""
     turns = 4 if settings.rotated else 1
-    min_face, smallest = settings.min_face, None
-    if settings.max_side is None:
-        min_face, smallest = min(min_face, MtcnnSettings().min_face), min_face
     return Mtcnn(
-        MtcnnSettings(
-            min_face,
-            settings.max_side,
-            smallest,
-            orientations=turns,
-            threads=settings.threads,
-            device=settings.device,
-        )
+        MtcnnSettings(**_size(settings), orientations=turns, threads=settings.threads, device=settings.device)
     )
 
 
-DETECTORS: dict[str, Callable[[DetectorSettings], Detector]] = {"mtcnn": _mtcnn}
+def _one_stage(settings: DetectorSettings) -> OneStage:
+    """The one-stage detector, which finds faces of any roll in any case."""
+    return OneStage(OneStageSettings(**_size(settings), threads=settings.threads, device=settings.device))
+
+
+DETECTORS: dict[str, Callable[[DetectorSettings], Detector]] = {"mtcnn": _mtcnn, "one-stage": _one_stage}
 
 
 def make_detector(name: str = DEFAULT_DETECTOR, settings: DetectorSettings | None = None) -> Detector:

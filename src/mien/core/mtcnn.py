@@ -104,7 +104,7 @@ class Mtcnn:
         boxes, scores, points = best_of_turns(found) if len(found) > 1 else found[0][:3]
         height, width = image.shape[:2]
         scale_xy = np.array([width / work.width, height / work.height], np.float32)
-        return _faces(boxes * np.tile(scale_xy, 2), scores, points * scale_xy, (width, height))
+        return faces_of(boxes * np.tile(scale_xy, 2), scores, points * scale_xy, (width, height))
 
     def find_near(self, image: Pixels, boxes: Sequence[Box]) -> tuple[Face, ...]:
         """The faces at ``boxes`` or close to them, as in the next frame of a video; nothing else.
@@ -119,7 +119,7 @@ class Mtcnn:
         scale_xy = np.array([width / work.width, height / work.height], np.float32)
         guesses = np.array([(b.x1, b.y1, b.x2, b.y2) for b in boxes], np.float32).reshape(-1, 4)
         found, scores, points, _ = self._settle(work, (guesses / np.tile(scale_xy, 2)).astype(np.float32))
-        return _faces(found * np.tile(scale_xy, 2), scores, points * scale_xy, (width, height))
+        return faces_of(found * np.tile(scale_xy, 2), scores, points * scale_xy, (width, height))
 
     def landmarks_on_crop(self, crops: Pixels) -> tuple[Floats, Floats]:
         """Five landmarks of faces that are already cropped, FER2013's for example; nothing is searched for.
@@ -136,7 +136,7 @@ class Mtcnn:
                 f"crops must be uint8 (N, 48, 48) or (N, 48, 48, 3), got {crops.dtype} {crops.shape}"
             )
         colour = crops if crops.ndim == 4 else np.repeat(crops[..., None], 3, axis=3)
-        points, scores = self._place(colour)
+        points, scores = self.place(colour)
         return points * 48, scores
 
     def shrunk(self, image: Pixels) -> Image.Image:
@@ -168,7 +168,7 @@ class Mtcnn:
         keep = suppress(boxes, scores, 0.7, over="min")
         boxes, scores = boxes[keep], scores[keep]
         frames = square(boxes)
-        points, surenesses = self._place(windows(image, frames, 48))
+        points, surenesses = self.place(windows(image, frames, 48))
         points = frames[:, None, :2] + points * (frames[:, None, 2:] - frames[:, None, :2])
         scores = np.where(scores > self.settings.sure, scores, surenesses)
         kept = scores > self.settings.sure
@@ -211,16 +211,21 @@ class Mtcnn:
         keep = (scores > threshold) & (box_areas(better) >= 1)
         return better[keep], scores[keep]
 
-    def _place(self, crops: Pixels) -> tuple[Floats, Floats]:
+    def place(self, crops: Pixels) -> tuple[Floats, Floats]:
         """Landmarks (N, 5, 2) as fractions of the crop, and scores (N,).
 
         Each is the mean of the face's and its mirror image's, which takes a tenth off the landmarks' error.
         """
-        _, scores, points = self.run_net("onet", crops)
-        _, mirrored_scores, mirrored = self.run_net("onet", np.ascontiguousarray(crops[:, :, ::-1]))
+        points, scores = self.run_onet(crops)
+        mirrored, mirrored_scores = self.run_onet(np.ascontiguousarray(crops[:, :, ::-1]))
         mirrored = mirrored[:, [1, 0, 2, 4, 3]]
         mirrored[..., 0] = 1 - mirrored[..., 0]
         return np.float32(0.5) * (points + mirrored), np.float32(0.5) * (scores + mirrored_scores)
+
+    def run_onet(self, crops: Pixels) -> tuple[Floats, Floats]:
+        """ONet's landmarks (N, 5, 2), as fractions of the crop, and scores (N,)."""
+        _, scores, points = self.run_net("onet", crops)
+        return points, scores
 
     def run_net(self, net: str, images: Pixels) -> list[Floats]:
         """The network's outputs, in batches of bounded memory."""
@@ -312,7 +317,7 @@ def _shrink(image: Image.Image, settings: MtcnnSettings) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
-def _faces(boxes: Boxes, scores: Floats, points: Floats, size_wh: tuple[int, int]) -> tuple[Face, ...]:
+def faces_of(boxes: Boxes, scores: Floats, points: Floats, size_wh: tuple[int, int]) -> tuple[Face, ...]:
     """Plain values, the boxes cut to the image, largest first; equal ones in reading order."""
     boxes = np.clip(boxes, 0, np.tile(np.array(size_wh, np.float32), 2))
     areas = box_areas(boxes)

@@ -3,13 +3,14 @@
 import copy
 import logging
 import warnings
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from mien.core.files import atomic_write
@@ -18,6 +19,25 @@ from mien.errors import MissingExtraError, ModelError
 
 def export_onnx(net: nn.Module, input_size: int, path: Path, channels: int = 1) -> None:
     """Write a network from ``faces``, float32 (N, ``channels``, S, S), to ``logits``, (N, C).
+
+    Raises:
+        MissingExtraError, ModelError: see `write_onnx`.
+    """
+    example = torch.zeros(2, channels, input_size, input_size)
+    write_onnx(net, example, path, ("faces", "logits"), {0: torch.export.Dim("n")})
+
+
+def write_onnx(
+    net: nn.Module, example: Tensor, path: Path, names: tuple[str, str], free: Mapping[int, Any]
+) -> None:
+    """Write a network of one input and one output.
+
+    Args:
+        net: The network.
+        example: An input; 2 and more along each axis that may vary.
+        path: The file.
+        names: Of the input and the output.
+        free: The axes of the input that may vary, each as torch.export describes it.
 
     Weights of 1,024 numbers and more are stored in half precision and widened when the file is opened.
 
@@ -31,7 +51,6 @@ def export_onnx(net: nn.Module, input_size: int, path: Path, channels: int = 1) 
     except ImportError as e:
         raise MissingExtraError("export", "onnx and onnxscript", "train") from e
     folded = fold_batch_norm(net).eval()
-    example = torch.zeros(2, channels, input_size, input_size)
     level = logging.getLogger("torch.onnx").level
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
@@ -40,9 +59,9 @@ def export_onnx(net: nn.Module, input_size: int, path: Path, channels: int = 1) 
             program = torch.onnx.export(
                 folded,
                 (example,),
-                input_names=["faces"],
-                output_names=["logits"],
-                dynamic_shapes=({0: torch.export.Dim("n")},),
+                input_names=[names[0]],
+                output_names=[names[1]],
+                dynamic_shapes=(dict(free),),
                 opset_version=18,
                 dynamo=True,
                 verbose=False,

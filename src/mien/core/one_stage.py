@@ -1,0 +1,237 @@
+"""Find faces at any roll in one pass of one network, and let MTCNN's last network confirm and place them.
+
+The network answers a grid over the gray image: is the middle of a face here, where exactly, how large, and
+where are its eyes, nose and mouth corners. These turn each face upright for ONet, which has seen many more
+faces: its score decides, and its landmarks are taken. It takes the place of the pyramid, PNet, RNet and the
+four turns of the image of `mien.core.mtcnn`.
+"""
+
+import functools
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from PIL import Image
+
+from mien.core.detection import Pixels
+from mien.core.geometry import Boxes, invert, similarity, stretch, suppress, transform, warp
+from mien.core.model_store import SHIPPED
+from mien.core.mtcnn import FILL, Mtcnn, MtcnnSettings, faces_of
+from mien.core.preprocess import FER2013_BOX, FER2013_POINTS
+from mien.core.results import Box, Face
+from mien.core.session import open_session, run
+from mien.errors import ModelError
+
+Floats = NDArray[np.float32]
+Placer = Callable[[Pixels], tuple[Floats, Floats]]
+"""From faces, uint8 (N, 48, 48, 3), to landmarks (N, 5, 2), as fractions of the side, and scores (N,)."""
+NAME = "one-stage"
+WEIGHTS = f"{NAME}-net.onnx"
+STRIDE, UNIT, DEEPEST = 8, 32.0, 32  # as in mien.train.detector_net
+SMALLEST, LARGEST = 24.0, 56.0  # sides of the faces that one level of the pyramid is for
+FACTOR = SMALLEST / LARGEST
+WINDOW = 96  # around a face of usual size, when it is known about where it is
+MAYBE = 0.1  # ONet's score of a face that is worth another look
+JUDGED = (1.59, 1.12, 1.21)
+"""Weights of the two scores' log-odds, and a constant; see `judged`."""
+SAME_FACE = 0.4  # overlap, as a fraction of the smaller box
+FRAME = 48  # ONet's input
+NONE, NO_POINTS = np.empty(0, np.float32), np.empty((0, 5, 2), np.float32)
+CENTRE = (FER2013_BOX[:2] + FER2013_BOX[2:]) / 2
+WIDTH, HEIGHT = FER2013_BOX[2:] - FER2013_BOX[:2]
+ONET_POINTS = (FER2013_POINTS - CENTRE) * (FRAME / HEIGHT) + FRAME / 2
+"""Where the usual face has its landmarks in ONet's input: its box, made square, fills it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OneStageSettings:
+    """How thoroughly to look; `MtcnnSettings` says what the names mean that it has too.
+
+    Args:
+        threshold: Least score of the network's, 0-1, for a face to be looked at again.
+        sure: Least probability of a face by both networks' scores; see `judged`.
+        max_candidates: At most this many faces are looked at again, best first.
+    """
+
+    min_face: float = 40
+    max_side: int | None = 1280
+    smallest: float | None = None
+    threshold: float = 0.1
+    sure: float = 0.8
+    max_candidates: int = 1000
+    threads: int = 1
+    device: str = "cpu"
+
+
+class OneStage:
+    """Finds faces at any roll. Loads nothing before the first image; safe to share between threads."""
+
+    def __init__(self, settings: OneStageSettings | None = None) -> None:
+        self.settings = s = settings or OneStageSettings()
+        looks = MtcnnSettings(s.min_face, s.max_side, s.smallest, threads=s.threads, device=s.device)
+        self.mtcnn = Mtcnn(looks)
+
+    def find(self, image: Pixels) -> tuple[Face, ...]:
+        """The faces of one image, largest box first, with landmarks.
+
+        Args:
+            image: uint8 RGB (H, W, 3).
+
+        Raises:
+            ImageError: the array is not such an image.
+            ModelError: a weight file is damaged.
+        """
+        work = self.mtcnn.shrunk(image)
+        gray, found = work.convert("L"), []
+        for level in levels(gray, min(1.0, SMALLEST / self.settings.min_face)):
+            scale = np.array([gray.width / level.width, gray.height / level.height], np.float32)
+            (cells,) = self.run_net(padded(np.asarray(level))[None])
+            scores, places = decoded(cells, self.settings.threshold)
+            found.append((scores, places * scale))
+        return self._settled(image, work, found)
+
+    def find_near(self, image: Pixels, boxes: Sequence[Box]) -> tuple[Face, ...]:
+        """The faces at ``boxes`` or close to them, as in the next frame of a video; nothing else.
+
+        Raises:
+            ImageError: the array is not an RGB image.
+        """
+        work = self.mtcnn.shrunk(image)
+        gray, scale = np.asarray(work.convert("L")), work.width / image.shape[1]
+        matrices = [window_matrix(box, scale) for box in boxes]
+        shown = np.array([warp(gray, matrix, (WINDOW, WINDOW)) for matrix in matrices], np.uint8)
+        found = []
+        for cells, matrix in zip(self.run_net(shown.reshape(-1, WINDOW, WINDOW)), matrices, strict=True):
+            scores, places = decoded(cells, self.settings.threshold)
+            found.append((scores, transform(places, invert(matrix)).astype(np.float32)))
+        return self._settled(image, work, found)
+
+    def _settled(
+        self, image: Pixels, work: Image.Image, found: Sequence[tuple[Floats, Floats]]
+    ) -> tuple[Face, ...]:
+        """What ONet makes of scores (N,) and landmarks (N, 5, 2) in ``work``, which may be the same faces."""
+        scores, points = (np.concatenate(parts) for parts in zip(*found, (NONE, NO_POINTS), strict=True))
+        most = np.argsort(-scores, kind="stable")[: self.settings.max_candidates]
+        most = most[kept_best(points[most], scores[most])]
+        points, seen = self._placed(work, points[most], self.mtcnn.run_onet)
+        most, points = most[seen > MAYBE], points[seen > MAYBE]
+        points, seen = self._placed(work, points, self.mtcnn.place)  # ONet sees them better framed now
+        sure = judged(scores[most], seen)
+        points, sure = points[sure > self.settings.sure], sure[sure > self.settings.sure]
+        best = kept_best(points, sure)
+        height, width = image.shape[:2]
+        scale_xy = np.array([width / work.width, height / work.height], np.float32)
+        boxes = boxes_of(points[best]) * np.tile(scale_xy, 2)
+        return faces_of(boxes, sure[best], points[best] * scale_xy, (width, height))
+
+    def _placed(self, work: Image.Image, points: Floats, onet: Placer) -> tuple[Floats, Floats]:
+        """Landmarks (N, 5, 2) and scores (N,) of faces whose landmarks are about known, by ONet."""
+        matrices = [similarity(five, ONET_POINTS) for five in points]
+        found, scores = onet(frames(work, matrices))
+        back = [transform(five * FRAME, invert(m)) for five, m in zip(found, matrices, strict=True)]
+        return np.array(back, np.float32).reshape(-1, 5, 2), scores
+
+    def run_net(self, gray: Pixels) -> Floats:
+        """The cells (N, 14, h / 8, w / 8) of gray images (N, h, w) whose sides are multiples of 32."""
+        session = detector_session(self.settings.threads, self.settings.device)
+        return run(session, gray[:, None].astype(np.float32))
+
+
+def levels(gray: Image.Image, scale: float) -> Iterator[Image.Image]:
+    """The image at ever smaller sizes: the smallest faces looked for have 24 pixels on the first."""
+    level = gray
+    while True:
+        size_wh = max(1, round(gray.width * scale)), max(1, round(gray.height * scale))
+        level = level.resize(size_wh, Image.Resampling.BILINEAR, reducing_gap=3.0)
+        yield level
+        if max(size_wh) <= LARGEST:
+            return
+        scale *= FACTOR
+
+
+def padded(gray: Pixels) -> Pixels:
+    """The image, its right and lower edge continued to multiples of 32."""
+    height, width = gray.shape
+    return np.pad(gray, ((0, -height % DEEPEST), (0, -width % DEEPEST)), mode="edge")
+
+
+def decoded(cells: Floats, threshold: float) -> tuple[Floats, Floats]:
+    """Scores (N,) and landmarks (N, 5, 2), in pixels, of the cells that pass and beat their neighbours.
+
+    Args:
+        cells: What the network answers of one image, (14, h, w).
+        threshold: Least score, between 0 and 1.
+    """
+    logits = cells[0]
+    height, width = logits.shape
+    around = np.pad(logits, 1, constant_values=-np.inf)
+    highest = np.maximum.reduce([around[y : y + height, x : x + width] for y in range(3) for x in range(3)])
+    rows, columns = np.nonzero((logits > math.log(threshold / (1 - threshold))) & (logits >= highest))
+    middles = (np.stack([columns, rows], axis=1).astype(np.float32) + np.float32(0.5)) * STRIDE
+    points = (cells[4:, rows, columns].T.reshape(-1, 5, 2) * UNIT + middles[:, None]).astype(np.float32)
+    spread = np.abs(points - points.mean(axis=1, keepdims=True)).mean(axis=(1, 2))
+    is_face = spread > 1  # pixels; so small, or not a number, it has no direction
+    return 1 / (1 + np.exp(-logits[rows, columns][is_face])), points[is_face]
+
+
+def window_matrix(box: Box, scale: float) -> NDArray[np.float64]:
+    """The map (2, 3) from an image ``scale`` as large as the box's to a window around it."""
+    zoom = math.sqrt(SMALLEST * LARGEST) / max(box.width, box.height)
+    x, y = box.center
+    return np.array([[zoom / scale, 0, WINDOW / 2 - zoom * x], [0, zoom / scale, WINDOW / 2 - zoom * y]])
+
+
+def frames(work: Image.Image, matrices: Sequence[NDArray[np.float64]]) -> Pixels:
+    """What ``work`` shows where each of N maps (2, 3) brings it to ONet's input, uint8 (N, 48, 48, 3)."""
+    halves, shown = [work], np.empty((len(matrices), FRAME, FRAME, 3), np.uint8)
+    for out, matrix in zip(shown, matrices, strict=True):
+        back = invert(matrix)
+        level = max(0, int(math.log2(stretch(back))))
+        while len(halves) <= level:
+            halves.append(halves[-1].reduce(2))
+        size, data = (FRAME, FRAME), tuple((back / 2**level).ravel().tolist())
+        out[:] = np.asarray(
+            halves[level].transform(
+                size, Image.Transform.AFFINE, data, Image.Resampling.BILINEAR, fillcolor=FILL
+            )
+        )
+    return shown
+
+
+def judged(scores: Floats, seen: Floats) -> Floats:
+    """How probable a face is, 0-1, by both networks' scores: a logistic regression."""
+    ours, onets = (np.log(p / (1 - p)) for p in (np.clip(s, 1e-4, 1 - 1e-4) for s in (scores, seen)))
+    of_score, of_seen, constant = JUDGED
+    return np.asarray(1 / (1 + np.exp(-(of_score * ours + of_seen * onets + constant))), np.float32)
+
+
+def kept_best(points: Floats, scores: Floats) -> NDArray[np.intp]:
+    """The best of the faces that share a place, best first."""
+    return suppress(boxes_of(points), scores, SAME_FACE, over="min")
+
+
+def boxes_of(points: Floats) -> Boxes:
+    """The upright boxes (N, 4) around faces of five landmarks: each of the ellipse in the turned box."""
+    boxes = np.empty((len(points), 4), np.float32)
+    for box, five in zip(boxes, points, strict=True):
+        matrix = similarity(FER2013_POINTS, five)
+        a, b = matrix[:, 0]
+        half = np.array([math.hypot(WIDTH * a, HEIGHT * b), math.hypot(WIDTH * b, HEIGHT * a)]) / 2
+        middle = transform(CENTRE, matrix)
+        box[:2], box[2:] = middle - half, middle + half
+    return boxes
+
+
+@functools.cache
+def detector_session(threads: int, device: str = "cpu") -> ort.InferenceSession:
+    """The network's session, opened on first use, after its SHA-256 was compared with its card."""
+    packed = (SHIPPED / WEIGHTS).read_bytes()
+    card = json.loads((SHIPPED / f"{NAME}.json").read_text("utf-8"))
+    if hashlib.sha256(packed).hexdigest() != card["sha256"]:
+        raise ModelError(f"{WEIGHTS} is not the file its card describes (sha256 differs); reinstall mien")
+    return open_session(packed, threads, device)

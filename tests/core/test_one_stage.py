@@ -1,0 +1,160 @@
+"""The one-stage detector: photos whose faces are known at any roll, images without any, and its parts."""
+
+import hashlib
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.core import one_stage
+from mien.core.detection import DetectorSettings
+from mien.core.detectors import make_detector
+from mien.core.geometry import overlap, transform
+from mien.core.one_stage import OneStage, boxes_of, decoded, levels, padded, window_matrix
+from mien.core.preprocess import FER2013_BOX, FER2013_POINTS
+from mien.core.results import Box
+from mien.errors import ImageError, ModelError
+
+WEIGHTS = Path(one_stage.__file__).parent / "weights"
+ASTRONAUT_BOX = [176, 60, 270, 176]  # from chin to hairline and ear to ear, read off the image
+EYES_NOSE_MOUTH = [(205, 110), (245, 107), (230, 125), (208, 145), (245, 143)]
+
+
+def xyxy(box):
+    return np.array([[box.x1, box.y1, box.x2, box.y2]], np.float32)
+
+
+def sample(name):
+    folder = Path(pytest.importorskip("skimage.data").__file__).parent
+    return np.asarray(Image.open(next(folder.glob(f"{name}.*g"))).convert("RGB"))
+
+
+def turned(points, degrees, side):
+    """Points of a square image of ``side`` pixels that was turned about its middle, counter-clockwise."""
+    a = math.radians(degrees)
+    linear = np.array([[math.cos(a), math.sin(a)], [-math.sin(a), math.cos(a)]])
+    middle = np.full(2, side / 2)
+    return (np.array(points, float) - middle) @ linear.T + middle
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return OneStage()
+
+
+@pytest.mark.parametrize("degrees", [0, 30, 45, 90, 135, 180, 225, 270, -30])
+def test_the_astronaut_is_found_once_at_any_roll(detector, astronaut, degrees):
+    image = Image.fromarray(astronaut).rotate(degrees, Image.Resampling.BICUBIC)
+    (face,) = detector.find(np.asarray(image))
+    wanted = turned(EYES_NOSE_MOUTH, degrees, len(astronaut))
+    assert np.linalg.norm(np.array(face.landmarks.points) - wanted, axis=1).max() < 10
+    assert face.score > 0.8
+    if not degrees:
+        assert overlap(xyxy(face.box), np.float32([ASTRONAUT_BOX]))[0, 0] > 0.65
+
+
+def test_where_a_face_was_finds_it_again_after_a_small_move(detector, astronaut):
+    (face,) = detector.find(astronaut)
+    moved = Box(face.box.x1 + 20, face.box.y1 - 15, face.box.x2 + 20, face.box.y2 - 15)
+    (again,) = detector.find_near(astronaut, [moved])
+    assert overlap(xyxy(again.box), xyxy(face.box))[0, 0] > 0.85
+    assert detector.find_near(astronaut, [Box(350, 350, 450, 450)]) == ()
+    assert detector.find_near(astronaut, []) == ()
+
+
+def test_a_face_near_is_in_pixels_of_an_image_that_is_shrunk_to_be_searched(astronaut):
+    large = np.asarray(Image.fromarray(astronaut).resize((1536, 1536)))
+    detector = OneStage(one_stage.OneStageSettings(max_side=512))
+    (face,) = detector.find(large)
+    (again,) = detector.find_near(large, [face.box])
+    assert overlap(xyxy(again.box), xyxy(face.box))[0, 0] > 0.85
+    assert overlap(xyxy(face.box), 3 * np.float32([ASTRONAUT_BOX]))[0, 0] > 0.6
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["brick", "coffee", "coins", "grass", "gravel", "moon", "page", "rocket", "text", "chelsea", "ihc"],
+)
+def test_an_image_without_people_has_no_face(detector, name):
+    assert detector.find(sample(name)) == ()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 300), (300, 5), (12, 12), (39, 39), (64, 64), (1, 9000)])
+def test_tiny_and_narrow_images_have_no_face_and_do_no_harm(detector, shape):
+    noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    assert detector.find(noise) == ()
+
+
+@pytest.mark.parametrize("image", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3), np.float32)])
+def test_what_is_no_rgb_image_is_refused(detector, image):
+    with pytest.raises(ImageError, match="RGB uint8"):
+        detector.find(image)
+
+
+def test_it_is_chosen_by_name_with_settings():
+    detector = make_detector("one-stage", DetectorSettings(min_face=60, max_side=800))
+    assert (detector.settings.min_face, detector.settings.max_side) == (60, 800)
+
+
+def test_a_peak_is_one_face_where_the_cell_says():
+    cells = np.full((14, 4, 6), -9, np.float32)
+    cells[4:] = np.arange(10).reshape(10, 1, 1) / 10
+    cells[0, 1, 2], cells[0, 1, 3], cells[0, 3, 5] = 2.0, 1.5, -1.0
+    scores, points = decoded(cells, 0.5)
+    assert scores == pytest.approx([1 / (1 + math.exp(-2))])
+    assert points[0, 0] == pytest.approx((20 + 0.0, 12 + 3.2))  # from the middle of the cell
+    assert points[0, 4] == pytest.approx((20 + 25.6, 12 + 28.8))
+    assert len(decoded(cells, 0.2)[0]) == 2
+
+
+def test_points_in_one_place_or_not_numbers_are_no_face():
+    cells = np.zeros((14, 4, 4), np.float32)
+    cells[0, 1, 1] = 5
+    assert len(decoded(cells, 0.5)[0]) == 0
+    cells[5] = np.nan
+    assert len(decoded(cells, 0.5)[0]) == 0
+
+
+def test_the_box_of_the_usual_face_is_its_usual_box_and_turns_with_it():
+    upright = boxes_of(FER2013_POINTS[None])[0]
+    assert upright == pytest.approx(FER2013_BOX, abs=1e-3)
+    lying = boxes_of((FER2013_POINTS @ [[0, 1], [-1, 0]])[None])[0]
+    width, height = upright[2] - upright[0], upright[3] - upright[1]
+    assert (lying[2] - lying[0], lying[3] - lying[1]) == pytest.approx((height, width), rel=1e-4)
+
+
+def test_levels_end_where_the_largest_face_fits():
+    sizes = [level.size for level in levels(Image.new("L", (640, 480)), 0.5)]
+    assert sizes[0] == (320, 240)
+    assert max(sizes[-1]) <= 56 < max(sizes[-2])
+    assert padded(np.zeros((33, 64), np.uint8)).shape == (64, 64)
+
+
+def test_the_window_around_a_box_shows_it_in_the_middle_at_a_usual_size():
+    matrix = window_matrix(Box(100, 100, 200, 220), 0.5)
+    (x1, y1), (x2, y2) = transform([(50, 50), (100, 110)], matrix)
+    assert ((x1 + x2) / 2, (y1 + y2) / 2) == pytest.approx((48, 48))
+    assert 20 < y2 - y1 < 56
+
+
+def test_the_weights_are_what_their_card_says_and_small():
+    card = json.loads((WEIGHTS / "one-stage.json").read_text())
+    packed = (WEIGHTS / one_stage.WEIGHTS).read_bytes()
+    assert hashlib.sha256(packed).hexdigest() == card["sha256"]
+    assert len(packed) <= 1_500_000
+    assert card["licence"]
+    assert card["limits"]
+    assert card["data"]
+
+
+def test_damaged_weights_are_refused(tmp_path, monkeypatch):
+    for path in WEIGHTS.glob("one-stage*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / one_stage.WEIGHTS).write_bytes(b"broken")
+    monkeypatch.setattr(one_stage, "SHIPPED", tmp_path)
+    one_stage.detector_session.cache_clear()
+    with pytest.raises(ModelError, match="sha256"):
+        OneStage().find(np.zeros((64, 64, 3), np.uint8))

@@ -1,0 +1,104 @@
+"""Scenes that a detector learns from: what is said of a face holds for its pixels."""
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the train extra")
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+
+from face_scenes import CELLS, LEARNED, SIDE, Scenes, add_face, cutout
+
+from mien.core.one_stage import decoded
+from mien.core.preprocess import FER2013_POINTS
+from mien.train.detector_net import DetectorNet, detector_loss
+
+POINTS = FER2013_POINTS * 2 + 32  # of a face of 91 pixels in a cut-out of 160
+
+
+def dotted():
+    """A gray cut-out with a white dot at each landmark."""
+    image = np.full((160, 160), 90, np.uint8)
+    for x, y in POINTS:
+        image[int(y) - 4 : int(y) + 5, int(x) - 4 : int(x) + 5] = 255
+    return cutout(image, POINTS)
+
+
+@pytest.fixture
+def scenes():
+    return Scenes([[dotted()]], [np.zeros((200, 300), np.uint8)], seed=1)
+
+
+def test_landmarks_lie_where_the_face_was_laid(scenes, monkeypatch):
+    monkeypatch.setattr(scenes, "hide", lambda scene, place: None)
+    monkeypatch.setattr(scenes, "mask", lambda face: np.full((64, 64), 255, np.uint8))
+    for _ in range(20):
+        scene = np.zeros((SIDE, SIDE), np.uint8)
+        points = scenes.lay_face(scene, (80, 80, 60))
+        assert all(scene[int(y), int(x)] > 200 for x, y in points)
+
+
+def test_mirrored_twice_is_the_same_and_once_swaps_left_and_right():
+    face = dotted()
+    once = face.mirrored()
+    assert once.points[0, 0] == 160 - face.points[1, 0]
+    assert np.allclose(once.mirrored().points, face.points)
+    assert (once.mirrored().levels[0] == face.levels[0]).all()
+
+
+def test_a_scene_is_gray_and_its_target_has_its_faces(scenes):
+    peaks = 0
+    for _ in range(20):
+        scene, target = scenes.make()
+        assert scene.shape == (SIDE, SIDE)
+        assert scene.dtype == np.uint8
+        assert target.shape == (16, len(CELLS), len(CELLS))
+        peaks += (target[0] == 1).sum()
+    assert 5 < peaks < 80
+
+
+def test_what_a_target_says_is_read_back_as_the_face():
+    target = np.zeros((16, len(CELLS), len(CELLS)), np.float32)
+    points = POINTS / 2
+    add_face(target, (61.0, 90.0, 40.0), points)
+    cells = target[:14].copy()
+    cells[0] = np.where(target[0] == 1, 5, -5)
+    _scores, found = decoded(cells, 0.5)
+    assert found[0] == pytest.approx(points, abs=1e-3)
+    assert target[3][target[14] == 1] == pytest.approx(math.log(40 / 32))
+
+
+@pytest.mark.parametrize(
+    "place", [(61.0, 90.0, LEARNED[0] - 1), (61.0, 90.0, LEARNED[1] + 1), (-3.0, 90.0, 40.0)]
+)
+def test_too_small_too_large_or_outside_is_neither_right_nor_wrong(place):
+    target = np.zeros((16, len(CELLS), len(CELLS)), np.float32)
+    add_face(target, place, None)
+    assert (target[0] < 0).any()
+    assert not (target[0] > 0).any()
+    assert not target[14:].any()
+
+
+def test_the_loss_is_least_where_the_network_says_what_it_should():
+    target = np.zeros((1, 16, len(CELLS), len(CELLS)), np.float32)
+    add_face(target[0], (61.0, 90.0, 40.0), POINTS / 2)
+    wanted = torch.from_numpy(target)
+    right = wanted[:, :14].clone()
+    right[:, 0] = torch.where(wanted[:, 0] == 1, 9.0, -9.0)
+    wrong = right.clone()
+    wrong[:, 0] *= -1
+    off = right.clone()
+    off[:, 4] += 1
+    assert all(loss < 0.01 for loss in detector_loss(right, wanted))
+    assert detector_loss(wrong, wanted)[0] > 5
+    assert detector_loss(off, wanted)[1] > 0.5
+    unsure = wanted.clone()
+    unsure[:, 15] = 0
+    assert detector_loss(off, unsure)[1] < 0.01
+
+
+def test_the_network_answers_a_cell_every_eight_pixels():
+    assert DetectorNet()(torch.zeros(2, 1, 96, 64)).shape == (2, 14, 12, 8)
