@@ -179,6 +179,28 @@ def run(
     return start
 
 
+def test_the_faces_that_are_timed_are_drawn_from_all_validation_rows_and_always_the_same(bench, tmp_path):
+    Image.new("RGB", (30, 20)).save(tmp_path / "0.png")
+    n = 200
+    images = np.arange(n, dtype=np.uint8)[:, None, None] * np.ones((1, 48, 48), np.uint8)
+    faces = FaceSet(
+        images=images,
+        labels=np.zeros(n, int),
+        split=np.ones(n, np.uint8),
+        rows=np.arange(n),
+        label_names=("angry",),
+        name="made-up",
+    )
+    order = []
+    for _ in range(2):
+        job = bench.write_inputs(tmp_path / "work", faces, tmp_path, 1)
+        order.append(np.fromfile(job["faces"], np.uint8).reshape(-1, 48, 48)[:, 0, 0].tolist())
+    assert job["n_faces"] == n
+    assert sorted(order[0]) == list(range(n)), "each once"
+    assert np.mean(order[0][:50]) == pytest.approx(n / 2, abs=20), "not the first rows"
+    assert order[0] == order[1]
+
+
 def test_the_table_goes_on_without_a_package_and_mien_speaks_by_its_card(run, tmp_path):
     text = run()
     mien = next(line for line in text.splitlines() if line.startswith("| mien"))

@@ -168,7 +168,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "score nan": (lambda: Analyzer(min_score=float("nan")), r"min_score must lie in 0..1, got nan"),
     "detector": (
         lambda: Analyzer(detector=object()),
-        r"a detector must be a name \(mtcnn\) or an object with",
+        r"a detector must be a name \(mtcnn, one-stage\) or an object with",
     ),
     "detector name": (lambda: Analyzer(detector="mtcn"), "no detector named 'mtcn'; did you mean 'mtcnn'"),
     "readings None": (

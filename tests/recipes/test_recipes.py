@@ -55,8 +55,12 @@ def small(name: str) -> Recipe:
     A rate of plain gradient descent falls with the batch (Goyal et al. 2017, arXiv 1706.02677, section 2.1).
     """
     whole = read_recipe(name)
-    lr = whole.optim.lr * 8 / whole.run.batch_size
-    slower = [f"optim.lr={lr}"] if whole.optim.name == "sgd" else []
+    fewer = 8 / whole.run.batch_size
+    rates = {
+        "sgd": f"optim.lr={whole.optim.lr * fewer}",
+        "muon": f"optim.sgd_lr={whole.optim.sgd_lr * fewer}",
+    }
+    slower = [rates[whole.optim.name]] if whole.optim.name in rates else []
     borrowed = BORROWED if "pretrained" in whole.net.options else ()
     frozen = ["optim.lr=0.003", "net.options.head_dropout=0.0"] if name == "face-transfer-frozen" else []
     drawn = ["net.init_from=", *frozen] if whole.net.init_from else []  # no file, so no features

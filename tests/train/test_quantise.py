@@ -19,7 +19,7 @@ from mien.core.session import open_session, run
 from mien.errors import ModelError
 from mien.train.export import export_onnx
 from mien.train.nets import SpaceToDepthResNet
-from mien.train.quantise import ends_of, quantise_onnx, widen_weights
+from mien.train.quantise import ends_of, fold_pools, quantise_onnx, widen_weights
 from mien.workflows.release_int8 import compare_int8, try_int8
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,6 +84,78 @@ def test_the_file_is_valid_and_names_no_path(small: Path) -> None:
     assert str(Path.home()).encode() not in data
     assert b"mien-int8-" not in data
     assert onnx.checker.check_model(onnx.load(small), full_check=True) is None
+
+
+def test_the_average_before_a_shortcut_is_part_of_its_convolution(whole: Path, small: Path) -> None:
+    kinds = [[node.op_type for node in onnx.load(path).graph.node] for path in (whole, small)]
+    assert [found.count("AveragePool") for found in kinds] == [1, 0]
+    assert [found.count("Conv") for found in kinds] == [6, 6]
+
+
+def pooled(side: int = 8, *, pool: dict[str, Any] | None = None, conv: dict[str, Any] | None = None) -> Any:
+    """An average and a convolution of 1x1 after it, on maps (N, 3, side, side)."""
+    make, rng = onnx.helper, np.random.default_rng(0)
+    conv = {"kernel_shape": [1, 1]} | (conv or {})
+    weight = rng.normal(size=(4, 3, *conv["kernel_shape"])).astype(np.float32)
+    nodes = [
+        make.make_node("Relu", ["faces"], ["map"]),
+        make.make_node(
+            "AveragePool", ["map"], ["mean"], **({"kernel_shape": [2, 2], "strides": [2, 2]} | (pool or {}))
+        ),
+        make.make_node("Conv", ["mean", "weight", "bias"], ["logits"], **conv),
+    ]
+    tensors = [
+        onnx.numpy_helper.from_array(weight, "weight"),
+        onnx.numpy_helper.from_array(rng.normal(size=4).astype(np.float32), "bias"),
+    ]
+    ends = [
+        make.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", channels, *sides])
+        for name, channels, sides in (("faces", 3, [side, side]), ("logits", 4, [None, None]))
+    ]
+    graph = make.make_graph(nodes, "pooled", ends[:1], ends[1:], tensors)
+    return make.make_model(graph, opset_imports=[make.make_opsetid("", 18)], ir_version=8)
+
+
+def ran(model: Any, side: int) -> np.ndarray:
+    maps = np.random.default_rng(1).normal(size=(2, 3, side, side)).astype(np.float32)
+    return run(open_session(model.SerializeToString()), maps)
+
+
+@pytest.mark.parametrize("side", [2, 3])
+def test_an_average_and_its_convolution_are_folded_into_the_same_sums(side: int) -> None:
+    model = pooled(12, pool={"kernel_shape": [side, side], "strides": [side, side]})
+    expected, folded = ran(model, 12), fold_pools(model)
+    assert [node.op_type for node in folded.graph.node] == ["Relu", "Conv"]
+    np.testing.assert_allclose(ran(folded, 12), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("side", "options"),
+    [
+        pytest.param(9, {"pool": {"ceil_mode": 1}}, id="a square hangs over the rim"),
+        pytest.param(9, {}, id="the last row is left out"),
+        pytest.param(8, {"pool": {"strides": [1, 1]}}, id="squares overlap"),
+        pytest.param(8, {"pool": {"pads": [1, 1, 1, 1]}}, id="padding"),
+        pytest.param(8, {"pool": {"kernel_shape": [2, 4], "strides": [2, 4]}}, id="no squares"),
+        pytest.param(8, {"conv": {"kernel_shape": [3, 3]}}, id="no 1x1 convolution"),
+        pytest.param(8, {"conv": {"strides": [2, 2]}}, id="a convolution that skips"),
+        pytest.param(8, {"conv": {"pads": [1, 1, 1, 1]}}, id="a convolution beyond the rim"),
+    ],
+)
+def test_what_one_convolution_cannot_say_is_left_as_it_is(side: int, options: dict[str, Any]) -> None:
+    model = pooled(side, **options)
+    expected, folded = ran(model, side), fold_pools(model)
+    assert [node.op_type for node in folded.graph.node] == ["Relu", "AveragePool", "Conv"]
+    assert np.array_equal(ran(folded, side), expected)
+
+
+@pytest.mark.parametrize("shared", ["mean", "weight"])
+def test_an_average_stays_where_it_or_the_weights_after_it_are_used_elsewhere(shared: str) -> None:
+    model = pooled()
+    model.graph.node.append(onnx.helper.make_node("Neg", [shared], ["other"]))
+    value = onnx.helper.make_tensor_value_info("other", onnx.TensorProto.FLOAT, [None] * 4)
+    model.graph.output.append(value)
+    assert "AveragePool" in [node.op_type for node in fold_pools(model).graph.node]
 
 
 def test_widened_weights_are_the_halved_ones(whole: Path, faces: np.ndarray) -> None:

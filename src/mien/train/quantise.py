@@ -46,6 +46,7 @@ def quantise_onnx(
         whole, done = folder / "float.onnx", folder / "int8.onnx"
         model = onnx.load(source)
         widen_weights(model)
+        model = fold_pools(model)
         onnx.save(model, whole)
         try:
             with refusals(folder):
@@ -93,6 +94,76 @@ def widen_weights(model: Any) -> None:
                 numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), node.output[0])
             )
             model.graph.node.remove(node)
+
+
+def fold_pools(model: Any) -> Any:
+    """The model with each average over separate squares and the 1x1 convolution after it in one convolution.
+
+    The sums are the same ones. In 8 bits it costs far less, for ONNX Runtime averages whole numbers slowly
+    (a sixth of ``fer2013-nano``'s time), and the average is not rounded in between. A map whose sides the
+    square does not divide keeps its average, which leaves out what lies beyond the rim.
+    """
+    from onnx import helper, numpy_helper, shape_inference
+
+    model = shape_inference.infer_shapes(model)
+    graph = model.graph
+    sides = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim[2:]] for v in graph.value_info}
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    for pool, conv in _pools_before_convolutions(graph):
+        side = _attributes(pool)["kernel_shape"][0]
+        tensor = tensors.get(conv.input[1])
+        if tensor is None or not _is_tiled(pool, sides.get(pool.input[0], [])):
+            continue
+        weight = np.tile(numpy_helper.to_array(tensor) / np.float32(side**2), (1, 1, side, side))
+        tensor.CopyFrom(numpy_helper.from_array(weight, tensor.name))
+        kept = [a for a in conv.attribute if a.name not in ("kernel_shape", "strides")]
+        del conv.attribute[:]
+        square = [helper.make_attribute(name, [side, side]) for name in ("kernel_shape", "strides")]
+        conv.attribute.extend([*kept, *square])
+        conv.input[0] = pool.input[0]
+        graph.node.remove(pool)
+    return model
+
+
+def _pools_before_convolutions(graph: Any) -> list[tuple[Any, Any]]:
+    """Each average whose only reader is a plain 1x1 convolution with weights of its own, with that."""
+    plain = {"kernel_shape": [1, 1], "strides": [1, 1], "pads": [0, 0, 0, 0], "dilations": [1, 1], "group": 1}
+    readers: dict[str, list[Any]] = {output.name: [None] for output in graph.output}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    pools = [node for node in graph.node if node.op_type == "AveragePool"]
+    pairs = [(pool, readers[pool.output[0]]) for pool in pools]
+    return [
+        (pool, found[0])
+        for pool, found in pairs
+        if len(found) == 1
+        and found[0] is not None
+        and found[0].op_type == "Conv"
+        and len(readers[found[0].input[1]]) == 1
+        and all(_attributes(found[0]).get(name, value) == value for name, value in plain.items())
+    ]
+
+
+def _is_tiled(pool: Any, sides: Sequence[int]) -> bool:
+    """Whether an average takes every pixel of a map (H, W) into one square, and nothing beyond it."""
+    given = _attributes(pool)
+    kernel = given["kernel_shape"]
+    return (
+        len(sides) == len(kernel) == 2
+        and kernel[0] == kernel[1]
+        and given.get("strides") == kernel
+        and not any(given.get("pads", ()))
+        and given.get("auto_pad", b"NOTSET") == b"NOTSET"
+        and set(given.get("dilations", [1])) == {1}
+        and all(size > 0 and size % kernel[0] == 0 for size in sides)
+    )
+
+
+def _attributes(node: Any) -> dict[str, Any]:
+    from onnx import helper
+
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
 class _Faces:
