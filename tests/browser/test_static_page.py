@@ -24,7 +24,8 @@ from mien.workflows.page import write_page
 pytestmark = pytest.mark.browser
 
 one_look = pytest.mark.parametrize("look", ["light"], indirect=True)
-MOST_PIXELS, MOST_PROB, LONG_MS = 1, 0.01, 300_000
+MOST_PIXELS, LONG_MS = 1, 300_000
+MOST_PROB = 0.02  # a network in 8 bits makes steps of half a gray level that browser and Pillow differ by
 LANGUAGES = {"en": "happy", "de": "Freude", "es": "alegría", "fr": "joie", "zh": "高兴"}
 
 
