@@ -1,4 +1,4 @@
-"""Train the one-stage detector on scenes of cut-out faces, and write it as ONNX.
+"""Train the one-stage detector on scenes of cut-out faces; `export_detector.py` ships what comes of it.
 
     python tools/train_detector.py fer2013.h5 LANDMARKS BACKGROUNDS.npz RUN [--steps N] [--init FILE]
 
@@ -30,8 +30,7 @@ UNLEARNED = 20  # every 20th face and background is kept for validation
 
 
 def fer2013_faces(store: Path) -> list[Cutout]:
-    faces = read_store(store)
-    images = faces.images[faces.split == 0]
+    images = read_store(store).select("train").images
     points, sure = landmarks_on_crops(images)
     return [
         cutout(image, p.astype(np.float64) if s > SURE else FER2013_POINTS, bool(s > SURE))

@@ -1,7 +1,6 @@
 """Find 68 landmarks of faces that a detector found, by a small network that ships with mien."""
 
 import functools
-import hashlib
 import json
 from collections.abc import Sequence
 
@@ -11,11 +10,10 @@ from numpy.typing import NDArray
 
 from mien.core.geometry import invert, transform, warp
 from mien.core.landmarks import FRAME_SCALE, FRAME_SIZE, N_POINTS
-from mien.core.model_store import SHIPPED
+from mien.core.model_store import SHIPPED, read_checked
 from mien.core.preprocess import crop_matrix, luma, to_input
 from mien.core.results import Face
 from mien.core.session import open_session, run
-from mien.errors import ModelError
 
 Pixels = NDArray[np.uint8]
 NAME = "landmarks68"
@@ -61,8 +59,6 @@ class LandmarkFinder:
 @functools.cache
 def landmark_session(threads: int, device: str = "cpu") -> tuple[ort.InferenceSession, float, float]:
     """The network, opened on first use after its SHA-256 was compared with its card; mean and deviation."""
-    weights = (SHIPPED / WEIGHTS).read_bytes()
     card = json.loads((SHIPPED / f"{NAME}.json").read_text("utf-8"))
-    if hashlib.sha256(weights).hexdigest() != card["sha256"]:
-        raise ModelError(f"{WEIGHTS} is not the file its card describes (sha256 differs); reinstall mien")
+    weights = read_checked(SHIPPED / WEIGHTS, card["sha256"])
     return open_session(weights, threads, device), *card["mean_std"]

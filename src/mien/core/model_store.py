@@ -74,6 +74,18 @@ def find_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> tuple[Pa
     )
 
 
+def read_checked(path: Path, expected: str) -> bytes:
+    """A weight file of the package, after its SHA-256 was compared with the one in its card.
+
+    Raises:
+        ModelError: it is another file.
+    """
+    packed = path.read_bytes()
+    if hashlib.sha256(packed).hexdigest() != expected:
+        raise ModelError(f"{path.name} is not the file its card describes (sha256 differs); reinstall mien")
+    return packed
+
+
 def put_model(weights: Path, folder: Path) -> Path:
     """Move a new network and the card beside it into a folder, in the place of one of that name.
 

@@ -8,7 +8,6 @@ IEEE Signal Processing Letters 2016. The weights' origin and licence are in ``we
 """
 
 import functools
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,9 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from mien.core.geometry import Boxes, box_areas, overlap, suppress
+from mien.core.model_store import read_checked
 from mien.core.results import Box, Face, Landmarks
 from mien.core.session import open_session
-from mien.errors import ImageError, MienError, ModelError
+from mien.errors import ImageError, MienError
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -337,8 +337,5 @@ def faces_of(boxes: Boxes, scores: Floats, points: Floats, size_wh: tuple[int, i
 def net_session(net: str, threads: int, device: str = "cpu") -> ort.InferenceSession:
     """The network's session, opened on first use, after its SHA-256 was compared with the card."""
     name = f"mtcnn-{net}.onnx"
-    packed = (WEIGHTS / name).read_bytes()
     expected = json.loads((WEIGHTS / "mtcnn.json").read_text("utf-8"))["sha256"][name]
-    if hashlib.sha256(packed).hexdigest() != expected:
-        raise ModelError(f"{name} is not the file its card describes (sha256 differs); reinstall mien")
-    return open_session(packed, threads, device)
+    return open_session(read_checked(WEIGHTS / name, expected), threads, device)

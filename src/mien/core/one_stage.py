@@ -7,7 +7,6 @@ four turns of the image of `mien.core.mtcnn`.
 """
 
 import functools
-import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -20,19 +19,18 @@ from PIL import Image
 
 from mien.core.detection import Pixels
 from mien.core.geometry import Boxes, invert, similarity, stretch, suppress, transform, warp
-from mien.core.model_store import SHIPPED
+from mien.core.model_store import SHIPPED, read_checked
 from mien.core.mtcnn import FILL, Mtcnn, MtcnnSettings, faces_of
 from mien.core.preprocess import FER2013_BOX, FER2013_POINTS
 from mien.core.results import Box, Face
 from mien.core.session import open_session, run
-from mien.errors import ModelError
 
 Floats = NDArray[np.float32]
 Placer = Callable[[Pixels], tuple[Floats, Floats]]
 """From faces, uint8 (N, 48, 48, 3), to landmarks (N, 5, 2), as fractions of the side, and scores (N,)."""
 NAME = "one-stage"
 WEIGHTS = f"{NAME}-net.onnx"
-STRIDE, UNIT, DEEPEST = 8, 32.0, 32  # as in mien.train.detector_net
+STRIDE, UNIT, DEEPEST = 8, 32.0, 32  # pixels from cell to cell, of a length of 1, and that divide the sides
 SMALLEST, LARGEST = 24.0, 56.0  # sides of the faces that one level of the pyramid is for
 FACTOR = SMALLEST / LARGEST
 WINDOW = 96  # around a face of usual size, when it is known about where it is
@@ -230,8 +228,5 @@ def boxes_of(points: Floats) -> Boxes:
 @functools.cache
 def detector_session(threads: int, device: str = "cpu") -> ort.InferenceSession:
     """The network's session, opened on first use, after its SHA-256 was compared with its card."""
-    packed = (SHIPPED / WEIGHTS).read_bytes()
     card = json.loads((SHIPPED / f"{NAME}.json").read_text("utf-8"))
-    if hashlib.sha256(packed).hexdigest() != card["sha256"]:
-        raise ModelError(f"{WEIGHTS} is not the file its card describes (sha256 differs); reinstall mien")
-    return open_session(packed, threads, device)
+    return open_session(read_checked(SHIPPED / WEIGHTS, card["sha256"]), threads, device)

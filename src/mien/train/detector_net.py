@@ -8,16 +8,11 @@ from torch.nn import functional as F
 
 from mien.train.nets import BasicBlock, conv_bn
 
-STRIDE = 8
-"""Pixels of the image between the centres of neighbouring cells."""
 N_OUTPUTS = 14
 """Of a cell: score (logit), x and y of the face's centre, logarithm of its side, x and y of five landmarks.
 
-Lengths are in units of `UNIT` pixels, places from the middle of the cell.
+Lengths are in units of `mien.core.one_stage.UNIT` pixels, places from the middle of the cell.
 """
-UNIT = 32.0
-DEEPEST = 32
-"""Sides of an image must be multiples of this."""
 
 
 class DetectorNet(nn.Module):
