@@ -79,6 +79,16 @@ def test_the_first_and_the_last_layer_stay_in_float(whole: Path, small: Path) ->
     assert {1, 2, 4} <= {len(t.dims) for t in floats}, "scales and biases, the head, the stem"
 
 
+def test_what_stays_in_float_is_stored_in_half_precision(
+    whole: Path, faces: np.ndarray, tmp_path: Path
+) -> None:
+    layers = [node.name for node in onnx.load(whole).graph.node if node.op_type in ("Conv", "Gemm")]
+    quantise_onnx(whole, tmp_path / "kept.onnx", faces, layers)
+    tensors = onnx.load(tmp_path / "kept.onnx").graph.initializer
+    kinds = {t.data_type for t in tensors if np.prod(t.dims) >= 1024}
+    assert kinds == {onnx.TensorProto.FLOAT16}
+
+
 def test_the_file_is_valid_and_names_no_path(small: Path) -> None:
     data = small.read_bytes()
     assert str(Path.home()).encode() not in data

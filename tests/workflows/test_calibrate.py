@@ -95,7 +95,7 @@ def test_class_shares_are_those_of_the_training_rows(noise_faces: Callable[..., 
 
 def test_temperatures_are_fitted_after_the_prior_is_taken_out() -> None:
     logits, labels = drawn()
-    fitted = calibrate({1: logits, 10: logits}, labels, 1, PRIOR, 0.5)
+    fitted = calibrate({1: logits, 5: logits}, labels, 1, PRIOR, 0.5)
     corrected = logits - 0.5 * np.log(PRIOR)
     best = min(np.arange(0.5, 2, 0.01), key=lambda t: nll(softmax(corrected, t), labels))
     assert fitted.temperatures["1"] == pytest.approx(best, abs=0.02)
@@ -104,13 +104,13 @@ def test_temperatures_are_fitted_after_the_prior_is_taken_out() -> None:
 
 def test_automatic_views_have_a_temperature_and_scores_of_their_own() -> None:
     one, labels = drawn()
-    ten = (2 * one).astype(np.float32)
-    fitted = calibrate({1: one, 2: one, 10: ten}, labels, "auto")
+    five = (2 * one).astype(np.float32)
+    fitted = calibrate({1: one, 2: one, 5: five}, labels, "auto")
     doubtful = softmax(one, fitted.temperatures["1"]).max(1) < fitted.auto.below
-    mixed = np.where(doubtful[:, None], ten, one)
+    mixed = np.where(doubtful[:, None], five, one)
     best = min(np.arange(0.5, 3, 0.01), key=lambda t: nll(softmax(mixed, t), labels))
     assert fitted.temperatures["auto"] == pytest.approx(best, abs=0.02)
     assert fitted.scores["val_share_in_many_views"] == pytest.approx(doubtful.mean())
-    assert set(fitted.scores["val_accuracy_by_views"]) == {"1", "2", "10", "auto"}
+    assert set(fitted.scores["val_accuracy_by_views"]) == {"1", "2", "5", "auto"}
     named = softmax(mixed, fitted.temperatures["auto"]).max(1) >= fitted.certainty.threshold
     assert named.mean() == pytest.approx(0.8, abs=0.001)

@@ -40,7 +40,7 @@ def test_a_run_is_released_under_a_name_and_the_light_half_reads_with_it(
     assert model.card.labels == made["faces"].label_names
     assert model.card.training["recipe"]["run"]["epochs"] == 6
     assert model.card.training["recipe"]["data"]["store"] == "faces.h5", "a card names no folder"
-    assert set(model.card.temperatures) == {"1", "2", "10", "auto"}
+    assert set(model.card.temperatures) == {"1", "2", "5", "10", "auto"}
     val = made["faces"].select("val")
     named = model.probs(val.images).max(1) >= model.card.uncertain_below
     assert named.mean() == pytest.approx(model.card.scores["val_certain"]["coverage"])
@@ -76,7 +76,7 @@ def test_a_model_with_automatic_views_and_a_prior_scores_as_its_card_says(
     card = release(run, "bars", made["store"], CardText(""), ReleaseSettings("auto", prior_power=None)).card
     training = made["faces"].select("train").labels
     assert card.prior == pytest.approx([(training == label).mean() for label in range(3)])
-    assert card.auto == {"few": 1, "many": 10, "below": 0.5}
+    assert card.auto == {"few": 1, "many": 5, "below": 0.6}
     assert card.scores["val_by_prior_power"]["why"].startswith("0: none gains")
     scored = evaluate("bars", made["store"])
     assert (scored.views, scored.temperature) == ("auto", card.temperatures["auto"])

@@ -108,6 +108,13 @@ def halve_weights(model: Any, at_least: int = 1024) -> None:
         model.graph.node.insert(0, cast)
 
 
+def attributes(node: Any) -> dict[str, Any]:
+    """The attributes of an ONNX node as Python values, by name."""
+    from onnx import helper
+
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
 def strip_notes(model: Any) -> None:
     """Remove what the exporter writes beside the graph: source lines and local paths."""
     model.doc_string = ""

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from mien.core.files import atomic_write, refusals, temporary_folder
 from mien.errors import MissingExtraError, ModelError, OutputError
-from mien.train.export import strip_notes
+from mien.train.export import attributes, halve_weights, strip_notes
+from mien.train.rounding import round_weights
 
 CHUNK = 8
 """Faces whose extremes are taken together, and then averaged: the widest of all would waste the 8 bits."""
@@ -64,11 +65,13 @@ def quantise_onnx(
                     nodes_to_exclude=list(keep_float),
                     extra_options={"CalibMovingAverage": True},
                 )
+            model = onnx.load(done)
+            round_weights(model, onnx.load(whole), faces)
         except OutputError:
             raise
         except Exception as e:  # its errors share no base class
             raise ModelError(f"the network cannot be put into 8 bits: {str(e).splitlines()[0]}") from e
-        model = onnx.load(done)
+    halve_weights(model)
     strip_notes(model)
     with atomic_write(target) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
@@ -110,7 +113,7 @@ def fold_pools(model: Any) -> Any:
     sides = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim[2:]] for v in graph.value_info}
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     for pool, conv in _pools_before_convolutions(graph):
-        side = _attributes(pool)["kernel_shape"][0]
+        side = attributes(pool)["kernel_shape"][0]
         tensor = tensors.get(conv.input[1])
         if tensor is None or not _is_tiled(pool, sides.get(pool.input[0], [])):
             continue
@@ -141,13 +144,13 @@ def _pools_before_convolutions(graph: Any) -> list[tuple[Any, Any]]:
         and found[0] is not None
         and found[0].op_type == "Conv"
         and len(readers[found[0].input[1]]) == 1
-        and all(_attributes(found[0]).get(name, value) == value for name, value in plain.items())
+        and all(attributes(found[0]).get(name, value) == value for name, value in plain.items())
     ]
 
 
 def _is_tiled(pool: Any, sides: Sequence[int]) -> bool:
     """Whether an average takes every pixel of a map (H, W) into one square, and nothing beyond it."""
-    given = _attributes(pool)
+    given = attributes(pool)
     kernel = given["kernel_shape"]
     return (
         len(sides) == len(kernel) == 2
@@ -158,12 +161,6 @@ def _is_tiled(pool: Any, sides: Sequence[int]) -> bool:
         and set(given.get("dilations", [1])) == {1}
         and all(size > 0 and size % kernel[0] == 0 for size in sides)
     )
-
-
-def _attributes(node: Any) -> dict[str, Any]:
-    from onnx import helper
-
-    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
 class _Faces:
