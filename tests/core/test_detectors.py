@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mien.core.analyzer import Analyzer
-from mien.core.detection import DetectorSettings, checked_faces, near_finder
+from mien.core.detection import Detector, DetectorSettings, Pixels, checked_faces, near_finder
 from mien.core.detectors import DETECTORS, make_detector
 from mien.core.mtcnn import Mtcnn, MtcnnSettings
-from mien.errors import MienError
+from mien.core.results import Box
+from mien.errors import ImageError, MienError
 
 IMAGE = np.zeros((60, 80, 3), np.uint8)
 CENTRE = """
@@ -41,12 +43,66 @@ def centre(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "centre.py"
 
 
+@pytest.fixture(scope="module", params=DETECTORS)
+def detector(request: pytest.FixtureRequest) -> Detector:
+    return make_detector(request.param)
+
+
 @pytest.mark.parametrize("name", DETECTORS)
 def test_every_detector_is_built_and_finds_nothing_on_black(name: str) -> None:
     detector = make_detector(name, DetectorSettings(min_face=30, rotated=True))
     assert checked_faces(detector.find(IMAGE), name) == []
     near = near_finder(detector)
     assert near is None or list(near(IMAGE, ())) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["brick", "coffee", "coins", "grass", "gravel", "moon", "page", "rocket", "text", "chelsea", "ihc"],
+)
+def test_an_image_without_people_has_no_face(detector: Detector, name: str) -> None:
+    folder = Path(pytest.importorskip("skimage.data").__file__).parent
+    image = np.asarray(Image.open(next(folder.glob(f"{name}.*g"))).convert("RGB"))
+    assert detector.find(image) == ()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 300), (300, 5), (12, 12), (39, 39), (64, 64), (1, 9000)])
+def test_tiny_and_narrow_images_have_no_face_and_do_no_harm(
+    detector: Detector, shape: tuple[int, int]
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    assert detector.find(noise) == ()
+    find_near = near_finder(detector)
+    assert find_near
+    assert find_near(noise, [Box(0, 0, shape[1], shape[0])]) == ()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3), np.float32), np.zeros((0, 9, 3), np.uint8)],
+    ids=["gray", "float", "empty"],
+)
+def test_what_is_no_rgb_image_is_refused(detector: Detector, bad: Pixels) -> None:
+    with pytest.raises(ImageError, match=r"an image must be RGB uint8 of shape \(H, W, 3\), got"):
+        detector.find(bad)
+
+
+@pytest.mark.parametrize(
+    ("name", "session"),
+    [("mtcnn", "mien.core.mtcnn.net_session"), ("one-stage", "mien.core.one_stage.detector_session")],
+)
+def test_nothing_is_loaded_before_the_first_image(
+    name: str, session: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class LoadedError(Exception): ...
+
+    def refuse(*_: object) -> None:
+        raise LoadedError
+
+    monkeypatch.setattr(session, refuse)
+    detector = make_detector(name)
+    with pytest.raises(LoadedError):
+        detector.find(np.zeros((64, 64, 3), np.uint8))
 
 
 @pytest.mark.parametrize(

@@ -102,9 +102,7 @@ class Mtcnn:
         work = self.shrunk(image)
         found = [self._turned(work, turn) for turn in range(self.settings.orientations)]
         boxes, scores, points = best_of_turns(found) if len(found) > 1 else found[0][:3]
-        height, width = image.shape[:2]
-        scale_xy = np.array([width / work.width, height / work.height], np.float32)
-        return faces_of(boxes * np.tile(scale_xy, 2), scores, points * scale_xy, (width, height))
+        return faces_of(boxes, scores, points, work, image)
 
     def find_near(self, image: Pixels, boxes: Sequence[Box]) -> tuple[Face, ...]:
         """The faces at ``boxes`` or close to them, as in the next frame of a video; nothing else.
@@ -115,11 +113,10 @@ class Mtcnn:
             ImageError: the array is not an RGB image.
         """
         work = self.shrunk(image)
-        height, width = image.shape[:2]
-        scale_xy = np.array([width / work.width, height / work.height], np.float32)
         guesses = np.array([(b.x1, b.y1, b.x2, b.y2) for b in boxes], np.float32).reshape(-1, 4)
-        found, scores, points, _ = self._settle(work, (guesses / np.tile(scale_xy, 2)).astype(np.float32))
-        return faces_of(found * np.tile(scale_xy, 2), scores, points * scale_xy, (width, height))
+        guesses = (guesses / np.tile(growth(work, image), 2)).astype(np.float32)
+        found, scores, points, _ = self._settle(work, guesses)
+        return faces_of(found, scores, points, work, image)
 
     def landmarks_on_crop(self, crops: Pixels) -> tuple[Floats, Floats]:
         """Five landmarks of faces that are already cropped, FER2013's for example; nothing is searched for.
@@ -317,9 +314,23 @@ def _shrink(image: Image.Image, settings: MtcnnSettings) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
-def faces_of(boxes: Boxes, scores: Floats, points: Floats, size_wh: tuple[int, int]) -> tuple[Face, ...]:
-    """Plain values, the boxes cut to the image, largest first; equal ones in reading order."""
-    boxes = np.clip(boxes, 0, np.tile(np.array(size_wh, np.float32), 2))
+def growth(work: Image.Image, image: Pixels) -> Floats:
+    """By how much ``image`` is wider and higher, (2,), than ``work``, to which it was shrunk."""
+    height, width = image.shape[:2]
+    return np.array([width / work.width, height / work.height], np.float32)
+
+
+def faces_of(
+    boxes: Boxes, scores: Floats, points: Floats, work: Image.Image, image: Pixels
+) -> tuple[Face, ...]:
+    """Faces found in ``work`` as plain values in pixels of ``image``, which was shrunk to it.
+
+    Their boxes are cut to the image, largest first; equal ones are in reading order.
+    """
+    height, width = image.shape[:2]
+    scale_xy = growth(work, image)
+    boxes, points = boxes * np.tile(scale_xy, 2), points * scale_xy
+    boxes = np.clip(boxes, 0, np.tile(np.array((width, height), np.float32), 2))
     areas = box_areas(boxes)
     order = np.lexsort((boxes[:, 0], boxes[:, 1], -areas))
     return tuple(

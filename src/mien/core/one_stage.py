@@ -122,10 +122,7 @@ class OneStage:
         sure = judged(scores[most], seen)
         points, sure = points[sure > self.settings.sure], sure[sure > self.settings.sure]
         best = kept_best(points, sure)
-        height, width = image.shape[:2]
-        scale_xy = np.array([width / work.width, height / work.height], np.float32)
-        boxes = boxes_of(points[best]) * np.tile(scale_xy, 2)
-        return faces_of(boxes, sure[best], points[best] * scale_xy, (width, height))
+        return faces_of(boxes_of(points[best]), sure[best], points[best], work, image)
 
     def _placed(self, work: Image.Image, points: Floats, onet: Placer) -> tuple[Floats, Floats]:
         """Landmarks (N, 5, 2) and scores (N,) of faces whose landmarks are about known, by ONet."""
