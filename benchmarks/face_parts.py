@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from mien import MienError
 from mien.core.files import atomic_write
 from mien.data.store import clean_mask, read_store
-from mien.workflows.report import read_predictions
+from mien.workflows.run_folder import read_predictions
 
 RESAMPLES = 2000
 BLOCK = re.compile(r"(<!-- face parts: begin -->\n).*?(<!-- end -->)", re.S)

@@ -27,11 +27,10 @@ from mien.workflows.report import (
     Table,
     Text,
     make_report,
-    read_predictions,
     read_run,
 )
 from mien.workflows.report_page import write_report
-from mien.workflows.run_folder import write_predictions
+from mien.workflows.run_folder import read_predictions, write_predictions
 
 
 @pytest.fixture(scope="module")

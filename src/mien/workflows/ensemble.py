@@ -1,5 +1,6 @@
 """Score several models together: equal, weighted and hard votes, beside their members alone."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,13 +61,20 @@ class EnsembleScores:
         }
 
 
-def ensemble(models: list[str], data: Path, settings: EvaluateSettings | None = None) -> EnsembleScores:
+def ensemble(
+    models: list[str],
+    data: Path,
+    settings: EvaluateSettings | None = None,
+    known: Mapping[str, NDArray[np.floating[Any]]] | None = None,
+) -> EnsembleScores:
     """Score models by their votes. All of them are used: choosing members by test rows would be peeking.
 
     Args:
         models: Two or more names, ``.onnx`` paths or run folders.
         data: HDF5 file of `mien data import`.
         settings: As of `mien.workflows.evaluate.evaluate`.
+        known: Calibrated probabilities (N, C) of the rows to score, by model, where an earlier command left
+            them; such a model is not asked again, and no look at its test rows is counted.
 
     Raises:
         DataError: fewer than two models, no validation rows, or a model learned from the rows to score.
@@ -89,13 +97,17 @@ def ensemble(models: list[str], data: Path, settings: EvaluateSettings | None = 
         if leak:
             what = f"{scorer.name} on {faces.name} {settings.split}"
             refuse_leak(leak, what, allowed=settings.allow_leak)
-    tables = [_probs(scorer, faces, settings.split) for scorer in scorers]
+    known = known or {}
+    answers = [known.get(model) for model in models]
+    tables = [
+        _probs(scorer, faces, settings.split, answer) for scorer, answer in zip(scorers, answers, strict=True)
+    ]
     on_val = np.stack([by_val for by_val, _ in tables])
     members = np.stack([by_rows for _, by_rows in tables])
     weights = fit_weights(on_val, val.labels)
     voted = {kind: vote(members, weights) for kind, vote in VOTES.items()}
-    for scorer in scorers:
-        if scorer.run and settings.split == "test":
+    for scorer, answer in zip(scorers, answers, strict=True):
+        if scorer.run and settings.split == "test" and answer is None:
             count_test_evaluation(scorer.run)
     best = int((on_val.argmax(2) == val.labels).mean(1).argmax())
     clean = clean_mask(data, settings.split) if settings.split != "train" else None
@@ -116,13 +128,19 @@ def ensemble(models: list[str], data: Path, settings: EvaluateSettings | None = 
     return result
 
 
-def _probs(scorer: Scorer, faces: FaceSet, split: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Calibrated probabilities of the validation rows, and of those of a split."""
-    val, chosen = faces.select("val"), faces.select(split)
+def _probs(
+    scorer: Scorer, faces: FaceSet, split: str, answer: NDArray[np.floating[Any]] | None
+) -> tuple[NDArray[np.float32], NDArray[np.floating[Any]]]:
+    """Calibrated probabilities of the validation rows and of a split, where no ``answer`` is known."""
+    val = faces.select("val")
     on_val = scorer.logits(val.images, scorer.views)
-    logits = on_val if split == "val" else scorer.logits(chosen.images, scorer.views)
     temperature = scorer.temperature or fitted_temperature(scorer, faces, "val", on_val)
-    return softmax(on_val, temperature), softmax(logits, temperature)
+    by_val = softmax(on_val, temperature)
+    if answer is not None:
+        return by_val, answer
+    if split == "val":
+        return by_val, by_val
+    return by_val, softmax(scorer.logits(faces.select(split).images, scorer.views), temperature)
 
 
 def _write(result: EnsembleScores, chosen: FaceSet, voted: dict[str, NDArray[np.float64]], to: Path) -> None:

@@ -4,7 +4,6 @@ Nothing is trained or scored here: predictions are read, and what is missing is 
 makes it. A page may show faces of the data set; it stays on this machine.
 """
 
-import csv
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from mien.data.store import read_store
 from mien.errors import DataError, MienError
 from mien.workflows.figure_style import percent
 from mien.workflows.figures import examples_figure, risk_coverage_figure
-from mien.workflows.run_folder import read_run_json
+from mien.workflows.run_folder import Predictions, read_predictions, read_run_json
 
 SHEETS = ("sheet", "pairs", "mean", "filters", "activations", "faithfulness")
 """What `mien explain` draws."""
@@ -91,16 +90,6 @@ Block = Heading | Text | Table | Matrix | Figure
 
 
 @dataclass(frozen=True, eq=False)
-class Predictions:
-    """What a run answered: ids of the rows (N,), true labels (N,), probabilities (N, C)."""
-
-    rows: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    probs: NDArray[np.float64]
-    names: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
 class Run:
     """A run folder, as far as it is filled.
 
@@ -148,34 +137,6 @@ def read_run(folder: Path, name: str = "") -> Run:
         with reading(tables[split], advice="evaluate the run again"):
             scores[split] = score(found.probs, found.labels, found.names)
     return Run(name or folder.resolve().name, folder, files, predictions, scores)
-
-
-def read_predictions(path: Path) -> Predictions:
-    """Read what ``write_predictions`` wrote.
-
-    Raises:
-        DataError: it is something else, or damaged.
-    """
-    with (
-        reading(path, advice="evaluate the run again"),
-        path.open(newline="", encoding="utf-8") as file,
-    ):
-        lines = csv.reader(file)
-        head = next(lines, [])
-        if head[:3] != ["row", "label", "predicted"] or not all(name.startswith("p_") for name in head[3:]):
-            raise DataError(f"{path} has no header 'row,label,predicted,p_...'; evaluate the run again")
-        names = tuple(name.removeprefix("p_") for name in head[3:])
-        try:
-            cells = [
-                (int(row), names.index(label), [float(p) for p in probs]) for row, label, _, *probs in lines
-            ]
-            rows, labels, probs = zip(*cells, strict=True)
-            found = Predictions(
-                np.array(rows, np.int64), np.array(labels), np.array(probs, np.float64), names
-            )
-        except ValueError as e:
-            raise DataError(f"{path}, line {lines.line_num}: {e}; evaluate the run again") from e
-    return found
 
 
 def make_report(folders: Sequence[Path], data: Path | None, draw: Path) -> list[Block]:

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,23 @@ from mien.core.locks import sole
 from mien.core.outputs import check_output_folder
 from mien.core.own_files import check_shape, parse_json, reading
 from mien.data.records import FaceSet
-from mien.errors import MienError
+from mien.errors import DataError, MienError
 
 LOCK = "lock"
 CHECKPOINT = "checkpoint.safetensors"
 """In a run folder, until its training is at its end."""
 RECIPE = {"recipe": {"data": {"store": str}}, "data": str}
 """The shape of ``recipe.json``; `mien.train.recipe_reading.check_recipe` checks the recipe itself."""
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a run answered: ids of the rows (N,), true labels (N,), probabilities (N, C)."""
+
+    rows: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    probs: NDArray[np.float64]
+    names: tuple[str, ...]
 
 
 @contextmanager
@@ -79,3 +90,31 @@ def write_predictions(path: Path, faces: FaceSet, probs: NDArray[np.floating[Any
         writer.writerow(["row", "label", "predicted", *(f"p_{name}" for name in names)])
         for row, label, p in zip(faces.rows, faces.labels, probs, strict=True):
             writer.writerow([row, names[label], names[int(p.argmax())], *(f"{x:.6f}" for x in p)])
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read what `write_predictions` wrote.
+
+    Raises:
+        DataError: it is something else, or damaged.
+    """
+    with (
+        reading(path, advice="evaluate the run again"),
+        path.open(newline="", encoding="utf-8") as file,
+    ):
+        lines = csv.reader(file)
+        head = next(lines, [])
+        if head[:3] != ["row", "label", "predicted"] or not all(name.startswith("p_") for name in head[3:]):
+            raise DataError(f"{path} has no header 'row,label,predicted,p_...'; evaluate the run again")
+        names = tuple(name.removeprefix("p_") for name in head[3:])
+        try:
+            cells = [
+                (int(row), names.index(label), [float(p) for p in probs]) for row, label, _, *probs in lines
+            ]
+            rows, labels, probs = zip(*cells, strict=True)
+            found = Predictions(
+                np.array(rows, np.int64), np.array(labels), np.array(probs, np.float64), names
+            )
+        except ValueError as e:
+            raise DataError(f"{path}, line {lines.line_num}: {e}; evaluate the run again") from e
+    return found

@@ -24,6 +24,7 @@ from mien.train.devices import pick_device
 from mien.train.recipe_reading import read_recipe
 from mien.train.trained_net import load_trained
 from mien.workflows.papers.run import PaperSettings, TakenError, changes, run_row
+from mien.workflows.run_folder import read_predictions
 
 NAMES = ("angry", "happy", "neutral")
 SMALL = ("run.epochs=2", "run.batch_size=8", "run.precision=fp32", "run.sizes=[[0.0, 16]]")
@@ -234,5 +235,45 @@ def test_members_vote_when_all_of_them_are_trained(data: Path, monkeypatch: pyte
     right = (np.mean(votes, axis=0).argmax(1) == test.labels).mean()
     assert result["test"]["accuracy"] == pytest.approx(right)
     assert result["members"] == list(members)
+    assert "cs230-base-64 run.epochs=2 (10)" in result["changes"]
     assert run_row(row, settings(data)) == json.loads(json.dumps(result))
     assert [looks(runs / name) for name in members] == [1, 1]
+
+
+@pytest.mark.train
+def test_a_vote_takes_the_predictions_that_its_members_were_scored_by(data: Path) -> None:
+    runs, members = data.parent / "runs", ("cs230-base-64", "maastricht-cnn1", "cs230-base-128")
+    row = replace(claims.row("auc-ensemble"), members=members)
+    for name in members:
+        run_row(claims.row(name), settings(data))
+    other_views = runs / members[2] / "predictions-test.csv"  # as of `mien evaluate --views 10 --out`
+    lines = other_views.read_text().splitlines()
+    turned = [re.sub(r"(.*),(.*),(.*),(.*)$", r"\1,\4,\2,\3", line) for line in lines[1:]]
+    other_views.write_text("\n".join([lines[0], *turned, ""]))
+    result = run_row(row, settings(data))
+    assert result["stored"] == list(members[:2])
+    assert [looks(runs / name) for name in members] == [1, 1, 2]
+    test = bars().select("test")
+    nets = [load_trained(runs / name, pick_device("cpu")) for name in members]
+    temperatures = [json.loads((runs / name / "result.json").read_text())["temperature"] for name in members]
+    votes = [softmax(net.logits(test.images), t) for net, t in zip(nets, temperatures, strict=True)]
+    voted = read_predictions(runs / row.name / "predictions-test-soft.csv").probs
+    np.testing.assert_allclose(voted, np.mean(votes, axis=0), atol=2e-6)
+
+
+@pytest.mark.train
+def test_a_vote_asks_its_members_for_what_set_says(data: Path) -> None:
+    members = ("cs230-base-64", "maastricht-cnn1")
+    row = replace(claims.row("auc-ensemble"), members=members)
+    for name in members:
+        run_row(claims.row(name), settings(data, open_test=False))
+    asked = settings(data, overrides=(*SMALL, "run.epochs=3"))
+    text = r"runs/cs230-base-64 did not learn so: run.epochs=2 \(3\); run the members with"
+    with pytest.raises(RecipeError, match=text):
+        run_row(row, asked)
+    with pytest.raises(RecipeError, match="epoch"):
+        run_row(row, settings(data, overrides=("run.epoch=3",)))
+    moved = replace(settings(data, overrides=(*SMALL, f"data.store={json.dumps(str(data))}")), data=None)
+    assert run_row(row, moved)["finished"]
+    with pytest.raises(RecipeError, match="did not learn so"):  # though it is scored already
+        run_row(row, asked)

@@ -36,6 +36,7 @@ KEPT = (
     "confusion",
 )
 """What ``result.json`` holds of the scores."""
+TEST_PREDICTIONS = "predictions-test.csv"
 
 
 def measure(
@@ -70,7 +71,7 @@ def measure(
         found["leak"] = _leak(
             net, faces.select("train"), int((probs.argmax(1) == test.labels).sum()), len(test)
         )
-    write_predictions(folder / "predictions-test.csv", test, probs)
+    write_predictions(folder / TEST_PREDICTIONS, test, probs)
     examples_figure(test.images, test.labels, probs, net.labels, folder / "examples-test.png")
     return found
 

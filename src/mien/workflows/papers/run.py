@@ -21,18 +21,17 @@ from mien.train.checkpoints import load_tensors
 from mien.train.devices import commit, environment, pick_device
 from mien.train.loop import scored_size
 from mien.train.losses import LANDMARK_LOSSES
-from mien.train.recipe import DataSettings, Recipe
+from mien.train.recipe import Recipe
 from mien.train.recipe_reading import check_recipe, read_recipe
 from mien.train.trained_net import TrainedNet, load_trained, parameter_count
 from mien.workflows.figures import curves_figure
-from mien.workflows.papers.claims import Row, read_result
+from mien.workflows.papers.claims import Row, read_result, rows
 from mien.workflows.papers.derived import derive
 from mien.workflows.papers.measure import measure, measure_points
 from mien.workflows.papers.votes import vote
 from mien.workflows.run_folder import CHECKPOINT, RECIPE, read_run_json, training_alone
 from mien.workflows.train import TrainProgress, is_finished, make_trainer, train
 
-DEFAULT_STORE = Path(DataSettings.model_fields["store"].default)
 UNTOLD = {"summary", "data.store", "run.threads", "run.checkpoint_every_s", "distil.teachers"}
 """Keys of a recipe that may differ without a word: they say where things are, not what is done."""
 
@@ -84,12 +83,16 @@ def run_row(
 
     Raises:
         TakenError: another process is at it.
-        RecipeError: the row's recipe cannot be run, or the folder holds a run of another.
+        RecipeError: the row's recipe cannot be run, the folder holds a run of another, or a member of a vote
+            did not learn with the changes that are asked for.
         ModelError: there is nothing to score.
         DataError: the data are not those that the run learned from.
     """
-    store = Path(row_recipe(row, settings).data.store) if row.recipe else settings.data or DEFAULT_STORE
+    members = [rows()[name] for name in row.members]
+    store = Path(row_recipe(members[0] if members else row, settings).data.store)
     folder = settings.runs / row.name
+    if members and settings.overrides:
+        _refuse_others(members, settings)
     if found := _scored(row, settings):
         return found
     read_info(store)
@@ -100,8 +103,8 @@ def run_row(
             raise TakenError(f"{folder} is being run by {holder}")
         if found := _scored(row, settings):
             return found
-        if row.members:
-            return _vote(row, store, settings)
+        if members:
+            return _vote(row, members, store, settings)
         if row.derived:
             store = derive(row.derived, store, settings.runs / f"{row.name}.h5", report)
         return _run(row, store, settings, report)
@@ -116,24 +119,40 @@ def _scored(row: Row, settings: PaperSettings) -> dict[str, Any] | None:
     return found if is_whole else None
 
 
-def _vote(row: Row, store: Path, settings: PaperSettings) -> dict[str, Any]:
-    members, folder = [settings.runs / name for name in row.members], settings.runs / row.name
-    _ask_for(members)
+def _vote(row: Row, members: list[Row], store: Path, settings: PaperSettings) -> dict[str, Any]:
+    folder, runs = settings.runs / row.name, [settings.runs / one.name for one in members]
+    _ask_for(runs)
     data = read_info(store)
     result = {
         "row": row.name,
         "recipe": "",
-        "changes": [],
+        "changes": [
+            f"{one.name} {change}"
+            for one, run in zip(members, runs, strict=True)
+            for change in changes(read_recipe(one.recipe, one.set), _recipe_of(run))
+        ],
         "data": {"name": data.name, "content_hash": data.content_hash},
         "epochs": 0,
         "epochs_wanted": 0,
         "finished": True,
         "environment": environment(),
         "scored_by": commit(),
-        **vote(members, store, folder, settings.device, settings.open_test),
+        **vote(runs, store, folder, settings.device, settings.open_test),
     }
     write_json(folder / "result.json", result)
     return result
+
+
+def _refuse_others(members: list[Row], settings: PaperSettings) -> None:
+    """A vote has no recipe of its own: what ``--set`` asks for, its members must have learned with."""
+    runs = [settings.runs / one.name for one in members]
+    _ask_for(runs)
+    for one, run in zip(members, runs, strict=True):
+        if others := changes(row_recipe(one, settings), _recipe_of(run)):
+            raise RecipeError(
+                f"a vote has no recipe for --set to change, and {run} did not learn so: {', '.join(others)}; "
+                "run the members with the same --set under another --out first, or leave --set out"
+            )
 
 
 def _run(
@@ -221,9 +240,10 @@ def open_run(folder: Path, faces: FaceSet, device: str) -> tuple[Recipe, Trained
     return ran, net, Progress(trainer.epoch, False, trainer.seconds, trainer.history)
 
 
-def _recipe_of(folder: Path, faces: FaceSet) -> Recipe:
+def _recipe_of(folder: Path, faces: FaceSet | None = None) -> Recipe:
+    """The recipe of a run folder, which must have learned from ``faces`` where they are given."""
     found = read_run_json(folder, "recipe.json", RECIPE)
-    if found["data"] != faces.content_hash():
+    if faces is not None and found["data"] != faces.content_hash():
         raise DataError(f"{folder} learned from other data; give that file with --data")
     return check_recipe(found["recipe"], str(folder / "recipe.json"))
 

@@ -4,29 +4,63 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.data.records import FaceSet
+from mien.data.store import read_store
 from mien.workflows.ensemble import EnsembleScores, ensemble
 from mien.workflows.evaluate import EvaluateSettings
-from mien.workflows.papers.measure import kept
+from mien.workflows.papers.claims import read_result
+from mien.workflows.papers.measure import TEST_PREDICTIONS, kept
+from mien.workflows.run_folder import read_predictions
+
+ROUNDING = 1e-3
+"""By how much six digits of a probability may change an accuracy: where two classes tie."""
 
 
 def vote(runs: list[Path], store: Path, folder: Path, device: str, open_test: bool) -> dict[str, Any]:
     """The soft vote of finished runs on PublicTest and, where it is opened, on PrivateTest.
 
+    What a run was scored by there already votes; only the other runs are asked, and their look is counted.
     Figures and predictions of the split that was opened last are written to ``folder``.
 
     Raises:
-        DataError: a run learned from the rows to score, or its labels are not those of the data set.
+        DataError: a run learned from the rows to score, its labels are not those of the data set, or its
+            predictions are damaged.
     """
     begun = time.monotonic()
     closed = dict.fromkeys(("metric", "test_evaluations", "test", "clean", "leak"))
-    found: dict[str, Any] = {"members": [run.name for run in runs], **closed}
+    found: dict[str, Any] = {"members": [run.name for run in runs], "stored": [], **closed}
+    models = [str(run) for run in runs]
 
-    def scored(split: str) -> EnsembleScores:
-        return ensemble([str(run) for run in runs], store, EvaluateSettings(split, to=folder, device=device))
+    def scored(split: str, known: dict[str, NDArray[np.float64]]) -> EnsembleScores:
+        return ensemble(models, store, EvaluateSettings(split, to=folder, device=device), known)
 
-    found["val"] = kept(scored("val").votes["soft"])
+    found["val"] = kept(scored("val", {}).votes["soft"])
     if open_test:
-        test = scored("test")
+        faces = read_store(store)
+        stored = {str(run): probs for run in runs if (probs := _stored(run, faces)) is not None}
+        test = scored("test", stored)
+        found["stored"] = [run.name for run in runs if str(run) in stored]
         found["test"] = kept(test.votes["soft"])
         found["clean"] = kept(test.clean["soft"]) if test.clean else None
     return {**found, "seconds": round(time.monotonic() - begun, 1)}
+
+
+def _stored(run: Path, faces: FaceSet) -> NDArray[np.float64] | None:
+    """The probabilities that a finished run was scored by on the test rows, where they are there.
+
+    `mien evaluate --out` may have written others of that name, as of more views: the accuracy tells.
+    """
+    result, path = read_result(run), run / TEST_PREDICTIONS
+    if not (result and result["finished"] and result["test"] and path.is_file()):
+        return None
+    if result.get("data", {}).get("content_hash") != faces.content_hash():
+        return None
+    found, test = read_predictions(path), faces.select("test")
+    same_rows = np.array_equal(found.rows, test.rows) and np.array_equal(found.labels, test.labels)
+    if found.names != test.label_names or not same_rows:
+        return None
+    right = float((found.probs.argmax(1) == found.labels).mean())
+    return found.probs if abs(right - result["test"]["accuracy"]) < ROUNDING else None
