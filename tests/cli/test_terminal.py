@@ -48,3 +48,15 @@ def test_a_log_of_training_tells_what_goes_before_the_first_step(capsys, monkeyp
         ["epoch 0.1", "1/40", "210 faces/s", "loss 1.95"],
         ["other epoch 4.0", "40/40", "scoring"],
     ]
+
+
+def test_a_pause_for_scoring_does_not_double_the_time_left(monkeypatch) -> None:
+    pytest.importorskip("rich", reason="needs rich")
+    now = [0.0]
+    monkeypatch.setattr("rich.console.monotonic", lambda: now[0])
+    with progress_bar("left") as progress:
+        bar = progress.add_task("epoch", total=10_000)
+        for step in range(1, 401):
+            now[0] = step + 25.0 * (step > 398)  # a step a second, and a pause before the last two
+            progress.update(bar, completed=step)
+        assert progress.tasks[0].time_remaining == pytest.approx(9_600, rel=0.15)

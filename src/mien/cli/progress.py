@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 LINES_EVERY_S = 30.0
 """Seconds between lines of progress where no one watches a terminal."""
+RATE_OVER_S = 300.0
+"""Seconds over which the rate behind the time left is taken: a pause for scoring must not double it."""
 
 
 def progress_bar(*columns: str, quiet: bool = False, rows: bool = False) -> "Progress":
@@ -37,6 +39,7 @@ def progress_bar(*columns: str, quiet: bool = False, rows: bool = False) -> "Pro
         *_columns(columns),
         console=console,
         transient=True,
+        speed_estimate_period=RATE_OVER_S,
         redirect_stdout=sys.stdout.isatty() and not rows,
         disable=not console.is_terminal,
     )
