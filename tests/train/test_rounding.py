@@ -22,13 +22,13 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def inputs_alike(rng: np.random.Generator, n: int = 12, rows: int = 400) -> np.ndarray:
+def inputs_alike(rng: np.random.Generator, n: int = 150, rows: int = 600) -> np.ndarray:
     """Inputs (rows, n) of a layer that vary together, as those of neighbouring pixels do."""
     return rng.normal(size=(rows, 3)) @ rng.normal(size=(3, n)) + 0.1 * rng.normal(size=(rows, n))
 
 
 def test_sums_over_real_inputs_are_closer_than_by_the_nearest_numbers(rng: np.random.Generator) -> None:
-    seen, steps = inputs_alike(rng), rng.normal(scale=8, size=(5, 12))
+    seen, steps = inputs_alike(rng), rng.normal(scale=8, size=(5, 150))
     rounded = round_rows(steps, seen.T @ seen, 64)
     assert np.array_equal(rounded, np.rint(rounded))
     errors = [np.square(seen @ (numbers - steps).T).mean() for numbers in (rounded, np.rint(steps))]
@@ -42,7 +42,7 @@ def test_inputs_that_do_not_vary_together_get_their_nearest_numbers(rng: np.rand
 
 def test_no_number_is_larger_than_allowed(rng: np.random.Generator) -> None:
     seen = inputs_alike(rng)
-    assert np.abs(round_rows(rng.normal(scale=20, size=(5, 12)), seen.T @ seen, 7)).max() == 7
+    assert np.abs(round_rows(rng.normal(scale=20, size=(5, 150)), seen.T @ seen, 7)).max() == 7
 
 
 def test_inputs_that_are_always_zero_are_no_fault(rng: np.random.Generator) -> None:
