@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from mien.errors import MissingExtraError, ModelError
 from mien.names import look_up
+from mien.train.devices import mixed_precision
 from mien.train.inference import predict
 
 Faces = NDArray[np.float32]
@@ -255,7 +256,7 @@ def predictor(net: nn.Module, *, half: bool = False) -> Callable[[Faces], NDArra
     device = next(net.parameters()).device
 
     def answer(faces: Faces) -> NDArray[np.float32]:
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+        with mixed_precision(device, "bf16" if half else "fp32"):
             return predict(net, faces, device)
 
     return answer
