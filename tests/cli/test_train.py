@@ -54,6 +54,16 @@ def test_one_seed_keeps_the_plain_folder(mien: Any, files: Path) -> None:
     assert (files / "runs/net/weights.safetensors").is_file()
 
 
+@pytest.mark.parametrize("has", [True, False])
+def test_fp32_in_place_of_bf16_is_said(
+    mien: Any, files: Path, monkeypatch: pytest.MonkeyPatch, has: bool
+) -> None:
+    monkeypatch.setattr("mien.train.devices.computes_bf16", lambda device: has)
+    done = mien("train", "net.toml", "--data", "bars.h5", "--set", "run.precision=bf16")
+    assert done.exit_code == 0, done.output
+    assert ("no bf16 arithmetic, so fp32 is faster" in done.stderr) is not has
+
+
 def test_targets_of_one_recipe_teach_the_next(mien: Any, files: Path) -> None:
     done = mien("targets", "net.toml", "--data", "bars.h5", "--out", "soft.safetensors", "--folds", "2")
     assert done.exit_code == 0, done.output

@@ -153,7 +153,9 @@ class RunSettings(Settings):
         min_length=1,
         description="[part of the run, side in pixels] pairs: progressive resizing; the last is scored",
     )
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16 computes in mixed precision")
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="bf16 computes in mixed precision; in fp32 on a CPU without bf16 arithmetic"
+    )
     ema: float = Field(0.0, ge=0, lt=1, description="decay a step of the averaged weights; 0 keeps none")
     evaluate_every: int = Field(1, gt=0, description="epochs between validations")
     keep: Literal["last", "best"] = Field("last", description="weights kept; best goes by `watch`")

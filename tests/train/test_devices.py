@@ -1,0 +1,48 @@
+"""Precision goes by what the processor computes."""
+
+import platform
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the train extra")
+
+from mien.train import devices
+from mien.train.devices import computes_bf16, mixed_precision
+
+pytestmark = pytest.mark.train
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("precision", "has", "computed"),
+    [
+        ("bf16", True, torch.bfloat16),
+        ("bf16", False, torch.float32),
+        ("fp32", True, torch.float32),
+        ("fp32", False, torch.float32),
+    ],
+)
+def test_precision_of_a_product(
+    monkeypatch: pytest.MonkeyPatch, precision: str, has: bool, computed: Any
+) -> None:
+    monkeypatch.setattr(devices, "computes_bf16", lambda device: has)
+    square = torch.ones(2, 2)
+    with mixed_precision(CPU, precision):
+        assert (square @ square).dtype == computed
+
+
+@pytest.mark.skipif(
+    platform.machine() != "x86_64" or not Path("/proc/cpuinfo").is_file(), reason="reads Linux's flags of x86"
+)
+def test_a_cpu_without_avx512_has_no_bf16() -> None:
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    assert computes_bf16(CPU) == {"avx512bw", "avx512vl", "avx512dq"}.issubset(flags)
+
+
+def test_a_torch_without_onednn_has_no_bf16_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.ops, "mkldnn", object())
+    assert not computes_bf16(CPU)
+    assert computes_bf16(torch.device("cuda"))
