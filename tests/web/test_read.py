@@ -42,6 +42,23 @@ def test_an_image_is_read_as_the_library_reads_it(serve, face_png):
     assert face == wanted
 
 
+def test_landmarks_and_what_follows_from_them_are_given_where_asked_for(serve, face_png, crowd_png):
+    client = serve()
+    (reading,) = Analyzer("tiny", landmarks=True).read(face_png)
+    (image,) = client.post("/v1/read?landmarks=true", content=face_png).json()["images"]
+    (face,) = image["faces"]
+    wanted = reading.to_dict()
+    assert face["quality"]["occluded"] == wanted["quality"]["occluded"]
+    assert face["pose"] == wanted["pose"]
+    assert face["landmarks68"] == wanted["landmarks68"]
+    files = [("image", ("a.png", face_png)), ("image", ("b.png", crowd_png))]
+    one, many = client.post("/v1/read?landmarks=true", files=files).json()["images"]
+    assert one["faces"] == [face]
+    assert all(len(face["landmarks68"]) == 68 for face in many["faces"])
+    response = client.post("/v1/read?landmarks=perhaps", content=face_png)
+    assert refusal(response) == (400, "bad_request")
+
+
 @pytest.mark.parametrize(("threshold", "is_uncertain"), [(0.6, True), (0.3, False)])
 def test_a_face_below_the_threshold_of_the_card_is_uncertain(
     serve, face_png, tiny_with, threshold: float, is_uncertain: bool
@@ -109,7 +126,7 @@ def test_a_misspelt_parameter_is_refused_with_the_nearest(serve, face_png) -> No
     client = serve()
     response = client.post("/v1/watch?evry=0.5s", content=face_png)
     assert refusal(response) == (400, "bad_request")
-    assert "'evry'; did you mean 'every'? (it has every)" in response.json()["error"]["message"]
+    assert "'evry'; did you mean 'every'? (it has every, landmarks)" in response.json()["error"]["message"]
     assert client.get("/v1/models?x=1").json()["error"]["message"].endswith("'x' (it has none)")
     assert client.get("/?from=a-letter").status_code == 200
 

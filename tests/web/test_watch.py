@@ -105,6 +105,17 @@ def test_a_form_and_a_choice_of_frames_are_taken(serve, clip_mp4):
     assert [row["time_s"] for row in all_rows(client, path)] == [0, 0.5]
 
 
+def test_rows_have_what_landmarks_tell_where_asked_for(serve, clip_mp4):
+    client = serve()
+    queries = ("?every=0.5s", "?every=0.5s&landmarks=true")
+    plain, more = (watched(client, clip_mp4, query) for query in queries)
+    for path in (plain, more):
+        assert until_over(client, path)["state"] == "done"
+    for without, row in zip(all_rows(client, plain), all_rows(client, more), strict=True):
+        assert 0 <= row.pop("quality_occluded") <= 1
+        assert row == without
+
+
 def test_rows_are_streamed_while_the_video_is_watched(serve, clip_mp4, held):
     client = serve()
     path = watched(client, clip_mp4)
@@ -265,7 +276,7 @@ def test_a_bug_fails_one_video_and_not_the_next(serve, clip_mp4, monkeypatch, ca
     client = serve()
     engine = client.app_state["service"].engine
     with monkeypatch.context() as broken:
-        broken.setattr(engine, "watcher", lambda: 1 / 0)
+        broken.setattr(engine, "watcher", lambda **_: 1 / 0)
         state = until_over(client, watched(client, clip_mp4))
     assert (state["state"], state["error"]["code"]) == ("failed", "internal")
     assert "ZeroDivisionError" in caplog.text

@@ -1,6 +1,7 @@
 """The one path: train, evaluate, release, load; on generated faces, through the command line."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -122,12 +123,14 @@ def test_the_commands_lead_from_recipe_to_reading(made: dict[str, Any], tmp_path
         'summary = "bars"\n[net]\nname = "s2d-resnet"\noptions = { widths = [8], blocks = [1] }\n'
         "[run]\nepochs = 1\nbatch_size = 32\nsizes = [[0.0, 16]]\nthreads = 1\n"
     )
-    run, store = str(tmp_path / "run"), str(made["store"])
+    run, store = str(tmp_path / "run"), str(shutil.copy(made["store"], tmp_path / "bars.h5"))
     steps = [
         ["train", str(recipe), "--out", run, "--data", store, "--set", "run.epochs=2"],
         ["evaluate", run, store, "--split", "val", "--json"],
         ["release", run, "--name", "bars", "--data", store, "--summary", "from the command line"],
         ["evaluate", "bars", store],
+        ["data", "audit", store],
+        ["release", run, "--name", "audited", "--data", store],
     ]
     printed = []
     for step in steps:
@@ -136,8 +139,12 @@ def test_the_commands_lead_from_recipe_to_reading(made: dict[str, Any], tmp_path
         printed.append(result.stdout)
     assert "next: mien evaluate" in printed[0]
     assert json.loads(printed[1])["split"] == "val"
-    assert "test accuracy" in printed[2]
+    assert "\ntest accuracy" in printed[2]
+    assert f"no clean score in the card: run `mien data audit {store}`, and release again" in printed[2]
     assert "accuracy (95 %)" in printed[3]
+    clean = find_model("audited")[1].scores["test_clean"]
+    assert f"\nclean test accuracy {clean['accuracy']:.2%} (" in printed[5]
+    assert "no clean score" not in printed[5]
     assert find_model("bars")[1].summary == "from the command line"
 
 

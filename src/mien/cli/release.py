@@ -55,12 +55,16 @@ def release(
     text = read_card_text(card, summary or f"trained in {run.name}")
     with waiting("exporting, comparing with torch, calibrating, scoring: some minutes"):
         made = run_release(run, name, data, text, settings)
-    test = made.card.scores["test"]
-    low, high = test["accuracy_interval"]
     typer.echo(f"wrote {made.weights} ({made.weights.stat().st_size / 1e6:.1f} MB) and its card")
     same = f"{made.same_labels:.2%} of the rows; logits within {made.largest_difference:.1e}"
     typer.echo(f"same label as torch on {same}")
-    typer.echo(f"test accuracy {test['accuracy']:.2%} ({low:.1%}-{high:.1%}), ECE {test['ece']:.4f}")
+    for rows, name_of_rows in (("test", "test"), ("test_clean", "clean test")):
+        if found := made.card.scores.get(rows):
+            low, high = found["accuracy_interval"]
+            interval = f"({low:.1%}-{high:.1%}), ECE {found['ece']:.4f}"
+            typer.echo(f"{name_of_rows} accuracy {found['accuracy']:.2%} {interval}")
+    if "test_clean" not in made.card.scores:
+        typer.echo(f"no clean score in the card: run `mien data audit {data}`, and release again")
     certain = made.card.scores["val_certain"]
     typer.echo(
         f"uncertain below {made.card.uncertain_below:.4f}: {certain['coverage']:.1%} of the validation faces "

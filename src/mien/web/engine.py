@@ -68,7 +68,9 @@ class Engine:
             )
         )
         self.labels = card.labels
-        self.analyzer = Analyzer(self.classifier, self._finder(DetectorSettings()))
+        finder = self._finder(DetectorSettings())
+        self.analyzer = Analyzer(self.classifier, finder)
+        self.with_landmarks = Analyzer(self.classifier, finder, device=settings.device, landmarks=True)
         n_cores = os.cpu_count() or 1
         # More threads than cores: some of them wait for the network.
         self._pool = ThreadPoolExecutor(2 * n_cores + 2, "mien-images")
@@ -89,22 +91,23 @@ class Engine:
         on_device = replace(settings, device=self.settings.device)
         return LimitedFinder(make_detector(self.settings.detector, on_device), self.settings.max_faces)
 
-    async def read(self, upload: Upload) -> schemas.Image:
-        """The faces of an image file.
+    async def read(self, upload: Upload, *, landmarks: bool = False) -> schemas.Image:
+        """The faces of an image file; with ``landmarks``, 68 points of each and what follows from them.
 
         Raises:
             ImageError: it cannot be read.
             RefusedError: it takes too much computing, or shows too many faces.
         """
+        analyzer = self.with_landmarks if landmarks else self.analyzer
         (width, height), readings = await self._with_pixels(
-            upload, lambda pixels: (pixels.shape[1::-1], self.analyzer.read(pixels))
+            upload, lambda pixels: (pixels.shape[1::-1], analyzer.read(pixels))
         )
         return schemas.image(upload.name, (width, height), readings)
 
-    async def read_or_tell(self, upload: Upload) -> schemas.Image:
+    async def read_or_tell(self, upload: Upload, *, landmarks: bool = False) -> schemas.Image:
         """As `read`; what is wrong with the image becomes part of the answer."""
         try:
-            return await self.read(upload)
+            return await self.read(upload, landmarks=landmarks)
         except MienError as error:
             info = schemas.ErrorInfo.model_validate(to_dict(error))
             return schemas.Image(name=upload.name, width=None, height=None, faces=[], error=info)
@@ -143,9 +146,9 @@ class Engine:
         Image.fromarray(annotate(pixels, self.analyzer.read(pixels))).save(file, kind, quality=92)
         return file.getvalue()
 
-    def watcher(self) -> Watcher:
+    def watcher(self, *, landmarks: bool = False) -> Watcher:
         """What watches one video."""
-        settings = WatchSettings(self.settings.model, self.video_views)
+        settings = WatchSettings(self.settings.model, self.video_views, landmarks=landmarks)
         finder = DetectorSettings(min_face=settings.min_face, max_side=settings.max_side)
         return Watcher(settings, finder=self._finder(finder), classifier=self.video_classifier)
 

@@ -51,6 +51,7 @@ class Job:
     name: str = "the video"
     state: str = "waiting"
     pick: Pick = field(default_factory=Pick)
+    landmarks: bool = False
     duration_s: float | None = None
     time_s: float = 0.0
     n_frames: int = 0
@@ -176,9 +177,9 @@ class Jobs:
         if job.duration_s and job.duration_s > settings.max_video_s:
             raise self._too_long(f"lasts {job.duration_s:,.1f} s")
 
-    def start(self, job: Job, pick: Pick) -> None:
+    def start(self, job: Job, pick: Pick, *, landmarks: bool = False) -> None:
         """Watch it as soon as those before it are done."""
-        job.pick = pick
+        job.pick, job.landmarks = pick, landmarks
         job.future = self.pool.submit(self._run, job)
 
     def get(self, number: str) -> Job:
@@ -234,9 +235,9 @@ class Jobs:
             job.state = state
 
     def _watch(self, job: Job) -> None:
-        watcher = self.engine.watcher()
+        watcher = self.engine.watcher(landmarks=job.landmarks)
         summary = Summary(watcher.labels)
-        file = RowFile(job.rows, watcher.labels)
+        file = RowFile(job.rows, watcher.labels, landmarks=job.landmarks)
 
         def give(ready: Iterable[Watched]) -> None:
             rows = [row for watched in ready for row in watched.rows]

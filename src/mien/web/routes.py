@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request, Response, WebSocket
@@ -143,6 +144,10 @@ async def read(
         Literal["jpeg", "png"] | None,
         Query(alias="as", description="The image with its faces marked, instead of JSON; so does Accept."),
     ] = None,
+    landmarks: Annotated[
+        bool,
+        Query(description="Of each face also 68 landmarks, pose, and whether a part is hidden; JSON alone."),
+    ] = False,
 ) -> Response:
     """One image as the body, or one or many as files of a form, or as base64 in JSON. An image may be
     JPEG, PNG, WebP, GIF, BMP, TIFF, PPM or AVIF. Of one image, an error is the answer's status; of many,
@@ -151,7 +156,7 @@ async def read(
     with service.uploads.body(request) as body:
         uploads = await uploads_of(body.request, service.settings.max_images)
         with service.reads.enter(client_of(request)):
-            return await unless_gone(request, _read(service.engine, uploads, kind))
+            return await unless_gone(request, _read(service.engine, uploads, kind, landmarks=landmarks))
 
 
 @router.post(
@@ -170,6 +175,7 @@ async def watch(
     every: Annotated[
         str | None, Query(description="Frames to read: `0.2s` or `5frames`; all by default.", max_length=40)
     ] = None,
+    landmarks: Annotated[bool, Query(description="Rows have `quality_occluded`; takes longer.")] = False,
 ) -> Response:
     """One video as the body, or as a file of a form. It is watched as soon as those before it are done; ask
     at `Location` how far it is. The video is deleted when it has been watched."""
@@ -185,7 +191,7 @@ async def watch(
     except BaseException:  # the client may be gone: nothing of it stays
         jobs.remove(job)
         raise
-    jobs.start(job, pick)
+    jobs.start(job, pick, landmarks=landmarks)
     location = {"Location": f"{request.scope.get('root_path', '')}/v1/watch/{job.id}"}
     return Response(job.answer().model_dump_json(), 202, location, media_type=JSON)
 
@@ -267,7 +273,7 @@ async def page() -> FileResponse:
     return FileResponse(STATIC / "index.html")
 
 
-async def _read(engine: Engine, uploads: Sequence[Upload], kind: str) -> Response:
+async def _read(engine: Engine, uploads: Sequence[Upload], kind: str, *, landmarks: bool) -> Response:
     """The answer for some images, of the media type ``kind``."""
     if kind != JSON:
         if len(uploads) > 1:
@@ -276,10 +282,12 @@ async def _read(engine: Engine, uploads: Sequence[Upload], kind: str) -> Respons
             )
         return Response(await engine.draw(uploads[0], kind), media_type=kind)
     if len(uploads) == 1:
-        images = [await engine.read(uploads[0])]
+        images = [await engine.read(uploads[0], landmarks=landmarks)]
     else:
-        images = await asyncio.gather(*map(engine.read_or_tell, uploads))
-    return Response(schemas.ReadAnswer(model=engine.model, images=images).model_dump_json(), media_type=JSON)
+        read = partial(engine.read_or_tell, landmarks=landmarks)
+        images = await asyncio.gather(*map(read, uploads))
+    answer = schemas.ReadAnswer(model=engine.model, images=images)
+    return Response(answer.model_dump_json(exclude_unset=True), media_type=JSON)
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -94,6 +94,17 @@ class Quality(BaseModel):
     blur: float = Field(description="0 sharp to 1 blurred, as the network sees the face.")
     pose: float | None = Field(description="Degrees by which the head is turned off the camera, roughly.")
     inside: float = Field(description="Share of the crop that lies in the image, 0-1.")
+    occluded: float | None = Field(
+        None, description="With `landmarks=true`: how probable it is that a part is hidden, 0-1."
+    )
+
+
+class Pose(BaseModel):
+    """How a head is turned, degrees; 0, 0, 0 looks into the camera."""
+
+    roll: float
+    yaw: float
+    pitch: float
 
 
 class Face(BaseModel):
@@ -106,6 +117,10 @@ class Face(BaseModel):
     uncertain: bool = Field(description="Its probability lies below the model's `uncertain_below`.")
     quality: Quality | None
     probabilities: dict[str, float] = Field(description="Calibrated; they sum to 1.")
+    landmarks68: list[Point] | None = Field(
+        None, description="With `landmarks=true`: the points of iBUG 300-W, pixels of the upright image."
+    )
+    pose: Pose | None = Field(None, description="With `landmarks=true`.")
 
 
 class Image(BaseModel):
@@ -212,4 +227,4 @@ class Health(BaseModel):
 def image(name: str, size_wh: tuple[int, int], readings: Sequence[Reading]) -> Image:
     """The answer for an image."""
     faces = [Face.model_validate(reading.to_dict()) for reading in readings]
-    return Image(name=name, width=size_wh[0], height=size_wh[1], faces=faces)
+    return Image(name=name, width=size_wh[0], height=size_wh[1], faces=faces, error=None)
