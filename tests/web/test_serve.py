@@ -109,11 +109,14 @@ def test_the_token_is_in_the_part_of_the_address_that_a_browser_keeps(mien_serve
     [
         (["--token", "short"], "mien: the service cannot be run so: token: must be 8 to 256 letters"),
         (["--model", "tinny"], "mien: no model named 'tinny'; did you mean 'tiny'"),
+        (["--detector", "one-stag"], "mien: no detector named 'one-stag'; did you mean 'one-stage'?"),
+        (["--detector", "no.such:Finder"], "mien: detector 'no.such:Finder' cannot be imported"),
+        (["--device", "cup"], "mien: no device named 'cup'; did you mean 'cpu'?"),
         (["--max-faces", "0"], "max_faces: input should be greater than or equal to 1"),
         (["--port", "{taken}"], "mien: cannot listen on 127.0.0.1, port {taken}: address already in use"),
         (["--host", "no.such.host.invalid"], "mien: cannot listen on no.such.host.invalid, port 8000: "),
     ],
-    ids=["token", "model", "limit", "port", "host"],
+    ids=["token", "model", "detector", "own-detector", "device", "limit", "port", "host"],
 )
 def test_a_mistake_is_one_line_and_nothing_is_served(mien_serve, arguments, says):
     with closing(create_server(("127.0.0.1", 0))) as taken:
@@ -122,6 +125,38 @@ def test_a_mistake_is_one_line_and_nothing_is_served(mien_serve, arguments, says
     assert (result.stdout, result.exit_code) == ("", 2)
     assert says.format(taken=port) in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+OWN = """
+class Finder:
+    n_built = 0
+
+    def __init__(self, settings):
+        Finder.n_built += 1
+
+    def find(self, image):
+        return []
+"""
+
+
+def test_a_detector_of_ones_own_is_built_once_before_the_service_listens(mien_serve, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path("counted.py").write_text(OWN)
+    found = []
+
+    def begin_and_end(config, listener):
+        from starlette.testclient import TestClient
+
+        from mien.core.own_code import load_own
+
+        finder = load_own("counted.py:Finder", "detector")
+        found.append(finder.n_built)
+        with TestClient(config.loaded_app):
+            found.append(finder.n_built)
+
+    monkeypatch.setattr(server, "run", begin_and_end)
+    result = mien_serve("--port", "0", "--detector", "counted.py:Finder")
+    assert (result.exit_code, found) == (0, [1, 1])
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ from starlette.middleware import Middleware
 from mien import __version__
 from mien.core.bounds import give_memory_back
 from mien.core.model_store import find_model
+from mien.core.providers import checked_device
 from mien.web.addresses import Heads, Prefixed
 from mien.web.assembly import assemble
-from mien.web.engine import Engine
+from mien.web.engine import Engine, image_detector
 from mien.web.folders import own_folder
 from mien.web.jobs import Jobs
 from mien.web.metrics import Meter, Metrics
@@ -40,14 +41,17 @@ def make_app(settings: Settings | None = None) -> FastAPI:
 
     Raises:
         ModelError: the model cannot be found or verified.
+        MienError: there is no such detector or device.
     """
     settings = settings or Settings()
     find_model(settings.model)  # to fail here, and not while the server starts
+    checked_device(settings.device)
+    detector = image_detector(settings)
     metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        engine = Engine(settings, metrics.count_batch)
+        engine = Engine(settings, metrics.count_batch, detector)
         with own_folder(settings.folder) as folder:
             jobs = Jobs(settings, engine, folder)
             service = Service(settings, engine, jobs, metrics)
@@ -82,7 +86,7 @@ def served() -> FastAPI:
     """The application for the settings in the environment: what ``mien serve`` names to uvicorn.
 
     Raises:
-        MienError: the settings have mistakes, or the model cannot be found.
+        MienError: the settings have mistakes, or there is no such model, detector or device.
     """
     app = make_app(settings_from_environment())
     give_memory_back()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.core.analyzer import Analyzer
-from mien.core.detection import DetectorSettings
+from mien.core.detection import Detector, DetectorSettings
 from mien.core.detectors import make_detector
 from mien.core.draw import annotate
 from mien.core.model_store import find_model
@@ -49,12 +49,19 @@ class Engine:
     Args:
         settings: See there.
         report: Gets the number of faces of each batch.
+        detector: Finds the faces of images; `image_detector` by default.
 
     Raises:
         ModelError: the model cannot be found, verified or run.
+        MienError: there is no such detector or device.
     """
 
-    def __init__(self, settings: Settings, report: Callable[[int], object] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        report: Callable[[int], object] | None = None,
+        detector: Detector | None = None,
+    ) -> None:
         self.settings = settings
         card = find_model(settings.model)[1]
         self.model = card.name
@@ -68,7 +75,9 @@ class Engine:
             )
         )
         self.labels = card.labels
-        finder = self._finder(DetectorSettings())
+        if detector is None:
+            detector = image_detector(settings)
+        finder = LimitedFinder(detector, settings.max_faces)
         self.analyzer = Analyzer(self.classifier, finder)
         self.with_landmarks = Analyzer(self.classifier, finder, device=settings.device, landmarks=True)
         n_cores = os.cpu_count() or 1
@@ -87,9 +96,8 @@ class Engine:
         self.slow = Lane(replace(limits, niceness=SLOW_NICENESS), n_processes, n_processes + 1)
         self.live = Lane(live, 1, 2)
 
-    def _finder(self, settings: DetectorSettings) -> LimitedFinder:
-        on_device = replace(settings, device=self.settings.device)
-        return LimitedFinder(make_detector(self.settings.detector, on_device), self.settings.max_faces)
+    def _finder(self, looks: DetectorSettings) -> LimitedFinder:
+        return LimitedFinder(_detector(self.settings, looks), self.settings.max_faces)
 
     async def read(self, upload: Upload, *, landmarks: bool = False) -> schemas.Image:
         """The faces of an image file; with ``landmarks``, 68 points of each and what follows from them.
@@ -188,6 +196,19 @@ class Engine:
         self.classifier.close()
         if self.video_classifier is not self.classifier:
             self.video_classifier.close()
+
+
+def image_detector(settings: Settings) -> Detector:
+    """What finds the faces of images.
+
+    Raises:
+        MienError: there is no such detector.
+    """
+    return _detector(settings, DetectorSettings())
+
+
+def _detector(settings: Settings, looks: DetectorSettings) -> Detector:
+    return make_detector(settings.detector, replace(looks, device=settings.device))
 
 
 async def _in(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
