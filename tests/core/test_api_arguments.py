@@ -14,6 +14,7 @@ from PIL import Image
 
 import mien
 from mien.core.analyzer import Analyzer
+from mien.core.detectors import make_detector
 from mien.core.draw import annotate
 from mien.core.images import ImageLimits, open_image
 from mien.core.paths import local_path
@@ -169,6 +170,15 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "detector": (
         lambda: Analyzer(detector=object()),
         r"a detector must be a name \(mtcnn, one-stage\) or an object with",
+    ),
+    "detector bytes": (
+        lambda: Analyzer(detector=b"mtcnn"),
+        r"^a detector must be a name \(mtcnn, one-stage\) or an object with .*, got bytes$",
+    ),
+    "detector class": (lambda: Analyzer(detector=Found), r"^a detector must be .*, got the class Found$"),
+    "detector to make": (
+        lambda: make_detector(b"mtcnn"),
+        r"^a detector's name must be text, such as 'mtcnn', got b'mtcnn'$",
     ),
     "detector name": (lambda: Analyzer(detector="mtcn"), "no detector named 'mtcn'; did you mean 'mtcnn'"),
     "readings None": (

@@ -70,12 +70,7 @@ class Analyzer:
         if isinstance(detector, str):
             looks = DetectorSettings(threads=self.threads, device=self.device)
             detector = make_detector(detector, looks)
-        self.detector = detector
-        if not callable(getattr(self.detector, "find", None)):
-            raise MienError(
-                f"a detector must be a name ({', '.join(DETECTORS)}) or an object with the method "
-                f"of mien.Detector, got {type(detector).__name__}"
-            )
+        self.detector = _checked_detector(detector)
         if isinstance(model, Classifier):
             self.classifier = model
         else:
@@ -168,6 +163,19 @@ class Analyzer:
     def _faces(self, image: Pixels) -> list[Face]:
         found = checked_faces(self.detector.find(image), f"detector {type(self.detector).__name__}")
         return [face for face in found if face.score >= self.min_score]
+
+
+def _checked_detector(detector: Any) -> Detector:
+    """An object that has `find`; bytes have one too, and so has a class, of which none is made yet."""
+    is_class = isinstance(detector, type)
+    if is_class or isinstance(detector, bytes | bytearray) or not callable(getattr(detector, "find", None)):
+        got = f"the class {detector.__name__}" if is_class else type(detector).__name__
+        raise MienError(
+            f"a detector must be a name ({', '.join(DETECTORS)}) or an object with the method "
+            f"of mien.Detector, got {got}"
+        )
+    made: Detector = detector
+    return made
 
 
 def _with_points(readings: Readings, points: list[list[list[float]]] | None) -> Readings:

@@ -47,6 +47,8 @@ def make_detector(name: str = DEFAULT_DETECTOR, settings: DetectorSettings | Non
     Raises:
         MienError: there is no such detector, or it does not go with the settings.
     """
+    if not isinstance(name, str):
+        raise MienError(f"a detector's name must be text, such as '{DEFAULT_DETECTOR}', got {name!r:.80}")
     if not is_own(name):
         return look_up(DETECTORS, name, "detector")(settings or DetectorSettings())
     make = load_own(name, "detector")
