@@ -17,6 +17,7 @@ from mien.core.analyzer import Analyzer
 from mien.core.detectors import make_detector
 from mien.core.draw import annotate
 from mien.core.images import ImageLimits, open_image
+from mien.core.mtcnn import MtcnnSettings
 from mien.core.paths import local_path
 from mien.core.results import Box, Face, Landmarks, Reading
 from mien.errors import ImageError, ImageTooLargeError, MienError, ModelError
@@ -197,18 +198,18 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
 }
 
 
-NAN = float("nan")
+NAN, INF, FINITE = float("nan"), float("inf"), "min_face must be a finite number"
 SETTINGS: dict[str, tuple[Callable[..., Any], dict[str, Any], str]] = {
     "face text": (
         mien.DetectorSettings,
         {"min_face": "40"},
-        "min_face must be a number of at least 0, got '40'",
+        f"{FINITE} of at least 0, got '40'",
     ),
-    "face nan": (
-        mien.DetectorSettings,
-        {"min_face": NAN},
-        "min_face must be a number of at least 0, got nan",
-    ),
+    "face nan": (mien.DetectorSettings, {"min_face": NAN}, f"^{FINITE} of at least 0, got nan$"),
+    "face inf": (mien.DetectorSettings, {"min_face": INF}, f"^{FINITE} of at least 0, got inf$"),
+    "watched face": (mien.WatchSettings, {"min_face": INF}, f"^{FINITE} of at least 0, got inf$"),
+    "face of mtcnn": (MtcnnSettings, {"min_face": NAN}, f"^{FINITE} of at least 0, got nan$"),
+    "face of mtcnn, inf": (MtcnnSettings, {"min_face": INF}, f"^{FINITE} of at least 0, got inf$"),
     "side 0": (mien.DetectorSettings, {"max_side": 0}, "max_side must be a number of at least 1, got 0"),
     "side true": (
         mien.DetectorSettings,

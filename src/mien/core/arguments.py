@@ -54,19 +54,20 @@ def check_share(value: object, name: str) -> float:
     return float(value)
 
 
-def check_numbers(settings: object, *names: str, least: float = 0.0) -> None:
+def check_numbers(settings: object, *names: str, least: float = 0.0, finite: bool = False) -> None:
     """Turn fields of a dataclass, which may be frozen, into plain numbers; ``None`` stays.
 
     Raises:
-        MienError: a field is no number, or less than ``least``.
+        MienError: a field is no number, less than ``least``, or, where it must be ``finite``, is not.
     """
     for name in names:
         value = getattr(settings, name)
         if value is None:
             continue
-        if not is_number(value) or not value >= least:
+        if not is_number(value) or not value >= least or (finite and value == math.inf):
+            kind = "finite number" if finite else "number"
             at_least = f" of at least {least:g}" if least > -math.inf else ""
-            raise MienError(f"{name} must be a number{at_least}, got {value!r}")
+            raise MienError(f"{name} must be a {kind}{at_least}, got {value!r}")
         object.__setattr__(settings, name, int(value) if is_whole(value) else float(value))
 
 

@@ -41,7 +41,7 @@ class DetectorSettings:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        check_numbers(self, "min_face")
+        check_numbers(self, "min_face", finite=True)
         object.__setattr__(self, "threads", check_threads(self.threads))
         check_numbers(self, "max_side", least=1)
 

@@ -18,6 +18,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from mien.core.arguments import check_numbers
 from mien.core.geometry import Boxes, box_areas, overlap, suppress
 from mien.core.model_store import read_checked
 from mien.core.results import Box, Face, Landmarks
@@ -73,6 +74,7 @@ class MtcnnSettings:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        check_numbers(self, "min_face", finite=True)
         if self.min_face < WINDOW:
             raise MienError(f"min_face must be at least {WINDOW} pixels, got {self.min_face}")
         if self.smallest is not None and not self.min_face <= self.smallest < float("inf"):

@@ -79,7 +79,8 @@ class WatchSettings:
     def __post_init__(self) -> None:
         check_share(self.min_score, "min_score")
         check_share(self.min_quality, "min_quality")
-        check_numbers(self, "min_face", "min_score", "min_quality", "scan_s")  # plain from here on
+        check_numbers(self, "min_face", finite=True)
+        check_numbers(self, "min_score", "min_quality", "scan_s")  # plain from here on
         check_numbers(self, "max_side", "batch", least=1)
 
     def identity(self) -> dict[str, Any]:
