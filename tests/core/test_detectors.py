@@ -1,5 +1,7 @@
 """Detectors by name: those of the table, and a class of the user's own in a file or a package."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from mien.core.mtcnn import Mtcnn, MtcnnSettings
 from mien.core.results import Box
 from mien.errors import ImageError, MienError
 
+NAN, INF = float("nan"), float("inf")
 IMAGE = np.zeros((60, 80, 3), np.uint8)
 CENTRE = """
 from mien import Box, DetectorSettings, Face
@@ -34,6 +37,21 @@ class NoSettings:
 
 number = 3
 """
+
+
+@contextmanager
+def bounded_memory() -> Iterator[None]:
+    """Let this process take no more than 1 GB beyond what it has."""
+    resource = pytest.importorskip("resource", reason="needs the limits of POSIX")
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("needs /proc for what the process has")
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 10**9, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 @pytest.fixture
@@ -75,6 +93,57 @@ def test_tiny_and_narrow_images_have_no_face_and_do_no_harm(
     find_near = near_finder(detector)
     assert find_near
     assert find_near(noise, [Box(0, 0, shape[1], shape[0])]) == ()
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        (100, 100, 100, 100),
+        (100, 100, 100, 150),
+        (100, 100, 150, 100),
+        (0, 0, 1e-300, 1e-300),
+        (1e7, 1e7, 1e7 + 50, 1e7 + 50),
+        (-1e7, 50, 50 - 1e7, 100),
+        (1e300, 0, 2e300, 10),
+        (512, 0, 600, 100),
+    ],
+    ids=str,
+)
+def test_a_box_without_size_or_beside_the_image_has_no_face(
+    detector: Detector, astronaut: Pixels, box: tuple[float, ...]
+) -> None:
+    find_near = near_finder(detector)
+    assert find_near
+    (face,) = detector.find(astronaut)
+    with bounded_memory():
+        assert find_near(astronaut, [Box(*box)]) == ()
+        assert find_near(astronaut, [Box(*box), face.box]) == find_near(astronaut, [face.box]) != ()
+
+
+@pytest.mark.parametrize("far", [400, 1e7, 1e300, 1.7e308])
+def test_a_box_far_larger_than_the_image_has_no_face(
+    detector: Detector, astronaut: Pixels, far: float
+) -> None:
+    find_near = near_finder(detector)
+    assert find_near
+    face = np.ascontiguousarray(astronaut[40:200, 140:300])
+    with bounded_memory():
+        assert find_near(face, [Box(-far, -far, far, far)]) == ()
+    assert len(find_near(face, [Box(20, 0, 140, 150)])) == 1
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(NAN, 0, 50, 50), (0, 0, INF, 50), (-INF, -INF, INF, INF), (150, 50, 50, 150), (50, 150, 150, 50)],
+    ids=str,
+)
+def test_a_box_that_is_none_is_told(detector: Detector, astronaut: Pixels, box: tuple[float, ...]) -> None:
+    find_near = near_finder(detector)
+    assert find_near
+    with pytest.raises(MienError, match=r"^find_near needs boxes with finite x1 <= x2 and y1 <= y2, got \("):
+        find_near(astronaut, [Box(0, 0, 50, 50), Box(*box)])
+    with pytest.raises(MienError, match=r"^find_near needs mien.Box objects, got tuple$"):
+        find_near(astronaut, [box])
 
 
 @pytest.mark.parametrize(

@@ -214,6 +214,21 @@ def test_a_window_shows_the_pixels_under_it_and_gray_outside():
     assert (outside[:, :12] == 127).all()
 
 
+def test_where_the_gray_border_would_be_large_each_window_has_its_own(monkeypatch):
+    random = np.random.default_rng(0)
+    image = Image.fromarray(random.integers(0, 256, (90, 120, 3), np.uint8))
+    corners, sides = random.uniform(-40, 110, (200, 2)), random.uniform(1, 150, (200, 1))
+    boxes = np.hstack([corners, corners + sides]).astype(np.float32)
+    boxes[0] = [-400, -400, 80, 80]
+    together = [windows(image, boxes, side) for side in (24, 48)]
+    monkeypatch.setattr(mtcnn, "CANVAS_PIXELS", 0)
+    monkeypatch.setattr(mtcnn.ImageOps, "expand", None)
+    for side, expected in zip((24, 48), together, strict=True):
+        apart = windows(image, boxes, side)
+        assert np.abs(apart.astype(int) - expected).max() <= 1  # Pillow chooses the order of two roundings
+        assert (apart != expected).mean() < 0.01
+
+
 def test_a_cropped_face_needs_no_search(detector, astronaut):
     (face,) = detector.find(astronaut)
     corner, side = np.array([163, 58]), 120

@@ -13,7 +13,7 @@ from mien.core import one_stage
 from mien.core.detection import DetectorSettings
 from mien.core.detectors import make_detector
 from mien.core.geometry import overlap, transform
-from mien.core.one_stage import OneStage, boxes_of, decoded, levels, padded, window_matrix
+from mien.core.one_stage import OneStage, boxes_of, decoded, levels, padded, window, window_matrix
 from mien.core.preprocess import FER2013_BOX, FER2013_POINTS
 from mien.core.results import Box
 from mien.errors import ModelError
@@ -113,6 +113,14 @@ def test_the_window_around_a_box_shows_it_in_the_middle_at_a_usual_size():
     (x1, y1), (x2, y2) = transform([(50, 50), (100, 110)], matrix)
     assert ((x1 + x2) / 2, (y1 + y2) / 2) == pytest.approx((48, 48))
     assert 20 < y2 - y1 < 56
+
+
+def test_the_window_around_a_face_of_thousands_of_pixels_is_that_of_a_smaller_image(astronaut):
+    small = Image.fromarray(astronaut[40:200, 140:300]).convert("L")
+    large = small.resize((5760, 5760), Image.Resampling.BILINEAR)
+    shown = window(large, window_matrix(Box(0, 0, 5760, 5760), 1.0))
+    expected = window(small, window_matrix(Box(0, 0, 160, 160), 1.0))
+    assert np.abs(shown.astype(int) - expected).mean() < 1
 
 
 def test_the_weights_are_what_their_card_says_and_small():

@@ -59,6 +59,31 @@ def near_finder(detector: Detector) -> NearFinder | None:
     return getattr(detector, "find_near", None)
 
 
+def places_near(boxes: Iterable[Box], image: Pixels) -> list[Box]:
+    """Where ``find_near`` looks: those of ``boxes`` that can have a face of the image (H, W, 3).
+
+    A box that lies beside the image, as that of a face that left it, has none; nor has one that is less than
+    a pixel wide or high, or longer than twice the image's shorter side: the work is bounded so.
+
+    Raises:
+        MienError: a box is no `Box`, has a side that is no finite number, or is inside out.
+    """
+    height, width = image.shape[:2]
+    near = []
+    for box in boxes:
+        if not isinstance(box, Box):
+            raise MienError(f"find_near needs mien.Box objects, got {type(box).__name__}")
+        sides = (box.x1, box.y1, box.x2, box.y2)
+        if not _are_finite(sides, 4) or box.x2 < box.x1 or box.y2 < box.y1:
+            raise MienError(f"find_near needs boxes with finite x1 <= x2 and y1 <= y2, got {sides}")
+        x1, y1, x2, y2 = map(float, sides)
+        touches = x1 < width and y1 < height and x2 > 0 and y2 > 0
+        shortest, longest = sorted((x2 - x1, y2 - y1))
+        if touches and shortest >= 1 and longest <= 2 * min(width, height):
+            near.append(box)
+    return near
+
+
 def checked_faces(found: Iterable[Face], who: str) -> list[Face]:
     """What a detector returned, which may be a user's own.
 

@@ -9,6 +9,7 @@ IEEE Signal Processing Letters 2016. The weights' origin and licence are in ``we
 
 import functools
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from mien.core.arguments import check_numbers
+from mien.core.detection import places_near
 from mien.core.geometry import Boxes, box_areas, overlap, suppress
 from mien.core.model_store import read_checked
 from mien.core.results import Box, Face, Landmarks
@@ -33,6 +35,7 @@ WINDOW, STRIDE = 12, 2  # of PNet, in pixels of a pyramid level
 SIDES = {"rnet": 24, "onet": 48}
 BATCH = 128
 BAND_PIXELS = 1_000_000  # of a pyramid level that PNet sees at a time; it takes 200 bytes a pixel
+CANVAS_PIXELS = 16_000_000  # of an image with its border, where that is more than four times the image
 UPRIGHT_BONUS = 0.01
 SAME_FACE = 0.4  # overlap, as a fraction of the smaller box, of one face found in two turns of the image
 FILL = (127, 127, 127)  # outside the image: what the networks' normalisation turns to zero
@@ -113,9 +116,11 @@ class Mtcnn:
 
         Raises:
             ImageError: the array is not an RGB image.
+            MienError: see `places_near`.
         """
         work = self.shrunk(image)
-        guesses = np.array([(b.x1, b.y1, b.x2, b.y2) for b in boxes], np.float32).reshape(-1, 4)
+        near = places_near(boxes, image)
+        guesses = np.array([(b.x1, b.y1, b.x2, b.y2) for b in near], np.float32).reshape(-1, 4)
         guesses = (guesses / np.tile(growth(work, image), 2)).astype(np.float32)
         found, scores, points, _ = self._settle(work, guesses)
         return faces_of(found, scores, points, work, image)
@@ -271,15 +276,31 @@ def square(boxes: Boxes) -> Boxes:
 
 
 def windows(image: Image.Image, boxes: Boxes, side: int) -> Pixels:
-    """What lies under the boxes, resized to uint8 (N, side, side, 3); gray outside the image."""
+    """What lies under square boxes, resized to uint8 (N, side, side, 3); gray outside the image."""
     reach = np.concatenate([-boxes[:, :2], boxes[:, 2:] - np.array(image.size, np.float32)])
     border = int(np.ceil(max(reach.max(initial=0), 0)))
-    canvas = ImageOps.expand(image, border, FILL) if border else image
-    crops = (
-        canvas.resize((side, side), Image.Resampling.BILINEAR, tuple(box), 2.0).tobytes()
-        for box in (boxes + border).tolist()
-    )
-    return np.frombuffer(b"".join(crops), np.uint8).reshape(len(boxes), side, side, 3)
+    size_wh = image.width + 2 * border, image.height + 2 * border
+    most = max(CANVAS_PIXELS, 4 * image.width * image.height)
+    if size_wh[0] * size_wh[1] <= most:
+        canvas = ImageOps.expand(image, border, FILL) if border else image
+        shown = (_resized(canvas, box, side) for box in (boxes + border).tolist())
+    else:
+        shown = (_resized(*_on_canvas(image, box, side), side) for box in boxes.tolist())
+    return np.frombuffer(b"".join(crop.tobytes() for crop in shown), np.uint8).reshape(-1, side, side, 3)
+
+
+def _resized(image: Image.Image, box: Sequence[float], side: int) -> Image.Image:
+    return image.resize((side, side), Image.Resampling.BILINEAR, (box[0], box[1], box[2], box[3]), 2.0)
+
+
+def _on_canvas(image: Image.Image, box: Sequence[float], side: int) -> tuple[Image.Image, list[float]]:
+    """A canvas that shows no more than a box needs, and the box on it."""
+    margin = (box[2] - box[0]) / side + 1  # of the pixels next to the box that resizing mixes in
+    left, top = (math.floor(v - margin) for v in box[:2])
+    right, bottom = (math.ceil(v + margin) for v in box[2:])
+    canvas = Image.new(image.mode, (right - left, bottom - top), FILL)
+    canvas.paste(image, (-left, -top))
+    return canvas, [box[0] - left, box[1] - top, box[2] - left, box[3] - top]
 
 
 def turn_back(points: Floats, turn: int, size_wh: tuple[int, int]) -> Floats:

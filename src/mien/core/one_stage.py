@@ -17,7 +17,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.core.detection import Pixels
+from mien.core.detection import Pixels, places_near
 from mien.core.geometry import Boxes, invert, similarity, stretch, suppress, transform, warp
 from mien.core.model_store import SHIPPED, read_checked
 from mien.core.mtcnn import FILL, Mtcnn, MtcnnSettings, faces_of
@@ -34,6 +34,7 @@ STRIDE, UNIT, DEEPEST = 8, 32.0, 32  # pixels from cell to cell, of a length of 
 SMALLEST, LARGEST = 24.0, 56.0  # sides of the faces that one level of the pyramid is for
 FACTOR = SMALLEST / LARGEST
 WINDOW = 96  # around a face of usual size, when it is known about where it is
+COARSEST = 40  # pixels of the image as it is to one of the window's
 MAYBE = 0.1  # ONet's score of a face that is worth another look
 JUDGED = (1.59, 1.12, 1.21)
 """Weights of the two scores' log-odds, and a constant; see `judged`."""
@@ -98,11 +99,12 @@ class OneStage:
 
         Raises:
             ImageError: the array is not an RGB image.
+            MienError: see `places_near`.
         """
         work = self.mtcnn.shrunk(image)
-        gray, scale = np.asarray(work.convert("L")), work.width / image.shape[1]
-        matrices = [window_matrix(box, scale) for box in boxes]
-        shown = np.array([warp(gray, matrix, (WINDOW, WINDOW)) for matrix in matrices], np.uint8)
+        gray, scale = work.convert("L"), work.width / image.shape[1]
+        matrices = [window_matrix(box, scale) for box in places_near(boxes, image)]
+        shown = np.array([window(gray, matrix) for matrix in matrices], np.uint8)
         found = []
         for cells, matrix in zip(self.run_net(shown.reshape(-1, WINDOW, WINDOW)), matrices, strict=True):
             scores, places = decoded(cells, self.settings.threshold)
@@ -179,6 +181,17 @@ def window_matrix(box: Box, scale: float) -> NDArray[np.float64]:
     zoom = math.sqrt(SMALLEST * LARGEST) / max(box.width, box.height)
     x, y = box.center
     return np.array([[zoom / scale, 0, WINDOW / 2 - zoom * x], [0, zoom / scale, WINDOW / 2 - zoom * y]])
+
+
+def window(gray: Image.Image, matrix: NDArray[np.float64]) -> Pixels:
+    """The window, uint8 (96, 96), to which a map (2, 3) brings a gray image.
+
+    Around a face of thousands of pixels a smaller image is looked at, so that the memory is bounded.
+    """
+    by = max(1, int(stretch(invert(matrix)) / COARSEST))
+    if by > 1:
+        gray, matrix = gray.reduce(by), matrix * np.array([by, by, 1])
+    return warp(np.asarray(gray), matrix, (WINDOW, WINDOW))
 
 
 def frames(work: Image.Image, matrices: Sequence[NDArray[np.float64]]) -> Pixels:
