@@ -51,3 +51,11 @@ def test_the_table_fits_80_columns_and_gives_each_method_its_verdict(mien, tmp_p
     assert "better than random by (area, 95 %), 4 faces" in text
     assert "no better than" in text
     assert (tmp_path / "out" / "faithfulness.json").is_file()
+
+
+@pytest.mark.parametrize("more", [["--face"], []], ids=["face", "photo"])
+def test_a_misspelt_detector_is_told_even_where_no_face_is_searched_for(mien, photos, tmp_path, more) -> None:
+    result = mien("explain", "tiny", "photos/one.png", "--detector", "one-stag", *more)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "mien: no detector named 'one-stag'; did you mean 'one-stage'?" in result.stderr
+    assert list(tmp_path.glob("explain.*")) == []

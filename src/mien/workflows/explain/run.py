@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mien.core.detectors import make_detector
 from mien.core.files import write_json
 from mien.core.outputs import check_output, check_output_folder
 from mien.core.preprocess import resized
@@ -51,13 +52,15 @@ def explain(job: Job, report: Report = silent) -> Explained:
         ModelError: there is no such model, class or layer.
         DataError: the data set cannot be read, or has other labels; or there is no such file.
         ImageError: the image cannot be read, or shows no face.
-        MienError: the model does not allow a method, or the kinds do not fit into one file.
+        MienError: there is no such detector, the model does not allow a method, or the kinds do not fit into
+            one file.
         MissingExtraError: matplotlib, h5py, torch or captum is not installed.
     """
     if job.one_file:
         check_output(job.to, makes_folder=True)
     else:
         check_output_folder(job.to)
+    detector = make_detector(job.detector)  # of a face or a data set too, so that a wrong name is told
     subject = open_subject(job.model, job.device, half=job.half)
     job.maps.chosen(subject)
     if is_store(job.source):
@@ -67,7 +70,7 @@ def explain(job: Job, report: Report = silent) -> Explained:
     elif {"pairs", "mean", "faithfulness"} & set(job.kinds):
         raise DataError(f"{job.source} is no data set; pairs, means and faithfulness need one (.h5)")
     else:
-        faces = faces_of_image(subject, job.source, is_face=job.is_face, detector=job.detector)
+        faces = faces_of_image(subject, job.source, None if job.is_face else detector)
     work = Work(job, subject, faces, report)
     (job.to.parent if job.one_file else job.to).mkdir(parents=True, exist_ok=True)
     files: list[Path] = []

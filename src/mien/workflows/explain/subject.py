@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.core.calibration import correct_prior, softmax
-from mien.core.detection import DEFAULT_DETECTOR
-from mien.core.detectors import make_detector
+from mien.core.detection import Detector, checked_faces
 from mien.core.images import open_image
 from mien.core.model_store import find_model
 from mien.core.occlusion import Occluder, Predict, occlusion
@@ -220,21 +219,20 @@ class Shown:
         return Shown(self.crops[index], tuple(self.names[i] for i in index), labels)
 
 
-def faces_of_image(
-    subject: Subject, path: Path, *, is_face: bool = False, detector: str = DEFAULT_DETECTOR
-) -> Shown:
-    """The faces of an image, found and cropped as `mien read` does; or the image, if it is a face already.
+def faces_of_image(subject: Subject, path: Path, detector: Detector | None) -> Shown:
+    """The faces of an image, found and cropped as `mien read` does; without a detector the image is a face.
 
     Raises:
         ImageError: the image cannot be read, or no face is found on it.
+        MienError: the detector returns what makes no sense.
     """
     image = open_image(path)
     size = subject.input_size
-    if is_face:
+    if detector is None:
         face = Image.fromarray(image if subject.channels == 3 else luma(image))
         crop = np.asarray(face.resize((size, size), Image.Resampling.BILINEAR))
         return Shown(crop[None], (path.name,))
-    found = make_detector(detector).find(image)
+    found = checked_faces(detector.find(image), f"detector {type(detector).__name__}")
     if not found:
         raise ImageError(f"{path} shows no face that is found; add --face if the image is a cropped face")
     crops = np.stack([face_crop(image, face, size, subject.crop_scale, subject.channels) for face in found])
