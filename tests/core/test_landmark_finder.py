@@ -13,6 +13,7 @@ from mien.core.landmark_finder import NAME, WEIGHTS, LandmarkFinder
 from mien.core.landmarks import FRAME_SIZE, MIRRORED, N_POINTS
 from mien.core.model_store import SHIPPED, list_models
 from mien.core.mtcnn import Mtcnn, MtcnnSettings
+from mien.core.one_stage import OneStage
 from mien.errors import ModelError
 
 
@@ -112,3 +113,45 @@ def test_the_command_prints_draws_and_reports(tmp_path, astronaut, monkeypatch):
     assert 0 <= second["faces"][0]["occluded"] < 0.5
     assert first["error"].startswith("'broken.png'")
     assert len(second["faces"][0]["landmarks68"]) == N_POINTS
+
+
+OWN = """
+from mien import Box, Face
+
+class Left:
+    def __init__(self, settings):
+        pass
+
+    def find(self, image):
+        return [Face(Box(170.0, 50.0, 280.0, 185.0), 0.75)]
+
+class Nonsense(Left):
+    def find(self, image):
+        return [1]
+"""
+
+
+def test_the_command_takes_a_detector_by_name_or_of_ones_own(tmp_path, astronaut, monkeypatch):
+    from typer.testing import CliRunner
+
+    from mien.cli.main import app
+
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(astronaut).save("astronaut.png")
+    (tmp_path / "own.py").write_text(OWN)
+
+    def run(detector, *more):
+        return CliRunner().invoke(app, ["landmarks", "astronaut.png", "--detector", detector, *more])
+
+    (box,) = (face["box"] for face in json.loads(run("one-stage", "--json").stdout)["faces"])
+    assert box == OneStage().find(astronaut)[0].box.to_dict()
+    (face,) = json.loads(run("own.py:Left", "--json").stdout)["faces"]
+    assert face["box"] == {"x1": 170.0, "y1": 50.0, "x2": 280.0, "y2": 185.0}
+    assert len(face["landmarks68"]) == N_POINTS
+    nonsense = run("own.py:Nonsense")
+    assert (nonsense.exit_code, nonsense.stdout) == (2, "")
+    assert "mien: detector Nonsense must return mien.Face objects, got int" in nonsense.stderr
+    wrong = run("one-stag", "--annotate", "drawn")
+    assert (wrong.exit_code, wrong.stdout) == (2, "")
+    assert "mien: no detector named 'one-stag'; did you mean 'one-stage'?" in wrong.stderr
+    assert not (tmp_path / "drawn").exists()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import MinScore
+from mien.cli.options import Detector, MinScore
 from mien.cli.terminal import printable
 
 if TYPE_CHECKING:
@@ -33,19 +33,23 @@ def landmarks(
     annotate: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write the images with their points.")
     ] = None,
+    detector: Detector = None,
     min_score: MinScore = 0.0,
 ) -> None:
     """Place 68 landmarks on every face of images and folders."""
+    from mien.core.detection import DEFAULT_DETECTOR
+    from mien.core.detectors import make_detector
     from mien.core.outputs import check_output_folder
     from mien.workflows.find import find_images
     from mien.workflows.landmarks import place_landmarks, write_drawing
 
+    finder = make_detector(detector or DEFAULT_DETECTOR)
     if annotate:
         check_output_folder(annotate)
         annotate.mkdir(parents=True, exist_ok=True)
     failed: list[str] = []
     taken: set[Path] = set()
-    for result in place_landmarks(find_images(paths, annotate), min_score):
+    for result in place_landmarks(find_images(paths, annotate), min_score, finder):
         if result.error is not None:
             failed.append(result.error)
         elif annotate:

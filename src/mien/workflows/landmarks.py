@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from mien.core.arguments import check_share
+from mien.core.detection import Detector, checked_faces
+from mien.core.detectors import make_detector
 from mien.core.draw import SHADE
 from mien.core.files import atomic_write
 from mien.core.images import open_image
 from mien.core.landmark_finder import LandmarkFinder
-from mien.core.mtcnn import Mtcnn
 from mien.core.pose import head_pose
 from mien.core.quality import occluded
 from mien.core.results import Face
@@ -58,25 +59,29 @@ class FacePoints:
         return {"image": self.name, "faces": faces}
 
 
-def place_landmarks(sources: Iterable[Source], min_score: float = 0.0) -> Iterator[FacePoints]:
+def place_landmarks(
+    sources: Iterable[Source], min_score: float = 0.0, detector: Detector | None = None
+) -> Iterator[FacePoints]:
     """Find the faces of each image, and place 68 points on each, in the order of the images.
 
     Args:
         sources: The images.
         min_score: Faces with a lower detection score (0-1) are left out.
+        detector: Finds the faces; the default one where there is none.
 
     Raises:
-        MienError: ``min_score`` is no share.
+        MienError: ``min_score`` is no share, or the detector returns what makes no sense.
     """
     check_share(min_score, "min_score")
-    detector, finder = Mtcnn(), LandmarkFinder()
+    detector, finder = make_detector() if detector is None else detector, LandmarkFinder()
     for source in sources:
         if source.error is not None:
             yield FacePoints(source.name, error=source.error)
             continue
         try:
             pixels = open_image(source.name)
-            faces = tuple(face for face in detector.find(pixels) if face.score >= min_score)
+            found = checked_faces(detector.find(pixels), f"detector {type(detector).__name__}")
+            faces = tuple(face for face in found if face.score >= min_score)
             yield FacePoints(source.name, faces, finder.find(pixels, faces), pixels)
         except ImageError as error:
             yield FacePoints(source.name, error=str(error))
