@@ -10,9 +10,15 @@ T = TypeVar("T")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"`` for the closest known name, or an empty string."""
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean '{matches[0]}'?" if matches else ""
+    """``"; did you mean 'x'?"`` for the closest known name, in upper or lower case, or an empty string."""
+    by_letters: dict[str, list[str]] = {}
+    for one in known:
+        by_letters.setdefault(one.casefold(), []).append(one)
+    matches = difflib.get_close_matches(name.casefold(), by_letters, n=1, cutoff=0.6)
+    if not matches:
+        return ""
+    (best,) = difflib.get_close_matches(name, by_letters[matches[0]], n=1, cutoff=0.0)
+    return f"; did you mean '{best}'?"
 
 
 def look_up(table: Mapping[str, T], name: str, what: str, error: type[MienError] = MienError) -> T:
