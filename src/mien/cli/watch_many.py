@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
@@ -102,10 +103,11 @@ def watch_all(job: "ManyJob", settings: "WatchSettings", blind: Path | None, ray
     from mien.workflows.find import PassedOver
     from mien.workflows.video.many import INDEX, find_videos
 
-    if blind:
-        _copy_blind(job, blind)
     passed_over = PassedOver(what="a video")
-    find_videos(job.sources, passed_over)
+    found = find_videos(job.sources, passed_over)
+    job = replace(job, videos=found)
+    if blind:
+        _copy_blind(job, blind, found)
     if str(passed_over):
         typer.echo(printable(f"mien: passed over {passed_over}"), err=True)
     n_done = n_failed = 0
@@ -137,13 +139,12 @@ def _watched(job: "ManyJob", settings: "WatchSettings", ray: str | None, stop: S
     yield from watch_many(job, settings, begin=lines.begin, on_watched=lines.show, stop=stop)
 
 
-def _copy_blind(job: "ManyJob", folder: Path) -> None:
-    from mien.workflows.video.many import find_videos
+def _copy_blind(job: "ManyJob", folder: Path, found: Sequence[tuple[Path, Path]]) -> None:
     from mien.workflows.video.participants import KEY, write_blind
 
     for source in map(Path, job.sources):
         if source.is_dir() and source.resolve() in (folder.resolve(), *folder.resolve().parents):
             raise MienError(f"the copies would be watched too; give --blind a folder outside {source}")
-    videos = [(path, job.id_of(below)) for path, below in find_videos(job.sources)]
+    videos = [(path, job.id_of(below)) for path, below in found]
     n_copies = len(write_blind(videos, folder, job.folder / KEY))
     typer.echo(f"{folder}: {n_copies:,} videos for raters; {job.folder / KEY} is the key", err=True)

@@ -193,3 +193,40 @@ def test_a_folder_of_participants_has_their_ids_in_every_row_and_copies_for_rate
         assert (event["participant"], event["start_s"], event["end_s"]) == (who, 0.0, 0.6)
     assert sorted(path.name for path in Path("raters").iterdir()) == ["001.mp4", "002.mp4", "003.mp4"]
     assert "out/blind-key.csv is the key" in done.stderr
+
+
+@pytest.fixture
+def walks(monkeypatch) -> list[str]:
+    """The folders that were listed with all below them, as often as they were."""
+    seen, walk = [], os.walk
+
+    def counted(top, **options):
+        seen.append(str(top))
+        return walk(top, **options)
+
+    monkeypatch.setattr(os, "walk", counted)
+    return seen
+
+
+@pytest.mark.parametrize("more", [[], ["--blind", "raters"], ["--ray", "local"]], ids=" ".join)
+def test_the_command_lists_a_folder_once(more, videos, tiny_home, walks, monkeypatch) -> None:
+    from contextlib import nullcontext
+
+    from typer.testing import CliRunner
+
+    from mien.cli.main import app
+    from mien.workflows.cluster import videos as cluster
+    from mien.workflows.video.many import watch_one
+
+    monkeypatch.setattr(cluster, "connected", lambda address: nullcontext())
+    monkeypatch.setattr(
+        cluster, "_in_tasks", lambda jobs, settings: (watch_one(one, settings) for one in jobs)
+    )
+    monkeypatch.setenv("MIEN_HOME", str(tiny_home))
+    arguments = ["watch", "in", "--out", "out", "--model", "tiny", "--views", "1", *more]
+    done = CliRunner().invoke(app, arguments, prog_name="mien")
+    assert (done.exit_code, done.stdout.count("6 frames")) == (1, 3), done.output
+    assert "mien: passed over 1 file not named like a video (.txt 1)" in done.stderr
+    assert walks == ["in"]
+    there = [str(Path(name).absolute()) for name in ALL] if "--ray" in more else ALL
+    assert [row["video"] for row in index("out")] == there

@@ -31,9 +31,10 @@ def watch_on_ray(job: ManyJob, settings: WatchSettings, address: str = "auto") -
         MienError: there is no video, nothing to resume, or no such cluster.
     """
     sources = [str(Path(source).absolute()) for source in job.sources]
-    job = replace(job, sources=sources, folder=job.folder.absolute())
-    with connected(address), left_to_watch(job, settings) as (videos, index):
-        for done in _in_tasks(videos, settings):
+    videos = None if job.videos is None else [(path.absolute(), below) for path, below in job.videos]
+    job = replace(job, sources=sources, folder=job.folder.absolute(), videos=videos)
+    with connected(address), left_to_watch(job, settings) as (left, index):
+        for done in _in_tasks(left, settings):
             index.add(done)
             yield done
         index.end()

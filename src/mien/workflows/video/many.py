@@ -36,6 +36,7 @@ class ManyJob:
         pick: Which frames.
         resume: Go on where an earlier run was stopped; videos in the index are not watched again.
         id_of: The participant by the path of a video below the folder; see `parse_id_from`.
+        videos: What `find_videos` found in ``sources``, which it is then not asked for again.
     """
 
     sources: Sequence[str]
@@ -44,6 +45,7 @@ class ManyJob:
     pick: Pick = field(default_factory=Pick)
     resume: bool = False
     id_of: IdOf = lambda path: None
+    videos: Sequence[tuple[Path, Path]] | None = None
 
     def __post_init__(self) -> None:
         unknown = [suffix for suffix in self.suffixes if suffix not in FORMATS]
@@ -147,7 +149,8 @@ def left_to_watch(job: ManyJob, settings: WatchSettings) -> Iterator[tuple[list[
     Raises:
         MienError: there is no video, or nothing to resume.
     """
-    videos = [(path, below, job.id_of(below)) for path, below in find_videos(job.sources)]
+    found = find_videos(job.sources) if job.videos is None else job.videos
+    videos = [(path, below, job.id_of(below)) for path, below in found]
     job.folder.mkdir(parents=True, exist_ok=True)
     index = Index(job, settings)
     try:
