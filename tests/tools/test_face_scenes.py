@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs the train extra")
+pytest.importorskip("torch", reason="needs the train extra")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
 from face_scenes import CELLS, LEARNED, SIDE, Scenes, add_face, cutout
 
 from mien.core.one_stage import decoded
 from mien.core.preprocess import FER2013_POINTS
-from mien.train.detector_net import DetectorNet, detector_loss
 
 POINTS = FER2013_POINTS * 2 + 32  # of a face of 91 pixels in a cut-out of 160
 
@@ -80,25 +79,3 @@ def test_too_small_too_large_or_outside_is_neither_right_nor_wrong(place):
     assert (target[0] < 0).any()
     assert not (target[0] > 0).any()
     assert not target[14:].any()
-
-
-def test_the_loss_is_least_where_the_network_says_what_it_should():
-    target = np.zeros((1, 16, len(CELLS), len(CELLS)), np.float32)
-    add_face(target[0], (61.0, 90.0, 40.0), POINTS / 2)
-    wanted = torch.from_numpy(target)
-    right = wanted[:, :14].clone()
-    right[:, 0] = torch.where(wanted[:, 0] == 1, 9.0, -9.0)
-    wrong = right.clone()
-    wrong[:, 0] *= -1
-    off = right.clone()
-    off[:, 4] += 1
-    assert all(loss < 0.01 for loss in detector_loss(right, wanted))
-    assert detector_loss(wrong, wanted)[0] > 5
-    assert detector_loss(off, wanted)[1] > 0.5
-    unsure = wanted.clone()
-    unsure[:, 15] = 0
-    assert detector_loss(off, unsure)[1] < 0.01
-
-
-def test_the_network_answers_a_cell_every_eight_pixels():
-    assert DetectorNet()(torch.zeros(2, 1, 96, 64)).shape == (2, 14, 12, 8)
