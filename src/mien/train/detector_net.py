@@ -57,13 +57,13 @@ def _stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
 
 
 def detector_loss(cells: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """What the scores and what the places are off by, each a mean over the faces.
+    """The loss of the scores, a mean over the faces, and that of the places, over the cells that learn them.
 
     Args:
         cells: What the network answers, (N, 14, h, w).
         target: The same numbers with two more planes, (N, 16, h, w): the score as a height of 0-1 around each
             centre (1 at it, below 0 where the loss leaves a cell out), 1 where a face's box is learned, and
-            1 where its landmarks are.
+            1 where its landmarks are too.
 
     The scores' loss is that of "Objects as Points" (Zhou et al., 2019).
     """
@@ -72,12 +72,12 @@ def detector_loss(cells: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     p = logit.sigmoid()
     centre = height == 1
     found = (1 - p).pow(2) * F.logsigmoid(logit) * centre
-    empty = (1 - height.clamp(min=0)).pow(4) * p.pow(2) * F.logsigmoid(-logit) * ((height >= 0) & ~centre)
+    empty = (1 - height).pow(4) * p.pow(2) * F.logsigmoid(-logit) * (height >= 0)  # 0 at a centre
     faces = centre.sum().clamp(min=1)
     ratio = torch.exp(target[:, 3:4])
     scale = torch.cat([ratio, ratio, torch.ones_like(ratio), ratio.expand(-1, 10, -1, -1)], dim=1)
-    answered, wanted = cells[:, 1:].float() / scale, target[:, 1:14] / scale
+    answered, wanted = cells[:, 1:] / scale, target[:, 1:14] / scale
     gaps = F.smooth_l1_loss(answered, wanted, reduction="none", beta=0.05)
-    learned = torch.cat([box.expand(-1, 3, -1, -1), (box * marks).expand(-1, 10, -1, -1)], dim=1)
+    learned = torch.cat([box.expand(-1, 3, -1, -1), marks.expand(-1, 10, -1, -1)], dim=1)
     places = (gaps * learned).sum() / learned[:, 0].sum().clamp(min=1)
     return -(found.sum() + empty.sum()) / faces, places
