@@ -2,6 +2,7 @@
 
 import math
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,44 @@ def scenes():
     return Scenes([[dotted()]], [np.zeros((200, 300), np.uint8)], seed=1)
 
 
+@pytest.mark.parametrize("quarters", range(4))
+def test_a_cut_out_knows_the_box_of_its_face_at_any_roll(quarters):
+    points, box = POINTS, np.array([[40, 27], [118.6, 132]])  # as FER2013_BOX, times 2 and 32 further
+    for _ in range(quarters):
+        points, box = (at[:, ::-1] * [-1, 1] + [160, 0] for at in (points, box))
+    face = cutout(np.zeros((160, 160), np.uint8), points)
+    assert face.side == pytest.approx(math.sqrt(78.6 * 105))
+    assert face.centre == pytest.approx(box.mean(axis=0))
+    assert (face.points == points).all()
+
+
+@pytest.mark.parametrize(
+    ("n", "sides"), [(160, [160, 80, 40, 20]), (48, [48, 24, 12]), (320, [320, 160, 80, 40])]
+)
+def test_a_level_is_the_mean_of_four_pixels_of_the_one_before(n, sides):
+    image = np.random.default_rng(0).integers(0, 256, (n, n), np.uint8)
+    levels = cutout(image, FER2013_POINTS * (n / 48)).levels
+    assert [level.shape for level in levels] == [(side, side) for side in sides]
+    for fine, coarse in pairwise(levels):
+        means = fine.reshape(len(coarse), 2, len(coarse), 2).mean(axis=(1, 3))
+        assert np.abs(coarse - means).max() <= 0.5
+
+
+def test_a_mirrored_cut_out_is_that_of_the_mirror_image():
+    image = np.random.default_rng(0).integers(0, 256, (160, 160), np.uint8)
+    points = POINTS * 0.5 + [10, 70]
+    left_eye, right_eye, nose, left_corner, right_corner = points * [-1, 1] + [160, 0]
+    seen = np.array([right_eye, left_eye, nose, right_corner, left_corner])
+    got, wanted = cutout(image, points).mirrored(), cutout(image[:, ::-1], seen)
+    assert got.points == pytest.approx(seen)
+    assert got.side == wanted.side
+    assert got.centre == pytest.approx(
+        wanted.centre, abs=1
+    )  # the usual box is 0.35 off the usual face's middle
+    assert all((a == b).all() for a, b in zip(got.levels, wanted.levels, strict=True))
+    assert cutout(image, points, is_sure=False).mirrored().points is None
+
+
 def test_landmarks_lie_where_the_face_was_laid(scenes, monkeypatch):
     monkeypatch.setattr(scenes, "hide", lambda scene, place: None)
     monkeypatch.setattr(scenes, "mask", lambda face: np.full((64, 64), 255, np.uint8))
@@ -38,14 +77,6 @@ def test_landmarks_lie_where_the_face_was_laid(scenes, monkeypatch):
         scene = np.zeros((SIDE, SIDE), np.uint8)
         points = scenes.lay_face(scene, (80, 80, 60))
         assert all(scene[int(y), int(x)] > 200 for x, y in points)
-
-
-def test_mirrored_twice_is_the_same_and_once_swaps_left_and_right():
-    face = dotted()
-    once = face.mirrored()
-    assert once.points[0, 0] == 160 - face.points[1, 0]
-    assert np.allclose(once.mirrored().points, face.points)
-    assert (once.mirrored().levels[0] == face.levels[0]).all()
 
 
 def test_a_scene_is_gray_and_its_target_has_its_faces(scenes):
