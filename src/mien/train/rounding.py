@@ -46,7 +46,7 @@ def round_weights(small: Any, whole: Any, faces: NDArray[np.float32]) -> None:
         old = numpy_helper.to_array(rounded)
         exact = numpy_helper.to_array(floats[layer.input[1]]).reshape(len(old), -1)
         steps = exact / numpy_helper.to_array(scale).reshape(-1, 1).astype(np.float64)
-        new = round_rows(steps, moments[layer.name], int(np.abs(old.astype(int)).max()))
+        new = round_rows(steps, moments[layer.name], int(np.abs(old).max()))
         rounded.CopyFrom(numpy_helper.from_array(new.reshape(old.shape).astype(old.dtype), rounded.name))
 
 
@@ -91,7 +91,7 @@ def patches(maps: NDArray[np.float32], kernel: tuple[int, ...], given: dict[str,
     padded = np.pad(maps, ((0, 0), (0, 0), (top, bottom), (left, right)))
     windows = sliding_window_view(padded, (height, width), axis=(2, 3))
     taken = windows[:, :, ::down, ::along, ::dilation_y, ::dilation_x].transpose(0, 2, 3, 1, 4, 5)
-    return np.ascontiguousarray(taken).reshape(-1, maps.shape[1] * kernel[0] * kernel[1])
+    return taken.reshape(-1, maps.shape[1] * kernel[0] * kernel[1])
 
 
 def round_rows(steps: Array, moments: Array, largest: int) -> Array:
