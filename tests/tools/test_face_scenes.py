@@ -11,20 +11,21 @@ import pytest
 pytest.importorskip("torch", reason="needs the train extra")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-from face_scenes import CELLS, LEARNED, SIDE, Scenes, add_face, cutout
+from face_scenes import CELLS, LEARNED, SIDE, Cutout, Scenes, add_face, cutout, lay
 
 from mien.core.one_stage import decoded
 from mien.core.preprocess import FER2013_POINTS
 
 POINTS = FER2013_POINTS * 2 + 32  # of a face of 91 pixels in a cut-out of 160
+ALL = np.full((64, 64), 255, np.uint8)
 
 
-def dotted():
-    """A gray cut-out with a white dot at each landmark."""
-    image = np.full((160, 160), 90, np.uint8)
-    for x, y in POINTS:
-        image[int(y) - 4 : int(y) + 5, int(x) - 4 : int(x) + 5] = 255
-    return cutout(image, POINTS)
+def dotted(is_sure=True):
+    """A gray cut-out with a dot at each landmark: white eyes, a nose less bright, and a mouth."""
+    image = np.full((160, 160), 60, np.uint8)
+    for (x, y), gray in zip(POINTS, (255, 255, 190, 120, 120), strict=True):
+        image[int(y) - 4 : int(y) + 5, int(x) - 4 : int(x) + 5] = gray
+    return cutout(image, POINTS, is_sure)
 
 
 @pytest.fixture
@@ -70,13 +71,53 @@ def test_a_mirrored_cut_out_is_that_of_the_mirror_image():
     assert cutout(image, points, is_sure=False).mirrored().points is None
 
 
+def test_a_cut_out_is_blended_over_a_scene_as_far_as_its_mask_shows_it():
+    rng = np.random.default_rng(0)
+    image, mask = rng.integers(0, 256, (2, 64, 64), np.uint8)
+    before = rng.integers(0, 256, (SIDE, SIDE), np.uint8)
+    for dx, dy in ((30, 12), (-20, 110), (120, -7), (200, 0), (0, -64)):
+        scene, expected = before.copy(), before.astype(float)
+        lay(scene, cutout(image, POINTS * 0.4), np.array([[1.0, 0, dx], [0, 1, dy]]), mask)
+        for y in range(max(0, dy), min(SIDE, dy + 64)):
+            for x in range(max(0, dx), min(SIDE, dx + 64)):
+                share = mask[y - dy, x - dx] / 255
+                expected[y, x] = share * image[y - dy, x - dx] + (1 - share) * before[y, x]
+        assert np.abs(scene - expected).max() <= 0.51
+
+
+def test_between_its_pixels_a_cut_out_is_interpolated_to_its_rim():
+    image, scene = np.full((64, 64), 100, np.uint8), np.zeros((SIDE, SIDE), np.uint8)
+    image[20, 30] = 200
+    lay(scene, cutout(image, POINTS * 0.4), np.array([[1, 0, 10.75], [0, 1, 40.25]]), ALL)
+    rows, columns = np.nonzero(scene)
+    assert (columns.min(), columns.max(), rows.min(), rows.max()) == (11, 74, 40, 103)
+    around = scene[60:62, 40:42] - 100.0
+    assert around == pytest.approx(100 * np.outer([0.75, 0.25], [0.25, 0.75]), abs=1)
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 200])
+@pytest.mark.parametrize(
+    ("scale", "level"), [(3, 0), (1, 0), (0.6, 0), (0.5, 1), (0.3, 1), (0.25, 2), (0.1, 2), (0.05, 2)]
+)
+def test_a_face_made_smaller_is_taken_from_the_level_of_about_its_size(scale, level, degrees):
+    levels = tuple(np.full((n, n), gray, np.uint8) for n, gray in ((128, 50), (64, 100), (32, 150)))
+    a, b = scale * math.cos(math.radians(degrees)), scale * math.sin(math.radians(degrees))
+    matrix = np.array([[a, -b, 80 - 64 * (a - b)], [b, a, 80 - 64 * (a + b)]])
+    scene = np.zeros((SIDE, SIDE), np.uint8)
+    lay(scene, Cutout(levels, np.full(2, 64.0), 64, None), matrix, ALL)
+    assert scene[80, 80] == levels[level][0, 0]
+
+
 def test_landmarks_lie_where_the_face_was_laid(scenes, monkeypatch):
     monkeypatch.setattr(scenes, "hide", lambda scene, place: None)
-    monkeypatch.setattr(scenes, "mask", lambda face: np.full((64, 64), 255, np.uint8))
+    monkeypatch.setattr(scenes, "mask", lambda face: ALL)
     for _ in range(20):
         scene = np.zeros((SIDE, SIDE), np.uint8)
-        points = scenes.lay_face(scene, (80, 80, 60))
-        assert all(scene[int(y), int(x)] > 200 for x, y in points)
+        points = scenes.lay_face(scene, (80, 70, 60))
+        grays = np.array([scene[int(y), int(x)] for x, y in points])
+        assert np.abs(grays - [255, 255, 190, 120, 120]).max() < 40
+        (right, down), (x, y) = points[1] - points[0], points[3:].mean(0) - points[:2].mean(0)
+        assert right * y - down * x > 0, "the left eye is left of the right one, seen with the mouth below"
 
 
 def test_a_scene_is_gray_and_its_target_has_its_faces(scenes):
