@@ -28,6 +28,13 @@ def dotted(is_sure=True):
     return cutout(image, POINTS, is_sure)
 
 
+def plain(gray, n=64):
+    """A face of one gray, its left half brighter by 20."""
+    image = np.full((n, n), gray, np.uint8)
+    image[:, : n // 2] += 20
+    return cutout(image, FER2013_POINTS * (n / 48))
+
+
 @pytest.fixture
 def scenes():
     return Scenes([[dotted()]], [np.zeros((200, 300), np.uint8)], seed=1)
@@ -118,6 +125,156 @@ def test_landmarks_lie_where_the_face_was_laid(scenes, monkeypatch):
         assert np.abs(grays - [255, 255, 190, 120, 120]).max() < 40
         (right, down), (x, y) = points[1] - points[0], points[3:].mean(0) - points[:2].mean(0)
         assert right * y - down * x > 0, "the left eye is left of the right one, seen with the mouth below"
+
+
+def test_landmarks_that_are_unsure_are_not_said(scenes):
+    unsure = dotted(is_sure=False)
+    scenes.faces = [[unsure]]
+    assert unsure.points is None
+    assert all(scenes.lay_face(np.zeros((SIDE, SIDE), np.uint8), (80, 70, 60)) is None for _ in range(10))
+
+
+def test_no_more_of_a_face_is_laid_than_its_mask_shows(scenes, monkeypatch):
+    monkeypatch.setattr(scenes, "hide", lambda scene, place: None)
+    monkeypatch.setattr(scenes, "mask", lambda face: ALL * 0)
+    scene = np.zeros((SIDE, SIDE), np.uint8)
+    assert scenes.lay_face(scene, (80, 70, 60)) is not None
+    assert not scene.any()
+
+
+def test_each_group_is_drawn_equally_often_and_half_of_the_faces_mirrored(monkeypatch):
+    scenes = Scenes([[plain(50)], [plain(100), plain(150)]], [], seed=1)
+    hidden, drawn = [], []
+    monkeypatch.setattr(scenes, "hide", lambda scene, place: hidden.append(place))
+    monkeypatch.setattr(scenes, "mask", lambda face: ALL)
+    monkeypatch.setattr(scenes, "to_scene", lambda face, place: np.eye(2, 3))
+    for _ in range(300):
+        scene = np.zeros((SIDE, SIDE), np.uint8)
+        scenes.lay_face(scene, (32, 32, 60))
+        drawn.append((min(scene[32, 8], scene[32, 56]), scene[32, 8] < scene[32, 56]))
+    grays, mirrored = np.array(drawn).T
+    assert [np.mean(grays == gray) for gray in (50, 100, 150)] == pytest.approx([0.5, 0.25, 0.25], abs=0.07)
+    assert mirrored.mean() == pytest.approx(0.5, abs=0.07)
+    assert 0.06 < len(hidden) / 300 < 0.2
+    assert set(hidden) == {(32, 32, 60)}
+
+
+def test_a_face_is_laid_by_its_box_at_any_roll_but_for_the_share_that_is_upright():
+    face, turns = dotted(), {}
+    for upright in (0.0, 1.0):
+        scenes = Scenes([], [], upright=upright)
+        turns[upright] = []
+        for _ in range(300):
+            (a, b, x), (c, d, y) = scenes.to_scene(face, (70, 40, 30))
+            assert np.hypot(a, c) == pytest.approx(30 / math.sqrt(78.6 * 105))
+            assert (d, -b) == pytest.approx((a, c)), "no mirror image"
+            assert (a * 79.3 + b * 79.5 + x, c * 79.3 + d * 79.5 + y) == pytest.approx((70, 40))
+            turns[upright].append(math.atan2(c, a))
+    assert np.std(turns[1.0]) == pytest.approx(0.25, rel=0.15)
+    quarters = np.histogram(turns[0.0], bins=4, range=(-math.pi, math.pi))[0] / 300
+    assert quarters == pytest.approx([0.25] * 4, abs=0.07)
+
+
+def test_what_hides_a_face_covers_some_of_it_but_not_more_than_half(scenes):
+    scenes.backgrounds, covered = [np.full((99, 99), 200, np.uint8)], []
+    for _ in range(100):
+        scene = np.zeros((SIDE, SIDE), np.uint8)
+        scenes.hide(scene, (80, 70, 60))
+        covered.append((scene[40:100, 50:110] > 100).mean())
+    assert 0.1 < np.mean(covered) < 0.4
+    assert max(covered) < 0.6
+
+
+def test_a_mask_is_all_or_a_square_or_an_ellipse_around_the_face_of_any_edge(scenes):
+    face = Cutout((np.zeros((128, 128), np.uint8),), np.array([72.0, 56.0]), 48.0, None)
+    kinds, reach = [], {"square": [], "ellipse": []}
+    for _ in range(400):
+        mask = scenes.mask(face)
+        assert mask.shape == (64, 64)
+        assert mask[20:37, 28:45].min() > 120, "the middle of the face is shown"
+        if set(np.unique(mask)) == {0, 255}:  # and no soft edge
+            rows, columns = np.nonzero(mask)
+            box = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+            filled = (mask > 0).sum() / np.prod(box[2:] - box[:2])
+            kinds.append("all" if (box == [1, 1, 63, 63]).all() else "square" if filled == 1 else "ellipse")
+            if kinds[-1] != "all":
+                reach[kinds[-1]].append(np.abs(box - [36, 28, 36, 28]) / 12)  # in halves of the face's side
+            if kinds[-1] == "ellipse":
+                assert filled == pytest.approx(math.pi / 4, abs=0.03)
+    assert len(kinds) / 400 == pytest.approx(0.4, abs=0.07)
+    shares = [kinds.count(kind) / len(kinds) for kind in ("all", "square", "ellipse")]
+    assert shares == pytest.approx([0.4, 0.3, 0.3], abs=0.1)
+    assert np.min(reach["square"], axis=0) == pytest.approx([1] * 4, abs=0.15)
+    assert np.max(reach["square"], axis=0) == pytest.approx([2.2] * 4, abs=0.15)
+    assert np.min(reach["ellipse"], axis=0) == pytest.approx([1, 1.1, 1, 1.1], abs=0.15)
+    assert np.max(reach["ellipse"], axis=0) == pytest.approx([1.6, 1.9, 1.6, 1.6], abs=0.15)
+
+
+def test_scenes_are_taken_in_another_light_contrast_sharpness_noise_and_compression(scenes):
+    before = np.repeat([0, 128, 255], [53, 54, 53]).astype(np.uint8) * np.ones((SIDE, 1), np.uint8)
+    tones, noisy, packed, soft = [], 0, 0, 0
+    for _ in range(200):
+        scene = scenes.photographed(before)
+        assert scene.shape == before.shape
+        assert scene.dtype == np.uint8
+        tones.append([scene[:, part].mean() for part in (slice(0, 45), slice(60, 100), slice(115, SIDE))])
+        if (scene != scene[0]).any():
+            noisy += 1
+        elif (np.diff(scene[0].astype(int)) < 0).any():
+            packed += 1  # a JPEG swings beside an edge
+        else:
+            soft += len(np.unique(scene[0])) > 3
+    dark, middle, bright = np.transpose(tones)
+    assert (dark <= middle).all()
+    assert (middle <= bright).all()
+    whole = (dark > 20) & (bright < 235)  # neither end is cut off: black and white moved alike
+    assert np.std((dark + bright)[whole] / 2) == pytest.approx(0.1 * 255, rel=0.3), "light"
+    contrasts = (bright - dark)[whole] / 255
+    assert (contrasts.min(), np.median(contrasts)) == pytest.approx((0.35, 0.5), abs=0.1)
+    assert np.std((middle - (dark + bright) / 2)[whole]) > 5, "exposure"
+    assert [n / 200 for n in (noisy, packed, soft)] == pytest.approx([0.3, 0.12, 0.15], abs=0.06)
+
+
+def test_a_piece_without_a_face_is_a_square_from_anywhere_in_any_image_of_any_size():
+    ramp = np.tile(np.arange(240, dtype=np.uint8), (120, 1))
+    scenes = Scenes([], [ramp, np.full((50, 90), 250, np.uint8)], seed=1)
+    made = [scenes.nothing(24) for _ in range(400)]
+    assert all(piece.shape == (24, 24) for piece in made)
+    cut = [piece.astype(float) for piece in made if piece.max() < 245]
+    assert len(cut) / 400 == pytest.approx(0.5, abs=0.07)
+    assert min(piece.min() for piece in cut) < 10
+    assert max(piece.max() for piece in cut) > 230
+    down, right = np.transpose([[np.diff(piece, axis=axis).mean() for axis in (0, 1)] for piece in cut])
+    size = np.hypot(down, right)
+    assert (size.min(), size.max()) == pytest.approx((1, 4), abs=0.3)
+    assert (right > 0.5).mean() == pytest.approx(1 - 0.3 * 3 / 4, abs=0.07), "the others are turned"
+
+
+def test_most_scenes_lie_over_an_image_and_some_over_soft_grays(scenes):
+    made = [scenes.background() for _ in range(200)]
+    assert all(scene.shape == (SIDE, SIDE) for scene in made)
+    assert np.mean([not scene.any() for scene in made]) == pytest.approx(0.85, abs=0.07)
+
+
+def test_pieces_without_a_face_are_laid_anywhere_as_far_as_the_masks_of_faces_show_them(monkeypatch):
+    scenes, covered = Scenes([], [np.full((99, 99), 200, np.uint8)], seed=1), np.zeros((SIDE, SIDE))
+    for mask in (ALL, ALL * 0):
+        monkeypatch.setattr(scenes, "mask", lambda face, mask=mask: mask)
+        for _ in range(150):
+            scene = np.zeros((SIDE, SIDE), np.uint8)
+            scenes.lay_nothing(scene)
+            covered += (scene > 0) / 150
+            assert mask.any() or not scene.any()
+    quarters = covered.reshape(2, 80, 2, 80).mean(axis=(1, 3))
+    assert quarters == pytest.approx(np.full((2, 2), quarters.mean()), rel=0.3)
+    assert 0.03 < quarters.mean() < 0.15
+
+
+def test_sides_of_faces_are_drawn_by_their_logarithm(scenes):
+    sides = np.log([scenes.side() for _ in range(1000)])
+    low, high = math.log(9), math.log(110)
+    assert low <= sides.min() <= sides.max() <= high
+    assert np.histogram(sides, bins=4, range=(low, high))[0] / 1000 == pytest.approx([0.25] * 4, abs=0.05)
 
 
 def test_a_scene_is_gray_and_its_target_has_its_faces(scenes):
