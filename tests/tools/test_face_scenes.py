@@ -2,7 +2,7 @@
 
 import math
 import sys
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,10 @@ def plain(gray, n=64):
     image = np.full((n, n), gray, np.uint8)
     image[:, : n // 2] += 20
     return cutout(image, FER2013_POINTS * (n / 48))
+
+
+def empty_target():
+    return np.zeros((16, 20, 20), np.float32)
 
 
 @pytest.fixture
@@ -277,15 +281,33 @@ def test_sides_of_faces_are_drawn_by_their_logarithm(scenes):
     assert np.histogram(sides, bins=4, range=(low, high))[0] / 1000 == pytest.approx([0.25] * 4, abs=0.05)
 
 
-def test_a_scene_is_gray_and_its_target_has_its_faces(scenes):
-    peaks = 0
-    for _ in range(20):
-        scene, target = scenes.make()
+def test_a_target_tells_the_faces_of_its_scene_which_lie_apart(scenes, monkeypatch):
+    lay_face, laid, pieces, seen = scenes.lay_face, [], [], []
+    monkeypatch.setattr(scenes, "lay_face", lambda *at: laid.append((at[1], lay_face(*at))) or laid[-1][1])
+    monkeypatch.setattr(scenes, "lay_nothing", pieces.append)
+    monkeypatch.setattr(scenes, "photographed", lambda scene: ("photograph", scene))
+    for _ in range(150):
+        laid.clear()
+        (photograph, scene), target = scenes.make()
+        assert photograph == "photograph"
         assert scene.shape == (SIDE, SIDE)
-        assert scene.dtype == np.uint8
-        assert target.shape == (16, len(CELLS), len(CELLS))
-        peaks += (target[0] == 1).sum()
-    assert 5 < peaks < 80
+        expected = empty_target()
+        for place, points in laid:
+            add_face(expected, place, points)
+        assert (target == expected).all()
+        for (x, y, side), (a, b, other) in combinations([place for place, _ in laid], 2):
+            assert max(abs(x - a), abs(y - b)) >= 0.55 * (side + other)
+        seen.append(np.array([place for place, _ in laid]).reshape(-1, 3))
+    numbers = np.bincount([len(places) for places in seen])
+    assert len(numbers) > 4, "up to five faces"
+    assert numbers[0] / 150 == pytest.approx(0.12, abs=0.08)
+    x, y, side = np.concatenate(seen).T
+    for at in (x, y):
+        assert (at >= -0.1 * side).all()
+        assert (at <= SIDE + 0.1 * side).all()
+        assert (at < 0).any()
+        assert (at > SIDE).any()
+    assert len(pieces) / 150 == pytest.approx(1, abs=0.25)
 
 
 def test_what_a_target_says_is_read_back_as_the_face():
