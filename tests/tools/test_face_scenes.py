@@ -11,9 +11,8 @@ import pytest
 pytest.importorskip("torch", reason="needs the train extra")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-from face_scenes import CELLS, LEARNED, SIDE, Cutout, Scenes, add_face, cutout, lay
+from face_scenes import LEARNED, SIDE, Cutout, Scenes, add_face, cutout, lay
 
-from mien.core.one_stage import decoded
 from mien.core.preprocess import FER2013_POINTS
 
 POINTS = FER2013_POINTS * 2 + 32  # of a face of 91 pixels in a cut-out of 160
@@ -310,23 +309,61 @@ def test_a_target_tells_the_faces_of_its_scene_which_lie_apart(scenes, monkeypat
     assert len(pieces) / 150 == pytest.approx(1, abs=0.25)
 
 
-def test_what_a_target_says_is_read_back_as_the_face():
-    target = np.zeros((16, len(CELLS), len(CELLS)), np.float32)
-    points = POINTS / 2
-    add_face(target, (61.0, 90.0, 40.0), points)
-    cells = target[:14].copy()
-    cells[0] = np.where(target[0] == 1, 5, -5)
-    _scores, found = decoded(cells, 0.5)
-    assert found[0] == pytest.approx(points, abs=1e-3)
-    assert target[3][target[14] == 1] == pytest.approx(math.log(40 / 32))
+@pytest.mark.parametrize("place", [(61.0, 90.0, 40.0), (8.5, 151.5, 17.0), (150.0, 31.0, 60.0)])
+def test_each_cell_around_a_face_says_where_it_is_and_each_other_how_far(place):
+    target, points, (x, y, side) = empty_target(), POINTS * 0.4 + [3, 5], place
+    add_face(target, place, points)
+    for row, column in np.ndindex(20, 20):
+        here = np.array([column * 8 + 4, row * 8 + 4])
+        apart = math.hypot(*(here - [x, y])) / side
+        is_own = (column, row) == (x // 8, y // 8)
+        score, *places, box, marks = target[:, row, column]
+        assert score == pytest.approx(1 if is_own else math.exp(-(apart**2) / (2 * 0.12**2)), abs=1e-6)
+        is_near = is_own or apart < 0.22
+        assert (box, marks) == (is_near, is_near)
+        lengths = np.concatenate([[x, y] - here, (points - here).ravel()]) / 32
+        wanted = [*lengths[:2], math.log(side / 32), *lengths[2:]]
+        assert places == pytest.approx(wanted if is_near else [0] * 13, abs=1e-5)
+    unsure = empty_target()
+    add_face(unsure, place, None)
+    assert (unsure[[0, 1, 2, 3, 14]] == target[[0, 1, 2, 3, 14]]).all()
+    assert not unsure[15].any()
 
 
 @pytest.mark.parametrize(
-    "place", [(61.0, 90.0, LEARNED[0] - 1), (61.0, 90.0, LEARNED[1] + 1), (-3.0, 90.0, 40.0)]
+    "place",
+    [
+        pytest.param((61.0, 90.0, LEARNED[0] - 1), id="too small"),
+        pytest.param((61.0, 90.0, LEARNED[1] + 1), id="too large"),
+        pytest.param((-3.0, 90.0, 40.0), id="left"),
+        pytest.param((163.0, 90.0, 40.0), id="right"),
+        pytest.param((61.0, -3.0, 40.0), id="above"),
+        pytest.param((61.0, 163.0, 40.0), id="below"),
+    ],
 )
-def test_too_small_too_large_or_outside_is_neither_right_nor_wrong(place):
-    target = np.zeros((16, len(CELLS), len(CELLS)), np.float32)
-    add_face(target, place, None)
-    assert (target[0] < 0).any()
-    assert not (target[0] > 0).any()
-    assert not target[14:].any()
+def test_a_face_that_is_not_learned_is_neither_right_nor_wrong(place):
+    target, (x, y, side) = empty_target(), place
+    add_face(target, place, POINTS)
+    for row, column in np.ndindex(20, 20):
+        apart = math.hypot(column * 8 + 4 - x, row * 8 + 4 - y)
+        assert target[0, row, column] == (-1 if apart < side / 2 else 0)
+    assert not target[1:].any()
+
+
+def test_of_two_faces_the_nearer_tells_a_cell_how_far_it_is():
+    both, one, other = empty_target(), empty_target(), empty_target()
+    for place, alone in (((60.0, 60.0, 60.0), one), ((84.0, 62.0, 20.0), other)):
+        add_face(both, place, None)
+        add_face(alone, place, None)
+    assert (both[0] == np.maximum(one[0], other[0])).all()
+
+
+def test_beside_a_face_that_is_not_learned_only_the_centre_of_another_counts():
+    target, alone, aside = empty_target(), empty_target(), empty_target()
+    for made in (target, aside):
+        add_face(made, (80.0, 80.0, 100.0), None)
+    for made in (target, alone):
+        add_face(made, (60.0, 62.0, 40.0), None)
+    expected = np.where((aside[0] < 0) & (alone[0] < 1), -1, alone[0])
+    assert (target[0] == expected).all()
+    assert (target[14] == alone[14]).all()
