@@ -229,10 +229,9 @@ def add_face(target: Target, place: Place, points: Floats | None) -> None:
         target[0][apart < 0.5] = -1
         return
     height = np.exp(-(apart**2) / (2 * SPREAD**2))
-    height[row, column] = 1
     near = apart < NEAR
     near[row, column] = True
-    target[0] = np.where(target[0] < 0, target[0], np.maximum(target[0], np.minimum(height, 0.999)))
+    target[0] = np.where(target[0] < 0, target[0], np.maximum(target[0], height))
     target[0, row, column] = 1
     target[14][near], target[15][near] = 1, points is not None
     target[1][near] = ((x - CELLS) / UNIT + 0 * CELLS[:, None])[near]
