@@ -13,7 +13,7 @@ from mien.core import one_stage
 from mien.core.detection import DetectorSettings
 from mien.core.detectors import make_detector
 from mien.core.geometry import overlap, transform
-from mien.core.one_stage import OneStage, boxes_of, decoded, levels, padded, window, window_matrix
+from mien.core.one_stage import OneStage, boxes_of, decoded, levels, padded, tiles, window, window_matrix
 from mien.core.preprocess import FER2013_BOX, FER2013_POINTS
 from mien.core.results import Box
 from mien.errors import ModelError
@@ -67,6 +67,68 @@ def test_a_face_near_is_in_pixels_of_an_image_that_is_shrunk_to_be_searched(astr
     (again,) = detector.find_near(large, [face.box])
     assert overlap(xyxy(again.box), xyxy(face.box))[0, 0] > 0.85
     assert overlap(xyxy(face.box), 3 * np.float32([ASTRONAUT_BOX]))[0, 0] > 0.6
+
+
+def shrunk_face(astronaut, height, corners, size_wh=(640, 480)):
+    """A gray scene with the astronaut at some corners (x, y), the face ``height`` pixels high."""
+    side = round(len(astronaut) * height / 111)
+    small = Image.fromarray(astronaut).resize((side, side), Image.Resampling.BILINEAR)
+    scene = Image.new("RGB", size_wh, (127, 127, 127))
+    for corner in corners:
+        scene.paste(small, corner)
+    return np.asarray(scene)
+
+
+@pytest.mark.parametrize(("min_face", "height"), [(12, 15), (16, 16), (18, 20)])
+def test_a_face_smaller_than_the_network_knows_is_found_where_it_is_asked_for(astronaut, min_face, height):
+    scene = shrunk_face(astronaut, height, [(300, 200)])
+    (face,) = make_detector("one-stage", DetectorSettings(min_face, None)).find(scene)
+    wanted = np.float32([ASTRONAUT_BOX]) * (height / 111) + np.float32([300, 200, 300, 200])
+    assert overlap(xyxy(face.box), wanted)[0, 0] > 0.5
+
+
+def test_an_enlarged_image_is_scanned_in_tiles_and_each_face_found_once(astronaut, monkeypatch):
+    corners = [(x, y) for x in range(5, 230, 61) for y in range(3, 150, 61)]
+    scene = shrunk_face(astronaut, 18, corners, (320, 240))
+    detector = make_detector("one-stage", DetectorSettings(12, None))
+    whole = detector.find(scene)
+    assert len(whole) == len(corners)
+    sizes, run = [], OneStage.run_net
+    watched = lambda self, gray: (sizes.append(gray.shape[1:]), run(self, gray))[1]  # noqa: E731
+    monkeypatch.setattr(OneStage, "run_net", watched)
+    monkeypatch.setattr(one_stage, "TILE", 384)
+    found = detector.find(scene)
+    assert len(sizes) >= 6
+    assert max(height * width for height, width in sizes) <= 384 * 384
+    assert len(found) == len(whole)
+    best = overlap(*(np.concatenate([xyxy(face.box) for face in faces]) for faces in (found, whole)))
+    assert best.max(axis=1).min() > 0.8
+
+
+@pytest.mark.parametrize(("min_face", "most"), [(12, 2592 * 2592), (18, 1728 * 1728), (24, 3008 * 3008)])
+def test_smaller_faces_take_no_more_memory_than_the_smallest_that_the_network_knows(
+    min_face, most, monkeypatch
+):
+    seen = []
+
+    def run(self, gray):
+        seen.append(gray[0].size)
+        return np.full((1, 14, gray.shape[1] // 8, gray.shape[2] // 8), -9, np.float32)
+
+    monkeypatch.setattr(OneStage, "run_net", run)
+    make_detector("one-stage", DetectorSettings(min_face, None)).find(np.zeros((3000, 3000, 3), np.uint8))
+    assert max(seen) == most
+
+
+@pytest.mark.parametrize("size_wh", [(1, 1), (1280, 40), (1281, 1279), (2000, 3100)])
+def test_tiles_cover_a_level_to_its_edges_and_begin_on_the_deepest_grid(size_wh):
+    shown = np.zeros(size_wh[::-1], bool)
+    for x1, y1, x2, y2 in tiles(size_wh):
+        assert (x1 % 32, y1 % 32) == (0, 0)
+        inner = [v + one_stage.EDGE * (v > 0) for v in (x1, y1)]
+        outer = [v - one_stage.EDGE * (v < side) for v, side in zip((x2, y2), size_wh, strict=True)]
+        shown[inner[1] : outer[1], inner[0] : outer[0]] = True
+    assert shown.all()
 
 
 def test_it_is_chosen_by_name_with_settings():

@@ -35,6 +35,7 @@ SMALLEST, LARGEST = 24.0, 56.0  # sides of the faces that one level of the pyram
 FACTOR = SMALLEST / LARGEST
 WINDOW = 96  # around a face of usual size, when it is known about where it is
 COARSEST = 40  # pixels of the image as it is to one of the window's
+TILE, OVERLAP, EDGE = 1280, 256, 64  # of a level that is larger than the image, in its pixels
 MAYBE = 0.1  # ONet's score of a face that is worth another look
 JUDGED = (1.59, 1.12, 1.21)
 """Weights of the two scores' log-odds, and a constant; see `judged`."""
@@ -52,6 +53,7 @@ class OneStageSettings:
     """How thoroughly to look; `MtcnnSettings` says what the names mean that it has too.
 
     Args:
+        min_face: Below 24 pixels the image is enlarged until such a face has 24.
         threshold: Least score of the network's, 0-1, for a face to be looked at again.
         sure: Least probability of a face by both networks' scores; see `judged`.
         max_candidates: At most this many faces are looked at again, best first.
@@ -86,13 +88,38 @@ class OneStage:
             ModelError: a weight file is damaged.
         """
         work = self.mtcnn.shrunk(image)
-        gray, found = work.convert("L"), []
-        for level in levels(gray, min(1.0, SMALLEST / self.settings.min_face)):
-            scale = np.array([gray.width / level.width, gray.height / level.height], np.float32)
-            (cells,) = self.run_net(padded(np.asarray(level))[None])
-            scores, places = decoded(cells, self.settings.threshold)
-            found.append((scores, places * scale))
+        gray, scale = work.convert("L"), SMALLEST / self.settings.min_face
+        found = []
+        if scale > 1:
+            found += list(self._enlarged(gray, scale))
+            scale *= FACTOR
+        for level in levels(gray, scale):
+            grown = np.array([gray.width / level.width, gray.height / level.height], np.float32)
+            scores, places = self._scan(level)
+            found.append((scores, places * grown))
         return self._settled(image, work, found)
+
+    def _scan(self, level: Image.Image) -> tuple[Floats, Floats]:
+        """Scores (N,) and landmarks (N, 5, 2), in pixels, of what may be faces of a gray image."""
+        (cells,) = self.run_net(padded(np.asarray(level))[None])
+        return decoded(cells, self.settings.threshold)
+
+    def _enlarged(self, gray: Image.Image, scale: float) -> Iterator[tuple[Floats, Floats]]:
+        """As `_scan`, in pixels of ``gray``, of the image at a larger size; tile by tile to bound the memory.
+
+        What lies at an edge that cuts the image is left to the next tile, which shows more around it.
+        """
+        size_wh = round(gray.width * scale), round(gray.height * scale)
+        x, y = gray.width / size_wh[0], gray.height / size_wh[1]
+        for x1, y1, x2, y2 in tiles(size_wh):
+            box = (x * x1, y * y1, min(x * x2, gray.width), min(y * y2, gray.height))
+            scores, places = self._scan(gray.resize((x2 - x1, y2 - y1), Image.Resampling.BILINEAR, box))
+            places = places + np.array((x1, y1), np.float32)
+            low = [v + EDGE * (v > 0) for v in (x1, y1)]
+            high = [v - EDGE * (v < side) for v, side in zip((x2, y2), size_wh, strict=True)]
+            middles = places.mean(axis=1)
+            whole = ((middles >= low) & (middles <= high)).all(axis=1)
+            yield scores[whole], places[whole] * np.array((x, y), np.float32)
 
     def find_near(self, image: Pixels, boxes: Sequence[Box]) -> tuple[Face, ...]:
         """The faces at ``boxes`` or close to them, as in the next frame of a video; nothing else.
@@ -149,6 +176,13 @@ def levels(gray: Image.Image, scale: float) -> Iterator[Image.Image]:
         if max(size_wh) <= LARGEST:
             return
         scale *= FACTOR
+
+
+def tiles(size_wh: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes (x1, y1, x2, y2) that cover a level; each begins where a cell of the deepest grid does."""
+    for y in range(0, max(1, size_wh[1] - OVERLAP), TILE - OVERLAP):
+        for x in range(0, max(1, size_wh[0] - OVERLAP), TILE - OVERLAP):
+            yield x, y, min(x + TILE, size_wh[0]), min(y + TILE, size_wh[1])
 
 
 def padded(gray: Pixels) -> Pixels:
