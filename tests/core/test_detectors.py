@@ -84,7 +84,9 @@ def test_an_image_without_people_has_no_face(detector: Detector, name: str) -> N
     assert detector.find(image) == ()
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (5, 300), (300, 5), (12, 12), (39, 39), (64, 64), (1, 9000)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (5, 300), (300, 5), (12, 12), (39, 39), (64, 64), (1, 9000), (9000, 1)]
+)
 def test_tiny_and_narrow_images_have_no_face_and_do_no_harm(
     detector: Detector, shape: tuple[int, int]
 ) -> None:

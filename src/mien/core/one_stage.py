@@ -129,7 +129,7 @@ class OneStage:
             MienError: see `places_near`.
         """
         work = self.mtcnn.shrunk(image)
-        gray, scale = work.convert("L"), work.width / image.shape[1]
+        gray, scale = work.convert("L"), max(work.size) / max(image.shape[:2])
         matrices = [window_matrix(box, scale) for box in places_near(boxes, image)]
         shown = np.array([window(gray, matrix) for matrix in matrices], np.uint8)
         found = []
