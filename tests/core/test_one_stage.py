@@ -12,8 +12,21 @@ from PIL import Image
 from mien.core import one_stage
 from mien.core.detection import DetectorSettings
 from mien.core.detectors import make_detector
-from mien.core.geometry import overlap, transform
-from mien.core.one_stage import OneStage, boxes_of, decoded, levels, padded, tiles, window, window_matrix
+from mien.core.geometry import overlap, similarity, transform
+from mien.core.one_stage import (
+    ONET_POINTS,
+    OneStage,
+    OneStageSettings,
+    boxes_of,
+    decoded,
+    judged,
+    kept_best,
+    levels,
+    padded,
+    tiles,
+    window,
+    window_matrix,
+)
 from mien.core.preprocess import FER2013_BOX, FER2013_POINTS
 from mien.core.results import Box
 from mien.errors import ModelError
@@ -62,11 +75,14 @@ def test_where_a_face_was_finds_it_again_after_a_small_move(detector, astronaut)
 
 def test_a_face_near_is_in_pixels_of_an_image_that_is_shrunk_to_be_searched(astronaut):
     large = np.asarray(Image.fromarray(astronaut).resize((1536, 1536)))
-    detector = OneStage(one_stage.OneStageSettings(max_side=512))
+    detector = OneStage(OneStageSettings(max_side=512))
     (face,) = detector.find(large)
     (again,) = detector.find_near(large, [face.box])
     assert overlap(xyxy(again.box), xyxy(face.box))[0, 0] > 0.85
     assert overlap(xyxy(face.box), 3 * np.float32([ASTRONAUT_BOX]))[0, 0] > 0.6
+
+
+PEAK = [20, 12] + 3.2 * np.arange(10).reshape(5, 2)  # from the middle of the cell
 
 
 def shrunk_face(astronaut, height, corners, size_wh=(640, 480)):
@@ -142,39 +158,92 @@ def test_a_peak_is_one_face_where_the_cell_says():
     cells[0, 1, 2], cells[0, 1, 3], cells[0, 3, 5] = 2.0, 1.5, -1.0
     scores, points = decoded(cells, 0.5)
     assert scores == pytest.approx([1 / (1 + math.exp(-2))])
-    assert points[0, 0] == pytest.approx((20 + 0.0, 12 + 3.2))  # from the middle of the cell
-    assert points[0, 4] == pytest.approx((20 + 25.6, 12 + 28.8))
+    assert points[0] == pytest.approx(PEAK)
     assert len(decoded(cells, 0.2)[0]) == 2
 
 
+def test_of_two_peaks_that_touch_the_lower_is_no_face():
+    for row, column in np.ndindex(5, 5):
+        cells = np.full((14, 5, 5), -9, np.float32)
+        cells[4:] = np.arange(10).reshape(10, 1, 1) / 10
+        cells[0, row, column] = 1
+        cells[0, 2, 2] = 2
+        touch = max(abs(row - 2), abs(column - 2)) < 2
+        assert len(decoded(cells, 0.5)[0]) == (1 if touch else 2)
+
+
 def test_points_in_one_place_or_not_numbers_are_no_face():
-    cells = np.zeros((14, 4, 4), np.float32)
-    cells[0, 1, 1] = 5
-    assert len(decoded(cells, 0.5)[0]) == 0
-    cells[5] = np.nan
-    assert len(decoded(cells, 0.5)[0]) == 0
+    cells = np.full((14, 4, 4), -9, np.float32)
+    cells[0, 1, 1], cells[0, 1, 3], cells[0, 3, 2] = 5, 4, 3
+    away = np.array([1, -1, 1, -1, 0, 0, -1, 1, -1, 1], np.float32) * 5 / 4  # 1 in the mean
+    for at, pixels in (((1, 1), 0.9), ((1, 3), 1.1), ((3, 2), np.nan)):
+        cells[4:, *at] = away * pixels / 32
+    scores, points = decoded(cells, 0.5)
+    assert scores == pytest.approx([1 / (1 + math.exp(-4))])
+    assert points[0, 0] == pytest.approx([28 + 1.375, 12 - 1.375])
 
 
-def test_the_box_of_the_usual_face_is_its_usual_box_and_turns_with_it():
-    upright = boxes_of(FER2013_POINTS[None])[0]
-    assert upright == pytest.approx(FER2013_BOX, abs=1e-3)
-    lying = boxes_of((FER2013_POINTS @ [[0, 1], [-1, 0]])[None])[0]
-    width, height = upright[2] - upright[0], upright[3] - upright[1]
-    assert (lying[2] - lying[0], lying[3] - lying[1]) == pytest.approx((height, width), rel=1e-4)
+@pytest.mark.parametrize("degrees", [0, 25, 90, 160])
+def test_a_box_is_that_of_the_ellipse_in_the_usual_box_which_turns_with_the_face(degrees):
+    a, (x1, y1, x2, y2) = math.radians(degrees), FER2013_BOX
+    turn = 1.5 * np.array([[math.cos(a), -math.sin(a)], [math.sin(a), math.cos(a)]])
+    around = np.linspace(0, 2 * math.pi, 10_000)
+    ellipse = np.stack([(x2 - x1) / 2 * np.cos(around), (y2 - y1) / 2 * np.sin(around)], axis=1)
+    middle = np.array([(x1 + x2) / 2, (y1 + y2) / 2])
+    rim = (ellipse + middle) @ turn.T + [30, 50]
+    (box,) = boxes_of((FER2013_POINTS @ turn.T + [30, 50])[None])
+    assert box == pytest.approx([*rim.min(axis=0), *rim.max(axis=0)], abs=1e-2)
+
+
+def test_the_usual_face_stands_in_the_middle_of_onets_input_and_its_box_fills_the_height():
+    (left, top), (right, bottom) = transform(
+        FER2013_BOX.reshape(2, 2), similarity(FER2013_POINTS, ONET_POINTS)
+    )
+    assert (top, bottom, (left + right) / 2) == pytest.approx((0, 48, 24))
 
 
 def test_levels_end_where_the_largest_face_fits():
-    sizes = [level.size for level in levels(Image.new("L", (640, 480)), 0.5)]
-    assert sizes[0] == (320, 240)
-    assert max(sizes[-1]) <= 56 < max(sizes[-2])
-    assert padded(np.zeros((33, 64), np.uint8)).shape == (64, 64)
+    fine = np.indices((480, 640)).sum(axis=0, dtype=np.uint8) % 2 * 200
+    made = list(levels(Image.fromarray(fine), 0.5))
+    assert [level.size for level in made] == [(320, 240), (137, 103), (59, 44), (25, 19)]
+    assert all(np.abs(np.asarray(level) - 100.0).max() < 10 for level in made), "every pixel counts"
 
 
-def test_the_window_around_a_box_shows_it_in_the_middle_at_a_usual_size():
-    matrix = window_matrix(Box(100, 100, 200, 220), 0.5)
-    (x1, y1), (x2, y2) = transform([(50, 50), (100, 110)], matrix)
+def test_the_right_and_the_lower_edge_are_continued_to_multiples_of_32():
+    gray = np.random.default_rng(0).integers(0, 256, (33, 96), np.uint8)
+    out = padded(gray)
+    assert out.shape == (64, 96)
+    assert (out[:33] == gray).all()
+    assert (out[33:] == gray[-1]).all()
+    assert (padded(gray.T) == out.T).all()
+
+
+@pytest.mark.parametrize("sides", [(100, 120), (120, 100)])
+def test_the_window_around_a_box_shows_it_in_the_middle_at_a_usual_size(sides):
+    width, height = sides
+    matrix = window_matrix(Box(100, 100, 100 + width, 100 + height), 0.5)
+    (x1, y1), (x2, y2) = transform([(50, 50), (50 + width / 2, 50 + height / 2)], matrix)
     assert ((x1 + x2) / 2, (y1 + y2) / 2) == pytest.approx((48, 48))
-    assert 20 < y2 - y1 < 56
+    usual = math.sqrt(24 * 56)  # midway between the smallest and the largest face of a level
+    assert (x2 - x1, y2 - y1) == pytest.approx((usual * width / 120, usual * height / 120))
+
+
+def test_both_networks_scores_are_judged_by_a_logistic_regression():
+    scores, seen = np.array([[0.5, 0.9, 1.0, 0.0], [0.5, 0.3, 0.0, 1.0]], np.float32)
+    surest = math.log(0.9999 / 0.0001)
+    powers = [0, 1.59 * math.log(9) + 1.12 * math.log(3 / 7), 0.47 * surest, -0.47 * surest]
+    wanted = [1 / (1 + math.exp(-power - 1.21)) for power in powers]
+    assert judged(scores, seen) == pytest.approx(wanted, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("shift", "scale", "kept"),
+    [(20, 1, [1]), (26, 1, [1, 0]), (10, 0.3, [1])],
+    ids=["half", "a third", "inside"],
+)
+def test_of_faces_that_share_a_place_the_best_is_kept(shift, scale, kept):
+    points = np.stack([FER2013_POINTS * scale + [shift, 10 * (scale < 1)], FER2013_POINTS])
+    assert kept_best(points, np.float32([0.7, 0.8])).tolist() == kept
 
 
 def test_the_window_around_a_face_of_thousands_of_pixels_is_that_of_a_smaller_image(astronaut):
@@ -203,3 +272,8 @@ def test_damaged_weights_are_refused(tmp_path, monkeypatch):
     one_stage.detector_session.cache_clear()
     with pytest.raises(ModelError, match="sha256"):
         OneStage().find(np.zeros((64, 64, 3), np.uint8))
+
+
+def test_it_is_chosen_by_name_with_settings():
+    detector = make_detector("one-stage", DetectorSettings(min_face=60, max_side=800))
+    assert (detector.settings.min_face, detector.settings.max_side) == (60, 800)
