@@ -19,6 +19,7 @@ from mien.core.one_stage import (
     OneStageSettings,
     boxes_of,
     decoded,
+    frames,
     judged,
     kept_best,
     levels,
@@ -64,6 +65,15 @@ def test_the_astronaut_is_found_once_at_any_roll(detector, astronaut, degrees):
         assert overlap(xyxy(face.box), np.float32([ASTRONAUT_BOX]))[0, 0] > 0.65
 
 
+def test_faces_of_two_sizes_are_found_the_larger_first(detector, astronaut):
+    small = np.asarray(Image.fromarray(astronaut).resize((205, 205)))  # of a face of 40 pixels
+    image = np.pad(astronaut, ((0, 0), (0, 205), (0, 0)))
+    image[300:505, 512:] = small
+    for face, scale, corner in zip(detector.find(image), (1, 0.4), ((0, 0), (512, 300)), strict=True):
+        wanted = np.array(EYES_NOSE_MOUTH) * scale + corner
+        assert np.linalg.norm(np.array(face.landmarks.points) - wanted, axis=1).max() < 10 * scale
+
+
 def test_where_a_face_was_finds_it_again_after_a_small_move(detector, astronaut):
     (face,) = detector.find(astronaut)
     moved = Box(face.box.x1 + 20, face.box.y1 - 15, face.box.x2 + 20, face.box.y2 - 15)
@@ -80,6 +90,14 @@ def test_a_face_near_is_in_pixels_of_an_image_that_is_shrunk_to_be_searched(astr
     (again,) = detector.find_near(large, [face.box])
     assert overlap(xyxy(again.box), xyxy(face.box))[0, 0] > 0.85
     assert overlap(xyxy(face.box), 3 * np.float32([ASTRONAUT_BOX]))[0, 0] > 0.6
+
+
+def peak_of(score=2.0):
+    """Cells (14, 4, 4) of one face, whose landmarks in pixels are `PEAK`."""
+    cells = np.full((14, 4, 4), -9, np.float32)
+    cells[4:] = np.arange(10).reshape(10, 1, 1) / 10
+    cells[0, 1, 2] = score
+    return cells
 
 
 PEAK = [20, 12] + 3.2 * np.arange(10).reshape(5, 2)  # from the middle of the cell
@@ -147,9 +165,46 @@ def test_tiles_cover_a_level_to_its_edges_and_begin_on_the_deepest_grid(size_wh)
     assert shown.all()
 
 
-def test_it_is_chosen_by_name_with_settings():
-    detector = make_detector("one-stage", DetectorSettings(min_face=60, max_side=800))
-    assert (detector.settings.min_face, detector.settings.max_side) == (60, 800)
+@pytest.mark.parametrize(
+    ("min_face", "sizes"),
+    [
+        (24, [(200, 100), (86, 43), (37, 18)]),
+        (40, [(120, 60), (51, 26)]),
+    ],
+)
+def test_what_is_seen_in_an_image_at_each_size_is_told_in_its_pixels(monkeypatch, min_face, sizes):
+    shown = []
+    detector = OneStage(OneStageSettings(min_face, threshold=0.85))
+    monkeypatch.setattr(detector, "run_net", lambda gray: shown.append(gray) or [peak_of()])
+    monkeypatch.setattr(detector, "_settled", lambda image, work, found: found)
+    found = detector.find(np.full((100, 200, 3), (200, 100, 50), np.uint8))
+    for (scores, points), (width, height), gray in zip(found, sizes, shown, strict=True):
+        assert scores == pytest.approx([1 / (1 + math.exp(-2))])
+        assert points[0] == pytest.approx(PEAK * [200 / width, 100 / height], rel=1e-5)
+        assert gray.shape == (1, -(-height // 32) * 32, -(-width // 32) * 32)
+        assert np.abs(gray - (0.299 * 200 + 0.587 * 100 + 0.114 * 50)).max() <= 1
+    monkeypatch.setattr(detector, "settings", OneStageSettings(min_face, threshold=0.9))
+    assert not any(len(scores) for scores, _ in detector.find(np.zeros((100, 200, 3), np.uint8)))
+
+
+def test_what_is_seen_near_boxes_is_told_in_pixels_of_the_image_that_is_searched(monkeypatch):
+    image = np.zeros((400, 31, 3), np.uint8)  # 15.5 pixels wide at half the size, so 16: the length tells
+    image[20:60, 2:22], image[300:360, 0:30] = 100, 200
+    boxes, shown = [Box(2, 20, 22, 60), Box(0, 300, 30, 360)], []
+    detector = OneStage(OneStageSettings(max_side=200, threshold=0.85))
+    monkeypatch.setattr(detector, "run_net", lambda gray: shown.extend(gray) or [peak_of(), peak_of()])
+    monkeypatch.setattr(detector, "_settled", lambda image, work, found: found)
+    found = detector.find_near(image, boxes)
+    for (_, points), gray, level, middle, side in zip(
+        found, shown, (100, 200), ([12, 40], [15, 330]), (40, 60), strict=True
+    ):
+        zoom = math.sqrt(24 * 56) / side  # of a pixel of the image, which is searched at half its size
+        assert points[0] == pytest.approx((middle + (PEAK - 48) / zoom) / 2, rel=1e-4)
+        assert gray.shape == (96, 96)
+        assert abs(int(gray[48, 48]) - level) < 3
+        assert (gray > level / 2).sum(axis=0).max() == pytest.approx(zoom * side, abs=2)
+    monkeypatch.setattr(detector, "settings", OneStageSettings(threshold=0.9))
+    assert not any(len(scores) for scores, _ in detector.find_near(image, boxes))
 
 
 def test_a_peak_is_one_face_where_the_cell_says():
@@ -252,6 +307,76 @@ def test_the_window_around_a_face_of_thousands_of_pixels_is_that_of_a_smaller_im
     shown = window(large, window_matrix(Box(0, 0, 5760, 5760), 1.0))
     expected = window(small, window_matrix(Box(0, 0, 160, 160), 1.0))
     assert np.abs(shown.astype(int) - expected).mean() < 1
+
+
+def test_onet_is_shown_what_each_map_brings_to_it_without_aliasing():
+    y, x = np.indices((240, 320)) + 0.5
+    work = Image.fromarray(np.stack([x / 2, y / 2, (x + y) % 2 * 200], axis=2).astype(np.uint8))
+    places = [(20, 10, 9), (30, 100, 1), (160, 40, 2), (100, 90, 4.2), (150, 110, 0.25)]
+    contrasts = [0, 100, 0, 0, 100 * 0.75**2]  # of single pixels: averaged, as they are, and interpolated
+    maps = [np.array([[1 / k, 0, -left / k], [0, 1 / k, -top / k]]) for left, top, k in places]
+    shown = frames(work, maps).astype(float)
+    for (left, top, k), contrast, frame in zip(places, contrasts, shown, strict=True):
+        y, x = (np.indices((48, 48)) + 0.5) * k + np.array([top, left]).reshape(2, 1, 1)
+        inside = (x < 320 - k) & (y < 240 - k)
+        assert np.abs(frame[..., :2] - np.stack([x, y], axis=2) / 2)[inside].max() < 1.5
+        assert (frame[(x > 320 + k) | (y > 240 + k)] == 127).all()
+        assert np.abs(frame[..., 2] - 100)[inside].max() == pytest.approx(contrast, abs=5)
+
+
+class Onet:
+    """Answers by the gray in the middle of each face how far off the face lies, in pixels, and a score."""
+
+    def __init__(self, answers):
+        self.answers, self.shown = answers, []
+
+    def __call__(self, faces):
+        self.shown.append([int(face[24, 24, 0]) for face in faces])
+        shifts, scores = zip(*(self.answers[gray] for gray in self.shown[-1]), strict=True)
+        per_pixel = 48 / 52.5  # of the image, where the faces are as high as the usual one
+        points = ONET_POINTS + np.array(shifts)[:, None] * per_pixel
+        return (points / 48).astype(np.float32), np.array(scores, np.float32)
+
+
+def test_onet_looks_twice_at_the_best_candidates_and_each_face_is_told_once(monkeypatch):
+    candidates = [  # in pixels of half the size: where the middle is, by which score, and the gray there
+        (60, 240, 0.15, 20),  # one too many
+        (60, 60, 0.9, 40),
+        (160, 60, 0.85, 80),  # ONet doubts it at the first look,
+        (260, 60, 0.2, 120),  # and this, of whom it is 0.9 sure in the end, at the second
+        (64, 62, 0.8, 40),  # in the place of a better one
+        (160, 160, 0.6, 200),  # moves by the first look
+        (60, 160, 0.7, 160),  # moves by the second to the best one
+    ]
+    first = {
+        40: ((0, 0), 0.9),
+        80: ((0, 0), 0.09),
+        120: ((0, 0), 0.9),
+        160: ((0, 0), 0.9),
+        200: ((90, 0), 0.11),
+    }
+    second = {40: ((0, 0), 0.95), 120: ((0, 0), 0.94), 160: ((0, -100), 0.7), 240: ((0, 4), 0.9)}
+    image = np.zeros((600, 800, 3), np.uint8)
+    cells = np.full((14, 40, 52), -9, np.float32)
+    usual = FER2013_POINTS - (FER2013_BOX[:2] + FER2013_BOX[2:]) / 2
+    for row, (x, y, score, gray) in enumerate([*candidates, (250, 160, 0, 240)]):
+        image[2 * y - 30 : 2 * y + 30, 2 * x - 30 : 2 * x + 30] = gray
+        if score:
+            cells[0, 3 * row, 5] = math.log(score / (1 - score))
+            cells[4:, 3 * row, 5] = ((usual + np.array([x - 44, y - 24 * row - 4])) / 32).ravel()
+    detector = OneStage(OneStageSettings(24, 400, sure=0.95, max_candidates=6))
+    answers = iter([cells])
+    monkeypatch.setattr(detector, "run_net", lambda gray: [next(answers, np.full((14, 1, 1), -9.0))])
+    detector.mtcnn.run_onet, detector.mtcnn.place = first, second = Onet(first), Onet(second)
+    faces = detector.find(image)
+    assert first.shown == [[40, 80, 160, 200, 120]], "best first, each place once"
+    assert second.shown == [[40, 160, 240, 120]]
+    for face, place, score, seen in zip(faces, [(60, 60), (250, 164)], (0.9, 0.6), (0.95, 0.9), strict=True):
+        power = 1.59 * math.log(score / (1 - score)) + 1.12 * math.log(seen / (1 - seen)) + 1.21
+        assert face.score == pytest.approx(1 / (1 + math.exp(-power)), rel=1e-4)
+        assert np.array(face.landmarks.points) == pytest.approx(2 * (usual + place), abs=0.05)
+        assert face.box.center == pytest.approx(2 * np.array(place), abs=0.05)
+        assert (face.box.width, face.box.height) == pytest.approx((2 * 39.3, 2 * 52.5), abs=0.05)
 
 
 def test_the_weights_are_what_their_card_says_and_small():
