@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,6 +35,9 @@ class NoFind:
 class NoSettings:
     def find(self, image):
         return []
+
+class FindsNothing(NoFind):
+    find = ()
 
 number = 3
 """
@@ -181,11 +185,12 @@ def test_nothing_is_loaded_before_the_first_image(
     [
         (DetectorSettings(), MtcnnSettings()),
         (DetectorSettings(rotated=True, threads=2), MtcnnSettings(orientations=4, threads=2)),
+        (DetectorSettings(device="cuda"), MtcnnSettings(device="cuda")),
         (DetectorSettings(50, 960), MtcnnSettings(min_face=50, max_side=960)),
         (DetectorSettings(20, None), MtcnnSettings(min_face=20, max_side=None, smallest=20)),
         (DetectorSettings(80, None), MtcnnSettings(min_face=40, max_side=None, smallest=80)),
     ],
-    ids=["default", "rotated", "bounded", "small faces of a large image", "large faces alone"],
+    ids=["default", "rotated", "device", "bounded", "small faces of a large image", "large faces alone"],
 )
 def test_mtcnn_looks_as_thoroughly_as_asked(looks: DetectorSettings, mtcnn: MtcnnSettings) -> None:
     detector = make_detector("mtcnn", looks)
@@ -204,6 +209,14 @@ def test_a_detector_of_the_users_own_reads_images(
     assert (reading.box.x1, reading.box.y2, reading.detection_score) == (20, 50, 0.75)
 
 
+@pytest.mark.parametrize("looks", [None, DetectorSettings(min_face=77)])
+def test_a_detector_of_the_users_own_is_told_how_thoroughly_to_look(
+    looks: DetectorSettings | None, centre: Path
+) -> None:
+    detector: Any = make_detector("centre.py:Centre", looks)
+    assert detector.settings == (looks or DetectorSettings())
+
+
 def test_a_file_may_import_those_beside_it(centre: Path) -> None:
     (centre.parent / "mine.py").write_text("from centre import Centre as Renamed\n")
     assert type(make_detector("mine.py:Renamed")).__name__ == "Centre"
@@ -217,6 +230,7 @@ def test_a_file_may_import_those_beside_it(centre: Path) -> None:
         ("centre.py:Center", "has no class Center; did you mean 'Centre'"),
         ("centre.py:number", "has no class number"),
         ("centre.py:NoFind", r"has no method find\(image\); see mien.Detector"),
+        ("centre.py:FindsNothing", r"has no method find\(image\); see mien.Detector"),
         ("centre.py:NoSettings", "must take one mien.DetectorSettings"),
         ("nowhere_at_all:Finder", "cannot be imported .ModuleNotFoundError"),
         ("lonely:Centre", "write lonely.py:Centre for a file"),

@@ -13,6 +13,7 @@ from mien.core import one_stage
 from mien.core.detection import DetectorSettings
 from mien.core.detectors import make_detector
 from mien.core.geometry import overlap, similarity, transform
+from mien.core.mtcnn import MtcnnSettings
 from mien.core.one_stage import (
     ONET_POINTS,
     OneStage,
@@ -90,6 +91,34 @@ def test_a_face_near_is_in_pixels_of_an_image_that_is_shrunk_to_be_searched(astr
     (again,) = detector.find_near(large, [face.box])
     assert overlap(xyxy(again.box), xyxy(face.box))[0, 0] > 0.85
     assert overlap(xyxy(face.box), 3 * np.float32([ASTRONAUT_BOX]))[0, 0] > 0.6
+
+
+@pytest.mark.parametrize(
+    ("looks", "settings"),
+    [
+        (DetectorSettings(), OneStageSettings()),
+        (DetectorSettings(60, 800, threads=2), OneStageSettings(60, 800, threads=2)),
+        (DetectorSettings(20, None), OneStageSettings(20, None, 20)),
+        (DetectorSettings(80, None, device="cuda"), OneStageSettings(40, None, 80, device="cuda")),
+    ],
+    ids=["default", "bounded", "small faces of a large image", "large faces alone"],
+)
+def test_it_and_the_networks_behind_it_look_as_thoroughly_as_asked(looks, settings):
+    detector, s = make_detector("one-stage", looks), settings
+    assert detector.settings == settings
+    behind = MtcnnSettings(s.min_face, s.max_side, s.smallest, threads=s.threads, device=s.device)
+    assert detector.mtcnn.settings == behind
+
+
+def test_the_network_is_opened_once_for_the_threads_and_the_device(monkeypatch):
+    opened = []
+    monkeypatch.setattr(one_stage, "open_session", lambda packed, *how: opened.append(how) or how)
+    monkeypatch.setattr(one_stage, "run", lambda session, images: session)
+    detector = OneStage(OneStageSettings(threads=3, device="cuda"))
+    one_stage.detector_session.cache_clear()
+    assert [detector.run_net(np.zeros((1, 32, 32), np.uint8)) for _ in range(2)] == [(3, "cuda")] * 2
+    one_stage.detector_session.cache_clear()
+    assert opened == [(3, "cuda")]
 
 
 def peak_of(score=2.0):
@@ -397,8 +426,3 @@ def test_damaged_weights_are_refused(tmp_path, monkeypatch):
     one_stage.detector_session.cache_clear()
     with pytest.raises(ModelError, match="sha256"):
         OneStage().find(np.zeros((64, 64, 3), np.uint8))
-
-
-def test_it_is_chosen_by_name_with_settings():
-    detector = make_detector("one-stage", DetectorSettings(min_face=60, max_side=800))
-    assert (detector.settings.min_face, detector.settings.max_side) == (60, 800)
