@@ -1,7 +1,7 @@
 """``mien release``: from a run folder to a model that `mien read` loads."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -58,25 +58,28 @@ def release(
     typer.echo(f"wrote {made.weights} ({made.weights.stat().st_size / 1e6:.1f} MB) and its card")
     same = f"{made.same_labels:.2%} of the rows; logits within {made.largest_difference:.1e}"
     typer.echo(f"same label as torch on {same}")
-    for rows, name_of_rows in (("test", "test"), ("test_clean", "clean test")):
-        if found := made.card.scores.get(rows):
-            low, high = found["accuracy_interval"]
-            interval = f"({low:.1%}-{high:.1%}), ECE {found['ece']:.4f}"
-            typer.echo(f"{name_of_rows} accuracy {found['accuracy']:.2%} {interval}")
-    if "test_clean" not in made.card.scores:
+    scores = made.card.scores
+    typer.echo(f"test {_accuracy(scores['test'])}")
+    if "test_clean" in scores:
+        typer.echo(f"clean test {_accuracy(scores['test_clean'])}")
+    else:
         typer.echo(f"no clean score in the card: run `mien data audit {data}`, and release again")
-    certain = made.card.scores["val_certain"]
+    certain = scores["val_certain"]
     typer.echo(
         f"uncertain below {made.card.uncertain_below:.4f}: {certain['coverage']:.1%} of the validation faces "
         f"are named, {certain['accuracy']:.2%} of them right"
     )
-    scores = made.card.scores
     if "int8" in scores:
         typer.echo(f"shipped in {scores['int8']['shipped']}: {scores['int8']['why']}")
     typer.echo(f"CPU time, one thread: {scores['cpu']['ms_a_face']:.2f} ms a face, {made.card.views} view(s)")
-    if "val_by_prior_power" in made.card.scores:
-        typer.echo(f"prior power {made.card.scores['val_by_prior_power']['why']}")
+    if "val_by_prior_power" in scores:
+        typer.echo(f"prior power {scores['val_by_prior_power']['why']}")
     typer.echo(f"next: mien read photo.jpg --model {name if out is None else made.weights}")
+
+
+def _accuracy(scores: dict[str, Any]) -> str:
+    low, high = scores["accuracy_interval"]
+    return f"accuracy {scores['accuracy']:.2%} ({low:.1%}-{high:.1%}), ECE {scores['ece']:.4f}"
 
 
 def _power(text: str) -> float | None:

@@ -56,7 +56,7 @@ def train(
 ) -> None:
     """Train a network by a recipe, and keep everything of the run in one folder."""
     with needs_extra("training"):
-        from mien.train.devices import computes_bf16, pick_device
+        from mien.train.devices import computed_precision, pick_device
         from mien.train.parallel import start
         from mien.train.recipe_reading import read_recipe
         from mien.workflows.train import train as run_training
@@ -68,7 +68,8 @@ def train(
         drawn = range(settings.run.seed, settings.run.seed + seeds)
         runs = {folder.with_name(f"{folder.name}-seed-{seed}"): with_seed(settings, seed) for seed in drawn}
     with start(devices, nodes) as workers, training_bar(quiet=not workers.leads) as show:
-        if settings.run.precision == "bf16" and not computes_bf16(pick_device(workers.device)):
+        wanted = settings.run.precision
+        if computed_precision(pick_device(workers.device), wanted) != wanted:
             typer.echo(
                 "run.precision=bf16: this CPU has no bf16 arithmetic, so fp32 is faster and used", err=True
             )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mien.core.arguments import check_several, check_share, check_threads, check_whole
 from mien.core.bulk import BulkSettings, read_each
 from mien.core.classifier import Classifier
-from mien.core.detection import DEFAULT_DETECTOR, Detector, DetectorSettings, checked_faces
+from mien.core.detection import DEFAULT_DETECTOR, Detector, DetectorSettings, find_faces
 from mien.core.detectors import DETECTORS, make_detector
 from mien.core.images import DEFAULT_LIMITS, RGB, ImageLimits, ImageSource, as_rgb
 from mien.core.landmark_finder import LandmarkFinder
@@ -161,8 +161,7 @@ class Analyzer:
         ]
 
     def _faces(self, image: Pixels) -> list[Face]:
-        found = checked_faces(self.detector.find(image), f"detector {type(self.detector).__name__}")
-        return [face for face in found if face.score >= self.min_score]
+        return [face for face in find_faces(self.detector, image) if face.score >= self.min_score]
 
 
 def _checked_detector(detector: Any) -> Detector:

@@ -84,6 +84,15 @@ def places_near(boxes: Iterable[Box], image: Pixels) -> list[Box]:
     return near
 
 
+def find_faces(detector: Detector, image: Pixels) -> list[Face]:
+    """The faces that a detector, which may be a user's own, finds on an RGB image (H, W, 3).
+
+    Raises:
+        MienError: it returns no faces, or their numbers make no sense.
+    """
+    return checked_faces(detector.find(image), f"detector {type(detector).__name__}")
+
+
 def checked_faces(found: Iterable[Face], who: str) -> list[Face]:
     """What a detector returned, which may be a user's own.
 

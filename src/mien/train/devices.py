@@ -36,9 +36,15 @@ def computes_bf16(device: torch.device) -> bool:
         return False
 
 
+def computed_precision(device: torch.device, precision: str) -> str:
+    """``run.precision`` of a recipe, or fp32 where the device has no arithmetic for it."""
+    return precision if computes_bf16(device) else "fp32"
+
+
 def mixed_precision(device: torch.device, precision: str) -> torch.autocast:
     """Compute as ``run.precision`` of a recipe says: bf16 in mixed precision, where the device has it."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16" and computes_bf16(device))
+    enabled = computed_precision(device, precision) == "bf16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
 def commit() -> str | None:

@@ -46,7 +46,7 @@ def round_weights(small: Any, whole: Any, faces: NDArray[np.float32]) -> None:
         old = numpy_helper.to_array(rounded)
         exact = numpy_helper.to_array(floats[layer.input[1]]).reshape(len(old), -1)
         steps = exact / numpy_helper.to_array(scale).reshape(-1, 1).astype(np.float64)
-        new = round_rows(steps, moments[layer.name], int(np.abs(old).max()))
+        new = round_rows(steps, moments[layer.name], int(np.abs(old.astype(int)).max()))  # 8 bits hold no 128
         rounded.CopyFrom(numpy_helper.from_array(new.reshape(old.shape).astype(old.dtype), rounded.name))
 
 

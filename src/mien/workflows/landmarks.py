@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from mien.core.arguments import check_share
-from mien.core.detection import Detector, checked_faces
+from mien.core.detection import Detector, find_faces
 from mien.core.detectors import make_detector
 from mien.core.draw import SHADE
 from mien.core.files import atomic_write
@@ -80,8 +80,7 @@ def place_landmarks(
             continue
         try:
             pixels = open_image(source.name)
-            found = checked_faces(detector.find(pixels), f"detector {type(detector).__name__}")
-            faces = tuple(face for face in found if face.score >= min_score)
+            faces = tuple(face for face in find_faces(detector, pixels) if face.score >= min_score)
             yield FacePoints(source.name, faces, finder.find(pixels, faces), pixels)
         except ImageError as error:
             yield FacePoints(source.name, error=str(error))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.core.calibration import correct_prior, softmax
-from mien.core.detection import Detector, checked_faces
+from mien.core.detection import Detector, find_faces
 from mien.core.images import open_image
 from mien.core.model_store import find_model
 from mien.core.occlusion import Occluder, Predict, occlusion
@@ -232,7 +232,7 @@ def faces_of_image(subject: Subject, path: Path, detector: Detector | None) -> S
         face = Image.fromarray(image if subject.channels == 3 else luma(image))
         crop = np.asarray(face.resize((size, size), Image.Resampling.BILINEAR))
         return Shown(crop[None], (path.name,))
-    found = checked_faces(detector.find(image), f"detector {type(detector).__name__}")
+    found = find_faces(detector, image)
     if not found:
         raise ImageError(f"{path} shows no face that is found; add --face if the image is a cropped face")
     crops = np.stack([face_crop(image, face, size, subject.crop_scale, subject.channels) for face in found])
