@@ -23,6 +23,7 @@ from mien.core.preprocess import FER2013_POINTS
 from mien.core.quality import five_of_68
 from mien.data.store import read_store
 from mien.train.detector_net import DetectorNet, detector_loss
+from mien.train.devices import reuse_memory
 
 BATCH, RATE, WARMUP = 32, 3e-3, 0.05
 SURE = 0.9  # of landmarks on a crop
@@ -96,6 +97,7 @@ def main() -> None:
     parser.add_argument("--init", type=Path, help="weights.pt of another run to begin with")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    reuse_memory()
     torch.manual_seed(0)
     args.run.mkdir(exist_ok=True)
     fer, (photographs, frames) = fer2013_faces(args.store), landmark_faces(args.landmarks)

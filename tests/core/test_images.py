@@ -123,6 +123,16 @@ def test_every_lossless_tiff_comes_back_exactly(options: dict[str, object]) -> N
     np.testing.assert_array_equal(opened(Image.fromarray(RGB), "TIFF", **options), RGB)
 
 
+@pytest.mark.parametrize("shape", [(1001, 389), (389, 1001), (3, 99_999)])
+def test_an_image_of_many_bands_comes_back_exactly(shape: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=0)
+    opened = open_image(file.getvalue())
+    np.testing.assert_array_equal(opened, pixels)
+    assert opened.flags.c_contiguous
+
+
 def test_lossless_webp_comes_back_exactly() -> None:
     np.testing.assert_array_equal(opened(Image.fromarray(RGB), "WEBP", lossless=True), RGB)
 

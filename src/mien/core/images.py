@@ -64,6 +64,7 @@ from mien.core.paths import local_path
 from mien.errors import ImageError
 
 READ_BYTES = 2**20  # asked of an open file at once
+BAND_PIXELS = 2**17  # copied at once: what a processor's cache holds
 
 __all__ = ["DEFAULT_LIMITS", "ImageLimits", "ImageSource", "open_image"]
 
@@ -304,8 +305,18 @@ def _rgb(image: Image.Image, name: str) -> NDArray[np.uint8]:
         if alpha.getextrema() != (0, 0) or premultiplied:
             canvas = Image.new("RGB", image.size, "white")
             canvas.paste(image, mask=alpha)
-            return np.array(canvas)
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+            image = canvas
+    return _array_of(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _array_of(image: Image.Image) -> NDArray[np.uint8]:
+    """The pixels of an RGB image, band by band: `numpy.array` would copy all of them three times."""
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(1, BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return pixels
 
 
 def _orientation(image: Image.Image) -> int:

@@ -35,6 +35,7 @@ WINDOW, STRIDE = 12, 2  # of PNet, in pixels of a pyramid level
 SIDES = {"rnet": 24, "onet": 48}
 BATCH = 128
 BAND_PIXELS = 1_000_000  # of a pyramid level that PNet sees at a time; it takes 200 bytes a pixel
+SHRUNK_ROWS = 64  # of a shrunk image that are made at a time
 CANVAS_PIXELS = 16_000_000  # of an image with its border, where that is more than four times the image
 UPRIGHT_BONUS = 0.01
 SAME_FACE = 0.4  # overlap, as a fraction of the smaller box, of one face found in two turns of the image
@@ -149,7 +150,7 @@ class Mtcnn:
             raise ImageError(
                 f"an image must be RGB uint8 of shape (H, W, 3), got {image.dtype} {image.shape}"
             )
-        return _shrink(Image.fromarray(np.ascontiguousarray(image)), self.settings)
+        return _shrink(np.ascontiguousarray(image), self.settings)
 
     def _turned(self, work: Image.Image, turn: int) -> "Found":
         """As `_cascade`, with the image turned by quarters; boxes and points are in ``work`` itself."""
@@ -326,15 +327,32 @@ def best_of_turns(turns: Sequence[Found]) -> tuple[Boxes, Floats, Floats]:
     return boxes[kept], scores[kept], points[kept]
 
 
-def _shrink(image: Image.Image, settings: MtcnnSettings) -> Image.Image:
-    longest = max(image.size)
+def _shrink(image: Pixels, settings: MtcnnSettings) -> Image.Image:
+    height, width = image.shape[:2]
+    longest = max(width, height)
     max_side: float | None = settings.max_side
     if settings.smallest is not None:
         max_side = longest * settings.min_face / settings.smallest
     if max_side is None or longest <= max_side:
-        return image
-    width, height = (max(1, round(v * max_side / longest)) for v in image.size)
-    return image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        return Image.fromarray(image)
+    small_wh = max(1, round(width * max_side / longest)), max(1, round(height * max_side / longest))
+    return resized_in_bands(image, small_wh)
+
+
+def resized_in_bands(image: Pixels, size_wh: tuple[int, int]) -> Image.Image:
+    """A smaller image, band by band: a copy of the whole for Pillow takes a third of the time."""
+    height, width = image.shape[:2]
+    step = height / size_wh[1]
+    reach = math.ceil(step) + 1  # the rows above and below that bilinear weights mix in
+    small = Image.new("RGB", size_wh)
+    for top in range(0, size_wh[1], SHRUNK_ROWS):
+        bottom = min(top + SHRUNK_ROWS, size_wh[1])
+        first = max(0, math.floor(top * step) - reach)
+        band = Image.fromarray(image[first : math.ceil(bottom * step) + reach])
+        box = 0, top * step - first, width, min(bottom * step - first, band.height)
+        shown = band.resize((size_wh[0], bottom - top), Image.Resampling.BILINEAR, box, reducing_gap=2.0)
+        small.paste(shown, (0, top))
+    return small
 
 
 def growth(work: Image.Image, image: Pixels) -> Floats:

@@ -1,5 +1,6 @@
 """Which device a run uses, and what the machine is."""
 
+import ctypes
 import os
 import platform
 import subprocess
@@ -45,6 +46,20 @@ def mixed_precision(device: torch.device, precision: str) -> torch.autocast:
     """Compute as ``run.precision`` of a recipe says: bf16 in mixed precision, where the device has it."""
     enabled = computed_precision(device, precision) == "bf16"
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def reuse_memory() -> bool:
+    """Let glibc keep what a training step frees for the next one; False on other systems, left as they are.
+
+    glibc hands blocks of over 32 MB back to the system, which must clear their pages again at the next step:
+    up to two fifths of a step on a CPU. Holds for the whole process, see mallopt(3).
+    """
+    trim_threshold, mmap_max = -1, -4
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # macOS, musl, Windows
+        return False
+    return bool(mallopt(mmap_max, 0)) and bool(mallopt(trim_threshold, 2**31 - 1))
 
 
 def commit() -> str | None:

@@ -16,7 +16,7 @@ from mien.data.records import FaceSet
 from mien.errors import MienError
 from mien.train import checkpoints
 from mien.train.batches import Batch, TrainingBatches, step_seed
-from mien.train.devices import mixed_precision
+from mien.train.devices import mixed_precision, reuse_memory
 from mien.train.inference import predict
 from mien.train.initialise import load_initial
 from mien.train.losses import votes_loss
@@ -84,6 +84,7 @@ class Trainer:
         if run.threads:
             torch.set_num_threads(max(1, run.threads // self.workers.on_node))
         torch.set_flush_denormal(True)  # decayed averages reach denormals, which are slow on x86
+        reuse_memory()
         torch.manual_seed(run.seed)
         n_votes = len(self.train.vote_names or ()) if self.recipe.loss.votes_weight else 0
         taught = (self.teacher_logits, self.ask)
