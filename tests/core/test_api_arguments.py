@@ -207,6 +207,12 @@ SETTINGS: dict[str, tuple[Callable[..., Any], dict[str, Any], str]] = {
     ),
     "face nan": (mien.DetectorSettings, {"min_face": NAN}, f"^{FINITE} of at least 0, got nan$"),
     "face inf": (mien.DetectorSettings, {"min_face": INF}, f"^{FINITE} of at least 0, got inf$"),
+    "face None": (mien.DetectorSettings, {"min_face": None}, f"^{FINITE} of at least 0, got None$"),
+    "patience None": (
+        mien.TrackerSettings,
+        {"patience_s": None},
+        "patience_s must be a number of at least 0, got",
+    ),
     "watched face": (mien.WatchSettings, {"min_face": INF}, f"^{FINITE} of at least 0, got inf$"),
     "face of mtcnn": (MtcnnSettings, {"min_face": NAN}, f"^{FINITE} of at least 0, got nan$"),
     "face of mtcnn, inf": (MtcnnSettings, {"min_face": INF}, f"^{FINITE} of at least 0, got inf$"),

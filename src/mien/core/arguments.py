@@ -4,7 +4,8 @@ import math
 import os
 from collections.abc import Iterable
 from numbers import Integral, Real
-from typing import TypeGuard
+from types import NoneType
+from typing import TypeGuard, get_args, get_type_hints
 
 from mien.errors import MienError
 
@@ -55,14 +56,15 @@ def check_share(value: object, name: str) -> float:
 
 
 def check_numbers(settings: object, *names: str, least: float = 0.0, finite: bool = False) -> None:
-    """Turn fields of a dataclass, which may be frozen, into plain numbers; ``None`` stays.
+    """Turn fields of a dataclass, which may be frozen, into plain numbers; ``None`` stays if the type has it.
 
     Raises:
         MienError: a field is no number, less than ``least``, or, where it must be ``finite``, is not.
     """
+    types = get_type_hints(type(settings))
     for name in names:
         value = getattr(settings, name)
-        if value is None:
+        if value is None and NoneType in get_args(types[name]):
             continue
         if not is_number(value) or not value >= least or (finite and value == math.inf):
             kind = "finite number" if finite else "number"
