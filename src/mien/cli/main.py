@@ -46,6 +46,7 @@ COMMANDS: dict[str, Entry] = {
     "report": Entry("mien.cli.report", "Show runs on one page, and compare them."),
     "explain": Entry("mien.cli.explain", "Show what a network looks at, and test whether that is true."),
     "release": Entry("mien.cli.release", "Turn a training run into a model that `mien read` loads."),
+    "calibrate": Entry("mien.cli.calibrate", "Fit a model's probabilities to the faces of a data set."),
 }
 """Each module holds a Typer application named ``app``."""
 

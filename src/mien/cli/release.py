@@ -1,13 +1,16 @@
 """``mien release``: from a run folder to a model that `mien read` loads."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mien.cli.options import out_option, parse_views, views_option
 from mien.cli.progress import waiting
 from mien.errors import MienError, needs_extra
+
+if TYPE_CHECKING:
+    from mien.core.cards import ModelCard
 
 EXAMPLES = """\b
 Examples:
@@ -51,14 +54,20 @@ def release(
     with needs_extra("releasing"):
         from mien.workflows.release import ReleaseSettings, read_card_text
         from mien.workflows.release import release as run_release
-    settings = ReleaseSettings(parse_views(views) or 2, out, _power(prior_power), int8)
+    settings = ReleaseSettings(parse_views(views) or 2, out, parse_power(prior_power), int8)
     text = read_card_text(card, summary or f"trained in {run.name}")
     with waiting("exporting, comparing with torch, calibrating, scoring: some minutes"):
         made = run_release(run, name, data, text, settings)
     typer.echo(f"wrote {made.weights} ({made.weights.stat().st_size / 1e6:.1f} MB) and its card")
     same = f"{made.same_labels:.2%} of the rows; logits within {made.largest_difference:.1e}"
     typer.echo(f"same label as torch on {same}")
-    scores = made.card.scores
+    echo_figures(made.card, data)
+    typer.echo(f"next: mien read photo.jpg --model {name if out is None else made.weights}")
+
+
+def echo_figures(card: "ModelCard", data: Path) -> None:
+    """The scores of a new card, and what calibration chose."""
+    scores = card.scores
     typer.echo(f"test {_accuracy(scores['test'])}")
     if "test_clean" in scores:
         typer.echo(f"clean test {_accuracy(scores['test_clean'])}")
@@ -66,15 +75,14 @@ def release(
         typer.echo(f"no clean score in the card: run `mien data audit {data}`, and release again")
     certain = scores["val_certain"]
     typer.echo(
-        f"uncertain below {made.card.uncertain_below:.4f}: {certain['coverage']:.1%} of the validation faces "
+        f"uncertain below {card.uncertain_below:.4f}: {certain['coverage']:.1%} of the validation faces "
         f"are named, {certain['accuracy']:.2%} of them right"
     )
     if "int8" in scores:
         typer.echo(f"shipped in {scores['int8']['shipped']}: {scores['int8']['why']}")
-    typer.echo(f"CPU time, one thread: {scores['cpu']['ms_a_face']:.2f} ms a face, {made.card.views} view(s)")
+    typer.echo(f"CPU time, one thread: {scores['cpu']['ms_a_face']:.2f} ms a face, {card.views} view(s)")
     if "val_by_prior_power" in scores:
         typer.echo(f"prior power {scores['val_by_prior_power']['why']}")
-    typer.echo(f"next: mien read photo.jpg --model {name if out is None else made.weights}")
 
 
 def _accuracy(scores: dict[str, Any]) -> str:
@@ -82,8 +90,8 @@ def _accuracy(scores: dict[str, Any]) -> str:
     return f"accuracy {scores['accuracy']:.2%} ({low:.1%}-{high:.1%}), ECE {scores['ece']:.4f}"
 
 
-def _power(text: str) -> float | None:
-    """The number, or ``None`` for auto."""
+def parse_power(text: str) -> float | None:
+    """A power of the prior; ``None`` for auto."""
     if text == "auto":
         return None
     try:

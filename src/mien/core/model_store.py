@@ -29,6 +29,17 @@ def user_models() -> Path:
         raise ModelError("this user has no home folder; set MIEN_HOME to the folder for models") from e
 
 
+def check_model_name(name: str) -> None:
+    """Raise where a name cannot be a model's, which is a file's name too.
+
+    Raises:
+        ModelError: it has other characters than letters, digits, '-', '_' and '.', or begins with one of
+            the last.
+    """
+    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name[0] in ".-":
+        raise ModelError(f"'{name}' cannot name a model; use letters, digits, '-', '_' and '.'")
+
+
 def list_models() -> dict[str, Path]:
     """Card files by model name; a user's model hides a shipped one of the same name."""
     found: dict[str, Path] = {}

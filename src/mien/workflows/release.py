@@ -1,8 +1,6 @@
 """Turn a finished run into a model that `mien.load` knows: ONNX, temperatures, parity check, scores, card."""
 
-import platform
 import shutil
-import time
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -12,15 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.cards import NOT_STATED, ModelCard
-from mien.core.classifier import Classifier
 from mien.core.files import temporary_folder
-from mien.core.model_store import put_model, sha256, user_models
+from mien.core.model_store import check_model_name, put_model, sha256, user_models
 from mien.core.outputs import check_output_folder
 from mien.core.own_files import parse_toml, reading
 from mien.core.preprocess import resized, to_input
-from mien.core.scores import score
-from mien.core.session import open_session, run
-from mien.core.tta import AUTO, Views, average_logits, checked_views
+from mien.core.tta import Views, checked_views
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_store
 from mien.errors import DataError, ModelError
@@ -28,10 +23,10 @@ from mien.names import nearest
 from mien.train.devices import pick_device
 from mien.train.export import export_onnx
 from mien.train.trained_net import TrainedNet, load_trained, parameter_count
-from mien.workflows.calibrate import CALIBRATED_VIEWS, calibrate, class_shares
+from mien.workflows.calibrate import class_shares
+from mien.workflows.card_figures import calibrated, logits_of, scored
 from mien.workflows.release_int8 import try_int8
 from mien.workflows.run_folder import RECIPE, read_run_json
-from mien.workflows.scorer import checked_rows
 
 MIN_SAME_LABELS = 0.998
 """Part of the validation and test rows on which the ONNX file must name the same emotion as torch."""
@@ -129,8 +124,7 @@ def release(
         ModelError: the run is unfinished, the name cannot be a file name, or the export disagrees with torch.
         DataError: ``data`` is not what the run learned from.
     """
-    if not name or not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name[0] in ".-":
-        raise ModelError(f"'{name}' cannot name a model; use letters, digits, '-', '_' and '.'")
+    check_model_name(name)
     trained = load_trained(folder, pick_device("cpu"))
     faces = read_store(data)
     if faces.content_hash() != trained.data["content_hash"]:
@@ -149,7 +143,7 @@ def release(
         notes = _shrink(onnx, trained, faces) if settings.int8 else {}
         card = _card(onnx, trained, faces, text, settings)
         card = replace(card, training=_training(folder, trained), scores=card.scores | notes)
-        card = _scored(onnx, card, faces, clean_mask(data, "test"))
+        card = scored(onnx, card, faces, clean_mask(data, "test"))
         weights = put_model(onnx, target)
     return Released(card, weights, same, difference)
 
@@ -159,15 +153,9 @@ def compare(onnx: Path, trained: TrainedNet, faces: FaceSet) -> tuple[float, flo
     images = np.concatenate([faces.select(split).images for split in ("val", "test")])
     if not len(images):
         raise DataError(f"data set '{faces.name}' has no validation or test rows to check the export on")
-    torch_logits, onnx_logits = trained.logits(images), logits_of(onnx, trained, images, 1)
+    torch_logits, onnx_logits = trained.logits(images), logits_of(onnx, _inputs(trained, images), 1)
     same = torch_logits.argmax(1) == onnx_logits.argmax(1)
     return float(same.mean()), float(np.abs(torch_logits - onnx_logits).max())
-
-
-def logits_of(onnx: Path, trained: TrainedNet, images: NDArray[np.uint8], views: int) -> NDArray[np.float32]:
-    """Logits by the ONNX file alone."""
-    session = open_session(onnx, threads=0)
-    return average_logits(lambda x: run(session, x), _inputs(trained, images), views)
 
 
 def _inputs(trained: TrainedNet, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -185,13 +173,8 @@ def _shrink(onnx: Path, trained: TrainedNet, faces: FaceSet) -> dict[str, Any]:
 def _card(
     onnx: Path, trained: TrainedNet, faces: FaceSet, text: CardText, settings: ReleaseSettings
 ) -> ModelCard:
-    """The card with all that is fitted on validation rows; the test rows are not opened for it."""
-    val, views = faces.select("val"), settings.views
-    numbers = sorted({*CALIBRATED_VIEWS, *([] if views == AUTO else [int(views)])})
-    raw = {n: logits_of(onnx, trained, val.images, n) for n in numbers}
-    prior = () if settings.prior_power == 0 else class_shares(faces)
-    fitted = calibrate(raw, val.labels, views, prior, settings.prior_power)
-    return ModelCard(
+    """The calibrated card; the test rows are not opened for it."""
+    bare = ModelCard(
         name=onnx.stem,
         labels=trained.labels,
         input_size=trained.input_size,
@@ -199,50 +182,10 @@ def _card(
         std=trained.std,
         channels=trained.channels,
         sha256=sha256(onnx),
-        views=views,
-        auto=asdict(fitted.auto),
-        temperatures=fitted.temperatures,
-        prior=fitted.prior,
-        prior_power=fitted.prior_power,
-        uncertain_below=fitted.certainty.threshold,
-        calibrated_on=f"the {len(val.labels):,} validation faces of {faces.name}",
-        scores=fitted.scores,
+        prior=() if settings.prior_power == 0 else class_shares(faces),
         **asdict(text) | {"data": text.data or faces.name},
     )
-
-
-def _scored(onnx: Path, card: ModelCard, faces: FaceSet, clean: NDArray[np.bool_] | None) -> ModelCard:
-    """The card with the scores of the test rows, read as `mien.load` reads; written beside the network."""
-    card.write(onnx.with_suffix(".json"))
-    model, test = Classifier(onnx, threads=0), checked_rows(faces, "test", card.labels)
-    probs = model.probs(resized(test.images, card.input_size))
-    scores: dict[str, Any] = {"test": score(probs, test.labels, card.labels).to_dict()}
-    if clean is not None:
-        scores["test_clean"] = score(probs[clean], test.labels[clean], card.labels).to_dict()
-    speed = {"cpu": {"ms_a_face": _ms_a_face(onnx, test.images), "threads": 1, "processor": _processor()}}
-    card = replace(card, scores=scores | card.scores | speed)
-    card.write(onnx.with_suffix(".json"))
-    return card
-
-
-def _ms_a_face(onnx: Path, images: NDArray[np.uint8], most: int = 32, rounds: int = 5) -> float:
-    """CPU time of one face in the views of the card, faces one by one on one thread; the median of rounds."""
-    model = Classifier(onnx)
-    crops, taken = resized(images[:most], model.card.input_size), []
-    for _ in range(rounds):
-        start = time.process_time()
-        for i in range(len(crops)):
-            model.probs(crops[i : i + 1])
-        taken.append(1000 * (time.process_time() - start) / len(crops))
-    return round(float(np.median(taken)), 2)
-
-
-def _processor() -> str:
-    """What the machine calls its processor."""
-    names = Path("/proc/cpuinfo")
-    lines = names.read_text(encoding="utf-8").splitlines() if names.is_file() else []
-    named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return named or platform.processor() or platform.machine()
+    return calibrated(onnx, bare, faces, settings.views, settings.prior_power)
 
 
 def _training(folder: Path, trained: TrainedNet) -> dict[str, Any]:

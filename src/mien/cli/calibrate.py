@@ -1,0 +1,52 @@
+"""``mien calibrate``: a model's probabilities by the faces of one's own."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.cli.options import DataFile, Views, out_option, parse_views
+from mien.cli.progress import waiting
+from mien.cli.release import echo_figures, parse_power
+from mien.errors import needs_extra
+
+EXAMPLES = """\b
+Examples:
+  mien calibrate fer2013-medium webcam.h5 --name webcam
+  mien calibrate mine faces.h5 --name mine-too --views 2 --prior-power auto
+  mien read photo.jpg --model webcam
+"""
+
+app = typer.Typer()
+
+
+@app.command(epilog=EXAMPLES)
+def calibrate(
+    model: Annotated[str, typer.Argument(help="A model's name or .onnx file.", show_default=False)],
+    data: DataFile,
+    name: Annotated[str, typer.Option(help="What to call the new model.", show_default=False)],
+    out: Annotated[Path | None, out_option("Folder for the model.", "where mien looks")] = None,
+    views: Views = None,
+    prior_power: Annotated[
+        str | None,
+        typer.Option(
+            metavar="0-2|auto",
+            help="How much of the training data's prior to remove; auto lets validation rows choose.",
+            show_default="the model's",
+        ),
+    ] = None,
+    version: Annotated[str, typer.Option(help="Version for the new card.", show_default="the model's")] = "",
+) -> None:
+    """Fit a model's probabilities and its threshold of doubt to the validation rows of a data set, score its
+    test rows, and write the same network under a new card."""
+    with needs_extra("calibrating", "data"):
+        from mien.workflows.recalibrate import RecalibrationSettings, recalibrate
+    power = None if prior_power is None else parse_power(prior_power)
+    settings = RecalibrationSettings(
+        parse_views(views), "auto" if prior_power == "auto" else power, version, out
+    )
+    with waiting("calibrating, scoring: a minute or more"):
+        weights, card = recalibrate(model, name, data, settings)
+    typer.echo(f"wrote {weights} ({weights.stat().st_size / 1e6:.1f} MB) and its card")
+    echo_figures(card, data)
+    typer.echo(f"next: mien read photo.jpg --model {name if out is None else weights}")

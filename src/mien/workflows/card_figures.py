@@ -1,0 +1,93 @@
+"""The figures of a card: calibration by validation rows, scores of the test rows, CPU time."""
+
+import platform
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.core.cards import ModelCard
+from mien.core.classifier import Classifier
+from mien.core.preprocess import resized, to_input
+from mien.core.scores import score
+from mien.core.session import open_session, run
+from mien.core.tta import AUTO, Views, average_logits
+from mien.data.records import FaceSet
+from mien.workflows.calibrate import CALIBRATED_VIEWS, calibrate
+from mien.workflows.scorer import checked_rows
+
+
+def logits_of(onnx: Path, inputs: NDArray[np.float32], views: int) -> NDArray[np.float32]:
+    """Logits (N, C) of normalised faces by the network alone, averaged over a number of views."""
+    session = open_session(onnx, threads=0)
+    return average_logits(lambda x: run(session, x), inputs, views)
+
+
+def calibrated(
+    onnx: Path, card: ModelCard, faces: FaceSet, views: Views, prior_power: float | None
+) -> ModelCard:
+    """The card with all that is fitted on validation rows; the test rows are not opened for it.
+
+    Args:
+        onnx: The network.
+        card: What it takes and gives, and the prior of its training data.
+        faces: A data set of the card's labels.
+        views: Views of a face that the model shall take by default.
+        prior_power: How much of the prior to take out of the logits; ``None`` lets the rows choose.
+
+    Raises:
+        DataError: the data set has no validation rows, or other labels.
+    """
+    val = checked_rows(faces, "val", card.labels)
+    numbers = sorted({*CALIBRATED_VIEWS, *([] if views == AUTO else [int(views)])})
+    inputs = to_input(resized(val.images, card.input_size), card.mean, card.std)
+    raw = {n: logits_of(onnx, inputs, n) for n in numbers}
+    fitted = calibrate(raw, val.labels, views, card.prior, prior_power)
+    return replace(
+        card,
+        views=views,
+        auto=asdict(fitted.auto),
+        temperatures=fitted.temperatures,
+        prior=fitted.prior,
+        prior_power=fitted.prior_power,
+        uncertain_below=fitted.certainty.threshold,
+        calibrated_on=f"the {len(val.labels):,} validation faces of {faces.name}",
+        scores=fitted.scores,
+    )
+
+
+def scored(onnx: Path, card: ModelCard, faces: FaceSet, clean: NDArray[np.bool_] | None) -> ModelCard:
+    """The card with the scores of the test rows, read as `mien.load` reads; written beside the network."""
+    card.write(onnx.with_suffix(".json"))
+    model, test = Classifier(onnx, threads=0), checked_rows(faces, "test", card.labels)
+    probs = model.probs(resized(test.images, card.input_size))
+    scores: dict[str, Any] = {"test": score(probs, test.labels, card.labels).to_dict()}
+    if clean is not None:
+        scores["test_clean"] = score(probs[clean], test.labels[clean], card.labels).to_dict()
+    speed = {"cpu": {"ms_a_face": _ms_a_face(onnx, test.images), "threads": 1, "processor": _processor()}}
+    card = replace(card, scores=scores | card.scores | speed)
+    card.write(onnx.with_suffix(".json"))
+    return card
+
+
+def _ms_a_face(onnx: Path, images: NDArray[np.uint8], most: int = 32, rounds: int = 5) -> float:
+    """CPU time of one face in the views of the card, faces one by one on one thread; the median of rounds."""
+    model = Classifier(onnx)
+    crops, taken = resized(images[:most], model.card.input_size), []
+    for _ in range(rounds):
+        start = time.process_time()
+        for i in range(len(crops)):
+            model.probs(crops[i : i + 1])
+        taken.append(1000 * (time.process_time() - start) / len(crops))
+    return round(float(np.median(taken)), 2)
+
+
+def _processor() -> str:
+    """What the machine calls its processor."""
+    names = Path("/proc/cpuinfo")
+    lines = names.read_text(encoding="utf-8").splitlines() if names.is_file() else []
+    named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return named or platform.processor() or platform.machine()

@@ -1,0 +1,84 @@
+"""Calibrate a released model again, on other rows or by newer rules: the same network under a new card."""
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mien.core.cards import ModelCard
+from mien.core.files import temporary_folder
+from mien.core.model_store import check_model_name, find_model, put_model, user_models
+from mien.core.outputs import check_output_folder
+from mien.core.tta import Views, checked_views
+from mien.data.records import FaceSet
+from mien.data.store import clean_mask, read_store
+from mien.errors import DataError
+from mien.workflows.calibrate import class_shares
+from mien.workflows.card_figures import calibrated, scored
+
+
+@dataclass(frozen=True)
+class RecalibrationSettings:
+    """How to calibrate again.
+
+    Attributes:
+        views: Views of a face that the model takes by default; ``None`` keeps the card's.
+        prior_power: How much of the training data's prior to take out of the logits; ``"auto"`` lets the
+            validation rows choose, ``None`` keeps the card's.
+        version: Of the new card; empty keeps the old one's.
+        to: Folder for the two files; by default where `mien.load` looks.
+    """
+
+    views: Views | None = None
+    prior_power: float | str | None = None
+    version: str = ""
+    to: Path | None = None
+
+
+def recalibrate(
+    model: str, name: str, data: Path, settings: RecalibrationSettings | None = None
+) -> tuple[Path, ModelCard]:
+    """Fit probabilities and the threshold of doubt on validation rows, score the test rows, write both files.
+
+    Args:
+        model: A model's name or the path of its ``.onnx`` file.
+        name: What `mien.load` shall call the new one.
+        data: A data set of the model's labels, with validation and test rows.
+        settings: How.
+
+    Returns:
+        The network's new path, and its card.
+
+    Raises:
+        ModelError: there is no such model, or the name cannot be a file name.
+        DataError: the data set has other labels, or lacks rows; or the prior is not known.
+    """
+    settings = settings or RecalibrationSettings()
+    check_model_name(name)
+    weights, old = find_model(model)
+    views = checked_views(old.views if settings.views is None else settings.views)
+    faces = read_store(data)
+    power = old.prior_power if settings.prior_power is None else settings.prior_power
+    prior = old.prior if power == 0 else _prior(old, faces)
+    target = settings.to or user_models()
+    check_output_folder(target)
+    target.mkdir(parents=True, exist_ok=True)
+    with temporary_folder(target) as temporary:
+        onnx = temporary / f"{name}.onnx"
+        shutil.copyfile(weights, onnx)
+        card = replace(old, name=name, prior=prior, version=settings.version or old.version)
+        card = calibrated(onnx, card, faces, views, None if isinstance(power, str) else power)
+        kept = {key: old.scores[key] for key in ("int8",) if key in old.scores}  # of the network, which stays
+        card = scored(onnx, replace(card, scores=card.scores | kept), faces, clean_mask(data, "test"))
+        return put_model(onnx, target), card
+
+
+def _prior(card: ModelCard, faces: FaceSet) -> tuple[float, ...]:
+    """The share of each class in what the model learned from."""
+    if card.prior:
+        return card.prior
+    if card.training.get("data", {}).get("content_hash") == faces.content_hash():
+        return class_shares(faces)
+    raise DataError(
+        f"the card of '{card.name}' does not tell how common each emotion was in its training data, and "
+        f"'{faces.name}' is not that data; leave --prior-power out"
+    )

@@ -1,0 +1,136 @@
+"""A released model is calibrated again: the same network, other probabilities, and scores of its own."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("onnxscript", reason="needs the train extra")
+
+import mien
+from mien.cli.main import app
+from mien.core.model_store import find_model
+from mien.data.records import SPLITS, FaceSet
+from mien.data.store import write_store
+from mien.errors import DataError, MienError, ModelError
+from mien.workflows.evaluate import evaluate
+from mien.workflows.recalibrate import RecalibrationSettings, recalibrate
+from mien.workflows.release import CardText, release
+
+pytestmark = pytest.mark.train
+COMMANDS = CliRunner()
+
+
+@pytest.fixture
+def bars(made: dict[str, Any], run: Path, home: Path) -> Path:
+    """The released model's ``.onnx`` file."""
+    return release(run, "bars", made["store"], CardText("three bars", version="1.0")).weights
+
+
+def noisy(faces: FaceSet) -> FaceSet:
+    """The faces of another camera, as it were: half of them carry another's label, so that doubt is due."""
+    rng = np.random.default_rng(0)
+    labels = np.where(rng.random(len(faces.labels)) < 0.5, rng.permutation(faces.labels), faces.labels)
+    return replace(faces, name="noisy", labels=labels)
+
+
+def test_probabilities_follow_the_rows_and_the_network_stays(
+    made: dict[str, Any], bars: Path, tmp_path: Path
+) -> None:
+    faces = noisy(made["faces"])
+    write_store(faces, tmp_path / "noisy.h5")
+    weights, card = recalibrate(
+        "bars", "doubtful", tmp_path / "noisy.h5", RecalibrationSettings(version="1.1")
+    )
+    assert weights.read_bytes() == bars.read_bytes()
+    old, new = mien.load("bars"), mien.load("doubtful")
+    assert replace(new.card, scores={}) == replace(card, scores={})
+    assert (card.name, card.version, card.summary) == ("doubtful", "1.1", "three bars")
+    assert (card.training, card.views) == (old.card.training, old.card.views)
+    assert card.calibrated_on == "the 100 validation faces of noisy"
+    assert card.scores["int8"] == old.card.scores["int8"]
+    val = faces.select("val")
+    np.testing.assert_array_equal(new.logits(val.images), old.logits(val.images))
+
+    def confidence(model: mien.Classifier) -> float:
+        return float(model.probs(val.images).max(axis=1).mean())
+
+    right = float((new.probs(val.images).argmax(axis=1) == val.labels).mean())
+    assert confidence(old) > right + 0.2
+    assert confidence(new) == pytest.approx(right, abs=0.05)
+    assert (new.probs(val.images).max(axis=1) >= card.uncertain_below).mean() >= 0.8
+    scored = evaluate("doubtful", tmp_path / "noisy.h5")
+    assert scored.scores.accuracy == card.scores["test"]["accuracy"]
+    assert scored.scores.accuracy != old.card.scores["test"]["accuracy"]
+
+
+def test_views_and_prior_are_kept_unless_others_are_asked_for(made: dict[str, Any], bars: Path) -> None:
+    shares = [(made["faces"].select("train").labels == label).mean() for label in range(3)]
+    _, auto = recalibrate("bars", "auto", made["store"], RecalibrationSettings("auto", 0.5))
+    assert auto.prior == pytest.approx(shares)
+    assert (auto.views, auto.prior_power) == ("auto", 0.5)
+    _, again = recalibrate("auto", "again", made["store"])
+    assert (again.views, again.prior_power, again.prior) == ("auto", 0.5, auto.prior)
+    _, chosen = recalibrate("auto", "chosen", made["store"], RecalibrationSettings(prior_power="auto"))
+    assert chosen.prior_power == 0
+    assert chosen.scores["val_by_prior_power"]["why"].startswith("0: none gains")
+    _, without = recalibrate("auto", "without", made["store"], RecalibrationSettings(1, 0.0))
+    assert (without.views, without.prior_power) == (1, 0)
+
+
+def test_a_prior_that_nobody_knows_is_not_made_up(made: dict[str, Any], bars: Path, tmp_path: Path) -> None:
+    write_store(noisy(made["faces"]), tmp_path / "noisy.h5")
+    with pytest.raises(
+        DataError, match=r"card of 'bars' does not tell how common .* leave --prior-power out"
+    ):
+        recalibrate("bars", "other", tmp_path / "noisy.h5", RecalibrationSettings(prior_power="auto"))
+
+
+def test_what_cannot_be_calibrated_says_why_and_leaves_nothing(
+    made: dict[str, Any], bars: Path, home: Path, tmp_path: Path
+) -> None:
+    faces, (train, val, test) = made["faces"], map(SPLITS.index, ("train", "val", "test"))
+    for name, other in {
+        "labels": replace(faces, label_names=("a", "b", "c")),
+        "no val": replace(faces, split=np.where(faces.split == val, train, faces.split).astype(np.uint8)),
+        "no test": replace(faces, split=np.where(faces.split == test, train, faces.split).astype(np.uint8)),
+    }.items():
+        write_store(other, tmp_path / f"{name}.h5")
+    before = sorted(home.rglob("*"))
+    with pytest.raises(DataError, match=r"labels of 'bars' \(a, b, c\) are not the model's"):
+        recalibrate("bars", "other", tmp_path / "labels.h5")
+    for split in ("val", "test"):
+        with pytest.raises(DataError, match=f"data set 'bars' has no {split} rows"):
+            recalibrate("bars", "other", tmp_path / f"no {split}.h5")
+    with pytest.raises(ModelError, match=r"'\.\./other' cannot name a model"):
+        recalibrate("bars", "../other", made["store"])
+    with pytest.raises(ModelError, match="no model named 'bar'; did you mean 'bars'"):
+        recalibrate("bar", "other", made["store"])
+    with pytest.raises(MienError, match="views must be one of"):
+        recalibrate("bars", "other", made["store"], RecalibrationSettings(views=3))
+    assert sorted(home.rglob("*")) == before
+
+
+def test_the_command_prints_the_figures_and_where_the_model_is(
+    made: dict[str, Any], bars: Path, tmp_path: Path
+) -> None:
+    store, out = str(made["store"]), str(tmp_path / "to")
+    done = COMMANDS.invoke(app, ["calibrate", "bars", store, "--name", "mine", "--prior-power", "auto"])
+    assert done.exit_code == 0, done.output
+    card = find_model("mine")[1]
+    assert f"\ntest accuracy {card.scores['test']['accuracy']:.2%} (" in done.stdout
+    assert f"uncertain below {card.uncertain_below:.4f}: " in done.stdout
+    assert "\nprior power 0: none gains" in done.stdout
+    assert done.stdout.endswith("next: mien read photo.jpg --model mine\n")
+    done = COMMANDS.invoke(
+        app, ["calibrate", "bars", store, "--name", "mine", "--out", out, "--version", "3"]
+    )
+    assert done.stdout.endswith(f"next: mien read photo.jpg --model {Path(out) / 'mine.onnx'}\n")
+    assert json.loads((Path(out) / "mine.json").read_text("utf-8"))["version"] == "3"
+    wrong = COMMANDS.invoke(app, ["calibrate", "bars", store, "--name", "mine", "--prior-power", "3"])
+    assert wrong.exit_code != 0
+    assert "--prior-power must lie in 0..2, or be auto, got '3'" in str(wrong.exception) + wrong.output
