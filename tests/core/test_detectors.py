@@ -13,6 +13,7 @@ from mien.core.analyzer import Analyzer
 from mien.core.detection import Detector, DetectorSettings, Pixels, checked_faces, near_finder
 from mien.core.detectors import DETECTORS, make_detector
 from mien.core.mtcnn import Mtcnn, MtcnnSettings
+from mien.core.preprocess import crop_matrix
 from mien.core.results import Box
 from mien.errors import ImageError, MienError
 
@@ -65,12 +66,15 @@ def centre(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "centre.py"
 
 
-@pytest.fixture(scope="module", params=DETECTORS)
+SEARCHING = [name for name in DETECTORS if name != "cropped"]
+
+
+@pytest.fixture(scope="module", params=SEARCHING)
 def detector(request: pytest.FixtureRequest) -> Detector:
     return make_detector(request.param)
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", SEARCHING)
 def test_every_detector_is_built_and_finds_nothing_on_black(name: str) -> None:
     detector = make_detector(name, DetectorSettings(min_face=30, rotated=True))
     assert checked_faces(detector.find(IMAGE), name) == []
@@ -244,3 +248,33 @@ def test_a_detector_that_cannot_be_made_says_why(name: str, says: str, centre: P
     (centre.parent / "lonely.py").write_text("")
     with pytest.raises(MienError, match=says):
         make_detector(name)
+
+
+def test_a_cropped_face_is_its_whole_image() -> None:
+    crops = np.random.default_rng(0).integers(0, 256, (4, 48, 48), np.uint8)
+    analyzer = Analyzer(detector="cropped")
+    probs = analyzer.classifier.probs(crops)
+    for crop, expected in zip(crops, probs, strict=True):
+        (reading,) = analyzer.read(crop)
+        assert (reading.box, reading.face.score, reading.face.landmarks) == (Box(0, 0, 48, 48), 1.0, None)
+        np.testing.assert_allclose(list(reading.probs), expected, atol=1e-6)
+        assert reading.quality is not None
+        assert (reading.quality.size, reading.quality.inside) == (48, 1)
+
+
+@pytest.mark.parametrize("shape", [(96, 96), (30, 120), (120, 30)])
+def test_a_crop_that_is_not_square_keeps_its_aspect_its_middle_and_its_area(shape: tuple[int, int]) -> None:
+    image = np.zeros((*shape, 3), np.uint8)
+    (face,) = make_detector("cropped", DetectorSettings(rotated=True)).find(image)
+    matrix = crop_matrix(face, 48)
+    height, width = shape
+    zoom = 48 / np.sqrt(height * width)
+    np.testing.assert_allclose(matrix[:, :2], zoom * np.eye(2))
+    np.testing.assert_allclose(matrix @ [width / 2, height / 2, 1], [24, 24])
+    np.testing.assert_allclose(crop_matrix(face, 48, 0.5)[:, :2], zoom / 2 * np.eye(2))
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (0, 48, 3), (48, 48, 4)])
+def test_a_cropped_face_must_be_an_image(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ImageError, match="an image must be RGB uint8"):
+        make_detector("cropped").find(np.zeros(shape, np.uint8))

@@ -54,7 +54,8 @@ Detector = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="What finds faces: mtcnn, one-stage, or your own as package.module:Class or file.py:Class.",
+        help="What finds faces: mtcnn, one-stage, cropped where each image is a face, or your own as "
+        "package.module:Class or file.py:Class.",
     ),
 ]
 MinScore = Annotated[

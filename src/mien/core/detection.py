@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mien.core.arguments import check_numbers, check_threads
 from mien.core.results import Box, Face, Landmarks
-from mien.errors import MienError
+from mien.errors import ImageError, MienError
 
 DEFAULT_DETECTOR = "mtcnn"
 Pixels = NDArray[np.uint8]
@@ -52,6 +52,16 @@ class Detector(Protocol):
     def find(self, image: Pixels) -> Sequence[Face]:
         """The faces of one image, largest box first; empty where there is none."""
         ...
+
+
+def check_rgb(image: Pixels) -> None:
+    """Raise unless an array is an image as detectors take it.
+
+    Raises:
+        ImageError: it is not uint8 (H, W, 3), or has no pixels.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise ImageError(f"an image must be RGB uint8 of shape (H, W, 3), got {image.dtype} {image.shape}")
 
 
 def near_finder(detector: Detector) -> NearFinder | None:

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.detection import DEFAULT_DETECTOR, Detector, DetectorSettings, Pixels
+from mien.core.detection import DEFAULT_DETECTOR, Detector, DetectorSettings, Pixels, check_rgb
 from mien.core.mtcnn import Mtcnn, MtcnnSettings
 from mien.core.one_stage import OneStage, OneStageSettings
 from mien.core.own_code import is_own, load_own
+from mien.core.results import Box, Face
 from mien.errors import MienError
 from mien.names import look_up
 
@@ -34,7 +35,28 @@ def _one_stage(settings: DetectorSettings) -> OneStage:
     return OneStage(OneStageSettings(**_size(settings), threads=settings.threads, device=settings.device))
 
 
-DETECTORS: dict[str, Callable[[DetectorSettings], Detector]] = {"mtcnn": _mtcnn, "one-stage": _one_stage}
+class Cropped:
+    """Takes each image for one face, cropped already, as those of most data sets of faces are."""
+
+    def __init__(self, settings: DetectorSettings) -> None:
+        """Settings change nothing, because nothing is looked for."""
+
+    def find(self, image: Pixels) -> tuple[Face, ...]:
+        """One face, whose box is the image, uint8 RGB (H, W, 3).
+
+        Raises:
+            ImageError: the array is not such an image.
+        """
+        check_rgb(image)
+        height, width = image.shape[:2]
+        return (Face(Box(0, 0, width, height), 1.0, is_crop=True),)
+
+
+DETECTORS: dict[str, Callable[[DetectorSettings], Detector]] = {
+    "mtcnn": _mtcnn,
+    "one-stage": _one_stage,
+    "cropped": Cropped,
+}
 
 
 def make_detector(name: str = DEFAULT_DETECTOR, settings: DetectorSettings | None = None) -> Detector:

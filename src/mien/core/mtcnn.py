@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from mien.core.arguments import check_numbers
-from mien.core.detection import places_near
+from mien.core.detection import check_rgb, places_near
 from mien.core.geometry import Boxes, box_areas, overlap, suppress
 from mien.core.model_store import read_checked
 from mien.core.results import Box, Face, Landmarks
@@ -146,10 +146,7 @@ class Mtcnn:
 
     def shrunk(self, image: Pixels) -> Image.Image:
         """The image, checked and shrunk to the largest size that is searched."""
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-            raise ImageError(
-                f"an image must be RGB uint8 of shape (H, W, 3), got {image.dtype} {image.shape}"
-            )
+        check_rgb(image)
         return _shrink(np.ascontiguousarray(image), self.settings)
 
     def _turned(self, work: Image.Image, turn: int) -> "Found":

@@ -22,6 +22,9 @@ def crop_matrix(face: Face, size: int, scale: float = 1.0) -> NDArray[np.float64
     """
     zoom = size / FER2013_SIZE
     middle = np.full(2, size / 2)
+    if face.is_crop:
+        enlarge = scale * size / float(np.sqrt(face.box.width * face.box.height))
+        return _about(face, enlarge, middle)
     if face.landmarks is None:
         return _from_box(face, zoom, middle, scale)
     template = middle + scale * (FER2013_POINTS * zoom - middle)
@@ -34,7 +37,8 @@ def face_crop(
     """Cut a face out upright and framed as FER2013 frames its faces, gray or in colour.
 
     The five landmarks are brought by rotation, uniform scale and shift as near as possible to their mean
-    places in FER2013; without landmarks, the box's centre and area are brought to the mean box's there.
+    places in FER2013; without landmarks, the box's centre and area are brought to the mean box's there. Of a
+    face that is a crop already, all is taken; if it is not square, a square of the same middle and area.
 
     Args:
         image: The image, uint8 RGB (H, W, 3).
@@ -87,5 +91,10 @@ def _from_box(face: Face, zoom: float, middle: NDArray[np.float64], scale: float
     x1, y1, x2, y2 = FER2013_BOX
     enlarge = scale * zoom * float(np.sqrt((x2 - x1) * (y2 - y1) / (face.box.width * face.box.height)))
     centre = middle + scale * (np.array([x1 + x2, y1 + y2]) / 2 * zoom - middle)
+    return _about(face, enlarge, centre)
+
+
+def _about(face: Face, enlarge: float, centre: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The map that enlarges the image and brings the middle of the face's box to ``centre``."""
     shift = centre - enlarge * np.array(face.box.center)
     return np.array([[enlarge, 0, shift[0]], [0, enlarge, shift[1]]])

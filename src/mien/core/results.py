@@ -58,11 +58,19 @@ class Landmarks:
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A face that a detector found; ``score`` is the detector's confidence, 0-1."""
+    """A face that a detector found.
+
+    Attributes:
+        box: Where it is, in pixels of the image.
+        score: The detector's confidence, 0-1.
+        landmarks: Eyes, nose and corners of the mouth, where the detector places them.
+        is_crop: The box is a crop already, as data sets of faces have them: the network sees all of it.
+    """
 
     box: Box
     score: float
     landmarks: Landmarks | None = None
+    is_crop: bool = False
 
 
 @dataclass(frozen=True, slots=True)
