@@ -56,10 +56,24 @@ def test_predictions_figures_and_scores_are_written(made: dict[str, Any], run: P
     assert [int(line.split(",")[0]) for line in lines[1:]] == made["faces"].select("val").rows.tolist()
 
 
-def test_labels_of_another_order_are_refused(made: dict[str, Any], run: Path, tmp_path: Path) -> None:
-    write_store(replace(made["faces"], label_names=("happy", "angry", "neutral")), tmp_path / "o.h5")
-    with pytest.raises(DataError, match=r"labels of 'bars' \(happy, angry, neutral\) are not the model's"):
-        evaluate(str(run), tmp_path / "o.h5")
+def test_labels_of_another_order_are_put_into_the_models(
+    made: dict[str, Any], run: Path, tmp_path: Path
+) -> None:
+    """Folders come in the order of the alphabet; a model keeps that of its training data."""
+    faces: FaceSet = made["faces"]
+    shuffled = replace(faces, label_names=("neutral", "angry", "happy"), labels=(faces.labels + 1) % 3)
+    write_store(shuffled, tmp_path / "o.h5")
+    expected, found = evaluate(str(run), made["store"]), evaluate(str(run), tmp_path / "o.h5")
+    assert found.scores == expected.scores
+    assert found.temperature == expected.temperature
+    assert found.data_hash == shuffled.content_hash() != expected.data_hash
+
+
+def test_other_labels_are_refused(made: dict[str, Any], run: Path, tmp_path: Path) -> None:
+    for names in (("glad", "angry", "neutral"), ("angry", "happy", "neutral", "sad")):
+        write_store(replace(made["faces"], label_names=names), tmp_path / "o.h5")
+        with pytest.raises(DataError, match=rf"labels of 'bars' \({', '.join(names)}\) are not the model's"):
+            evaluate(str(run), tmp_path / "o.h5")
 
 
 def test_rows_that_the_run_learned_from_are_refused_and_marked(made: dict[str, Any], run: Path) -> None:

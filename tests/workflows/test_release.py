@@ -140,7 +140,7 @@ def test_the_commands_lead_from_recipe_to_reading(made: dict[str, Any], tmp_path
     assert "next: mien evaluate" in printed[0]
     assert json.loads(printed[1])["split"] == "val"
     assert "\ntest accuracy" in printed[2]
-    assert f"no clean score in the card: run `mien data audit {store}`, and release again" in printed[2]
+    assert f"no clean score in the card: run `mien data audit {store}`, then this command again" in printed[2]
     assert "accuracy (95 %)" in printed[3]
     clean = find_model("audited")[1].scores["test_clean"]
     assert f"\nclean test accuracy {clean['accuracy']:.2%} (" in printed[5]

@@ -72,7 +72,7 @@ def echo_figures(card: "ModelCard", data: Path) -> None:
     if "test_clean" in scores:
         typer.echo(f"clean test {_accuracy(scores['test_clean'])}")
     else:
-        typer.echo(f"no clean score in the card: run `mien data audit {data}`, and release again")
+        typer.echo(f"no clean score in the card: run `mien data audit {data}`, then this command again")
     certain = scores["val_certain"]
     typer.echo(
         f"uncertain below {card.uncertain_below:.4f}: {certain['coverage']:.1%} of the validation faces "

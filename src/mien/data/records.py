@@ -134,6 +134,13 @@ class FaceSet:
         found = {field: getattr(self, field) for field in (*COLUMNS, *OPTIONAL)}
         return {field: array for field, array in found.items() if array is not None}
 
+    def in_label_order(self, label_names: tuple[str, ...]) -> "FaceSet":
+        """The same faces, their labels numbered as in ``label_names``; itself where those are others."""
+        if self.label_names == label_names or set(self.label_names) != set(label_names):
+            return self
+        codes = np.array([label_names.index(name) for name in self.label_names], np.int64)
+        return replace(self, label_names=label_names, labels=codes[self.labels])
+
     def select(self, split: str) -> "FaceSet":
         """The faces of one split, in their order; splits are ``train``, ``val`` and ``test``.
 

@@ -85,11 +85,12 @@ def ensemble(
         check_output_folder(settings.to)
     if len(models) < 2 or len(set(models)) < len(models):
         raise DataError(f"an ensemble needs two or more different models, got {', '.join(models) or 'none'}")
-    faces = read_store(data)
-    val = faces.select("val")
-    if not len(val):
-        raise DataError(f"data set '{faces.name}' has no validation rows to weigh the models by")
+    stored = read_store(data)
+    if not len(stored.select("val")):
+        raise DataError(f"data set '{stored.name}' has no validation rows to weigh the models by")
     scorers = [open_scorer(model, settings.views, settings.device) for model in models]
+    faces = stored.in_label_order(scorers[0].labels)
+    val = faces.select("val")
     chosen = checked_rows(faces, settings.split, scorers[0].labels)
     for scorer in scorers:
         checked_rows(faces, settings.split, scorer.labels)

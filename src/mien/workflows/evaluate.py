@@ -93,8 +93,9 @@ def evaluate(model: str, data: Path, settings: EvaluateSettings | None = None) -
     if settings.to is not None:
         check_output_folder(settings.to)
     split = settings.split
-    faces = read_store(data)
+    stored = read_store(data)
     scorer = open_scorer(model, settings.views, settings.device)
+    faces = stored.in_label_order(scorer.labels)
     chosen = checked_rows(faces, split, scorer.labels)
     leak = leak_of(scorer, faces, chosen)
     if leak:
@@ -108,7 +109,7 @@ def evaluate(model: str, data: Path, settings: EvaluateSettings | None = None) -
     result = Evaluation(
         model=scorer.name,
         data=faces.name,
-        data_hash=faces.content_hash(),
+        data_hash=stored.content_hash(),
         split=split,
         views=scorer.views,
         temperature=temperature,

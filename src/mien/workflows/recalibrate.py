@@ -56,7 +56,7 @@ def recalibrate(
     check_model_name(name)
     weights, old = find_model(model)
     views = checked_views(old.views if settings.views is None else settings.views)
-    faces = read_store(data)
+    faces = read_store(data).in_label_order(old.labels)
     power = old.prior_power if settings.prior_power is None else settings.prior_power
     prior = old.prior if power == 0 else _prior(old, faces)
     target = settings.to or user_models()

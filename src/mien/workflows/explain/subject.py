@@ -249,7 +249,7 @@ def faces_of_store(subject: Subject, path: Path, split: str) -> Shown:
     from mien.data.store import read_store
     from mien.workflows.scorer import checked_rows
 
-    faces = checked_rows(read_store(path), split, subject.labels)
+    faces = checked_rows(read_store(path).in_label_order(subject.labels), split, subject.labels)
     return Shown(faces.images, tuple(f"row {row}" for row in faces.rows), faces.labels)
 
 
