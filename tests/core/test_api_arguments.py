@@ -170,11 +170,11 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "score nan": (lambda: Analyzer(min_score=float("nan")), r"min_score must lie in 0..1, got nan"),
     "detector": (
         lambda: Analyzer(detector=object()),
-        r"a detector must be a name \(mtcnn, one-stage\) or an object with",
+        r"a detector must be a name \(mtcnn, one-stage, cropped\) or an object with",
     ),
     "detector bytes": (
         lambda: Analyzer(detector=b"mtcnn"),
-        r"^a detector must be a name \(mtcnn, one-stage\) or an object with .*, got bytes$",
+        r"^a detector must be a name \(mtcnn, one-stage, cropped\) or an object with .*, got bytes$",
     ),
     "detector class": (lambda: Analyzer(detector=Found), r"^a detector must be .*, got the class Found$"),
     "detector to make": (

@@ -24,6 +24,6 @@ def test_upper_and_lower_case_make_no_name_less_like_another(name: str, known: l
 
 
 def test_a_detector_in_the_wrong_case_is_told_by_its_name() -> None:
-    text = r"^no detector named 'ONE-STAGE'; did you mean 'one-stage'\? \(known: mtcnn, one-stage\)$"
+    text = r"^no detector named 'ONE-STAGE'; did you mean 'one-stage'\? \(known: cropped, mtcnn, one-stage\)$"
     with pytest.raises(MienError, match=text):
         make_detector("ONE-STAGE")
