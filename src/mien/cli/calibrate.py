@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.options import DataFile, Views, out_option, parse_views
+from mien.cli.options import DataFile, Views, out_option, parse_views, prior_power_option
 from mien.cli.progress import waiting
 from mien.cli.release import echo_figures, parse_power
 from mien.errors import needs_extra
@@ -27,14 +27,7 @@ def calibrate(
     name: Annotated[str, typer.Option(help="What to call the new model.", show_default=False)],
     out: Annotated[Path | None, out_option("Folder for the model.", "where mien looks")] = None,
     views: Views = None,
-    prior_power: Annotated[
-        str | None,
-        typer.Option(
-            metavar="0-2|auto",
-            help="How much of the training data's prior to remove; auto lets validation rows choose.",
-            show_default="the model's",
-        ),
-    ] = None,
+    prior_power: Annotated[str | None, prior_power_option("the model's")] = None,
     version: Annotated[str, typer.Option(help="Version for the new card.", show_default="the model's")] = "",
 ) -> None:
     """Fit a model's probabilities and its threshold of doubt to the validation rows of a data set, score its

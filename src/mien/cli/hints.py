@@ -34,8 +34,8 @@ KINDS = {
         frozenset(("data", "targets", "agreement")),
         "mien data import csv {}, or of pixels fer2013",
     ),
-    "store": Kind("a data set", frozenset(("data", "train", *WORK.split())), "mien data show {}"),
-    "model": Kind("a model", frozenset(WORK.split()), "mien read --model {} PHOTO.jpg"),
+    "store": Kind("a data set", frozenset(f"data train calibrate {WORK}".split()), "mien data show {}"),
+    "model": Kind("a model", frozenset(f"calibrate {WORK}".split()), "mien read --model {} PHOTO.jpg"),
     "recipe": Kind("a recipe", frozenset(("train", "targets", "search", "papers")), "mien train {}"),
     "archive": Kind("an archive", frozenset(), "unpack it first"),
 }

@@ -16,6 +16,15 @@ def views_option(default: str | bool) -> Any:
     )
 
 
+def prior_power_option(default: str | bool) -> Any:
+    """``--prior-power``, and what it says of its default."""
+    return typer.Option(
+        metavar="0-2|auto",
+        help="How much of the training data's prior to remove; auto lets validation rows choose.",
+        show_default=default,
+    )
+
+
 def parse_views(text: str | None) -> int | str | None:
     """A number of views, or the word, which the model checks."""
     return int(text) if text is not None and text.isdecimal() else text

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli.options import out_option, parse_views, views_option
+from mien.cli.options import out_option, parse_views, prior_power_option, views_option
 from mien.cli.progress import waiting
 from mien.errors import MienError, needs_extra
 
@@ -31,13 +31,7 @@ def release(
     ),
     out: Annotated[Path | None, out_option("Folder for the model.", "where mien looks")] = None,
     views: Annotated[str, views_option(True)] = "2",
-    prior_power: Annotated[
-        str,
-        typer.Option(
-            metavar="0-2|auto",
-            help="How much of the training data's prior to remove; auto lets validation rows choose.",
-        ),
-    ] = "0",
+    prior_power: Annotated[str, prior_power_option(True)] = "0",
     int8: Annotated[
         bool,
         typer.Option(
