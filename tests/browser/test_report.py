@@ -55,7 +55,7 @@ def test_a_report_opens_from_the_file_system_without_network(chromium, runs, tmp
     context.close()
     assert len(images) == 3
     assert all(images)
-    assert shown == ["Scores on validation (PublicTest)", "first", "second"]
+    assert shown == ["Scores on validation", "first", "second"]
     assert [url for url in asked if not url.startswith(("file://", "data:image/"))] == []
     assert errors == []
     assert wide <= width

@@ -73,7 +73,7 @@ def test_a_run_prints_a_line_a_trial_and_what_comes_next(mien, tmp_path, monkeyp
     assert result.stdout.endswith("; next: mien search show searches/search\n")
     lines = result.stderr.splitlines()
     assert [line.split()[:2] for line in lines] == [["trial", str(n)] for n in range(4)]
-    assert lines[0].startswith("trial 0  PublicTest ")
+    assert lines[0].startswith("trial 0  validation ")
     assert "  optim.lr=0.0" in lines[0]
     assert lines[2].startswith("trial 2  failed: the loss was nan at step 1 of 2  optim.lr=")
     assert optuna.logging.get_verbosity() == optuna.logging.WARNING  # its log lines would break the bar
@@ -89,8 +89,8 @@ def test_show_lists_the_best_first_within_80_columns(searched, mien, monkeypatch
     accuracies = [float(row[1].strip(" %")) for row in rows]
     assert len(rows) == 3
     assert accuracies == sorted(accuracies, reverse=True)
-    heading = next(line for line in lines if "PublicTest" in line and "┃" in line)
-    assert heading.replace("┃", " ").split() == ["trial", "PublicTest", "lr", "momentum", "batch_size"]
+    heading = next(line for line in lines if "validation" in line and "┃" in line)
+    assert heading.replace("┃", " ").split() == ["trial", "validation", "lr", "momentum", "batch_size"]
     assert "importance (fANOVA, n = 11): optim.lr" in result.stdout
     assert "trial 2  failed: the loss was nan" in result.stdout
     start = lines.index("train the best in full:")

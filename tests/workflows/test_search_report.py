@@ -132,7 +132,7 @@ def test_a_logarithmic_key_has_a_logarithmic_axis_with_its_decades(drawn) -> Non
         "[[0.0, 12]]": 0.25,
         "[[0.0, 12], [0.5, 16]]": 0.75,
     }
-    assert [t.get_text() for t in ax.get_xticklabels()] == [*SPACE, "PublicTest %"]
+    assert [t.get_text() for t in ax.get_xticklabels()] == [*SPACE, "validation %"]
 
 
 def test_each_line_runs_through_the_values_of_its_trial_and_the_best_is_drawn_last_and_thick(drawn) -> None:

@@ -30,7 +30,8 @@ Examples:
   mien evaluate runs/fer2013-s2d-cpu fer2013.h5 --split val --views 10
   mien evaluate model.onnx fer2013.h5 --out scores/ --json
 
-Splits: train (Training), val (PublicTest), test (PrivateTest). Choose by val, and open test once.
+Splits: train, val and test; Training, PublicTest and PrivateTest of FER2013.
+Choose by val, and open test once.
 """
 
 app = typer.Typer()

@@ -47,7 +47,9 @@ def features(
     folder: Annotated[
         Path | None, typer.Option(help="Where features are kept.", show_default="beside the data set")
     ] = None,
-    svm: Annotated[bool, typer.Option("--svm", help="Fit a linear SVM, C chosen on PublicTest.")] = False,
+    svm: Annotated[
+        bool, typer.Option("--svm", help="Fit a linear SVM, C chosen on validation rows.")
+    ] = False,
     mirrored: Annotated[bool, typer.Option("--mirrored", help="Learn from mirrored faces too.")] = False,
     out: Annotated[Path | None, out_option("Run folder of the SVM.", "runs/BACKBONE-svm")] = None,
     device: Device = "cpu",
@@ -95,14 +97,14 @@ def _svm(frozen: "FrozenFeatures", folder: Path, data: Path, device: str) -> Non
     low, high = scores.accuracy_interval
     clean = f", clean {result.clean.accuracy:.2%}" if result.clean else ""
     typer.echo(
-        f"PrivateTest {scores.accuracy:.2%} ({low:.1%}-{high:.1%}){clean}, "
+        f"test {scores.accuracy:.2%} ({low:.1%}-{high:.1%}){clean}, "
         f"balanced {scores.balanced_accuracy:.2%}, macro F1 {scores.macro_f1:.2%}, ECE {scores.ece:.4f}"
     )
     typer.echo(f"wrote {folder}; next: mien evaluate {folder} {data}")
 
 
 def _table(fits: "Sequence[SvmFit]", best: "SvmFit") -> str:
-    lines = ["C        PublicTest"]
+    lines = ["C        validation"]
     for fit in fits:
         notes = ("  chosen" if fit is best else "") + ("" if fit.converged else "  not converged")
         lines.append(f"{fit.c:<8g} {fit.val_accuracy:10.2%}{notes}")

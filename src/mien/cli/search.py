@@ -62,7 +62,7 @@ def run(
     device: Device = "cpu",
     storage: Storage = None,
 ) -> None:
-    """Train trials until all are done, choosing by accuracy on PublicTest."""
+    """Train trials until all are done, choosing by accuracy on the validation rows."""
     with needs_extra("searching", "search"):
         from mien.workflows.search import run_search
     folder = out or Path("searches") / Path(search).stem
@@ -135,7 +135,7 @@ def _print(state: "SearchState", found: "Importances | None", n: int) -> None:
     console = Console()
     table = Table(
         "trial",
-        "PublicTest",
+        "validation",
         *_headings(list(state.search.space)),
         title=_summary(state),
         title_justify="left",
@@ -176,7 +176,7 @@ def _summary(state: "SearchState") -> str:
 
 def _line(trial: "Trial") -> str:
     values = " ".join(f"{key}={_value(value)}" for key, value in trial.point.items())
-    score = f"PublicTest {trial.accuracy:.1%}" if trial.reason is None else f"failed: {trial.reason}"
+    score = f"validation {trial.accuracy:.1%}" if trial.reason is None else f"failed: {trial.reason}"
     return printable(f"trial {trial.number}  {score}  {values}")
 
 

@@ -56,7 +56,7 @@ def line_of(found: dict[str, float]) -> str:
 
 MEASURED = {
     "train_accuracy": "train",
-    "val_accuracy": "PublicTest",
+    "val_accuracy": "validation",
     "val_failures": "failed validation faces",
 }
 """Shares that a validation may have, and what they are called."""

@@ -1,9 +1,10 @@
-"""Start a network from a local checkpoint: one of mien's, torchvision's, timm's, or a VGGFace export."""
+"""Start a network from a released model or a checkpoint of mien, torchvision, timm, or a VGGFace export."""
 
 import pickle
 import re
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mien.errors import ModelError
+from mien.train.exported import of_emotions, read_exported, unfolded
 
 PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")
@@ -38,12 +40,14 @@ class InitReport:
         matched: The network's tensors that were set.
         missing: Those that stay as they were drawn.
         left: The checkpoint's tensors that the network has no place for.
+        released: The checkpoint is a released model: `mien.train.exported.settle` is due before training.
     """
 
     path: str
     matched: tuple[str, ...]
     missing: tuple[str, ...]
     left: tuple[str, ...]
+    released: bool = False
 
     def __str__(self) -> str:
         n = len(self.matched) + len(self.missing)
@@ -53,8 +57,8 @@ class InitReport:
         )
 
 
-def load_initial(net: nn.Module, path: str) -> InitReport:
-    """Set every tensor of ``net`` that a checkpoint holds.
+def load_initial(net: nn.Module, path: str, emotions: Sequence[str] = ()) -> InitReport:
+    """Set every tensor of ``net`` that a checkpoint or a released model holds.
 
     Names agree if they do so without prefixes such as ``module.``, or in the words of VGGFace's exports. A
     first kernel for colour is summed for a network that takes gray. A linear layer with another number of
@@ -62,12 +66,40 @@ def load_initial(net: nn.Module, path: str) -> InitReport:
 
     Args:
         net: Any network; changed in place.
-        path: A ``.safetensors`` file, a ``.pth`` or ``.pt`` file that holds tensors alone, or a run folder.
+        path: A ``.safetensors`` file, a ``.pth`` or ``.pt`` file that holds tensors alone, a run folder, or
+            a released model by name or ``.onnx`` file.
+        emotions: What the network will name; a released model's last layer follows their order.
 
     Raises:
-        ModelError: the file cannot be read, no weight matches, or one has another shape.
+        ModelError: the file cannot be read, no weight matches, or one has another shape; or a released model
+            is of another network.
+        MissingExtraError: a released model, and onnx is not installed.
     """
-    tensors = read_tensors(Path(path))
+    if is_released(path):
+        return _load_released(net, path, emotions)
+    return _set(net, read_tensors(Path(path)), path)
+
+
+def is_released(path: str) -> bool:
+    """Whether a start is a released model: an ``.onnx`` or ``.json`` file, or a name that is no path here."""
+    given = Path(path)
+    is_file_name = len(given.parts) > 1 or given.suffix in (".safetensors", *PICKLED)
+    return given.suffix in (".onnx", ".json") or not (is_file_name or given.exists())
+
+
+def _load_released(net: nn.Module, path: str, emotions: Sequence[str]) -> InitReport:
+    tensors, card = read_exported(path)
+    state = of_emotions(unfolded(tensors, net), net, card.labels, emotions)
+    report = _set(net, state, f"{card.name} (sha256 {card.sha256[:12]})")
+    if lacking := [name for name in report.missing if not name.startswith(("head.", "votes_head."))]:
+        raise ModelError(
+            f"{path} is a model of another network, or of one whose layers cannot be told apart in its file: "
+            f"it lacks {_some(lacking)}; set net.name and net.options to what it was trained with"
+        )
+    return replace(report, released=True)
+
+
+def _set(net: nn.Module, tensors: Mapping[str, Tensor], path: str) -> InitReport:
     wanted = {n: t for n, t in net.state_dict().items() if not n.endswith("num_batches_tracked")}
     found = {canonical(name): name for name in tensors}
     linear = {n for n, m in net.named_modules() if isinstance(m, nn.Linear)}
@@ -105,7 +137,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     path = path / "weights.safetensors" if path.is_dir() else path
     if not path.is_file():
-        raise ModelError(f"no checkpoint at {path}; give a .safetensors, .pth or .pt file, or a run folder")
+        raise ModelError(
+            f"no checkpoint at {path}; give a .safetensors, .pth or .pt file, a run folder, "
+            "or a model of `mien models`"
+        )
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

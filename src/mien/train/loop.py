@@ -17,8 +17,9 @@ from mien.errors import MienError
 from mien.train import checkpoints
 from mien.train.batches import Batch, TrainingBatches, step_seed
 from mien.train.devices import mixed_precision, reuse_memory
+from mien.train.exported import settle
 from mien.train.inference import predict
-from mien.train.initialise import load_initial
+from mien.train.initialise import InitReport, load_initial
 from mien.train.losses import votes_loss
 from mien.train.optim import AveragedWeights, Position, learning_rate, make_optimizer
 from mien.train.parallel import ALONE, Workers
@@ -28,6 +29,8 @@ from mien.train.zoo import build
 
 CHECK_EVERY = 50
 """Steps after which a GPU is asked whether the loss is still a number: each question waits for its work."""
+SETTLING = 512
+"""Training faces, spread over all, by which a released model's batch normalisations get their statistics."""
 
 
 NOTE = {
@@ -90,14 +93,21 @@ class Trainer:
         taught = (self.teacher_logits, self.ask)
         self.target = make_target(self.train, self.recipe, self.device, *taught)
         net = build(self.recipe.net, len(self.target.names), n_votes)
-        self.initial = load_initial(net, self.recipe.net.init_from) if self.recipe.net.init_from else None
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.initial = self._start_from(self.recipe.net.init_from) if self.recipe.net.init_from else None
         self.batches = TrainingBatches(self.train, self.recipe, self.mean_std, self.device)
         if self.batches.batch_size < self.workers.count:
             few = f"a batch has {self.batches.batch_size} faces"
             raise MienError(f"{few}, too few for {self.workers.count} processes; raise run.batch_size")
         self.optimizer = make_optimizer(self.net, self.recipe.optim)
         self.average = AveragedWeights(self.net, run.ema) if run.ema else None
+
+    def _start_from(self, path: str) -> InitReport:
+        report = load_initial(self.net, path, self.target.names)
+        if report.released:
+            some = np.linspace(0, len(self.train) - 1, min(len(self.train), SETTLING)).astype(int)
+            settle(self.net, torch.from_numpy(self.inputs(self.train.images[some])).to(self.device))
+        return report
 
     @property
     def done(self) -> bool:

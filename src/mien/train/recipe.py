@@ -42,7 +42,9 @@ class NetSettings(Settings):
     options: dict[str, int | float | bool | str | list[int] | list[float]] = Field(
         {}, description="what the network's constructor takes, such as `dropout`, `size`, `freeze`"
     )
-    init_from: str = Field("", description="checkpoint (.safetensors, .pth) or run folder to start from")
+    init_from: str = Field(
+        "", description="released model, checkpoint (.safetensors, .pth) or run folder to start from"
+    )
 
 
 class AugmentSettings(Settings):

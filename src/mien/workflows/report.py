@@ -43,7 +43,7 @@ SHAPES = {
     "result": {**SCORED, "seconds": Maybe(NUMBER)},
 }
 """The shapes of the JSON files of a run folder; those that are not named hold scores."""
-PARTS = {"val": "validation (PublicTest)", "test": "test (PrivateTest)", "train": "training"}
+PARTS = {"val": "validation", "test": "test", "train": "training"}
 
 
 @dataclass(frozen=True)

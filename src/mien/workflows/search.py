@@ -52,7 +52,7 @@ class Trial:
         number: From 0.
         state: ``complete``, ``failed``, or ``unfinished``: running now, or left by a process that ended.
         point: Values by recipe key.
-        accuracy: Part of the validation rows (PublicTest) that the run's weights read right, if complete.
+        accuracy: Part of the validation rows that the run's weights read right, if complete.
         reason: Why it failed.
     """
 

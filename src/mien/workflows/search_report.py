@@ -120,7 +120,7 @@ def parallel_figure(state: SearchState, path: str | os.PathLike[str]) -> Path:
     ticks.append({_part(a, accuracies): f"{a:.1f}" for a in ends})
     for x, marks in enumerate(ticks):
         _draw_axis(ax, x, marks)
-    ax.set_xticks(range(len(space) + 1), [*space, "PublicTest %"], fontsize=NORMAL, color=INK)
+    ax.set_xticks(range(len(space) + 1), [*space, "validation %"], fontsize=NORMAL, color=INK)
     ax.set(xlim=(-0.25, len(space) + 0.3), ylim=(-0.04, 1.04), yticks=[])
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0, pad=8)
