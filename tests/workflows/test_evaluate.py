@@ -1,11 +1,13 @@
 """Evaluating a finished run on generated faces: looks, near copies, leaks, and what is written."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 pytest.importorskip("onnxscript", reason="needs the train extra")
@@ -14,6 +16,7 @@ from mien.cli.main import app
 from mien.data.records import FaceSet
 from mien.data.store import write_store
 from mien.errors import DataError
+from mien.train.trained_net import load_trained
 from mien.workflows.evaluate import EvaluateSettings, evaluate
 from mien.workflows.explain.job import Job
 from mien.workflows.explain.run import explain
@@ -69,11 +72,37 @@ def test_labels_of_another_order_are_put_into_the_models(
     assert found.data_hash == shuffled.content_hash() != expected.data_hash
 
 
+def test_a_data_set_may_lack_emotions_of_the_model(made: dict[str, Any], run: Path, tmp_path: Path) -> None:
+    """Macro figures are means over the emotions that have faces; what the model answers is not restricted."""
+    faces: FaceSet = made["faces"]
+    some = faces.take(faces.labels != faces.label_names.index("happy"))
+    names = ("neutral", "angry")
+    codes = np.array([names.index(faces.label_names[label]) for label in some.labels])
+    write_store(replace(some, label_names=names, labels=codes), tmp_path / "two.h5")
+    done = COMMANDS.invoke(app, ["evaluate", str(run), str(tmp_path / "two.h5"), "--json"])
+    assert done.exit_code == 0, done.stderr
+    scores = json.loads(done.stdout)["scores"]
+    test = some.select("test")
+    logits = load_trained(run, torch.device("cpu")).logits(test.images, 1)
+    right = logits.argmax(1) == test.labels
+    assert scores["label_names"] == list(faces.label_names)
+    assert scores["accuracy"] == pytest.approx(right.mean())
+    recalls = [right[test.labels == i].mean() for i in np.unique(test.labels)]
+    assert scores["balanced_accuracy"] == pytest.approx(np.mean(recalls))
+    text = COMMANDS.invoke(app, ["evaluate", str(run), str(tmp_path / "two.h5")]).stdout
+    row = next(line for line in text.splitlines() if "happy" in line)
+    assert row.replace("│", " ").split() == ["happy", "0", "–", "–", "–"]
+
+
 def test_other_labels_are_refused(made: dict[str, Any], run: Path, tmp_path: Path) -> None:
     for names in (("glad", "angry", "neutral"), ("angry", "happy", "neutral", "sad")):
         write_store(replace(made["faces"], label_names=names), tmp_path / "o.h5")
-        with pytest.raises(DataError, match=rf"labels of 'bars' \({', '.join(names)}\) are not the model's"):
+        with pytest.raises(
+            DataError, match=rf"labels of 'bars' \({', '.join(names)}\) are not the model's"
+        ) as raised:
             evaluate(str(run), tmp_path / "o.h5")
+        unknown = "glad" if "glad" in names else "sad"
+        assert f"it does not name {unknown}; import the data again with --labels or" in str(raised.value)
 
 
 def test_rows_that_the_run_learned_from_are_refused_and_marked(made: dict[str, Any], run: Path) -> None:

@@ -63,6 +63,8 @@ def _print(result: "Evaluation") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from mien.core.scores import shown_share
+
     scores, clean = result.scores, result.clean
     table = Table(
         title=f"{result.model} on {result.data} {result.split}, {result.views} view(s)", title_justify="left"
@@ -81,7 +83,9 @@ def _print(result: "Evaluation") -> None:
         classes.add_column(heading, justify="left" if not heading else "right")
     for row in scores.per_class:
         classes.add_row(
-            row.label, f"{row.support:,}", *(f"{x:.1%}" for x in (row.precision, row.recall, row.f1))
+            row.label,
+            f"{row.support:,}",
+            *(shown_share(x, row.support) for x in (row.precision, row.recall, row.f1)),
         )
     console.print(classes)
     if result.leak:

@@ -208,14 +208,14 @@ MEASURES = (
 
 def _class_lines(table: dict[str, Any]) -> list[str]:
     """Precision and recall of each emotion, the recall also as a bar."""
+    from mien.core.scores import shown_share
+
     classes = table.get("per_class") or []
     rows = [
         (
             printable(c["label"]),
             f"{c['support']:,}",
-            f"{c['precision']:.3f}",
-            f"{c['recall']:.3f}",
-            f"{c['f1']:.3f}",
+            *(shown_share(c[x], c["support"], ".3f") for x in ("precision", "recall", "f1")),
         )
         for c in classes
     ]

@@ -44,6 +44,11 @@ def class_scores(confusion: metrics.Counts, label_names: Sequence[str]) -> tuple
     return tuple(ClassScore(*row) for row in rows)
 
 
+def shown_share(share: float, support: int, form: str = ".1%") -> str:
+    """Precision, recall or F1 of a class as text; a dash where no row is of that class."""
+    return format(share, form) if support else "–"
+
+
 @dataclass(frozen=True, slots=True)
 class Scores:
     """Everything a report states about one set of predictions; intervals are 95 %, values fractions.

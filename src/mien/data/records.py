@@ -135,8 +135,8 @@ class FaceSet:
         return {field: array for field, array in found.items() if array is not None}
 
     def in_label_order(self, label_names: tuple[str, ...]) -> "FaceSet":
-        """The same faces, their labels numbered as in ``label_names``; itself where those are others."""
-        if self.label_names == label_names or set(self.label_names) != set(label_names):
+        """The same faces, labels numbered as in ``label_names``; itself where those lack one of its own."""
+        if self.label_names == label_names or not set(self.label_names) <= set(label_names):
             return self
         codes = np.array([label_names.index(name) for name in self.label_names], np.int64)
         return replace(self, label_names=label_names, labels=codes[self.labels])

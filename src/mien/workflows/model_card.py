@@ -10,6 +10,7 @@ from mien.core.cards import NOT_STATED, ModelCard
 from mien.core.emotions import ALIASES
 from mien.core.files import atomic_write
 from mien.core.outputs import check_output
+from mien.core.scores import shown_share
 from mien.errors import MienError
 
 PUBLIC_DATA = frozenset(("affectnet", "ckextended", "ckplus", "fer2013", "ferplus", "jaffe", "rafdb"))
@@ -229,7 +230,11 @@ def _score_lines(card: ModelCard, rows: Mapping[str, str]) -> Iterator[str]:
         yield from table(
             (rows.get(key, key), "faces", "precision", "recall", "F1"),
             (
-                (c["label"], f"{c['support']:,}", *(f"{c[x]:.1%}" for x in ("precision", "recall", "f1")))
+                (
+                    c["label"],
+                    f"{c['support']:,}",
+                    *(shown_share(c[x], c["support"]) for x in ("precision", "recall", "f1")),
+                )
                 for c in first["per_class"]
             ),
         )

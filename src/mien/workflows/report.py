@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mien.core.metrics import mcnemar, risk_coverage
 from mien.core.own_files import NUMBER, Maybe, reading
-from mien.core.scores import Scores, score
+from mien.core.scores import ClassScore, Scores, score
 from mien.data.records import SPLITS
 from mien.data.store import read_store
 from mien.errors import DataError, MienError
@@ -187,8 +187,8 @@ def _comparison(runs: Sequence[Run], split: str, draw: Path) -> Iterator[Block]:
     labels = runs[0].scores[split].label_names
     if len(runs) > 1 and all(run.scores[split].label_names == labels for run in runs):
         yield Heading("Recall of each emotion", 3)
-        recalls = [[one.recall for one in run.scores[split].per_class] for run in runs]
-        rows = ((name, *(percent(r[i]) for r in recalls)) for i, name in enumerate(labels))
+        recalls = [[_of(one, one.recall) for one in run.scores[split].per_class] for run in runs]
+        rows = ((name, *(r[i] for r in recalls)) for i, name in enumerate(labels))
         yield Table(("", *(run.name for run in runs)), tuple(rows))
     yield Heading("Accuracy when the least sure answers are withheld", 3)
     curves = {run.name: _curve(run.predictions[split]) for run in runs[:MOST_CURVES]}
@@ -301,6 +301,10 @@ def _seconds(run: Run) -> float | None:
     return None if found is None else float(found)
 
 
+def _of(one: ClassScore, share: float) -> str:
+    return percent(share) if one.support else "–"
+
+
 def _split(run: Run, split: str, data: Path | None, draw: Path) -> Iterator[Block]:
     scores = run.scores[split]
     yield Heading(f"{run.name} on {PARTS[split]}", 3)
@@ -310,7 +314,11 @@ def _split(run: Run, split: str, data: Path | None, draw: Path) -> Iterator[Bloc
     yield Table(
         ("", "faces", "precision", "recall", "F1"),
         tuple(
-            (one.label, f"{one.support:,}", percent(one.precision), percent(one.recall), percent(one.f1))
+            (
+                one.label,
+                f"{one.support:,}",
+                *(_of(one, x) for x in (one.precision, one.recall, one.f1)),
+            )
             for one in scores.per_class
         ),
     )

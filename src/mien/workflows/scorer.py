@@ -76,15 +76,17 @@ def leak_of(scorer: Scorer, faces: FaceSet, chosen: FaceSet) -> Leak | None:
 
 
 def checked_rows(faces: FaceSet, split: str, labels: tuple[str, ...]) -> FaceSet:
-    """The rows of a split, whose labels must be the model's.
+    """The rows of a split, whose labels must be the model's; see `FaceSet.in_label_order`.
 
     Raises:
         DataError: the split is empty, or the labels differ.
     """
     if faces.label_names != labels:
+        unknown = [name for name in faces.label_names if name not in labels]
         raise DataError(
-            f"labels of '{faces.name}' ({', '.join(faces.label_names)}) "
-            f"are not the model's ({', '.join(labels)})"
+            f"labels of '{faces.name}' ({', '.join(faces.label_names)}) are not the model's "
+            f"({', '.join(labels)}): it does not name {', '.join(unknown)}; "
+            "import the data again with --labels or --map"
         )
     chosen = faces.select(split)
     if not len(chosen):
