@@ -11,9 +11,14 @@ pytest.importorskip("onnxscript", reason="needs the train extra")
 
 import torch
 
+from mien.core.calibration import softmax
 from mien.core.locks import sole
+from mien.core.model_store import find_model
+from mien.core.preprocess import resized, to_input
+from mien.core.session import open_session, run
+from mien.data.records import FaceSet
 from mien.data.store import write_store
-from mien.errors import DataError, MienError
+from mien.errors import DataError, MienError, RecipeError
 from mien.train.devices import computes_bf16
 from mien.train.recipe_reading import check_recipe
 from mien.workflows.train import TrainProgress, make_trainer, train
@@ -66,3 +71,34 @@ def test_teachers_answer_in_the_precision_of_the_recipe_and_tell_how_far(made: d
     apart = np.abs(answers["fp32"] - answers["bf16"])
     assert apart.max() < 0.05
     assert bool(apart.max() > 0) is computes_bf16(torch.device("cpu"))
+
+
+def test_a_released_model_can_be_a_teacher(made: dict[str, Any], tmp_path: Path) -> None:
+    """Its answers are those of its file; what it says of emotions that the faces lack is left out."""
+    table = made["table"] | {"distil": {"teachers": ["fer2013-nano"]}}
+    faces: FaceSet = made["faces"]
+    trainer = make_trainer(check_recipe(table, files=True), faces, "cpu")
+    path, card = find_model("fer2013-nano")
+    session, views = open_session(path), []
+    for images in (faces.select("train").images, faces.select("train").images[:, :, ::-1]):
+        views.append(run(session, to_input(resized(images, 48), card.mean, card.std)))
+    places = [card.labels.index(name) for name in faces.label_names]
+    expected = softmax(np.mean(views, axis=0)[:, places])
+    assert len(places) < len(card.labels)
+    np.testing.assert_allclose(np.exp(trainer.teacher_logits), expected, atol=1e-5)
+
+
+def test_what_cannot_teach_is_told(made: dict[str, Any]) -> None:
+    def trained(**changes: Any) -> None:
+        make_trainer(check_recipe(made["table"] | {"distil": changes}, files=True), made["faces"], "cpu")
+
+    with pytest.raises(RecipeError, match=r"distil.teachers: no model named 'fer2013-nan'; did you mean"):
+        trained(teachers=["fer2013-nan"])
+    with pytest.raises(RecipeError, match=r"distil.teachers: no run at runs/none"):
+        trained(teachers=["runs/none"])
+    with pytest.raises(RecipeError, match=r'distil.view: "same" needs run folders .*; take "original"'):
+        trained(teachers=["fer2013-nano"], view="same")
+    other = replace(made["faces"], label_names=("angry", "happy", "bored"))
+    recipe = check_recipe(made["table"] | {"distil": {"teachers": ["fer2013-nano"]}})
+    with pytest.raises(RecipeError, match=r"distil.teachers: a teacher names angry, .*; not bored"):
+        make_trainer(recipe, other, "cpu")

@@ -102,7 +102,9 @@ class LossSettings(Settings):
 class DistilSettings(Settings):
     """Learn from the probabilities of finished runs, or from a file of them, beside the labels."""
 
-    teachers: list[str] = Field([], description="run folders whose probabilities are averaged; none is off")
+    teachers: list[str] = Field(
+        [], description="run folders or released models whose probabilities are averaged; none is off"
+    )
     targets: str = Field(
         "", description="file of `mien targets` (.safetensors), or the name of a shipped one"
     )

@@ -6,10 +6,12 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from mien.core.model_store import find_model
 from mien.core.own_code import allow_own
 from mien.core.own_files import parse_toml, reading
-from mien.errors import RecipeError
+from mien.errors import ModelError, RecipeError
 from mien.names import nearest
+from mien.train.initialise import is_released
 from mien.train.recipe import DataSettings, NetSettings, Recipe, Settings
 from mien.train.zoo import fixed_size, net_mistakes
 
@@ -94,9 +96,8 @@ def check_recipe(table: dict[str, Any], where: str = "recipe", *, files: bool = 
     if files and data and not Path(data.store).is_file():
         mistakes.append(f"data.store: no data set at {data.store}; make it with `mien data import`")
     if files and recipe:
-        mistakes += [
-            f"distil.teachers: no run at {t}" for t in recipe.distil.teachers if not Path(t).is_dir()
-        ]
+        missing = [_missing_teacher(name) for name in recipe.distil.teachers]
+        mistakes += [f"distil.teachers: {mistake}" for mistake in missing if mistake]
     if files and recipe and recipe.distil.targets:
         try:
             targets_path(recipe.distil.targets)
@@ -105,6 +106,19 @@ def check_recipe(table: dict[str, Any], where: str = "recipe", *, files: bool = 
     if mistakes or recipe is None:
         raise RecipeError(f"{where} has {len(mistakes)} mistake(s): " + "; ".join(mistakes))
     return recipe
+
+
+def _missing_teacher(name: str) -> str:
+    """What is wrong with a teacher that cannot be found; nothing where it is there."""
+    if Path(name).is_dir():
+        return ""
+    if not is_released(name):
+        return f"no run at {name}"
+    try:
+        find_model(name)
+    except ModelError as e:
+        return str(e)
+    return ""
 
 
 S = TypeVar("S", bound=Settings)

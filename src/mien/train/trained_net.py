@@ -1,8 +1,9 @@
-"""A finished run's network, ready to score faces as the shipped runtime would."""
+"""A finished network, a run's or a released one, ready to score faces as the shipped runtime would."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,9 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mien.core.cards import ModelCard
+from mien.core.model_store import find_model
 from mien.core.preprocess import resized, to_input
+from mien.core.session import open_session, run
 from mien.core.tta import average_logits
 from mien.train.inference import predict
+from mien.train.initialise import is_released
 from mien.train.zoo import load_net
 
 
@@ -46,6 +51,35 @@ def load_trained(run: Path, device: torch.device) -> TrainedNet:
     mean, std = note["mean_std"]
     labels, channels = tuple(note["labels"]), note.get("channels", 1)
     return TrainedNet(net, labels, mean, std, note["input_size"], note["data"], device, channels)
+
+
+@dataclass(frozen=True)
+class ReleasedNet:
+    """The network of a released model and its card; its answers are as it gives them, no prior removed."""
+
+    session: Any
+    card: ModelCard
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.card.labels
+
+    def logits(self, crops: NDArray[np.uint8], views: int = 1) -> NDArray[np.float32]:
+        """See `TrainedNet.logits`."""
+        faces = to_input(resized(crops, self.card.input_size), self.card.mean, self.card.std)
+        return average_logits(lambda x: run(self.session, x), faces, views)
+
+
+def load_teacher(name: str, device: torch.device) -> TrainedNet | ReleasedNet:
+    """The network of a run folder, or of a released model by name or ``.onnx`` file, which runs on the CPU.
+
+    Raises:
+        ModelError: there is no such run or model, or it is damaged.
+    """
+    if not is_released(name):
+        return load_trained(Path(name), device)
+    path, card = find_model(name)
+    return ReleasedNet(open_session(path, threads=torch.get_num_threads()), card)
 
 
 def teachers_of_batches(

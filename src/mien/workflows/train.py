@@ -35,7 +35,7 @@ from mien.train.parallel import ALONE, Workers
 from mien.train.recipe import Recipe
 from mien.train.recipe_reading import check_recipe, targets_path
 from mien.train.soft_targets import read_soft_targets
-from mien.train.trained_net import TrainedNet, load_trained, teachers_of_batches
+from mien.train.trained_net import ReleasedNet, TrainedNet, load_teacher, teachers_of_batches
 from mien.workflows.figures import curves_figure
 from mien.workflows.run_folder import CHECKPOINT, RECIPE, read_run_json, training_alone, write_predictions
 
@@ -154,10 +154,10 @@ def make_trainer(
     scale = input_scale(rows, recipe.data.input)
     distil, logits, ask = recipe.distil, None, None
     if distil.teachers:
-        teachers = [load_trained(Path(run), pick_device(device)) for run in distil.teachers]
+        teachers = [load_teacher(name, pick_device(device)) for name in distil.teachers]
         check_teachers(teachers, rows)
         if distil.view == "same":
-            ask = teachers_of_batches(teachers, scale, distil.temperature)
+            ask = teachers_of_batches(_of_runs(teachers, rows.label_names), scale, distil.temperature)
         else:
             with mixed_precision(pick_device(device), recipe.run.precision):
                 logits = teacher_logits(teachers, rows, partial(preparing, "teachers"))
@@ -181,21 +181,45 @@ def input_scale(faces: FaceSet, kind: str) -> tuple[float, float]:
     return round(mean, 6), round(max(std, 1e-3), 6)
 
 
-def check_teachers(teachers: list[TrainedNet], faces: FaceSet) -> None:
-    """Raise a RecipeError where a teacher names other emotions than the faces have."""
+Teacher = TrainedNet | ReleasedNet
+
+
+def check_teachers(teachers: list[Teacher], faces: FaceSet) -> None:
+    """Raise a RecipeError where a teacher does not name each of the faces' emotions."""
     for teacher in teachers:
-        if teacher.labels != faces.label_names:
-            raise RecipeError(f"distil.teachers: a teacher names {', '.join(teacher.labels)}")
+        if unknown := [name for name in faces.label_names if name not in teacher.labels]:
+            raise RecipeError(
+                f"distil.teachers: a teacher names {', '.join(teacher.labels)}; not {', '.join(unknown)}"
+            )
+
+
+def _of_runs(teachers: list[Teacher], labels: tuple[str, ...]) -> list[TrainedNet]:
+    """Teachers that can see each batch as the network does.
+
+    Raises:
+        RecipeError: one is a released model, or orders the emotions otherwise.
+    """
+    runs = [teacher for teacher in teachers if isinstance(teacher, TrainedNet) and teacher.labels == labels]
+    if len(runs) < len(teachers):
+        raise RecipeError(
+            'distil.view: "same" needs run folders of the same emotions as teachers, for a released model '
+            'answers outside torch; take "original"'
+        )
+    return runs
 
 
 def teacher_logits(
-    teachers: list[TrainedNet], faces: FaceSet, report: Callable[[int, int], None]
+    teachers: list[Teacher], faces: FaceSet, report: Callable[[int, int], None]
 ) -> NDArray[np.float32]:
-    """Logarithm of the teachers' mean probability (N, C) for each face and its mirror image."""
+    """Logarithm of the teachers' mean probability (N, C) for each face and its mirror image.
+
+    What a teacher says of emotions that the faces lack is left out.
+    """
     parts = []
+    places = [[teacher.labels.index(name) for name in faces.label_names] for teacher in teachers]
     for start in range(0, len(faces), TEACHER_PART):
         images = faces.images[start : start + TEACHER_PART]
-        probs = [softmax(teacher.logits(images, 2)) for teacher in teachers]
+        probs = [softmax(t.logits(images, 2)[:, place]) for t, place in zip(teachers, places, strict=True)]
         parts.append(np.log(np.mean(probs, axis=0).clip(1e-12)))
         report(start + len(images), len(faces))
     return np.asarray(np.concatenate(parts), np.float32)
