@@ -5,6 +5,7 @@ import json
 import os
 import random
 import signal
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -164,6 +165,24 @@ def test_a_list_names_images_from_a_file_or_standard_input(end, mien, many) -> N
     for source, given in (("list", None), ("-", listed)):
         done = mien("read", "--files-from", source, *OPTIONS, "--json", input=given)
         assert [json.loads(line)["path"] for line in done.stdout.splitlines()] == expected
+
+
+def test_a_list_may_come_through_a_pipe(mien, many) -> None:
+    names = [f"many/{i // 20}/{i}.png" for i in range(N)]
+    os.mkfifo("pipe")
+    writer = threading.Thread(target=lambda: Path("pipe").write_text("\n".join(names)))
+    writer.start()
+    done = mien("read", "--files-from", "pipe", *OPTIONS, "--json")
+    writer.join()
+    assert [json.loads(line)["path"] for line in done.stdout.splitlines()] == names
+
+
+def test_a_finished_run_with_landmarks_is_complete(mien, many) -> None:
+    run = ("read", "many/0/0.png", *OPTIONS, "--landmarks", "--out", "a.csv", "--resume")
+    mien(*run)
+    assert "a.csv is complete already" in mien(*run).stderr
+    other = mien("read", "many/0/0.png", *OPTIONS, "--out", "a.csv", "--resume")
+    assert other.exit_code == 2
 
 
 def test_patterns_choose_and_what_they_leave_out_is_counted(mien, many) -> None:

@@ -134,6 +134,8 @@ def test_errors_name_an_open_file_by_its_path(tmp_path: Path) -> None:
         ("file:///a%23b%3Fc#d.png", "/a#b?c#d.png"),
         ("file:///%FF.png", "/\udcff.png"),
         ("file://other/a.png", "file://other/a.png"),
+        ("file://[", "file://["),
+        ("file:///tmp/%00.png", "file:///tmp/%00.png"),
         ("file.png", "file.png"),
         ("~/a.png", "/home/me/a.png"),
         ("a~b.png", "a~b.png"),

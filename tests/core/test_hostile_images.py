@@ -78,6 +78,32 @@ def chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
+def shared_tags(n: int) -> bytes:
+    """A TIFF of reduced copies whose directories overlap but for their starts: 0.8 MB, 65,535 tags each."""
+    tags, entry = 65_535, 12
+    data = bytearray(8 + entry * (2 * n + tags) + 16)
+    data[:8] = struct.pack("<2sHI", b"II", 42, 8)
+    struct.pack_into("<HHII", data, 8 + entry * (n + 1) + 2, 254, 4, 1, 1)
+    for i in range(n):
+        struct.pack_into("<H", data, 8 + entry * i, tags)
+        if i + 1 < n:
+            struct.pack_into("<I", data, 8 + entry * (i + tags) + 2, 8 + entry * (i + 1))
+    return bytes(data)
+
+
+def avif_items(n: int, metas: int = 1, extents: int = 65_535) -> bytes:
+    """An AVIF that lists so many extents of each item, in fields of no bytes."""
+
+    def box(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I4s", 8 + len(body), kind) + body
+
+    items = b"".join(struct.pack(">HHH", i + 1, 0, extents) for i in range(n))
+    places = box(b"iloc", bytes(6) + struct.pack(">H", n) + items)
+    return box(b"ftyp", b"avif\0\0\0\0avif") + metas * box(
+        b"meta", bytes(4) + box(b"iinf", bytes(6)) + places
+    )
+
+
 def tiff(tags: list[tuple[int, int, int, int]], tail: bytes) -> bytes:
     directory = b"".join(struct.pack("<HHII", *tag) for tag in tags)
     return struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + directory + tail
@@ -157,6 +183,9 @@ BOMBS: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
         lambda webp: webp[:24] + b"\xff" * 6 + webp[30:],
         "has 16777216 x 16777216 pixels, more than the limit of 89,000,000",
     ),
+    "directories that share 65,535 tags": ("tiff", lambda _: shared_tags(60), "truncated or damaged"),
+    "extents that take no bytes": ("png", lambda _: avif_items(1000), "too many extents"),
+    "two descriptions": ("png", lambda _: avif_items(1, metas=2, extents=1), "several meta boxes"),
     "a header of comments": ("ppm", lambda _: b"P6 #" + b"\n#" * 10**6, "too much metadata"),
 }
 

@@ -153,6 +153,18 @@ def test_an_image_may_come_in_json(serve, face_png, key, pack):
     assert client.post("/v1/read", json={key: pack(face_png), "actions": ["emotion"]}).json() == wanted
 
 
+def test_blanks_before_an_image_are_skipped_in_one_pass(serve, monkeypatch):
+    """A pattern that is searched for tries each of 45,000 blanks, for 15 s in which nobody is answered."""
+    from mien.web import bodies
+
+    class OnlyMatches:
+        match = staticmethod(bodies.DATA_ADDRESS.match)
+
+    monkeypatch.setattr(bodies, "DATA_ADDRESS", OnlyMatches)
+    client = serve()
+    assert refusal(client.post("/v1/read", json={"image": " " * 45_000 + "x"})) == (400, "bad_request")
+
+
 def test_many_images_may_come_in_json(serve, face_png, crowd_png):
     texts = [as_text(crowd_png), as_text(b"no"), as_text(face_png)]
     images = serve().post("/v1/read", json={"image": texts}).json()["images"]

@@ -1,8 +1,10 @@
 """Files of events, as the programs that read them demand."""
 
 import csv
+import os
 from pathlib import Path
 from xml.etree import ElementTree as ET
+from zipfile import ZipFile
 
 import pytest
 
@@ -18,6 +20,7 @@ from mien.workflows.rows.event_files import (
 )
 from mien.workflows.rows.formats import FORMATS
 from mien.workflows.rows.row_file import RowFile
+from mien.workflows.rows.spreadsheet import write_xlsx
 
 EVENTS = [
     Event(0.0, 2.5, 1, "happy", 0.81, 0.5, 0.4),
@@ -111,6 +114,16 @@ def test_an_elan_file_keeps_to_the_published_schema(events, tmp_path) -> None:
     assert media.attrib["MEDIA_URL"].startswith("file:///")
     assert media.attrib["MEDIA_URL"].endswith("J%C3%B6rg%20%26%20Ann.mp4")
     assert media.attrib["MIME_TYPE"] == "video/mp4"
+
+
+def test_what_xml_forbids_is_replaced(tmp_path) -> None:
+    write_elan(EVENTS, tmp_path / "x.eaf", os.fsdecode(b"a\x01\xe9b.mp4"))
+    root = ET.parse(tmp_path / "x.eaf").getroot()
+    assert {tier.get("PARTICIPANT") for tier in root.iter("TIER")} == {"a\ufffd\ufffdb"}
+    write_xlsx([("a\x01b", 1)], tmp_path / "x.xlsx")
+    with ZipFile(tmp_path / "x.xlsx") as file:
+        sheet = ET.fromstring(file.read("xl/worksheets/sheet1.xml"))
+    assert [text for text in sheet.itertext() if text.strip()] == ["a\ufffdb", "1"]
 
 
 def test_the_check_of_the_schema_sees_overlap_and_missing_attributes(tmp_path) -> None:

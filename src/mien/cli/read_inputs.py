@@ -1,5 +1,6 @@
 """What `mien read` reads: paths, lists, and which of them."""
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -81,4 +82,6 @@ class Inputs:
 
     def count(self) -> int | None:
         """How many there are; ``None`` where they can be had only once."""
-        return None if self.files_from == "-" else sum(1 for _ in self.sources())
+        listed = self.files_from is not None
+        is_read_once = listed and not os.path.isfile(self.files_from or "")  # a pipe, standard input
+        return None if is_read_once else sum(1 for _ in self.sources())

@@ -141,7 +141,7 @@ def watch(
     from mien.workflows.video.pick import Pick, parse_every
 
     pick = Pick(*(parse_every(every) if every else (0.0, 1)), parse_time(start), parse_time(end))
-    live = live or sources[0].isdecimal()
+    live = live or (sources[0].isdecimal() and not are_many(sources))
     settings = _settings(model, views, min_face, min_score, smooth, live)
     settings = replace(
         settings,

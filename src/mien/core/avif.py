@@ -14,6 +14,7 @@ MAX_SHARE = 3  # the image, its alpha plane and its thumbnails
 MAX_BOXES = 10_000
 MAX_OBUS = 1000  # of one item; a still image has 3
 MAX_ITEMS = 1000
+MAX_EXTENTS = 10_000  # of all items; extents may take no bytes of the list that has them
 FULL_BOX = 4  # bytes of version and flags, at the start of some boxes
 SEQUENCE_HEADER = 1
 HEADER_BYTES = 512  # more than 32 operating points take
@@ -48,7 +49,7 @@ def coded_pixels(data: bytes) -> int:
     """Pixels of all AV1 streams of a file together, by their largest sequence headers.
 
     Raises:
-        OSError: there are absurdly many boxes or items, or items share their bytes.
+        OSError: there are absurdly many boxes, items or extents, or items share their bytes.
         struct.error: the structure is cut short.
     """
     pixels, claimed = 0, 0
@@ -92,8 +93,12 @@ Extents = list[tuple[int, int]]
 
 def _streams(data: bytes) -> Iterator[Extents]:
     """What holds an AV1 stream: items of that type, and the first sample of every track."""
+    described = False
     for kind, start, end in _boxes(data, 0, len(data)):
         if kind == b"meta":
+            if described:
+                raise OSError("several meta boxes")
+            described = True
             inside = {name: (a, b) for name, a, b in _boxes(data, start + FULL_BOX, end)}
             if b"iloc" in inside and b"iinf" in inside:
                 av1 = _av1_items(data, *inside[b"iinf"])
@@ -138,13 +143,18 @@ def _located(data: bytes, start: int, end: int, idat: int) -> Iterator[tuple[int
     n_items = numbers.read(id_size)
     if n_items > MAX_ITEMS:
         raise OSError("too many items")
+    left = MAX_EXTENTS
     for _ in range(n_items):
         number = numbers.read(id_size)
         method = numbers.read(2) & 15 if version else 0
         numbers.read(2)
         base = numbers.read(base_size) + (idat if method == 1 else 0)
         extents = []
-        for _ in range(numbers.read(2)):
+        n_extents = numbers.read(2)
+        left -= n_extents
+        if left < 0:
+            raise OSError("too many extents")
+        for _ in range(n_extents):
             numbers.read(index_size if version else 0)
             first = base + numbers.read(offset_size)
             length = numbers.read(length_size)

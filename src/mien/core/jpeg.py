@@ -17,6 +17,7 @@ END_MARK, SCAN_MARK = b"\xff\xd9", b"\xff\xda"
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 ARITHMETIC = range(0xC9, 0xD0)
 MAX_SEGMENTS = 100_000
+MOST_COMPONENTS = 4  # of an image, as of a scan (T.81, B.2.3)
 PADDING = bytes(16)
 
 STARTS = (b"\xfe", b"\x55", b"\xb6\x6d")
@@ -73,14 +74,18 @@ def _has_all_scans(data: bytes) -> bool:
     missing: set[tuple[int, int]] = set()
     for code, body in segments(data):
         if code in FRAMES and len(body) >= 6:
+            if body[5] > MOST_COMPONENTS:
+                return False
             components = set(body[6::3])
             missing = {(component, k) for component in components for k in range(64)}
         elif code == SCAN and body:
             n = body[0]
+            if n > MOST_COMPONENTS:
+                return False
             spectrum = body[1 + 2 * n :]
             if len(spectrum) < 3:
                 return False
             first, last, precision = spectrum[:3]
             if precision & 15 == 0:
-                missing -= {(c, k) for c in body[1 : 1 + 2 * n : 2] for k in range(first, last + 1)}
+                missing -= {(c, k) for c in body[1 : 1 + 2 * n : 2] for k in range(first, min(last, 63) + 1)}
     return bool(components) and not missing

@@ -16,7 +16,12 @@ def local_path(text: str) -> str:
     address.
     """
     if FILE_ADDRESS.match(text):
-        address = urlsplit(text, allow_fragments=False)
+        try:
+            address = urlsplit(text, allow_fragments=False)
+        except ValueError:  # brackets that are no IPv6 host
+            return text
+        if "%00" in address.path:
+            return text
         if address.netloc.lower() in LOCAL_HOSTS and not address.query:
             return (
                 url2pathname(address.path)
@@ -25,3 +30,8 @@ def local_path(text: str) -> str:
             )
         return text
     return os.path.expanduser(text) if text.startswith("~") and not os.path.lexists(text) else text
+
+
+def path_text(name: str) -> str:
+    """A path as text; bytes of it that are not UTF-8 become a replacement character."""
+    return name.encode(errors="surrogateescape").decode(errors="replace")

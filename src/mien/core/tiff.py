@@ -34,7 +34,8 @@ TAG_BYTES = {
 TAG_BLOBS = (1, 2, 7)  # types that stay bytes
 MAX_TAG_VALUES = 2**20  # of numbers in one tag, which become a tuple; strips of a large scan take 2**17
 MAX_TAGS = 65535  # what the 16-bit count of a classic TIFF can say
-MAX_PAGES = 1000  # that are looked through for the image itself
+MAX_PAGES = 1000  # that are looked through for the image itself, as long as they have MAX_TAGS tags together
+MOST_WITH_SUB_DIRECTORIES = 10  # pages below which the image may lie
 
 WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 SUBFILE, OLD_SUBFILE, WIDTH, LENGTH, COMPRESSION, PHOTOMETRIC = 254, 255, 256, 257, 259, 262
@@ -144,7 +145,8 @@ def with_image_first(tiff: bytes) -> bytes:
     if first.is_image:
         return tiff
     pages, seen, at = [first], {0}, first.next_at
-    while at not in seen and len(pages) < MAX_PAGES:
+    n_tags = len(first.tags)
+    while at not in seen and len(seen) < MAX_PAGES and n_tags < MAX_TAGS:
         seen.add(at)
         try:
             page = directory(tiff, at)
@@ -152,9 +154,11 @@ def with_image_first(tiff: bytes) -> bytes:
             break
         if page.is_image:
             return _starting_at(tiff, at)
-        pages.append(page)
+        if len(pages) < MOST_WITH_SUB_DIRECTORIES:
+            pages.append(page)
+        n_tags += len(page.tags)
         at = page.next_at
-    for page in pages[:10]:
+    for page in pages:
         for below in page.numbers(SUB_DIRECTORIES)[:10]:
             if directory(tiff, below).is_image:
                 return _starting_at(tiff, below)

@@ -163,7 +163,8 @@ def _bytes(text: str, called: str) -> bytes:
         raise RefusedError(
             "bad_request", f"{called} is a web address; mien never downloads: send the image itself"
         )
-    packed = "".join(DATA_ADDRESS.sub("", text, count=1).split()).translate(URL_SAFE)
+    address = DATA_ADDRESS.match(text)
+    packed = "".join(text[address.end() if address else 0 :].split()).translate(URL_SAFE)
     try:
         return binascii.a2b_base64(packed + "=" * (-len(packed) % 4), strict_mode=True)
     except ValueError as error:

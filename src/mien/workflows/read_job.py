@@ -10,10 +10,11 @@ from time import monotonic
 from typing import Any
 
 from mien.core.outputs import check_distinct
+from mien.core.paths import path_text
 from mien.errors import MienError
 from mien.workflows.find import Source
 from mien.workflows.read import ImageResult
-from mien.workflows.read_outputs import columns, path_text, to_rows
+from mien.workflows.read_outputs import columns, to_rows
 from mien.workflows.rows.formats import format_of
 from mien.workflows.rows.row_file import RowFile, check_whole, drop_lines
 from mien.workflows.rows.run_state import RunState
@@ -111,7 +112,7 @@ class RowRun:
         self._errors: list[RowFile] = []
         if self.is_done:
             errors = [outputs.errors] if outputs.errors else []
-            check_whole(outputs.files, columns(labels))
+            check_whole(outputs.files, columns(labels, landmarks=landmarks))
             check_whole(errors, ERROR_COLUMNS)
             drop_lines([*outputs.files, *errors])
         else:

@@ -13,6 +13,7 @@ from mien.core.draw import annotate
 from mien.core.files import refusals, temporary_file, took_place
 from mien.core.image_names import JPEG_SUFFIXES
 from mien.core.outputs import check_output_folder
+from mien.core.paths import path_text
 from mien.core.readings import face_cells, face_columns
 from mien.workflows.find import STDIN
 from mien.workflows.read import ImageResult
@@ -43,11 +44,6 @@ def to_rows(result: ImageResult, labels: Sequence[str], *, landmarks: bool = Fal
         return [(path, *[None] * (len(columns(labels, landmarks=landmarks)) - 2), result.error)]
     faces = enumerate(result.readings, start=1)
     return [(path, *face_cells(n, reading, landmarks=landmarks), None) for n, reading in faces]
-
-
-def path_text(name: str) -> str:
-    """A path as text; bytes of it that are not UTF-8 become a replacement character."""
-    return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 class AnnotatedFolder:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 av = pytest.importorskip("av", reason="needs PyAV")
 
-from mien.errors import VideoError
+from mien.errors import MienError, VideoError
 from mien.workflows.video.job import WatchJob, watch_video
 from mien.workflows.video.pick import Pick
 from mien.workflows.video.watcher import WatchSettings
@@ -113,6 +114,18 @@ def test_the_sound_of_a_stretch_is_that_of_the_stretch(settings, tmp_path) -> No
     times, _, samples = content(tmp_path / "marked.mp4")
     assert times == pytest.approx([1 + n / 10 for n in range(10)], abs=1e-3)
     assert samples.size / 44_100 == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("size", [(1, 40), (17_000, 2)])
+def test_a_size_that_h264_cannot_hold_is_told(size, settings, tmp_path) -> None:
+    path = tmp_path / "clip.gif"
+    frames = [Image.new("L", size, shade) for shade in (40, 90)]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=100)
+    with pytest.raises(
+        MienError, match=rf"marked.mp4 cannot be written: .* has {size[0]:,} x {size[1]:,}; leave"
+    ):
+        watch_video(WatchJob(str(path), annotate=tmp_path / "marked.mp4"), settings)
+    assert [one.name for one in tmp_path.iterdir()] == ["clip.gif"]
 
 
 def test_nothing_is_left_of_a_run_without_a_frame(settings, tmp_path) -> None:

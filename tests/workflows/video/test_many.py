@@ -10,7 +10,8 @@ av = pytest.importorskip("av", reason="needs PyAV")
 from mien.errors import MienError
 from mien.workflows.find import PassedOver
 from mien.workflows.rows.formats import csv_rows
-from mien.workflows.video.many import ManyJob, find_videos, watch_many
+from mien.workflows.video.many import ManyJob, find_videos, name_of_rows, watch_many
+from mien.workflows.video.participants import parse_id_from
 from mien.workflows.video.watcher import WatchSettings
 
 
@@ -131,6 +132,25 @@ def test_a_stop_ends_between_two_frames(videos, settings) -> None:
     asked = iter(range(99))
     assert len(list(watch_many(ManyJob(["in"], Path("out")), settings, stop=lambda: next(asked) > 8))) == 1
     assert Path("out/index.csv.state").exists()
+
+
+def test_names_that_are_long_or_not_utf8_stop_no_run(videos, settings) -> None:
+    long = ["\u6620" * 82 + end for end in (".mp4", "2.mp4", "3.mp4")]
+    odd = os.fsdecode(b"caf\xe9.mp4")
+    Path("odd").mkdir()
+    for name in (*long[:2], odd):
+        Path("odd", name).write_bytes((videos / "2.mp4").read_bytes())
+    job = ManyJob(["odd"], Path("out"), (".events.csv", ".csv"), id_of=parse_id_from("stem"))
+    assert [one.error for one in watch_many(job, settings)] == [None] * 3
+    rows = index("out")
+    assert {row["participant"] for row in rows} == {"caf\ufffd", long[0][:-4], long[1][:-4]}
+    assert (
+        len({row["rows"] for row in rows})
+        == len({name for name in os.listdir("out") if name.endswith("s.csv")})
+        == 3
+    )
+    assert name_of_rows("a.mp4", 11) == "a.mp4"
+    assert len({name_of_rows(name, 11) for name in long}) == 3
 
 
 def test_an_unknown_format_is_refused() -> None:

@@ -1,6 +1,7 @@
 """Participants from file names, and copies for raters who must not know them."""
 
-from pathlib import Path, PurePosixPath
+import os
+from pathlib import Path, PurePath, PurePosixPath
 from random import Random
 
 import pytest
@@ -29,6 +30,11 @@ def test_the_path_of_a_video_tells_its_participant(pattern, path, who) -> None:
 def test_a_pattern_that_tells_nothing_is_refused(pattern, says) -> None:
     with pytest.raises(MienError, match=says):
         parse_id_from(pattern)(PurePosixPath("P1.mp4"))
+
+
+def test_a_name_that_is_not_utf8_becomes_text() -> None:
+    path = PurePath(os.fsdecode(b"caf\xe9.mp4"))
+    assert parse_id_from("stem")(path) == parse_id_from("(.*)[.]")(path) == "caf\ufffd"
 
 
 @pytest.fixture

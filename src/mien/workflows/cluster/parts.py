@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
+from mien.core.paths import path_text
 from mien.core.read_batch import Answer
 from mien.errors import DataError
 from mien.workflows.find import Source
 from mien.workflows.read import ImageResult
-from mien.workflows.read_outputs import path_text
 from mien.workflows.rows.formats import parquet_schema
 
 

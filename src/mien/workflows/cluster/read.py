@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from mien.core.paths import path_text
 from mien.errors import DataError, MienError
 from mien.workflows.cluster.actors import PartReader
 from mien.workflows.cluster.connection import connected, n_readers, share
@@ -11,7 +12,6 @@ from mien.workflows.cluster.parts import Part, PartDone, done_in
 from mien.workflows.cluster.places import open_folder, write_whole
 from mien.workflows.find import Source
 from mien.workflows.read import ReadSettings, build_analyzer
-from mien.workflows.read_outputs import path_text
 
 RUN = "run.json"
 PART_SIZE = 256

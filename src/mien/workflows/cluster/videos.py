@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mien.core.paths import path_text
 from mien.errors import MienError
 from mien.workflows.cluster.connection import connected, n_readers, share
-from mien.workflows.read_outputs import path_text
 from mien.workflows.video.job import WatchJob
 from mien.workflows.video.many import Done, ManyJob, left_to_watch, watch_one
 from mien.workflows.video.watcher import WatchSettings

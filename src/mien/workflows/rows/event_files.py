@@ -10,7 +10,9 @@ from xml.etree import ElementTree as ET
 from mien.core.columns import Row
 from mien.core.events import Event
 from mien.core.files import atomic_write
+from mien.core.paths import path_text
 from mien.workflows.rows.spreadsheet import write_xlsx
+from mien.workflows.rows.xml_text import for_xml
 
 EVENT_COLUMNS = (
     *("participant", "track", "start_s", "end_s", "emotion"),
@@ -27,7 +29,7 @@ Write = Callable[[Sequence[Event], Path, Source], None]
 
 def participant_of(event: Event, source: Source) -> str:
     """Whose video it is: what the rows tell, else the name of the file."""
-    return event.participant or PurePath(source).stem
+    return event.participant or path_text(PurePath(source).stem)
 
 
 def person_name(track: int) -> str:
@@ -122,14 +124,14 @@ def write_elan(events: Sequence[Event], path: Path, source: Source) -> None:
         ET.SubElement(order, "TIME_SLOT", TIME_SLOT_ID=slot, TIME_VALUE=str(time))
     tiers: dict[int, ET.Element] = {}
     for track, event in sorted({event.track: event for event in events}.items()):
-        names = {"TIER_ID": person_name(track), "PARTICIPANT": participant_of(event, source)}
+        names = {"TIER_ID": person_name(track), "PARTICIPANT": for_xml(participant_of(event, source))}
         tiers[track] = ET.SubElement(root, "TIER", names, ANNOTATOR="mien", LINGUISTIC_TYPE_REF="emotion")
     for number, event in enumerate(events, 1):
         start, end = _milliseconds(event)
         place = {"TIME_SLOT_REF1": slots[start], "TIME_SLOT_REF2": slots[end]}
         annotation = ET.SubElement(tiers[event.track], "ANNOTATION")
         inner = ET.SubElement(annotation, "ALIGNABLE_ANNOTATION", place, ANNOTATION_ID=f"a{number}")
-        ET.SubElement(inner, "ANNOTATION_VALUE").text = event.emotion
+        ET.SubElement(inner, "ANNOTATION_VALUE").text = for_xml(event.emotion)
     ET.SubElement(
         root,
         "LINGUISTIC_TYPE",

@@ -6,6 +6,7 @@ from xml.etree import ElementTree as ET
 from zipfile import ZIP_DEFLATED, ZipFile
 
 from mien.core.columns import Cell, Row
+from mien.workflows.rows.xml_text import for_xml
 
 SHEET = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
@@ -46,6 +47,6 @@ def _add_cell(line: ET.Element, cell: Cell) -> None:
         ET.SubElement(line, "c")
     elif isinstance(cell, str | bool):
         text = ET.SubElement(ET.SubElement(line, "c", t="inlineStr"), "is")
-        ET.SubElement(text, "t").text = str(cell)
+        ET.SubElement(text, "t").text = for_xml(str(cell))
     else:
         ET.SubElement(ET.SubElement(line, "c"), "v").text = repr(cell)

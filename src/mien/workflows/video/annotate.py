@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".mp4", ".mov", ".mkv")
 QUALITY = {"preset": "veryfast", "crf": "20"}
 CLOCK = Fraction(1, 90_000)
+LARGEST_SIDE = 16_384
+"""Pixels that x264 takes."""
 
 
 class AnnotatedVideo:
@@ -96,6 +98,7 @@ class AnnotatedVideo:
         first = watched.rows[0]
         pixels = even(draw(watched.pixels, watched.rows))
         if self._stream is None:
+            self._check_size(watched.pixels)
             self._start(pixels)
         frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
         clock = self.video.stream.time_base or CLOCK
@@ -105,6 +108,14 @@ class AnnotatedVideo:
             frame = frame.reformat(self._stream.width, self._stream.height)
         for packet in self._stream.encode(frame):
             self._container.mux(packet)
+
+    def _check_size(self, pixels: Pixels) -> None:
+        height, width = pixels.shape[:2]
+        if min(height, width) < 2 or max(height, width) > LARGEST_SIDE:
+            raise MienError(
+                f"{self.path} cannot be written: H.264 holds frames of 2 to {LARGEST_SIDE:,} pixels a side, "
+                f"this video has {width:,} x {height:,}; leave --annotate out, or scale the video first"
+            )
 
     def _start(self, pixels: Pixels) -> None:
         rate = self.video.stream.average_rate or Fraction(25)

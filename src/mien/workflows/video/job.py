@@ -203,7 +203,8 @@ class _Run:
         self._state = RunState(job.files[0], self._identity(), resume=job.resume) if job.files else None
         self.is_done = self._state is not None and self._state.is_done
         if self.is_done:
-            check_whole(job.files, named_columns(watcher.labels, job.participant))
+            landmarks = watcher.settings.landmarks
+            check_whole(job.files, named_columns(watcher.labels, job.participant, landmarks=landmarks))
             drop_lines(job.files)
         elif self._state:
             self._open(self._state)

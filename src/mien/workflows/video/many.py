@@ -1,5 +1,6 @@
 """Watch many videos: a file of rows for each, an index of all, and a stopped run that goes on as a whole."""
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,10 +10,10 @@ from pathlib import Path
 from mien.core.columns import Cell
 from mien.core.model_store import find_model
 from mien.core.outputs import check_output_folder
+from mien.core.paths import path_text
 from mien.core.video_names import VIDEO_SUFFIXES
 from mien.errors import MienError, VideoError
 from mien.workflows.find import PassedOver, natural_key
-from mien.workflows.read_outputs import path_text
 from mien.workflows.rows.formats import FORMATS
 from mien.workflows.rows.row_file import RowFile, check_whole
 from mien.workflows.rows.run_state import RunState
@@ -23,6 +24,10 @@ from mien.workflows.video.watcher import Watched, WatchSettings
 
 COLUMNS = ("participant", "video", "rows", "frames", "persons", "seconds", "error")
 INDEX = "index.csv"
+LONGEST_NAME = 255
+"""Bytes of a file name that disks take."""
+FURTHER = len(".state")
+"""Bytes that a file of a run's state adds to the name of its rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +163,28 @@ def left_to_watch(job: ManyJob, settings: WatchSettings) -> Iterator[tuple[list[
         for path, below, participant in videos:
             if path_text(str(path)) not in index.videos:
                 (job.folder / below).parent.mkdir(parents=True, exist_ok=True)
-                files = tuple(job.folder / below.with_name(f"{below.name}{end}") for end in job.suffixes)
+                name = name_of_rows(below.name, max(map(len, job.suffixes)))
+                files = tuple(job.folder / below.with_name(f"{name}{end}") for end in job.suffixes)
                 left.append(WatchJob(str(path), job.pick, files, resume=job.resume, participant=participant))
         yield left, index
     finally:
         index.close()
+
+
+def name_of_rows(video: str, room: int) -> str:
+    """The name of a video's files without their suffix: its own, or its beginning where a disk takes no more.
+
+    Args:
+        video: The name of the video.
+        room: Characters that the longest suffix takes.
+    """
+    if len(os.fsencode(video)) + room + FURTHER <= LONGEST_NAME:
+        return video
+    digest = hashlib.sha256(os.fsencode(video)).hexdigest()[:8]
+    cut = video
+    while len(os.fsencode(cut)) + 1 + len(digest) + room + FURTHER > LONGEST_NAME:
+        cut = cut[:-1]
+    return f"{cut}-{digest}"
 
 
 def watch_one(

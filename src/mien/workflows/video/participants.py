@@ -11,8 +11,8 @@ from random import Random, SystemRandom
 from mien.core.files import atomic_write
 from mien.core.outputs import check_output_folder
 from mien.core.own_files import reading
+from mien.core.paths import path_text
 from mien.errors import MienError
-from mien.workflows.read_outputs import path_text
 from mien.workflows.rows.formats import csv_bytes
 
 STEM = "stem"
@@ -36,7 +36,7 @@ def parse_id_from(text: str | None) -> IdOf:
     if text is None:
         return lambda path: None
     if text == STEM:
-        return lambda path: path.stem
+        return lambda path: path_text(path.stem)
     try:
         pattern = re.compile(text)
     except re.error as error:
@@ -47,7 +47,7 @@ def parse_id_from(text: str | None) -> IdOf:
         found = match and (match[1] if pattern.groups else match[0])
         if not found:
             raise MienError(f"--id-from '{text}' finds no participant in '{path.as_posix()}'")
-        return str(found)
+        return path_text(str(found))
 
     return id_of
 
