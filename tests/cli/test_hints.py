@@ -1,5 +1,7 @@
 """A file given to the wrong command: the error names the right one."""
 
+from pathlib import Path
+
 import pytest
 from PIL import Image
 
@@ -68,6 +70,11 @@ def test_the_error_names_the_command_that_takes_the_file(folder, mien, command, 
 def test_what_fits_gets_no_hint(folder, arguments):
     command, *rest = arguments.split()
     assert hint(command, rest, "") == ""
+
+
+def test_the_figures_of_a_run_make_no_folder_of_images(folder):
+    Path("photos", "recipe.json").touch()
+    assert hint("evaluate", ["photos"], "") == ""
 
 
 def test_what_the_error_says_already_is_not_said_twice(folder):

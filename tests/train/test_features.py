@@ -237,7 +237,7 @@ def test_the_command_keeps_features_and_scores_the_svm(made, tmp_path: Path) -> 
     assert done.exit_code == 0, done.output
     assert "32 features a face (train 200, val 100)" in done.stdout
     assert re.search(r"chosen\n", done.stdout)
-    assert re.search(r"PrivateTest \d+\.\d+% \(\d+\.\d%-\d+\.\d%\), balanced", done.stdout)
+    assert re.search(r"test \d+\.\d+% \(\d+\.\d%-\d+\.\d%\), balanced", done.stdout)
     assert {"weights.safetensors", "scores-test.json", "predictions-test.csv"} <= set(os.listdir(to))
     recipe = json.loads((to / "recipe.json").read_text())["recipe"]
     assert recipe["svm"]["c"] in [one["c"] for one in recipe["svm"]["tried"]]

@@ -1,6 +1,7 @@
 """An ensemble of a run and its release, through the command line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,14 @@ from typer.testing import CliRunner
 pytest.importorskip("onnxscript", reason="needs the train extra")
 
 from mien.cli.main import app
+from mien.data.records import FaceSet
+from mien.data.store import write_store
 from mien.errors import DataError
+from mien.train.recipe_reading import check_recipe
+from mien.workflows.ensemble import ensemble
+from mien.workflows.evaluate import evaluate
 from mien.workflows.release import CardText, ReleaseSettings, release
+from mien.workflows.train import train
 
 pytestmark = pytest.mark.train
 COMMANDS = CliRunner()
@@ -32,3 +39,16 @@ def test_an_ensemble_of_a_run_and_its_release_votes_as_they_do(
     assert (tmp_path / "votes" / "predictions-test-hard.csv").is_file()
     twice = COMMANDS.invoke(app, ["ensemble", "bars", "bars", "--data", str(made["store"])])
     assert isinstance(twice.exception, DataError) or "two or more different models" in twice.output
+
+
+def test_models_vote_in_the_order_of_the_first(made: dict[str, Any], run: Path, tmp_path: Path) -> None:
+    faces: FaceSet = made["faces"]
+    turned = replace(faces, label_names=tuple(reversed(faces.label_names)), labels=2 - faces.labels)
+    write_store(turned, tmp_path / "turned.h5")
+    table = made["table"] | {"data": {"store": str(tmp_path / "turned.h5")}}
+    other = train(check_recipe(table | {"run": table["run"] | {"epochs": 2}}), tmp_path / "other")
+    found = ensemble([str(run), str(other)], made["store"])
+    alone = [evaluate(str(one), made["store"]).scores for one in (run, other)]
+    assert [one.accuracy for one in found.alone] == [one.accuracy for one in alone]
+    with pytest.raises(DataError, match=r"the same emotions; fer2013-nano names .*, the first angry"):
+        ensemble([str(run), "fer2013-nano"], made["store"])

@@ -21,6 +21,7 @@ from mien.data.store import write_store
 from mien.errors import DataError, MienError, RecipeError
 from mien.train.devices import computes_bf16
 from mien.train.recipe_reading import check_recipe
+from mien.workflows.report import make_report
 from mien.workflows.train import TrainProgress, make_trainer, train
 
 pytestmark = pytest.mark.train
@@ -94,6 +95,8 @@ def test_what_cannot_teach_is_told(made: dict[str, Any]) -> None:
 
     with pytest.raises(RecipeError, match=r"distil.teachers: no model named 'fer2013-nan'; did you mean"):
         trained(teachers=["fer2013-nan"])
+    with pytest.raises(RecipeError, match=r"distil.teachers: a name is empty"):
+        trained(teachers=[""])
     with pytest.raises(RecipeError, match=r"distil.teachers: no run at runs/none"):
         trained(teachers=["runs/none"])
     with pytest.raises(RecipeError, match=r'distil.view: "same" needs run folders .*; take "original"'):
@@ -102,3 +105,13 @@ def test_what_cannot_teach_is_told(made: dict[str, Any]) -> None:
     recipe = check_recipe(made["table"] | {"distil": {"teachers": ["fer2013-nano"]}})
     with pytest.raises(RecipeError, match=r"distil.teachers: a teacher names angry, .*; not bored"):
         make_trainer(recipe, other, "cpu")
+
+
+def test_a_run_without_validation_rows_has_a_report(made: dict[str, Any], tmp_path: Path) -> None:
+    faces: FaceSet = made["faces"]
+    write_store(faces.select("train"), tmp_path / "train.h5")
+    table = made["table"] | {"data": {"store": str(tmp_path / "train.h5")}}
+    table["run"] = table["run"] | {"epochs": 1}
+    done = train(check_recipe(table), tmp_path / "run")
+    assert not (done / "predictions-val.csv").exists()
+    assert make_report([done], None, tmp_path)

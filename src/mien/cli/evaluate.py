@@ -93,7 +93,10 @@ def _print(result: "Evaluation") -> None:
     elif result.leak is not None and result.leak.official:
         same = f"{result.leak.official:,} of the faces are, pixel by pixel, also among the training faces"
         console.print(f"{same} of the official split; the clean score leaves them out", highlight=False)
-    elif result.leak is None:
+    if result.leak is not None and result.leak.start:
+        unknown = "whose training faces are not known here: not searched for those"
+        console.print(f"it started from {result.leak.start}, {unknown}", highlight=False)
+    if result.leak is None:
         console.print(
             "what this model learned from is not known here: not searched for leaks", highlight=False
         )

@@ -65,6 +65,8 @@ def kind_of(path: str) -> str | None:
 def other_command(command: str, path: str) -> str:
     """``"; this is a video: mien watch v.mp4"`` where another command takes ``path``; otherwise nothing."""
     if os.path.isdir(path):
+        if os.path.isfile(os.path.join(path, "recipe.json")):  # a run, with its figures
+            return ""
         if command == "watch" and _holds_images(path):
             return f"; this is a folder of images: mien read {path}"
         is_wanted = command in ("train", *WORK.split()) and _holds_images(path)

@@ -88,7 +88,8 @@ def train(
     allowing = f" --allow-code {name}" if is_own(name) else ""
     for place in runs:
         evaluate = f"mien{allowing} evaluate {place} {settings.data.store} --split val --out {place}"
-        typer.echo(f"wrote {place}; next: {evaluate}")
+        has_validation = (place / "predictions-val.csv").is_file()
+        typer.echo(f"wrote {place}" + (f"; next: {evaluate}" if has_validation else ""))
     if seeds > 1:
         typer.echo(f"then, for the mean and deviation over seeds: mien report {' '.join(map(str, runs))}")
 

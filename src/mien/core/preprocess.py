@@ -62,6 +62,13 @@ def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return image if image.ndim == 2 else np.array(Image.fromarray(image).convert("L"))
 
 
+def in_channels(crops: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """Faces, gray (N, S, S) or RGB (N, S, S, 3), as a network of 1 or 3 channels takes them."""
+    if channels == 1 and crops.ndim == 4:
+        return np.stack([luma(crop) for crop in crops]) if len(crops) else crops[..., 0]
+    return np.repeat(crops[..., None], 3, axis=3) if channels == 3 and crops.ndim == 3 else crops
+
+
 def resized(crops: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Square gray or RGB faces, uint8 (N, S, S) or (N, S, S, 3), at another side, bilinear."""
     if crops.shape[1:3] == (size, size):

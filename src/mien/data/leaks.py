@@ -38,10 +38,22 @@ def file_marks(faces: FaceSet) -> Marks:
 
 @dataclass(frozen=True)
 class Learned:
-    """What a network has learned from: marks of the pixels and of the files of its training faces."""
+    """What a network has learned from.
+
+    Attributes:
+        pixels: Marks of the pixels of its training faces.
+        files: Marks of their files.
+        start: The model that it started from, where that learned from faces that nobody here knows; else "".
+    """
 
     pixels: Marks
     files: Marks
+    start: str = ""
+
+    def __or__(self, other: "Learned") -> "Learned":
+        """What both have learned from."""
+        joined = (np.union1d(self.pixels, other.pixels), np.union1d(self.files, other.files))
+        return Learned(*joined, self.start or other.start)
 
 
 LEARNED = "learned-faces.npz"
@@ -51,7 +63,7 @@ LEARNED = "learned-faces.npz"
 def write_learned(known: Learned, path: Path) -> None:
     """Keep the marks, 8 bytes a face; no image can be made of them."""
     with atomic_write(path) as temporary:
-        np.savez(temporary, pixels=known.pixels, files=known.files)
+        np.savez(temporary, pixels=known.pixels, files=known.files, start=np.array(known.start))
 
 
 def read_learned(path: Path) -> Learned:
@@ -67,7 +79,8 @@ def read_learned(path: Path) -> Learned:
         pixels, files = (file[name] for name in ("pixels", "files"))
         if pixels.ndim != 1 or files.ndim != 1:
             raise ValueError("its marks are no list")
-        return Learned(pixels.astype(np.uint64), files.astype(np.uint64))
+        start = str(file["start"]) if "start" in file else ""
+        return Learned(pixels.astype(np.uint64), files.astype(np.uint64), start)
 
 
 def learned(faces: FaceSet) -> Learned:
@@ -84,12 +97,14 @@ class Leak:
         files: Faces out of the same file as a training face.
         official: Of ``pixels``, those that the publisher's own split shares between training and this part.
         n: Faces that are scored.
+        start: A model that the network started from, whose training faces are not known here; else "".
     """
 
     pixels: int
     files: int
     official: int
     n: int
+    start: str = ""
 
     def __bool__(self) -> bool:
         return self.pixels > self.official or self.files > 0
@@ -110,13 +125,13 @@ def find_leak(scored: FaceSet, known: Learned, own_training: FaceSet) -> Leak:
     pixels = pixel_marks(scored)
     shared = np.isin(pixels, known.pixels)
     official = np.zeros_like(shared)
-    if _is_official(scored.name) and not np.array_equal(own_training.rows, scored.rows):
+    if is_official(scored.name) and not np.array_equal(own_training.rows, scored.rows):
         official = shared & np.isin(pixels, pixel_marks(own_training))
     files = int(np.isin(file_marks(scored), known.files).sum())
-    return Leak(int(shared.sum()), files, int(official.sum()), len(scored))
+    return Leak(int(shared.sum()), files, int(official.sum()), len(scored), known.start)
 
 
-def _is_official(name: str) -> bool:
+def is_official(name: str) -> bool:
     """Whether a data set, or the whole faces that its parts were cut from, came divided by its publisher."""
     whole, _, part = name.rpartition("-")
     return name in OFFICIAL or (whole in OFFICIAL and part in PARTS)

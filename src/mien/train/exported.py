@@ -18,6 +18,8 @@ from mien.core.cards import ModelCard
 from mien.core.model_store import find_model
 from mien.errors import MissingExtraError, ModelError
 
+VOTES = "votes_head"
+"""The layer of a network that learns the raters' votes beside the emotions."""
 QUANTISED = "_quantized"
 """What ONNX Runtime adds to the name of a tensor that it puts into whole numbers."""
 
@@ -86,19 +88,29 @@ def of_emotions(
     """``state`` with the last layer's rows in the order of other emotions; a new one keeps what was drawn.
 
     Args:
-        state: Of `unfolded`.
+        state: The tensors of another network of the same layers.
         net: The network, as it was drawn.
-        given: Emotions of the model.
-        wanted: Emotions of the network.
+        given: What the other network names.
+        wanted: What this one names.
     """
     drawn, changed = net.state_dict(), dict(state)
-    for name in {"head.weight", "head.bias"} & state.keys():
-        if state[name].shape[1:] == drawn[name].shape[1:]:
+    place = {emotion: i for i, emotion in enumerate(given)}
+    last = _last_layer(net, len(wanted))
+    for name in {f"{last}.weight", f"{last}.bias"} & state.keys():
+        if len(state[name]) == len(given) and state[name].shape[1:] == drawn[name].shape[1:]:
             rows = zip(wanted, drawn[name].cpu(), strict=True)
-            changed[name] = torch.stack(
-                [state[name][given.index(e)] if e in given else row for e, row in rows]
-            )
+            changed[name] = torch.stack([state[name][place[e]] if e in place else row for e, row in rows])
     return changed
+
+
+def _last_layer(net: nn.Module, n_outputs: int) -> str:
+    """The name of the layer that answers for the emotions; empty where no linear layer does."""
+    names = [
+        name
+        for name, module in net.named_modules()
+        if isinstance(module, nn.Linear) and module.out_features == n_outputs and name != VOTES
+    ]
+    return names[-1] if names else ""
 
 
 @torch.no_grad()

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mien.errors import ModelError
-from mien.train.exported import of_emotions, read_exported, unfolded
+from mien.train.checkpoints import load_tensors
+from mien.train.exported import VOTES, of_emotions, read_exported, unfolded
 
 PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")
@@ -41,6 +42,7 @@ class InitReport:
         missing: Those that stay as they were drawn.
         left: The checkpoint's tensors that the network has no place for.
         released: The checkpoint is a released model: `mien.train.exported.settle` is due before training.
+        new: Emotions that the start does not name; their rows of the last layer are as drawn.
     """
 
     path: str
@@ -48,12 +50,14 @@ class InitReport:
     missing: tuple[str, ...]
     left: tuple[str, ...]
     released: bool = False
+    new: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         n = len(self.matched) + len(self.missing)
         return (
             f"{self.path}: {len(self.matched)} of {n} tensors set; "
             f"as drawn: {_some(self.missing)}; not used: {_some(self.left)}"
+            + (f"; emotions that it does not name: {', '.join(self.new)}" if self.new else "")
         )
 
 
@@ -77,7 +81,12 @@ def load_initial(net: nn.Module, path: str, emotions: Sequence[str] = ()) -> Ini
     """
     if is_released(path):
         return _load_released(net, path, emotions)
-    return _set(net, read_tensors(Path(path)), path)
+    tensors, known = read_tensors(Path(path)), emotions
+    if Path(path).is_dir():
+        _, note = load_tensors(Path(path) / "weights.safetensors")
+        known = tuple(note.get("labels", ()))
+        tensors = of_emotions(tensors, net, known, emotions) if emotions else tensors
+    return replace(_set(net, tensors, path), new=_new(emotions, known))
 
 
 def is_released(path: str) -> bool:
@@ -91,12 +100,16 @@ def _load_released(net: nn.Module, path: str, emotions: Sequence[str]) -> InitRe
     tensors, card = read_exported(path)
     state = of_emotions(unfolded(tensors, net), net, card.labels, emotions)
     report = _set(net, state, f"{card.name} (sha256 {card.sha256[:12]})")
-    if lacking := [name for name in report.missing if not name.startswith(("head.", "votes_head."))]:
+    if lacking := [name for name in report.missing if not name.startswith(f"{VOTES}.")]:
         raise ModelError(
             f"{path} is a model of another network, or of one whose layers cannot be told apart in its file: "
             f"it lacks {_some(lacking)}; set net.name and net.options to what it was trained with"
         )
-    return replace(report, released=True)
+    return replace(report, released=True, new=_new(emotions, card.labels))
+
+
+def _new(emotions: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in emotions if name not in known)
 
 
 def _set(net: nn.Module, tensors: Mapping[str, Tensor], path: str) -> InitReport:

@@ -13,7 +13,7 @@ from torch import Tensor
 from mien.core.own_files import NUMBER, check_shape
 from mien.core.preprocess import resized, to_input
 from mien.data.records import FaceSet
-from mien.errors import MienError
+from mien.errors import MienError, RecipeError
 from mien.train import checkpoints
 from mien.train.batches import Batch, TrainingBatches, step_seed
 from mien.train.devices import mixed_precision, reuse_memory
@@ -94,6 +94,7 @@ class Trainer:
         self.target = make_target(self.train, self.recipe, self.device, *taught)
         net = build(self.recipe.net, len(self.target.names), n_votes)
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._check_input()
         self.initial = self._start_from(self.recipe.net.init_from) if self.recipe.net.init_from else None
         self.batches = TrainingBatches(self.train, self.recipe, self.mean_std, self.device)
         if self.batches.batch_size < self.workers.count:
@@ -102,11 +103,31 @@ class Trainer:
         self.optimizer = make_optimizer(self.net, self.recipe.optim)
         self.average = AveragedWeights(self.net, run.ema) if run.ema else None
 
+    def _check_input(self) -> None:
+        """Let the network answer for one face.
+
+        Raises:
+            RecipeError: it takes other faces than these.
+        """
+        face = torch.from_numpy(Trainer.inputs(self, self.train.images[:1])).to(self.device)
+        training = self.net.training
+        try:
+            with torch.no_grad():
+                self.net.eval()(face)
+        except RuntimeError as e:
+            kind = "RGB" if self.train.channels == 3 else "gray"
+            raise RecipeError(
+                f"net.{self.recipe.net.name} cannot take {kind} faces {tuple(face.shape)}: "
+                f"{str(e).splitlines()[0]}; set net.options.channels={self.train.channels}, "
+                "or import the data with --color or without"
+            ) from e
+        self.net.train(training)
+
     def _start_from(self, path: str) -> InitReport:
         report = load_initial(self.net, path, self.target.names)
         if report.released:
             some = np.linspace(0, len(self.train) - 1, min(len(self.train), SETTLING)).astype(int)
-            settle(self.net, torch.from_numpy(self.inputs(self.train.images[some])).to(self.device))
+            settle(self.net, torch.from_numpy(Trainer.inputs(self, self.train.images[some])).to(self.device))
         return report
 
     @property

@@ -110,6 +110,8 @@ def check_recipe(table: dict[str, Any], where: str = "recipe", *, files: bool = 
 
 def _missing_teacher(name: str) -> str:
     """What is wrong with a teacher that cannot be found; nothing where it is there."""
+    if not name.strip():
+        return "a name is empty"
     if Path(name).is_dir():
         return ""
     if not is_released(name):

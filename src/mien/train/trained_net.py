@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from mien.core.cards import ModelCard
 from mien.core.model_store import find_model
-from mien.core.preprocess import resized, to_input
+from mien.core.preprocess import in_channels, resized, to_input
 from mien.core.session import open_session, run
 from mien.core.tta import average_logits
 from mien.train.inference import predict
@@ -36,7 +36,7 @@ class TrainedNet:
 
     def logits(self, crops: NDArray[np.uint8], views: int = 1) -> NDArray[np.float32]:
         """Logits (N, C), averaged over the views, of crops (N, S, S), or (N, S, S, 3), of any side."""
-        faces = to_input(resized(crops, self.input_size), self.mean, self.std)
+        faces = to_input(resized(in_channels(crops, self.channels), self.input_size), self.mean, self.std)
         return average_logits(lambda x: predict(self.net, x, self.device), faces, views)
 
 
@@ -66,7 +66,8 @@ class ReleasedNet:
 
     def logits(self, crops: NDArray[np.uint8], views: int = 1) -> NDArray[np.float32]:
         """See `TrainedNet.logits`."""
-        faces = to_input(resized(crops, self.card.input_size), self.card.mean, self.card.std)
+        crops = resized(in_channels(crops, self.card.channels), self.card.input_size)
+        faces = to_input(crops, self.card.mean, self.card.std)
         return average_logits(lambda x: run(self.session, x), faces, views)
 
 

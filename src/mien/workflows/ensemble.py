@@ -21,7 +21,14 @@ from mien.errors import DataError
 from mien.workflows.evaluate import EvaluateSettings
 from mien.workflows.figures import confusion_figure
 from mien.workflows.run_folder import count_test_evaluation, write_predictions
-from mien.workflows.scorer import Scorer, checked_rows, fitted_temperature, leak_of, open_scorer
+from mien.workflows.scorer import (
+    Scorer,
+    checked_rows,
+    fitted_temperature,
+    in_label_order,
+    leak_of,
+    open_scorer,
+)
 
 
 @dataclass(frozen=True)
@@ -89,11 +96,12 @@ def ensemble(
     if not len(stored.select("val")):
         raise DataError(f"data set '{stored.name}' has no validation rows to weigh the models by")
     scorers = [open_scorer(model, settings.views, settings.device) for model in models]
-    faces = stored.in_label_order(scorers[0].labels)
+    names = scorers[0].labels
+    scorers = [scorers[0], *(in_label_order(scorer, names) for scorer in scorers[1:])]
+    faces = stored.in_label_order(names)
     val = faces.select("val")
-    chosen = checked_rows(faces, settings.split, scorers[0].labels)
+    chosen = checked_rows(faces, settings.split, names)
     for scorer in scorers:
-        checked_rows(faces, settings.split, scorer.labels)
         leak = leak_of(scorer, faces, chosen)
         if leak:
             what = f"{scorer.name} on {faces.name} {settings.split}"
@@ -112,7 +120,7 @@ def ensemble(
             count_test_evaluation(scorer.run)
     best = int((on_val.argmax(2) == val.labels).mean(1).argmax())
     clean = clean_mask(data, settings.split) if settings.split != "train" else None
-    names, labels = scorers[0].labels, chosen.labels
+    labels = chosen.labels
     kept = {} if clean is None else {kind: score(p[clean], labels[clean], names) for kind, p in voted.items()}
     result = EnsembleScores(
         data=faces.name,

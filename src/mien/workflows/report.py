@@ -331,7 +331,7 @@ def _split(run: Run, split: str, data: Path | None, draw: Path) -> Iterator[Bloc
 
 
 def _examples(found: Predictions, data: Path, path: Path) -> Path:
-    faces = read_store(data)
+    faces = read_store(data).in_label_order(found.names)
     order = np.argsort(faces.rows)
     at = order[np.searchsorted(faces.rows, found.rows, sorter=order).clip(max=len(faces) - 1)]
     if not (np.array_equal(faces.rows[at], found.rows) and np.array_equal(faces.labels[at], found.labels)):

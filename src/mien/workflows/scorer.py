@@ -1,7 +1,7 @@
 """A model of either half behind one function, and the rows that it is scored on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mien.core.calibration import fit_temperature
 from mien.core.classifier import Classifier
-from mien.core.preprocess import resized
+from mien.core.preprocess import in_channels, resized
 from mien.core.tta import AUTO, N_VIEWS, Views
 from mien.data.leaks import LEARNED, Leak, find_leak, learned, read_learned
 from mien.data.records import FaceSet
@@ -47,7 +47,9 @@ def open_scorer(model: str, views: Views | None, device: str) -> Scorer:
         return Scorer(
             classifier.card.name,
             classifier.labels,
-            lambda crops, _: classifier.logits(resized(crops, classifier.card.input_size)),
+            lambda crops, _: classifier.logits(
+                resized(in_channels(crops, classifier.card.channels), classifier.card.input_size)
+            ),
             classifier.views,
             classifier.temperature,
             learned_data=str(classifier.card.training.get("data", {}).get("content_hash", "")),
@@ -62,6 +64,21 @@ def open_scorer(model: str, views: Views | None, device: str) -> Scorer:
         raise ModelError(f"views must be one of {', '.join(map(str, N_VIEWS))}, got {views}")
     known = trained.data.get("content_hash", "")
     return Scorer(folder.name, trained.labels, trained.logits, views or 1, None, folder, known)
+
+
+def in_label_order(scorer: Scorer, labels: tuple[str, ...]) -> Scorer:
+    """The same model with its answers in the order of ``labels``.
+
+    Raises:
+        DataError: it names other emotions.
+    """
+    if set(scorer.labels) != set(labels):
+        raise DataError(
+            f"models that vote together must name the same emotions; {scorer.name} names "
+            f"{', '.join(scorer.labels)}, the first {', '.join(labels)}"
+        )
+    place = [scorer.labels.index(name) for name in labels]
+    return replace(scorer, labels=labels, logits=lambda crops, views: scorer.logits(crops, views)[:, place])
 
 
 def leak_of(scorer: Scorer, faces: FaceSet, chosen: FaceSet) -> Leak | None:

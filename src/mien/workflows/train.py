@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,18 @@ from numpy.typing import NDArray
 
 from mien.core.calibration import softmax
 from mien.core.files import sweep, write_json
+from mien.core.model_store import find_model
 from mien.core.own_files import reading
-from mien.data.leaks import LEARNED, find_leak, learned, refuse_leak, write_learned
+from mien.data.leaks import (
+    LEARNED,
+    Learned,
+    find_leak,
+    is_official,
+    learned,
+    read_learned,
+    refuse_leak,
+    write_learned,
+)
 from mien.data.records import FaceSet
 from mien.data.store import read_store
 from mien.errors import ModelError, RecipeError
@@ -30,6 +40,7 @@ from mien.train.batches import training_rows
 from mien.train.checkpoints import load_tensors, save_tensors
 from mien.train.devices import environment, mixed_precision, pick_device
 from mien.train.features import HeadTrainer, learns_from_features
+from mien.train.initialise import is_released
 from mien.train.loop import Trainer, scored_size
 from mien.train.parallel import ALONE, Workers
 from mien.train.recipe import Recipe
@@ -116,7 +127,7 @@ def _train(
 
 def _begin(folder: Path, trainer: Trainer, faces: FaceSet, allow_leak: bool) -> Any:
     """Make the folder the run's, and return the last checkpoint, None, or that the run is ``finished``."""
-    known = learned(trainer.train)
+    known = learned(trainer.train) | _learned_before(trainer.recipe.net.init_from, faces)
     for split in ("val", "test"):
         leak = find_leak(faces.select(split), known, faces.select("train"))
         refuse_leak(leak, f"{trainer.recipe.data.store} {split}", allowed=allow_leak)
@@ -127,6 +138,33 @@ def _begin(folder: Path, trainer: Trainer, faces: FaceSet, allow_leak: bool) -> 
         return "finished"
     checkpoint = folder / CHECKPOINT
     return load_tensors(checkpoint) if checkpoint.is_file() else None
+
+
+def _learned_before(start: str, faces: FaceSet) -> Learned:
+    """What the model that a run starts from has learned from, as far as that may hold faces to be scored.
+
+    A start and faces of a public data set keep its publisher's split, and share no more than that does. A
+    checkpoint of others is a backbone that learned no emotions.
+    """
+    nothing = Learned(np.zeros(0, np.uint64), np.zeros(0, np.uint64))
+    if not start:
+        return nothing
+    if is_released(start):
+        _, card = find_model(start)
+        data = card.training.get("data", {})
+        is_known = data.get("content_hash") == faces.content_hash()
+        is_apart = is_official(str(data.get("name", ""))) and is_official(faces.name)
+        return nothing if is_known or is_apart else replace(nothing, start=card.name)
+    marks = Path(start) / LEARNED
+    if not marks.is_file() or (is_official(faces.name) and is_official(_data_of(Path(start)))):
+        return nothing
+    return read_learned(marks)
+
+
+def _data_of(run: Path) -> str:
+    """The name of the data set that a run learned from."""
+    _, note = load_tensors(run / "weights.safetensors")
+    return str(note.get("data", {}).get("name", ""))
 
 
 def is_finished(folder: Path) -> bool:
@@ -304,7 +342,7 @@ def _finish(trainer: Trainer, val: FaceSet, folder: Path) -> None:
     logits = trainer.logits(val.images) if len(val) else np.zeros((0, len(names)), np.float32)
     if not trainer.workers.leads:
         return
-    if trainer.target.counts_right:
+    if trainer.target.counts_right and len(val):
         write_predictions(folder / "predictions-val.csv", val, softmax(logits))
     write_json(folder / "history.json", {"seconds": trainer.seconds, "history": trainer.history})
     curves_figure(trainer.history, folder / "curves.png")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mien.core.emotions import FER2013
+from mien.data.leaks import is_official
 from mien.data.records import FaceSet
 from mien.data.store import read_store, write_store
 from mien.errors import DataError, OutputError
@@ -49,6 +50,16 @@ def test_copies_stay_on_one_side_where_that_is_asked(tmp_path, store, together):
     split = read_store(tmp_path / "b.h5").split
     assert (split[3::5] == split[4::5]).all() == together
     assert seen[-1:] == ([(60, 60)] if together else [])
+
+
+def test_a_publisher_s_splits_are_no_longer_its_own(tmp_path, faces):
+    """Copies across the splits of FER2013 are its publisher's; across those of a user they are leaks."""
+    write_store(replace(faces, name="fer2013"), tmp_path / "fer2013.h5")
+    once = split_data(tmp_path / "fer2013.h5", tmp_path / "b.h5", SplitSettings())
+    twice = split_data(tmp_path / "b.h5", tmp_path / "c.h5", SplitSettings())
+    assert once.name == twice.name == "fer2013-split"
+    assert is_official("fer2013")
+    assert not is_official(once.name)
 
 
 def test_the_same_seed_gives_the_same_file(tmp_path, store):

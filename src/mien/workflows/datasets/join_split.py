@@ -17,6 +17,7 @@ from mien.errors import DataError
 from mien.workflows.datasets.import_data import check_target
 
 PARTS = (0.8, 0.1, 0.1)
+DIVIDED = "-split"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,9 @@ def split_data(
     faces = read_store(store)
     groups = connected(len(faces), _links(faces, settings, progress))
     split = divide(faces.labels, groups, settings.parts, np.random.default_rng(settings.seed))
-    write_store(replace(faces, split=split), to, source_sha256=read_info(store).source_sha256)
+    name = faces.name.removesuffix(DIVIDED) + DIVIDED  # its splits are no longer its publisher's
+    divided = replace(faces, split=split, name=name)
+    write_store(divided, to, source_sha256=read_info(store).source_sha256)
     return read_info(to)
 
 
