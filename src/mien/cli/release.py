@@ -68,6 +68,7 @@ def echo_figures(card: "ModelCard", data: Path) -> None:
     else:
         typer.echo(f"no clean score in the card: run `mien data audit {data}`, then this command again")
     certain = scores["val_certain"]
+    typer.echo(f"calibrated on {card.calibrated_on}")
     typer.echo(
         f"uncertain below {card.uncertain_below:.4f}: {certain['coverage']:.1%} of the validation faces "
         f"are named, {certain['accuracy']:.2%} of them right"
