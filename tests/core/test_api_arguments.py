@@ -262,6 +262,21 @@ def test_a_wrong_argument_is_told_with_what_was_expected_and_what_came(name: str
         call()
 
 
+def test_a_column_of_paths_or_images_is_several(tiny_home: Path, tmp_path: Path) -> None:
+    analyzer = Analyzer(tiny_home / "models" / "tiny.onnx", detector="cropped")
+    path = tmp_path / "a.png"
+    Image.fromarray(RGB).save(path)
+    objects = np.empty(2, object)
+    objects[:] = [RGB, str(path)]
+    columns: list[object] = [np.array([str(path)] * 2), objects]
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    columns.append(pandas.Series([str(path)] * 2))
+    for column in columns:
+        assert len(list(analyzer.read_many(column))) == 2
+        with pytest.raises(ImageError, match=r"several images go to read_many|must be uint8"):
+            analyzer.read(column)
+
+
 @pytest.mark.parametrize(
     "one", ["a.png", b"x", Path("a.png"), RGB, io.BytesIO(b"x"), 7], ids=lambda v: type(v).__name__
 )

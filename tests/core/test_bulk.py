@@ -1,6 +1,7 @@
 """Many images: in order, in several processes, past images that are bad or end the process."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,14 @@ def test_other_processes_read_them(analyzer, tmp_path) -> None:
     paths = files(tmp_path, *[255] * 4)
     with pytest.raises(ImageError, match=r"'.*0\.png' ended the process that read it \(exit code 9\)"):
         list(analyzer.read_many(paths, workers=2))
+
+
+def test_a_program_without_a_python_reads_in_its_own_process(analyzer, tmp_path, monkeypatch) -> None:
+    """There the command of a process is the program itself, which would start itself without end."""
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("it started itself"))
+    found = list(analyzer.read_many(files(tmp_path, *[90] * 40), workers=2))
+    assert [len(readings) for readings in found] == [1] * 40
 
 
 def test_an_image_that_ends_a_process_costs_only_itself(analyzer, tmp_path) -> None:

@@ -1,5 +1,6 @@
 """Detectors by name: those of the table, and a class of the user's own in a file or a package."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from mien.core.detection import Detector, DetectorSettings, Pixels, checked_face
 from mien.core.detectors import DETECTORS, make_detector
 from mien.core.mtcnn import Mtcnn, MtcnnSettings
 from mien.core.preprocess import crop_matrix
-from mien.core.results import Box
+from mien.core.results import Box, Face, Landmarks, Reading
 from mien.errors import ImageError, MienError
 
 NAN, INF = float("nan"), float("inf")
@@ -219,6 +220,21 @@ def test_a_detector_of_the_users_own_is_told_how_thoroughly_to_look(
 ) -> None:
     detector: Any = make_detector("centre.py:Centre", looks)
     assert detector.settings == (looks or DetectorSettings())
+
+
+def test_numbers_of_numpy_become_plain_ones() -> None:
+    """What an ONNX detector gives is float32, which JSON does not take."""
+    box, *points = np.float32([[1, 2, 30, 40], [5, 6, 0, 0]]), *np.float32([[9, 9]] * 5)
+    face = Face(Box(*box[0]), np.float32(0.5), Landmarks(*points))
+    (found,) = checked_faces([face], "it")
+    reading = Reading(found, ("calm",), (1.0,))
+    assert json.loads(json.dumps(reading.to_dict()))["box"]["x2"] == 30
+    assert hash(found) == hash(Face(Box(1.0, 2.0, 30.0, 40.0), 0.5, Landmarks(*[(9.0, 9.0)] * 5)))
+    assert {type(value) for value in (*vars_of(found.box), found.score)} == {float}
+
+
+def vars_of(box: Box) -> tuple[float, ...]:
+    return box.x1, box.y1, box.x2, box.y2
 
 
 def test_a_file_may_import_those_beside_it(centre: Path) -> None:

@@ -190,6 +190,15 @@ def test_ckplus_gives_as_many_peak_frames_as_asked(ckplus):
         list_ckplus(ckplus, peaks=0)
 
 
+def test_names_in_capitals_are_known(tmp_path, ckplus):
+    save(tmp_path / "jaffe" / "KA.AN1.39.TIFF")
+    assert len(told(list_jaffe(tmp_path / "jaffe"))) == 1
+    before = len(told(list_ckplus(ckplus)))
+    for file in list(ckplus.rglob("*.png")):
+        file.rename(file.with_suffix(".PNG"))
+    assert len(told(list_ckplus(ckplus))) == before
+
+
 def test_jaffe_takes_person_and_emotion_from_the_name(tmp_path):
     names = ("KA.AN1.39.tiff", "KA.SU3.38.tiff", "YM.NE2.50.tiff", "YM.XX2.51.tiff")
     for name in names:

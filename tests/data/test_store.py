@@ -215,6 +215,17 @@ def test_a_map_of_labels_that_is_none_is_damage(tmp_path, make_faces, label_map)
             read(path)
 
 
+def test_content_of_other_files_is_never_read(tmp_path, make_faces):
+    """A column in /dev/zero has no end, one in a pipe never begins."""
+    write_store(make_faces(), tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        n = len(file["labels"])
+        del file["labels"]
+        file.create_dataset("labels", (n,), "i8", external=[("/dev/zero", 0, 8 * n)])
+    with pytest.raises(DataError, match="'labels' lies in other files"):
+        read_store(tmp_path / "a.h5")
+
+
 def test_a_truncated_or_damaged_file_gives_the_same_faces_or_one_line(tmp_path, make_faces):
     faces, path = make_faces(votes=True), tmp_path / "a.h5"
     write_store(faces, path)

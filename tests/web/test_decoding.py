@@ -52,6 +52,15 @@ def engine(monkeypatch, tiny_home):
     engine.close()
 
 
+def test_a_program_without_a_python_decodes_in_its_own_process(lane, monkeypatch):
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    made = lane(max_pixels=100)
+    assert asyncio.run(made.decode(upload(10))).shape == (10, 10, 3)
+    with pytest.raises(ImageTooLargeError):
+        asyncio.run(made.decode(upload(11)))
+    assert made.processes == []
+
+
 def process_of(lane):
     (process,) = lane.processes
     return process.process

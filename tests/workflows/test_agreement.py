@@ -40,6 +40,32 @@ def test_the_same_events_come_out_of_the_files_of_every_program(name, tmp_path) 
     assert [(e.participant, e.person, e.start_s, e.end_s, e.emotion) for e in read_events(path)] == WANTED
 
 
+@pytest.mark.parametrize("name", ["x.events.csv", "aggregated.tsv", "old-tabular.csv", "timeline.csv"])
+def test_tables_that_went_through_a_spreadsheet_are_read(name, tmp_path) -> None:
+    """Semicolons, a line that tells them, decimal commas, a mark, UTF-16."""
+    mark = "\t" if name.endswith("tsv") else ";"
+    rows = FILES[name].replace(",", mark)
+    if name != "timeline.csv":
+        rows = rows.replace(".", ",")
+    for encoding in ("utf-8-sig", "utf-16"):
+        for head in ("", f"sep={mark}\n"):
+            (tmp_path / name).write_text(head + rows, encoding)
+            found = [
+                (e.participant, e.person, e.start_s, e.end_s, e.emotion) for e in read_events(tmp_path / name)
+            ]
+            assert found == WANTED
+
+
+def test_of_a_folder_hidden_files_are_left_and_capitals_are_read(tmp_path) -> None:
+    (tmp_path / "X.EVENTS.CSV").write_text(FILES["x.events.csv"])
+    (tmp_path / "._x.events.csv").write_bytes(b"\0\5\x16\7\x90")
+    assert len(read_events(tmp_path)) == 2
+    for name in ("rows.jsonl", "rows.parquet"):
+        (tmp_path / name).write_bytes(b"PAR1")
+        with pytest.raises(DataError, match=f"{name} holds rows that are not read here; give the .csv or"):
+            read_events(tmp_path / name)
+
+
 def test_what_mien_writes_is_read_back_from_a_folder(tmp_path) -> None:
     events = [Event(start, end, int(who), label, 1, 0, 0) for _, who, start, end, label in WANTED]
     write_elan(events, tmp_path / "x.mp4.eaf", "x.mp4")

@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 pytest.importorskip("onnxscript", reason="needs the train extra")
 
 from mien.cli.main import app
+from mien.core.calibration import softmax
+from mien.core.scores import score
 from mien.data.records import FaceSet
 from mien.data.store import write_store
 from mien.errors import DataError
@@ -21,7 +23,7 @@ from mien.workflows.evaluate import EvaluateSettings, evaluate
 from mien.workflows.explain.job import Job
 from mien.workflows.explain.run import explain
 from mien.workflows.explain.subject import MapSettings
-from mien.workflows.run_folder import count_test_evaluation
+from mien.workflows.run_folder import count_test_evaluation, read_predictions, write_predictions
 
 pytestmark = pytest.mark.train
 COMMANDS = CliRunner()
@@ -92,6 +94,30 @@ def test_a_data_set_may_lack_emotions_of_the_model(made: dict[str, Any], run: Pa
     text = COMMANDS.invoke(app, ["evaluate", str(run), str(tmp_path / "two.h5")]).stdout
     row = next(line for line in text.splitlines() if "happy" in line)
     assert row.replace("│", " ").split() == ["happy", "0", "–", "–", "–"]
+
+
+def test_where_no_face_is_clean_there_is_no_clean_score(
+    made: dict[str, Any], run: Path, tmp_path: Path
+) -> None:
+    from mien.data.duplicates import find_near_duplicates
+
+    faces: FaceSet = made["faces"]
+    copies = faces.images.copy()
+    copies[200:300] = copies[300:] = copies[:100] + 1
+    near = replace(faces, images=copies)
+    write_store(near, tmp_path / "near.h5", near=find_near_duplicates(near))
+    found = evaluate(str(run), tmp_path / "near.h5")
+    assert (found.scores.n, found.clean) == (100, None)
+
+
+def test_predictions_score_as_the_run_did(made: dict[str, Any], tmp_path: Path) -> None:
+    """Six decimals made a true class of 1e-7 cost 36 nats in a report."""
+    faces = made["faces"].select("val")
+    logits = np.random.default_rng(0).normal(scale=30, size=(len(faces), 3)).astype(np.float32)
+    write_predictions(tmp_path / "p.csv", faces, softmax(logits))
+    found = read_predictions(tmp_path / "p.csv")
+    expected = score(softmax(logits), faces.labels, faces.label_names)
+    assert score(found.probs, found.labels, found.names).nll == pytest.approx(expected.nll, rel=1e-6)
 
 
 def test_other_labels_are_refused(made: dict[str, Any], run: Path, tmp_path: Path) -> None:

@@ -156,13 +156,31 @@ def test_patterns_take_names_and_with_a_slash_paths(path, include, exclude, fits
         (b"a\nb.png\0c.png\0", ["a\nb.png", "c.png"]),
         (b"", []),
         (b"x" * 70_000 + b"\nb.png\n", ["x" * 70_000, "b.png"]),
+        ("ä.png\r\nb.png\r\n".encode("utf-8-sig"), ["ä.png", "b.png"]),
+        ("ä.png\r\nb\U0001f600.png\r\n".encode("utf-16"), ["ä.png", "b\U0001f600.png"]),
+        (b"\xfe\xff" + "a.png\n".encode("utf-16-be"), ["a.png"]),
+        (("x" * 70_000 + "\nb.png").encode("utf-32"), ["x" * 70_000, "b.png"]),
     ],
-    ids=["lines", "NUL", "empty", "longer than a block"],
+    ids=["lines", "NUL", "empty", "longer than a block", "a mark", "UTF-16", "its other order", "UTF-32"],
 )
 def test_a_list_holds_lines_or_parts_that_end_with_nul(data: bytes, paths: list[str]) -> None:
     import io
 
     assert list(listed_paths(io.BytesIO(data))) == paths
+
+    class Slow(io.BytesIO):
+        def read1(self, size: int | None = -1) -> bytes:
+            return super().read1(min(3, size or 0) if len(data) < 100 else size)
+
+    assert list(listed_paths(Slow(data))) == paths
+
+
+def test_a_list_in_utf_16_without_its_mark_is_told() -> None:
+    """Each letter would be a path that a NUL ends: a dot the folder, a slash the whole disk."""
+    import io
+
+    with pytest.raises(MienError, match="is UTF-16 without a mark; save it as UTF-8"):
+        list(listed_paths(io.BytesIO("./a.png\n".encode("utf-16-le"))))
 
 
 def test_the_state_of_a_run_is_there_before_its_files_and_goes_where_they_cannot_be_opened(

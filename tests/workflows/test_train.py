@@ -12,6 +12,7 @@ pytest.importorskip("onnxscript", reason="needs the train extra")
 import torch
 
 from mien.core.calibration import softmax
+from mien.core.files import write_json
 from mien.core.locks import sole
 from mien.core.model_store import find_model
 from mien.core.preprocess import resized, to_input
@@ -105,6 +106,26 @@ def test_what_cannot_teach_is_told(made: dict[str, Any]) -> None:
     recipe = check_recipe(made["table"] | {"distil": {"teachers": ["fer2013-nano"]}})
     with pytest.raises(RecipeError, match=r"distil.teachers: a teacher names angry, .*; not bored"):
         make_trainer(recipe, other, "cpu")
+
+
+def test_a_run_killed_at_its_first_file_is_whole_in_the_end(
+    made: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = made["table"] | {"run": made["table"]["run"] | {"epochs": 1}}
+
+    class Killed(BaseException):
+        pass
+
+    def killed(path: Path, content: object) -> None:
+        write_json(path, content)
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr("mien.workflows.train.write_json", killed)
+        with pytest.raises(Killed):
+            train(check_recipe(table), tmp_path / "run")
+    done = train(check_recipe(table), tmp_path / "run")
+    assert {"environment.json", "recipe.json"} <= {path.name for path in done.iterdir()}
 
 
 def test_a_run_without_validation_rows_has_a_report(made: dict[str, Any], tmp_path: Path) -> None:

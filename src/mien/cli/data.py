@@ -99,7 +99,7 @@ def import_(
     from rich.console import Console
 
     from mien.data.image_loading import ImageSettings
-    from mien.data.store import clean_mask
+    from mien.data.store import clean_mask, read_near_duplicates
     from mien.workflows.datasets.import_data import ImportSettings, import_data
 
     settings = ImportSettings(
@@ -125,7 +125,7 @@ def import_(
     if clean is not None:
         n_clean = int(clean.sum())
         console.print(f"clean test faces, without a near copy in training: {n_clean:,}", highlight=False)
-    else:
+    elif read_near_duplicates(done.path) is None:
         console.print(f"for the clean score: mien data audit {done.path}", highlight=False, markup=False)
     for note in done.notes:
         console.print(f"note: {note}", highlight=False, markup=False)

@@ -19,8 +19,15 @@ def check_several(images: object) -> None:
         MienError: it is a single image.
     """
     is_one = isinstance(images, str | os.PathLike | bytes | bytearray) or hasattr(images, "read")
-    if is_one or not isinstance(images, Iterable) or getattr(images, "ndim", 4) < 4:
+    if is_one or not isinstance(images, Iterable) or is_one_array(images):
         raise MienError(f"read_many takes several images, got one {type(images).__name__}; use read")
+
+
+def is_one_array(images: object) -> bool:
+    """Whether it is an array that can be one image at most; a column of paths or of images is several."""
+    n_axes = getattr(images, "ndim", 4)
+    is_column = n_axes == 1 and getattr(getattr(images, "dtype", None), "kind", "") in ("O", "U", "S", "T")
+    return bool(n_axes < 4 and not is_column)
 
 
 def is_whole(value: object) -> TypeGuard[int]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
-from mien.core.cores import free_cores
+from mien.core.cores import can_start_python, free_cores
 from mien.core.images import ImageSource
 from mien.core.read_batch import Answer, Reader, read_batch
 
@@ -49,6 +49,7 @@ def read_each(reader: Reader, images: Iterable[ImageSource], settings: BulkSetti
     """
     images = iter(images)
     wanted = free_cores() if settings.workers is None else settings.workers
+    wanted = wanted if can_start_python() else 1
     least = POOL_FROM if settings.workers is None else 2
     most = wanted * AHEAD * settings.batch
     first = list(islice(images, max(least, most))) if wanted > 1 else []

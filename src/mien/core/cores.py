@@ -1,10 +1,19 @@
-"""How many processor cores this process may use."""
+"""How many processor cores this process may use, and whether other processes can share the work."""
 
 import os
+import sys
 from math import ceil
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
+
+
+def can_start_python() -> bool:
+    """Whether there is a Python that further processes can run; a program made by PyInstaller has none.
+
+    There ``sys.executable`` is the program: it would start itself again and again.
+    """
+    return bool(sys.executable) and not getattr(sys, "frozen", False)
 
 
 def free_cores(cgroup: Path = CGROUP) -> int:

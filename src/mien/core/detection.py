@@ -6,7 +6,7 @@ A detector of your own is a class that takes one `DetectorSettings` and has `fin
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -128,7 +128,15 @@ def checked_faces(found: Iterable[Face], who: str) -> list[Face]:
             isinstance(marks, Landmarks) and all(_are_finite(point, 2) for point in marks.points)
         ):
             raise MienError(f"{who} must return mien.Landmarks of finite points, or None, got {marks!r:.80}")
-    return faces
+    return [_plain(face) for face in faces]
+
+
+def _plain(face: Face) -> Face:
+    """The face in Python's own numbers, which JSON takes; a detector may well give NumPy's."""
+    box, marks = face.box, face.landmarks
+    sides = map(float, (box.x1, box.y1, box.x2, box.y2))
+    points = None if marks is None else Landmarks(*((float(x), float(y)) for x, y in marks.points))
+    return replace(face, box=Box(*sides), score=float(face.score), landmarks=points)
 
 
 def _are_finite(numbers: Iterable[Any], n: int) -> bool:

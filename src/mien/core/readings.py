@@ -59,7 +59,9 @@ class Readings(tuple[Reading, ...]):
         boxes, table = _array(boxes_xyxy, "boxes_xyxy", (-1, 4)), _array(probs, "probs", (-1, len(labels)))
         n = len(boxes)
         score = np.ones(n) if scores is None else _array(scores, "scores", (-1,))
-        if not len(table) == len(score) == n:
+        if len(score) != n:
+            raise MienError(f"expected a score for each box, got {len(score)} for {n}")
+        if len(table) != n:
             raise MienError(f"expected as many boxes as rows of probs, got {n} and {len(table)}")
         rows = zip(boxes.tolist(), table.tolist(), score.tolist(), strict=True)
         return cls(Reading(Face(Box(*box), sure), tuple(labels), tuple(row)) for box, row, sure in rows)

@@ -33,7 +33,7 @@ def list_ckplus(path: Path, peaks: int = 1) -> Listing:
     if labels is None or not images.is_dir():
         raise DataError(f"{path} is no CK+: expected {_CKPLUS_PICTURES}/ and Emotion/ in it")
     sequences = sorted(folder for folder in images.glob("S*/*") if folder.is_dir())
-    frames = [sorted(folder.glob("[!.]*.png"))[-peaks:] for folder in sequences]
+    frames = [sorted(folder.glob("[!.]*.[pP][nN][gG]"))[-peaks:] for folder in sequences]
     entries = partial(_ckplus_entries, frames, labels)
     return Listing("ckplus", CKPLUS, entries, sum(map(len, frames)), persons=True)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien.core.emotions import emotion_or
+from mien.core.paths import path_text
 from mien.data.listing import SPLIT_NAMES, Entry, Listing, Problem, affect, is_there
 from mien.data.tables import cells_of, find_columns, missing_columns, open_table
 from mien.errors import DataError
@@ -65,7 +66,7 @@ def list_paths(path: Path, root: Path | None = None) -> Listing:
         raise DataError(f"{path} has no row with a label")
     codes = {name: code for code, name in enumerate(label_names)}
     return Listing(
-        name=path.stem,
+        name=path_text(path.stem),
         label_names=label_names,
         entries=_Rows(path, root or path.parent, columns, codes).entries,
         total=found.total(),

@@ -14,6 +14,7 @@ from PIL import Image
 
 from mien.core.emotions import emotion, emotion_or
 from mien.core.images import open_image
+from mien.core.paths import path_text
 from mien.data.class_folders import ClassFile, is_emotion, read_tree, shown
 from mien.data.image_loading import SMALL
 from mien.data.listing import Entry, Listing, Problem
@@ -95,7 +96,9 @@ def list_folders(path: Path) -> Listing:
     codes = {name: code for code, name in enumerate(label_names)}
     entries = tuple(_entry(file, codes.get(emotion_or(file.label))) for file in tree.files)
     notes = (*tree.notes, *_doubts(label_names))
-    return Listing(path.resolve().name, label_names, lambda: iter(entries), len(entries), notes=notes)
+    return Listing(
+        path_text(path.resolve().name), label_names, lambda: iter(entries), len(entries), notes=notes
+    )
 
 
 def list_numbered(path: Path, name: str, label_names: tuple[str, ...], first: int) -> Listing | None:

@@ -27,6 +27,7 @@ from mien.core.cores import free_cores
 from mien.core.files import atomic_write, refusals
 from mien.core.locks import sole
 from mien.core.own_files import check_shape, read_json, reading
+from mien.core.paths import path_text
 from mien.data.image_loading import ImageLoader, ImageSettings, LoadedImage
 from mien.data.listing import Entry, Listing, Problem
 from mien.data.records import SPLITS, FaceSet, LabelMap
@@ -323,8 +324,13 @@ def _notes(part: Path) -> dict[str, Any]:
     return notes
 
 
+def _as_text(rows: list[list[Any]]) -> Iterator[list[Any]]:
+    """Rows whose names of files that are not UTF-8 can be written."""
+    return ([path_text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+
+
 def _write_skipped(skipped: list[list[Any]], path: Path) -> None:
     path.unlink(missing_ok=True)  # of an earlier import
     if skipped:
         with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([["row", "path", "reason", "detail"], *skipped])
+            csv.writer(file).writerows([["row", "path", "reason", "detail"], *_as_text(skipped)])

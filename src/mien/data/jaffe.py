@@ -21,7 +21,7 @@ def list_jaffe(path: Path) -> Listing:
     """
     found = [
         (file, match.group(1).upper(), match.group(2).upper())
-        for file in sorted(path.rglob("*.tif*"))
+        for file in sorted(path.rglob("*"))
         if (match := _JAFFE_NAME.fullmatch(file.name))
     ]
     if not found:

@@ -197,7 +197,7 @@ def clean_mask(path: str | os.PathLike[str], split: str = "test") -> NDArray[np.
     For FER2013 these are 3,035 of the 3,589 test faces; a score over them owes less to remembered images.
 
     Returns:
-        The mask, or None where this store was not searched for near duplicates.
+        The mask, or None where this store was not searched for near duplicates, or every face has some.
 
     Raises:
         DataError: as ``read_store``, or there is no split of that name.
@@ -208,7 +208,8 @@ def clean_mask(path: str | os.PathLike[str], split: str = "test") -> NDArray[np.
     if near is None:
         return None
     with _opened(path) as file:
-        return near.clean(_column(file, "rows")[_column(file, "split") == SPLITS.index(split)])
+        mask = near.clean(_column(file, "rows")[_column(file, "split") == SPLITS.index(split)])
+        return mask if mask.any() else None
 
 
 def require_h5py() -> Any:
@@ -246,6 +247,8 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
 def _column(group: Any, field: str) -> NDArray[Any]:
     """All of an array, unless it claims more than its file holds."""
     array = group[field]
+    if array.external or array.is_virtual:
+        raise ValueError(f"'{field}' lies in other files")
     if array.nbytes > array.id.get_storage_size() * (MOST_SHRUNK if array.compression else 1):
         raise ValueError(f"'{field}' claims {array.nbytes:,} bytes and holds fewer")
     whole: NDArray[Any] = array[()]

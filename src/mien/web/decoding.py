@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.bounds import took_too_long, widen
+from mien.core.cores import can_start_python
+from mien.core.images import ImageLimits, open_image
 from mien.errors import ImageError, ImageTooLargeError
 from mien.web.decode_worker import HEAD, LENGTH, PIXELS, TOO_LARGE, DecodeLimits
 from mien.web.limits import Turns
@@ -67,6 +69,8 @@ class Lane:
             process.close()
 
     def _decode(self, data: bytes) -> Pixels:
+        if not can_start_python():  # only sizes are bounded then
+            return open_image(data, ImageLimits(self.limits.max_bytes, self.limits.max_pixels))
         process: _Process | None = getattr(self._own, "process", None)
         if process is None or not process.is_well():
             process = self._own.process = self._start(process)

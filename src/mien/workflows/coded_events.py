@@ -4,15 +4,16 @@ import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from mien.core.columns import parse_cell
 from mien.core.emotions import emotion_or
 from mien.core.events import events_of
 from mien.core.own_files import reading
 from mien.data.tables import encoding_of
 from mien.errors import DataError, MienError
-from mien.workflows.rows.formats import csv_rows
 from mien.workflows.video.participants import KEY, read_key
 
 MEDIA = re.compile(r"(\.(events|mp4|m4v|mov|mkv|webm|avi|mpe?g|m?ts|3gp|wmv|flv))+$", re.IGNORECASE)
@@ -21,6 +22,7 @@ SECONDS = re.compile(r"\d+[.,]\d+")
 MILLISECONDS = re.compile(r"\d+")
 FOLDER_ENDS = (".events.csv", ".eaf", ".tsv", ".txt", ".csv")
 SPREADSHEETS = {".xlsx", ".xls", ".ods"}
+OTHER_ROWS = {".jsonl", ".ndjson", ".parquet"}
 NO_EVENTS = {"index.csv", KEY}  # lie beside the rows of `mien watch`
 ADVICE = "give events of mien, a BORIS export, or an ELAN file"
 
@@ -71,9 +73,12 @@ def _files(path: Path) -> list[Path]:
             raise DataError(f"{path} is a pipe or a device; save the events as a file")
         if path.suffix.lower() in SPREADSHEETS:
             raise DataError(f"{path} is a spreadsheet; save it as CSV, or give the .events.csv or .eaf file")
+        if path.suffix.lower() in OTHER_ROWS:
+            raise DataError(f"{path} holds rows that are not read here; give the .csv or .events.csv file")
         return [path]
+    files = [file for file in path.rglob("[!.]*") if file.name not in NO_EVENTS and file.is_file()]
     for end in FOLDER_ENDS:
-        found = sorted(file for file in path.rglob(f"*{end}") if file.name not in NO_EVENTS)
+        found = sorted(file for file in files if file.name.lower().endswith(end))
         if found:
             return found
     raise DataError(f"{path} holds no {', '.join(FOLDER_ENDS)} file")
@@ -113,10 +118,12 @@ def _table(path: Path) -> Iterable[CodedEvent]:
         mark = max("\t;,", key=first.count)
         file.seek(0)
         rows = [row for row in csv.reader(file, delimiter=mark) if any(row)]
+    if rows and re.fullmatch(r"sep=.?", "".join(rows[0]).strip().lower()):
+        rows = rows[1:]  # a line that tells Excel the separator
     names = [name.strip().lower() for name in rows[0]] if rows else []
     table = [dict(zip(names, row, strict=False)) for row in rows[1:]]
     if {"time_s", "frame", "track", "label"} <= set(names):
-        return _timeline(path)
+        return _timeline(rows, path)
     if {"start_s", "end_s", "emotion"} <= set(names):
         return _aggregated(table, path, ("participant", "track", "start_s", "end_s", "emotion"))
     if {"start (s)", "stop (s)", "behavior"} <= set(names):
@@ -128,8 +135,10 @@ def _table(path: Path) -> Iterable[CodedEvent]:
     raise ValueError(f"its columns are {', '.join(names) or 'missing'}")
 
 
-def _timeline(path: Path) -> Iterator[CodedEvent]:
-    for one in events_of(csv_rows(path)):
+def _timeline(rows: Sequence[Sequence[str]], path: Path) -> Iterator[CodedEvent]:
+    names = rows[0]
+    table = (zip_longest(names, row[: len(names)]) for row in rows[1:])
+    for one in events_of({name: parse_cell(name, text) for name, text in row} for row in table):
         participant = one.participant or _name_of(path)
         yield CodedEvent(participant, str(one.track), one.start_s, one.end_s, one.emotion)
 
@@ -141,8 +150,12 @@ def _aggregated(
     for row in table:
         participant = row.get(whose) or _name_of(path)
         yield CodedEvent(
-            participant, _person(row.get(who, "")), float(row[start]), float(row[end]), row[label]
+            participant, _person(row.get(who, "")), _seconds(row[start]), _seconds(row[end]), row[label]
         )
+
+
+def _seconds(text: str) -> float:
+    return float(text.replace(",", "."))
 
 
 def _states(table: Sequence[Mapping[str, str]], path: Path) -> Iterator[CodedEvent]:
@@ -151,7 +164,7 @@ def _states(table: Sequence[Mapping[str, str]], path: Path) -> Iterator[CodedEve
     for row in table:
         kind = (row.get("behavior type") or row.get("status") or "").strip().upper()
         key = (row.get("observation id") or _name_of(path), _person(row.get("subject", "")), row["behavior"])
-        time_s = float(row["time"])
+        time_s = _seconds(row["time"])
         if kind == "START":
             begun[key] = time_s
         elif kind == "STOP":

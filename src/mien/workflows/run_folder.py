@@ -89,7 +89,7 @@ def write_predictions(path: Path, faces: FaceSet, probs: NDArray[np.floating[Any
         writer = csv.writer(file)
         writer.writerow(["row", "label", "predicted", *(f"p_{name}" for name in names)])
         for row, label, p in zip(faces.rows, faces.labels, probs, strict=True):
-            writer.writerow([row, names[label], names[int(p.argmax())], *(f"{x:.6f}" for x in p)])
+            writer.writerow([row, names[label], names[int(p.argmax())], *(f"{x:.9g}" for x in p)])
 
 
 def read_predictions(path: Path) -> Predictions:

@@ -1,8 +1,9 @@
 """Which of the images that are found are read, and the lists that name them."""
 
+import codecs
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import BinaryIO
@@ -11,6 +12,16 @@ from zlib import crc32
 from mien.errors import MienError
 
 BLOCK = 2**16
+MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark begins alike
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+"""Byte order marks at the start of a text, and how it is written then."""
+MARK_BYTES = 8
+"""Bytes that tell how a list is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +79,24 @@ def parse_shard(text: str) -> tuple[int, int]:
 def listed_paths(stream: BinaryIO) -> Iterator[str]:
     """The paths of a list, one a line, or each ended by a NUL as by ``find -print0``.
 
-    The first bytes tell which. Empty lines are nothing.
+    The first bytes tell which, and whether it is UTF-8 or, with its mark, UTF-16 or UTF-32, as Windows
+    writes lists. Empty lines are nothing.
+
+    Raises:
+        MienError: it is UTF-16 without a mark.
     """
     read = getattr(stream, "read1", stream.read)
-    block = read(BLOCK)
+    start = b""
+    while len(start) < MARK_BYTES and (block := read(BLOCK)):
+        start += block
+    if len(start) >= MARK_BYTES and not any(start[1:MARK_BYTES:2]) and all(start[:MARK_BYTES:2]):
+        raise MienError("the list of paths is UTF-16 without a mark; save it as UTF-8")
+    encoding = next((name for mark, name in MARKS.items() if start.startswith(mark)), None)
+    if encoding is not None:
+        decode = codecs.getincrementaldecoder(encoding)(errors="surrogatepass").decode
+        read = _as_utf8(read, decode)
+        start = decode(start).encode(errors="surrogatepass")
+    block = start
     end = b"\0" if b"\0" in block else b"\n"
     rest = b""
     while block:
@@ -79,6 +104,16 @@ def listed_paths(stream: BinaryIO) -> Iterator[str]:
         yield from filter(None, map(_path, whole))
         block = read(BLOCK)
     yield from filter(None, [_path(rest)])
+
+
+def _as_utf8(read: Callable[[int], bytes], decode: Callable[[bytes], str]) -> Callable[[int], bytes]:
+    def reading(n: int) -> bytes:
+        while block := read(n):
+            if text := decode(block):  # half a character may be all that came
+                return text.encode(errors="surrogatepass")
+        return b""
+
+    return reading
 
 
 def _path(line: bytes) -> str:

@@ -321,9 +321,10 @@ def _claim(folder: Path, trainer: Trainer, faces: FaceSet) -> None:
     recipe, started = trainer.recipe, {"init_from": str(trainer.initial)} if trainer.initial else {}
     path = folder / "recipe.json"
     if not path.is_file():
-        write_json(path, {"recipe": recipe.model_dump(mode="json"), "data": faces.content_hash()})
         several = {"processes": trainer.workers.count} if trainer.workers.count > 1 else {}
         write_json(folder / "environment.json", environment() | several | started)
+        # last, for a folder that has it is a run's, and is left as it is
+        write_json(path, {"recipe": recipe.model_dump(mode="json"), "data": faces.content_hash()})
         return
     found = read_run_json(folder, "recipe.json", RECIPE)
     same = {

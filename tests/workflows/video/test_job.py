@@ -174,8 +174,16 @@ def test_the_path_of_a_video_is_a_job_and_other_things_are_told(small, settings)
     outcome = watch_video(small, settings, on_watched=seen.append, stop=lambda: len(seen) > 3)
     assert outcome.stopped
     assert seen
-    with pytest.raises(MienError, match=r"watch_video takes a path or a mien.WatchJob, got int"):
-        watch_video(0, settings)
+    with pytest.raises(MienError, match=r"watch_video takes a path or a mien.WatchJob, got list"):
+        watch_video([0], settings)
+
+
+def test_a_job_takes_text_numbers_and_one_path_alone() -> None:
+    job = WatchJob(0, files="rows.csv", annotate=None)
+    assert (job.source, job.files) == ("0", (Path("rows.csv"),))
+    job = WatchJob(Path("v.mp4"), files=["a.csv", Path("b.jsonl")], annotate="m.mp4")
+    assert (job.source, job.files) == ("v.mp4", (Path("a.csv"), Path("b.jsonl")))
+    assert job.annotate == Path("m.mp4")
 
 
 def test_a_stopped_run_leaves_valid_files_and_goes_on(small, settings, whole, tmp_path) -> None:

@@ -18,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from mien.core.bounds import IGNORE_CTRL_C, took_too_long, widen
+from mien.core.cores import can_start_python
 from mien.core.reading_pool import Failure
 from mien.errors import VideoError
 from mien.workflows.video.decode_worker import VideoLimits
@@ -39,11 +40,8 @@ class CostlyVideoError(VideoError):
 
 
 def can_be_apart(source: str | os.PathLike[str]) -> bool:
-    """Whether another process can decode a source: a file yes; streams and cameras stay with their clock.
-
-    A program made by PyInstaller has no Python to start.
-    """
-    return Source(source).is_file and bool(sys.executable) and not getattr(sys, "frozen", False)
+    """Whether another process can decode a source: a file yes; streams and cameras stay with their clock."""
+    return Source(source).is_file and can_start_python()
 
 
 class VideoProcess:

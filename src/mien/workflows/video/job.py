@@ -10,6 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from mien.core.addresses import shown
+from mien.core.arguments import is_whole
 from mien.core.outputs import check_distinct
 from mien.core.own_files import check_shape, reading
 from mien.core.timeline import TimelineRow
@@ -37,10 +38,10 @@ class WatchJob:
     """What is watched, and what becomes of it.
 
     Args:
-        source: A file, a URL or the number of a camera.
+        source: A file, a URL or the number of a camera, also as an `int`.
         pick: Which frames.
-        files: Where rows go, ``.csv``, ``.jsonl`` or ``.parquet``; or events, ``.srt``, ``.eaf`` of ELAN,
-            ``.events.csv`` or ``.boris.xlsx``.
+        files: One path or several. Rows go into ``.csv``, ``.jsonl`` or ``.parquet``; events into ``.srt``,
+            ``.eaf`` of ELAN, ``.events.csv`` or ``.boris.xlsx``.
         annotate: An ``.mp4`` or ``.mkv`` for the video with faces marked.
         sound: Whether the annotated video gets the sound.
         resume: Go on where an earlier run into the same files was stopped.
@@ -58,6 +59,12 @@ class WatchJob:
     participant: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        source: object = self.source
+        files: object = self.files
+        several = (files,) if isinstance(files, str | os.PathLike) else self.files
+        object.__setattr__(self, "source", str(source) if is_whole(source) else os.fsdecode(self.source))
+        object.__setattr__(self, "files", tuple(Path(path) for path in several))
+        object.__setattr__(self, "annotate", None if self.annotate is None else Path(self.annotate))
         for path in self.files:
             file_format(path)
         check_distinct(self.files)
@@ -94,6 +101,8 @@ def _checked_job(job: object) -> WatchJob:
     """
     if isinstance(job, WatchJob):
         return job
+    if is_whole(job):
+        return WatchJob(str(job))
     if not isinstance(job, str | os.PathLike):
         raise MienError(f"watch_video takes a path or a mien.WatchJob, got {type(job).__name__}")
     return WatchJob(os.fsdecode(job))
