@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,38 @@ def test_whatever_is_no_image_of_a_class_is_listed_with_its_reason(tmp_path):
         ("top.png", "no label"),
         ("up", "link in a circle"),
     } <= set(left_out(listing))
+
+
+def test_folders_of_many_links_are_entered_once(tmp_path):
+    """Two links a level to the next double the work at each of 40 levels."""
+    levels = [tmp_path / "levels" / str(i) for i in range(40)]
+    for here, below in pairwise(levels):
+        here.mkdir(parents=True)
+        for name in ("a", "b"):
+            os.symlink(below, here / name)
+    save(levels[-1], "x.png")
+    save(tmp_path / "in" / "train", "happy/a.png")
+    os.symlink(levels[0], tmp_path / "in" / "train" / "happy" / "farm")
+    listing = list_folders(tmp_path / "in")
+    assert told(listing) == [("a.png", "happy", "train"), ("x.png", "happy", "train")]
+    assert {reason for _, reason in left_out(listing)} == {"link to a folder that is read"}
+    assert len(left_out(listing)) == 39
+    assert told(list_folders(levels[0])) == [("x.png", "a", "train"), ("x.png", "b", "train")]
+
+
+def test_a_tree_that_is_deeper_than_python_s_stack_is_read(tmp_path):
+    save(tmp_path, "train/happy/a.png")
+    folders = [tmp_path / "train" / "happy"]
+    try:
+        for _ in range(1100):
+            folders.append(folders[-1] / "d")
+            folders[-1].mkdir()
+        save(folders[-1], "b.png")
+        assert told(list_folders(tmp_path)) == [("a.png", "happy", "train"), ("b.png", "happy", "train")]
+    finally:  # removing a tree is recursive
+        (folders[-1] / "b.png").unlink(missing_ok=True)
+        for folder in reversed(folders[1:]):
+            folder.rmdir()
 
 
 def test_a_split_that_is_a_link_is_followed(tmp_path):

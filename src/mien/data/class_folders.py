@@ -72,17 +72,32 @@ def read_tree(path: Path, is_class: IsClass = is_emotion) -> ClassTree:
     return ClassTree(tuple(files), True, tuple(notes))
 
 
-def find_root(path: Path, is_class: IsClass, above: frozenset[str] = frozenset()) -> Path:
-    """The folder whose folders are splits or classes: ``path``, or one below it.
+DEEPEST = 16
+"""Levels below a folder in which its class folders are looked for."""
+
+
+def find_root(
+    path: Path, is_class: IsClass, above: frozenset[str] = frozenset(), entered: set[str] | None = None
+) -> Path:
+    """The folder whose folders are splits or classes: ``path``, or one of the `DEEPEST` levels below it.
+
+    Args:
+        path: Where to look.
+        is_class: Whether the name of a folder is that of a class.
+        above: The real folders that it lies in.
+        entered: Those that were looked through, so that a folder of many links is looked through once.
 
     Raises:
         DataError: several folders hold classes, or one cannot be listed.
     """
     real = os.path.realpath(path)
     folders = folders_in(path)
-    if real in above or _leads_up(path, real) or _is_root(folders, is_class):
+    entered = set() if entered is None else entered
+    is_known = real in entered or len(above) > DEEPEST or _leads_up(path, real)
+    if is_known or _is_root(folders, is_class):
         return path
-    found = [find_root(folder, is_class, above | {real}) for folder in folders]
+    entered.add(real)
+    found = [find_root(folder, is_class, above | {real}, entered) for folder in folders]
     roots = [root for root in found if _is_root(folders_in(root), is_class)]
     if len(roots) > 1:
         names = ", ".join(shown(root.relative_to(path)) for root in roots[:5])
@@ -121,23 +136,33 @@ def _loose(folder: Path, split: str) -> Iterator[ClassFile]:
             yield ClassFile(file, "", split, no_label)
 
 
-def files_below(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[tuple[Path, Problem | None]]:
+def files_below(folder: Path) -> Iterator[tuple[Path, Problem | None]]:
     """Every visible file, through links too, and what is wrong with those that are no images by their name.
+
+    A folder that several links lead to is entered once.
 
     Raises:
         DataError: a folder cannot be listed.
     """
-    real = os.path.realpath(folder)
-    if real in above or _leads_up(folder, real):
-        yield folder, Problem("link in a circle", f"it leads to {real}")
-        return
-    for path in visible(folder):
-        if path.is_dir():
-            yield from files_below(path, above | {real})
-        elif path.is_symlink() and not path.exists():
-            yield path, Problem("missing file", "a link that leads nowhere")
-        else:
-            yield path, None if is_image_file(str(path)) else Problem("not an image", "by its name")
+    entered: set[str] = set()
+    waiting: list[tuple[Path, frozenset[str]]] = [(folder, frozenset())]
+    while waiting:
+        here, above = waiting.pop()
+        real = os.path.realpath(here)
+        if real in above or _leads_up(here, real):
+            yield here, Problem("link in a circle", f"it leads to {real}")
+            continue
+        if real in entered:
+            yield here, Problem("link to a folder that is read", f"it leads to {real}")
+            continue
+        entered.add(real)
+        for path in visible(here):
+            if path.is_dir():
+                waiting.append((path, above | {real}))
+            elif path.is_symlink() and not path.exists():
+                yield path, Problem("missing file", "a link that leads nowhere")
+            else:
+                yield path, None if is_image_file(str(path)) else Problem("not an image", "by its name")
 
 
 def _leads_up(folder: Path, real: str) -> bool:
