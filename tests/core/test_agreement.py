@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from mien.core import agreement
 from mien.core.agreement import answer_counts, clustered_interval, fleiss_kappa, intraclass_correlation
 from mien.core.metrics import accuracy, balanced_accuracy, bootstrap_interval
 from mien.errors import MienError
@@ -112,3 +113,13 @@ def test_raters_that_agree_have_one_and_a_shift_between_them_counts() -> None:
     assert np.isnan(intraclass_correlation(np.ones((3, 2))))
     assert np.isnan(intraclass_correlation(np.ones((1, 2))))
     assert intraclass_correlation(np.stack([same, same])).tolist() == [1, 1]
+
+
+def test_resampling_in_blocks_gives_the_same_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = np.random.default_rng(0).integers(0, 5, (40, 3, 3))
+    found = []
+    for block in (2**22, 100, 1):
+        monkeypatch.setattr(agreement, "BLOCK", block)
+        found.append(clustered_interval(accuracy, counts, np.random.default_rng(1)))
+    assert found[0] == found[1] == found[2]
+    assert list(agreement.blocks(5, 10)) == [1] * 5

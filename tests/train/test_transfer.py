@@ -211,3 +211,18 @@ def test_colour_faces_are_refused_by_a_gray_network(small: Transferred) -> None:
 def test_votes_have_no_head_here() -> None:
     with pytest.raises(RecipeError, match="network 'chmura-vgg16' has no head for votes"):
         build(NetSettings(name="chmura-vgg16"), 7, n_votes=10)
+
+
+def test_a_normalised_head_sees_how_features_differ_and_not_their_size() -> None:
+    """Without, half-dropped features of mean 1 and deviation 0.1 taught a head nothing: 28 % for 62."""
+    options = {
+        "backbone": "dlib-face",
+        "size": 64,
+        "channels": 1,
+        "head": (8,),
+        "head_norm": True,
+        "freeze": "all",
+    }
+    net = build(NetSettings(name="transferred", options=options), 3).train()
+    features = torch.randn(16, net.n_features, 1, 1, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(net(0.1 * features + 1), net(features), atol=0.01, rtol=0)

@@ -1,5 +1,6 @@
 """Agreement of several raters of the same images, and intervals of their pooled score."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,9 @@ from numpy.typing import NDArray
 
 from mien.core.metrics import Interval, Metric, percentile_interval
 from mien.errors import MienError
+
+BLOCK = 2**22
+"""Numbers that resampling holds at a time."""
 
 
 def answer_counts(answers: NDArray[np.integer[Any]], n_classes: int) -> NDArray[np.int64]:
@@ -93,6 +97,14 @@ def clustered_interval(
     n = len(counts)
     if not n:
         raise MienError("an interval needs at least one image")
-    weights = rng.multinomial(n, np.full(n, 1 / n), size=1000)
-    values = metric((weights @ counts.reshape(n, -1)).reshape(-1, *counts.shape[1:]))
+    cells, even = counts.reshape(n, -1).astype(np.float64), np.full(n, 1 / n)
+    sums = [rng.multinomial(n, even, size).astype(np.float64) @ cells for size in blocks(1000, n)]
+    values = metric(np.rint(np.concatenate(sums)).astype(np.int64).reshape(-1, *counts.shape[1:]))
     return percentile_interval(values, level)
+
+
+def blocks(n_resamples: int, n: int) -> Iterator[int]:
+    """Sizes of parts of the resamples of ``n`` things, each of at most `BLOCK` numbers or one resample."""
+    size = max(1, BLOCK // max(1, n))
+    for start in range(0, n_resamples, size):
+        yield min(size, n_resamples - start)

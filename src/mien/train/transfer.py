@@ -46,6 +46,8 @@ class Transfer:
         pool: ``avg`` is the mean of the last map, ``flatten`` all of it.
         head: Widths of the hidden linear layers.
         head_dropout: Probability of dropping a number before each linear layer, or one for all of them.
+        head_norm: Whether features come to the head with the mean 0 and the deviation 1 that they have over
+            training batches; without, a head learns little from features that differ little.
         head_relu: Whether each hidden layer ends in ReLU, or one answer for all of them.
         freeze: ``none``, ``all``, or how many of the backbone's layers that hold weights stay as they are,
             counted from its input; convolutions, normalisations and linear layers each count.
@@ -63,6 +65,7 @@ class Transfer:
     pool: str = "avg"
     head: Sequence[int] = ()
     head_dropout: float | Sequence[float] = 0.0
+    head_norm: bool = False
     head_relu: bool | Sequence[bool] = True
     freeze: str | int = "none"
     batch_norm: str = "frozen"
@@ -118,7 +121,13 @@ TRANSFERRED = {
         freeze="all",
     ),
     "face-transfer": Transfer(
-        backbone="dlib-face", size=150, channels=1, head=(512,), head_dropout=0.5, freeze="all"
+        backbone="dlib-face",
+        size=150,
+        channels=1,
+        head=(512,),
+        head_norm=True,
+        head_dropout=(0.0, 0.5),
+        freeze="all",
     ),
     "maastricht-googlenet": Transfer(backbone="googlenet", size=48),
 }
@@ -229,7 +238,7 @@ def _make_head(inputs: int, n_classes: int, settings: Transfer) -> nn.Sequential
     """Hidden layers start as in Keras, where those papers' heads ran; a single layer as in torch."""
     drops = _each(settings.head_dropout, len(settings.head) + 1, "head_dropout")
     relus = [*_each(settings.head_relu, len(settings.head), "head_relu"), False]
-    layers: list[nn.Module] = []
+    layers: list[nn.Module] = [nn.BatchNorm1d(inputs, affine=False)] if settings.head_norm else []
     for drop, width, relu in zip(drops, [*settings.head, n_classes], relus, strict=True):
         layers += [nn.Dropout(drop)] if drop else []
         layers += [nn.Linear(inputs, width), *([nn.ReLU()] if relu else [])]

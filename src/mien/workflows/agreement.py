@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.agreement import clustered_interval, intraclass_correlation
+from mien.core.agreement import blocks, clustered_interval, intraclass_correlation
 from mien.core.emotions import emotion, emotion_or
 from mien.core.metrics import Interval, accuracy, cohen_kappa
 from mien.core.smoothing import UNCERTAIN
@@ -235,6 +235,8 @@ def _icc(counts: Codes, number: int, rng: np.random.Generator) -> tuple[float, I
     value = float(intraclass_correlation(shares))
     if np.isnan(value):
         return None
-    resamples = intraclass_correlation(shares[rng.integers(0, len(shares), (1000, len(shares)))])
+    n = len(shares)
+    parts = [intraclass_correlation(shares[rng.integers(0, n, (size, n))]) for size in blocks(1000, n)]
+    resamples = np.concatenate(parts)
     low, high = np.nanquantile(resamples, (0.025, 0.975))
     return value, (float(low), float(high))
