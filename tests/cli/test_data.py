@@ -98,7 +98,7 @@ def test_images_are_imported_shown_split_and_joined(tmp_path, images, source):
     result = _run(
         "join", tmp_path / "fer.h5", tmp_path / "b.h5", "--out", tmp_path / "c.h5", "--labels", "rafdb"
     )
-    assert "fer2013+mine, 21 faces" in result.stdout
+    assert "fer2013+mine-split, 21 faces" in result.stdout
     assert "labels of mine: happy, rage → angry, sad" in result.stdout
 
 

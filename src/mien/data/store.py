@@ -209,7 +209,7 @@ def clean_mask(path: str | os.PathLike[str], split: str = "test") -> NDArray[np.
         return None
     with _opened(path) as file:
         mask = near.clean(_column(file, "rows")[_column(file, "split") == SPLITS.index(split)])
-        return mask if mask.any() else None
+        return None if mask.size and not mask.any() else mask
 
 
 def require_h5py() -> Any:
