@@ -35,3 +35,10 @@ def local_path(text: str) -> str:
 def path_text(name: str) -> str:
     """A path as text; bytes of it that are not UTF-8 become a replacement character."""
     return name.encode(errors="surrogateescape").decode(errors="replace")
+
+
+def cut_name(name: str, most_bytes: int) -> str:
+    """A file name, or its beginning where it has more bytes than that; no character is halved."""
+    while len(os.fsencode(name)) > most_bytes:
+        name = name[:-1]
+    return name

@@ -76,15 +76,13 @@ DEEPEST = 16
 """Levels below a folder in which its class folders are looked for."""
 
 
-def find_root(
-    path: Path, is_class: IsClass, above: frozenset[str] = frozenset(), entered: set[str] | None = None
-) -> Path:
+def find_root(path: Path, is_class: IsClass, depth: int = 0, entered: set[str] | None = None) -> Path:
     """The folder whose folders are splits or classes: ``path``, or one of the `DEEPEST` levels below it.
 
     Args:
         path: Where to look.
         is_class: Whether the name of a folder is that of a class.
-        above: The real folders that it lies in.
+        depth: How many levels below the first folder it lies.
         entered: Those that were looked through, so that a folder of many links is looked through once.
 
     Raises:
@@ -93,11 +91,11 @@ def find_root(
     real = os.path.realpath(path)
     folders = folders_in(path)
     entered = set() if entered is None else entered
-    is_known = real in entered or len(above) > DEEPEST or _leads_up(path, real)
+    is_known = real in entered or depth > DEEPEST or _leads_up(path, real)
     if is_known or _is_root(folders, is_class):
         return path
     entered.add(real)
-    found = [find_root(folder, is_class, above | {real}, entered) for folder in folders]
+    found = [find_root(folder, is_class, depth + 1, entered) for folder in folders]
     roots = [root for root in found if _is_root(folders_in(root), is_class)]
     if len(roots) > 1:
         names = ", ".join(shown(root.relative_to(path)) for root in roots[:5])

@@ -1,6 +1,8 @@
 """A run's state in one safetensors file: tensors by name, and a JSON note. No pickle."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +30,29 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         ModelError: the file is missing, truncated, or not one of ours.
     """
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, _note(file)  # noqa: SIM118
+
+
+def load_note(path: Path) -> dict[str, Any]:
+    """The note alone of what `save_tensors` wrote; raises as `load_tensors`."""
+    with _opened(path) as file:
+        return _note(file)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     with (
         reading(path, "is not a readable checkpoint of mien", error=ModelError),
         safe_open(path, framework="pt") as file,
     ):
-        note = parse_json((file.metadata() or {})["note"])
-        check_shape(note, {})
-        return {name: file.get_tensor(name) for name in file.keys()}, note  # noqa: SIM118
+        yield file
+
+
+def _note(file: Any) -> dict[str, Any]:
+    note: dict[str, Any] = parse_json((file.metadata() or {})["note"])
+    check_shape(note, {})
+    return note
 
 
 def with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

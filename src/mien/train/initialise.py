@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mien.errors import ModelError
-from mien.train.checkpoints import load_tensors
+from mien.train.checkpoints import load_note
 from mien.train.exported import VOTES, of_emotions, read_exported, unfolded
 
 PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
@@ -83,8 +83,7 @@ def load_initial(net: nn.Module, path: str, emotions: Sequence[str] = ()) -> Ini
         return _load_released(net, path, emotions)
     tensors, known = read_tensors(Path(path)), emotions
     if Path(path).is_dir():
-        _, note = load_tensors(Path(path) / "weights.safetensors")
-        known = tuple(note.get("labels", ()))
+        known = tuple(load_note(Path(path) / "weights.safetensors").get("labels", ()))
         tensors = of_emotions(tensors, net, known, emotions) if emotions else tensors
     return replace(_set(net, tensors, path), new=_new(emotions, known))
 

@@ -109,7 +109,7 @@ class Trainer:
         Raises:
             RecipeError: it takes other faces than these.
         """
-        face = torch.from_numpy(Trainer.inputs(self, self.train.images[:1])).to(self.device)
+        face = self._faces(self.train.images[:1])
         training = self.net.training
         try:
             with torch.no_grad():
@@ -123,11 +123,15 @@ class Trainer:
             ) from e
         self.net.train(training)
 
+    def _faces(self, images: NDArray[np.uint8]) -> Tensor:
+        """Faces (N, H, W) as the whole network takes them, also where a part of it has run already."""
+        return torch.from_numpy(Trainer.inputs(self, images)).to(self.device)
+
     def _start_from(self, path: str) -> InitReport:
         report = load_initial(self.net, path, self.target.names)
         if report.released:
             some = np.linspace(0, len(self.train) - 1, min(len(self.train), SETTLING)).astype(int)
-            settle(self.net, torch.from_numpy(Trainer.inputs(self, self.train.images[some])).to(self.device))
+            settle(self.net, self._faces(self.train.images[some]))
         return report
 
     @property

@@ -13,7 +13,7 @@ from mien.core.draw import annotate
 from mien.core.files import refusals, temporary_file, took_place
 from mien.core.image_names import JPEG_SUFFIXES
 from mien.core.outputs import check_output_folder
-from mien.core.paths import path_text
+from mien.core.paths import cut_name, path_text
 from mien.core.readings import face_cells, face_columns
 from mien.workflows.find import STDIN
 from mien.workflows.read import ImageResult
@@ -94,8 +94,7 @@ class AnnotatedFolder:
 
     def _names(self, folder: Path, stem: str, suffix: str) -> Iterator[Path]:
         """Names to try, the first without a number."""
-        while len(os.fsencode(stem)) > LONGEST_STEM:
-            stem = stem[:-1]
+        stem = cut_name(stem, LONGEST_STEM)
         first = folder / f"{stem}{suffix}"
         yield first
         while True:

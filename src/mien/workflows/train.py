@@ -37,7 +37,7 @@ from mien.data.records import FaceSet
 from mien.data.store import read_store
 from mien.errors import ModelError, RecipeError
 from mien.train.batches import training_rows
-from mien.train.checkpoints import load_tensors, save_tensors
+from mien.train.checkpoints import load_note, load_tensors, save_tensors
 from mien.train.devices import environment, mixed_precision, pick_device
 from mien.train.features import HeadTrainer, learns_from_features
 from mien.train.initialise import is_released
@@ -163,8 +163,7 @@ def _learned_before(start: str, faces: FaceSet) -> Learned:
 
 def _data_of(run: Path) -> str:
     """The name of the data set that a run learned from."""
-    _, note = load_tensors(run / "weights.safetensors")
-    return str(note.get("data", {}).get("name", ""))
+    return str(load_note(run / "weights.safetensors").get("data", {}).get("name", ""))
 
 
 def is_finished(folder: Path) -> bool:

@@ -101,11 +101,9 @@ def _checked_job(job: object) -> WatchJob:
     """
     if isinstance(job, WatchJob):
         return job
-    if is_whole(job):
-        return WatchJob(str(job))
-    if not isinstance(job, str | os.PathLike):
+    if not (is_whole(job) or isinstance(job, str | os.PathLike)):
         raise MienError(f"watch_video takes a path or a mien.WatchJob, got {type(job).__name__}")
-    return WatchJob(os.fsdecode(job))
+    return WatchJob(job)  # type: ignore[arg-type]  # which becomes text there
 
 
 def watch_video(

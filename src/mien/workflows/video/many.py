@@ -10,7 +10,7 @@ from pathlib import Path
 from mien.core.columns import Cell
 from mien.core.model_store import find_model
 from mien.core.outputs import check_output_folder
-from mien.core.paths import path_text
+from mien.core.paths import cut_name, path_text
 from mien.core.video_names import VIDEO_SUFFIXES
 from mien.errors import MienError, VideoError
 from mien.workflows.find import PassedOver, natural_key
@@ -178,13 +178,11 @@ def name_of_rows(video: str, room: int) -> str:
         video: The name of the video.
         room: Characters that the longest suffix takes.
     """
-    if len(os.fsencode(video)) + room + FURTHER <= LONGEST_NAME:
+    most = LONGEST_NAME - room - FURTHER
+    if len(os.fsencode(video)) <= most:
         return video
-    digest = hashlib.sha256(os.fsencode(video)).hexdigest()[:8]
-    cut = video
-    while len(os.fsencode(cut)) + 1 + len(digest) + room + FURTHER > LONGEST_NAME:
-        cut = cut[:-1]
-    return f"{cut}-{digest}"
+    end = f"-{hashlib.sha256(os.fsencode(video)).hexdigest()[:8]}"
+    return cut_name(video, most - len(end)) + end
 
 
 def watch_one(
