@@ -11,6 +11,7 @@ import psutil
 import pytest
 from PIL import ImageFile
 
+from mien.core import tiff as tiff_module
 from mien.core.images import open_image
 from mien.errors import ImageError, MienError
 
@@ -89,6 +90,19 @@ def shared_tags(n: int) -> bytes:
         if i + 1 < n:
             struct.pack_into("<I", data, 8 + entry * (i + tags) + 2, 8 + entry * (i + 1))
     return bytes(data)
+
+
+def test_pages_are_looked_through_as_long_as_they_have_few_tags(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    real = tiff_module.directory
+
+    def counted(data: bytes, at: int | None = None) -> tiff_module.Directory:
+        looked.append(at or 0)
+        return real(data, at)
+
+    monkeypatch.setattr(tiff_module, "directory", counted)
+    tiff_module.with_image_first(shared_tags(60))
+    assert len(looked) == 1
 
 
 def avif_items(n: int, metas: int = 1, extents: int = 65_535) -> bytes:
