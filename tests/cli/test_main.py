@@ -316,3 +316,11 @@ def test_the_old_name_of_out_still_works_but_in_watch_where_it_is_a_time(mien) -
     assert mien("report", "gone", "--to", "page.txt").stderr == by_new_name.stderr
     assert "--to" not in mien("report", "--help").stdout
     assert "a time is given as 90" in mien("watch", "gone.mp4", "--to", "page.txt").stderr
+
+
+@pytest.mark.parametrize("out", [["--out=~/page.html"], ["-o", "~/page.html"]], ids=" ".join)
+def test_a_path_that_no_shell_has_read_may_begin_at_home(out: list[str], mien, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert mien("page", *out).exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]

@@ -113,6 +113,12 @@ def test_the_command_prints_draws_and_reports(tmp_path, astronaut, monkeypatch):
     assert 0 <= second["faces"][0]["occluded"] < 0.5
     assert first["error"].startswith("'broken.png'")
     assert len(second["faces"][0]["landmarks68"]) == N_POINTS
+    pixels = (tmp_path / "astronaut.png").read_bytes()
+    piped = runner.invoke(app, ["landmarks", "-", "--json", "--annotate", "drawn"], input=pixels)
+    assert json.loads(piped.stdout) == {**second, "image": "-"}
+    assert (tmp_path / "drawn" / "standard-input.png").exists()
+    empty = runner.invoke(app, ["landmarks", "-"], input=b"")
+    assert (empty.exit_code, "mien: standard input: " in empty.stderr) == (1, True)
 
 
 OWN = """

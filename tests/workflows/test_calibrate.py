@@ -111,6 +111,7 @@ def test_automatic_views_have_a_temperature_and_scores_of_their_own() -> None:
     best = min(np.arange(0.5, 3, 0.01), key=lambda t: nll(softmax(mixed, t), labels))
     assert fitted.temperatures["auto"] == pytest.approx(best, abs=0.02)
     assert fitted.scores["val_share_in_many_views"] == pytest.approx(doubtful.mean())
+    assert doubtful.mean() == pytest.approx(1 / 3, abs=0.001)
     assert set(fitted.scores["val_accuracy_by_views"]) == {"1", "2", "5", "auto"}
     named = softmax(mixed, fitted.temperatures["auto"]).max(1) >= fitted.certainty.threshold
     assert named.mean() == pytest.approx(0.8, abs=0.001)

@@ -1,6 +1,7 @@
 """``mien landmarks``: 68 points on every face of images."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ Examples:
   mien landmarks photo.jpg
   mien landmarks photos/ --json > points.jsonl
   mien landmarks photo.jpg --annotate points/
+  mien landmarks - < photo.jpg
 
 The points follow iBUG 300-W: 0-16 jaw, 17-26 brows, 27-35 nose, 36-47 eyes, 48-67 mouth.
 """
@@ -27,7 +29,10 @@ app = typer.Typer()
 @app.command(epilog=EXAMPLES)
 def landmarks(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Images and folders.", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="PATH...", help="Images and folders; - is standard input.", show_default=False
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object an image.")] = False,
     annotate: Annotated[
@@ -49,7 +54,8 @@ def landmarks(
         annotate.mkdir(parents=True, exist_ok=True)
     failed: list[str] = []
     taken: set[Path] = set()
-    for result in place_landmarks(find_images(paths, annotate), min_score, finder):
+    stdin = getattr(sys.stdin, "buffer", None)  # there is no stdin where it was closed
+    for result in place_landmarks(find_images(paths, annotate), min_score, finder, stdin):
         if result.error is not None:
             failed.append(result.error)
         elif annotate:

@@ -90,7 +90,7 @@ class LazyCommands(TyperGroup):
         if not args[0].startswith("-"):
             look_up(COMMANDS, args[0], "command")
         _refuse_empty(args)
-        return super().resolve_command(ctx, _by_new_names(args))
+        return super().resolve_command(ctx, _from_home(_by_new_names(args)))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
@@ -142,6 +142,16 @@ def _by_new_names(args: list[str]) -> list[str]:
     end = args.index("--") if "--" in args else len(args)
     split = [arg.partition("=") for arg in args[:end]]
     return [f"{new.get(name, name)}{sign}{value}" for name, sign, value in split] + args[end:]
+
+
+def _from_home(args: list[str]) -> list[str]:
+    """A command line with the home folder for each ``~`` that no shell has read, as in ``--out=~/x``."""
+    if not any("~" in arg for arg in args):
+        return args
+    from mien.core.paths import local_path
+
+    split = [arg.partition("=") if arg.startswith("--") else ("", "", arg) for arg in args]
+    return [f"{name}{sign}{local_path(v) if v.startswith('~') else v}" for name, sign, v in split]
 
 
 def _hint(ctx: Any, said: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,13 @@ from mien.core.detection import Detector, find_faces
 from mien.core.detectors import make_detector
 from mien.core.draw import SHADE
 from mien.core.files import atomic_write
-from mien.core.images import open_image
+from mien.core.images import DEFAULT_LIMITS, open_image
 from mien.core.landmark_finder import LandmarkFinder
 from mien.core.pose import head_pose
 from mien.core.quality import occluded
 from mien.core.results import Face
 from mien.errors import ImageError
-from mien.workflows.find import Source
+from mien.workflows.find import STDIN, Source
 
 DOT = (86, 180, 233)
 
@@ -60,7 +60,10 @@ class FacePoints:
 
 
 def place_landmarks(
-    sources: Iterable[Source], min_score: float = 0.0, detector: Detector | None = None
+    sources: Iterable[Source],
+    min_score: float = 0.0,
+    detector: Detector | None = None,
+    stdin: BinaryIO | None = None,
 ) -> Iterator[FacePoints]:
     """Find the faces of each image, and place 68 points on each, in the order of the images.
 
@@ -68,6 +71,7 @@ def place_landmarks(
         sources: The images.
         min_score: Faces with a lower detection score (0-1) are left out.
         detector: Finds the faces; the default one where there is none.
+        stdin: Where the bytes of the source `STDIN` come from.
 
     Raises:
         MienError: ``min_score`` is no share, or the detector returns what makes no sense.
@@ -79,11 +83,22 @@ def place_landmarks(
             yield FacePoints(source.name, error=source.error)
             continue
         try:
-            pixels = open_image(source.name)
+            pixels = _opened(source.name, stdin)
             faces = tuple(face for face in find_faces(detector, pixels) if face.score >= min_score)
             yield FacePoints(source.name, faces, finder.find(pixels, faces), pixels)
         except ImageError as error:
             yield FacePoints(source.name, error=str(error))
+
+
+def _opened(name: str, stdin: BinaryIO | None) -> NDArray[np.uint8]:
+    if name != STDIN:
+        return open_image(name)
+    if stdin is None:
+        raise ImageError("standard input is closed; pass the path of an image")
+    try:
+        return open_image(stdin.read(DEFAULT_LIMITS.max_bytes + 1))
+    except ImageError as error:
+        raise ImageError(f"standard input: {error}") from error
 
 
 def draw_points(pixels: NDArray[np.uint8], points: NDArray[np.floating]) -> NDArray[np.uint8]:
@@ -106,7 +121,7 @@ def write_drawing(result: FacePoints, folder: Path, taken: set[Path]) -> Path:
     """
     if result.pixels is None:
         raise ImageError(f"{result.name!r} has no pixels to draw on")
-    stem, n = Path(result.name).stem, 1
+    stem, n = "standard-input" if result.name == STDIN else Path(result.name).stem, 1
     path = folder / f"{stem}.png"
     while path in taken or path.exists():
         n += 1
