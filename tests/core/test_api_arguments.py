@@ -219,18 +219,25 @@ SETTINGS: dict[str, tuple[Callable[..., Any], dict[str, Any], str]] = {
     "watched face": (mien.WatchSettings, {"min_face": INF}, f"^{FINITE} of at least 0, got inf$"),
     "face of mtcnn": (MtcnnSettings, {"min_face": NAN}, f"^{FINITE} of at least 0, got nan$"),
     "face of mtcnn, inf": (MtcnnSettings, {"min_face": INF}, f"^{FINITE} of at least 0, got inf$"),
-    "side 0": (mien.DetectorSettings, {"max_side": 0}, "max_side must be a number of at least 1, got 0"),
+    "side 0": (
+        mien.DetectorSettings,
+        {"max_side": 0},
+        "max_side must be a finite number of at least 1, got 0",
+    ),
     "side true": (
         mien.DetectorSettings,
         {"max_side": True},
-        "max_side must be a number of at least 1, got T",
+        "max_side must be a finite number of at least 1, got T",
     ),
     "patience": (mien.TrackerSettings, {"patience_s": NAN}, "patience_s must be a number of at least 0, got"),
     "margin": (mien.SmoothingSettings, {"margin": "x"}, "margin must be a number of at least 0, got 'x'"),
     "step": (mien.Pick, {"every_s": "1s"}, "every_s must be a number of at least 0, got '1s'"),
     "start": (mien.Pick, {"start_s": "1:00"}, "start_s must be a number, got '1:00'"),
-    "watched side": (mien.WatchSettings, {"max_side": -1}, "max_side must be a number of at least 1, got -1"),
-    "batch": (mien.WatchSettings, {"batch": 0}, "batch must be a number of at least 1, got 0"),
+    "watched side": (mien.WatchSettings, {"max_side": -1}, "max_side must be a finite number of at l"),
+    "side inf": (mien.DetectorSettings, {"max_side": INF}, "max_side must be a finite number of at least 1"),
+    "smoothing": (mien.WatchSettings, {"smoothing": 0.3}, "smoothing must be a SmoothingSettings, got 0.3"),
+    "tracking": (mien.WatchSettings, {"tracking": {}}, "tracking must be a TrackerSettings, got {}"),
+    "batch": (mien.WatchSettings, {"batch": 0}, "batch must be a finite number of at least 1, got 0"),
 }
 
 

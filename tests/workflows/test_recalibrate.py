@@ -112,6 +112,9 @@ def test_what_cannot_be_calibrated_says_why_and_leaves_nothing(
         recalibrate("bar", "other", made["store"])
     with pytest.raises(MienError, match="views must be one of"):
         recalibrate("bars", "other", made["store"], RecalibrationSettings(views=3))
+    for power in ("auto ", 2.1, float("nan"), True):
+        with pytest.raises(MienError, match=r"prior_power must lie in 0\.\.2, or be 'auto', got "):
+            RecalibrationSettings(prior_power=power)
     assert sorted(home.rglob("*")) == before
 
 

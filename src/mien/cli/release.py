@@ -7,6 +7,7 @@ import typer
 
 from mien.cli.options import out_option, parse_views, prior_power_option, views_option
 from mien.cli.progress import waiting
+from mien.core.cards import MOST_POWER
 from mien.errors import MienError, needs_extra
 
 if TYPE_CHECKING:
@@ -93,6 +94,6 @@ def parse_power(text: str) -> float | None:
         power = float(text)
     except ValueError:
         power = -1
-    if not 0 <= power <= 2:
-        raise MienError(f"--prior-power must lie in 0..2, or be auto, got '{text}'")
+    if not 0 <= power <= MOST_POWER:
+        raise MienError(f"--prior-power must lie in 0..{MOST_POWER}, or be auto, got '{text}'")
     return power

@@ -62,6 +62,16 @@ def check_share(value: object, name: str) -> float:
     return float(value)
 
 
+def check_kind(value: object, name: str, kind: type) -> None:
+    """Raise unless ``value`` is an object of a class.
+
+    Raises:
+        MienError: it is none.
+    """
+    if not isinstance(value, kind):
+        raise MienError(f"{name} must be a {kind.__name__}, got {value!r:.80}")
+
+
 def check_numbers(settings: object, *names: str, least: float = 0.0, finite: bool = False) -> None:
     """Turn fields of a dataclass, which may be frozen, into plain numbers; ``None`` stays if the type has it.
 

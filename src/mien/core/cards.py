@@ -16,6 +16,8 @@ FORMAT = 1
 NOT_STATED = "not stated; ask whoever trained it"
 """The licence of a model whose maker named none."""
 SMALLEST, LARGEST = 1e-9, 1e30  # of positive numbers that a float32 can be divided by; NaN is not between
+MOST_POWER = 2
+"""Of the prior; 1 takes all of it out."""
 
 
 @dataclass(frozen=True)
@@ -230,8 +232,8 @@ def _mistakes_of_prior(table: dict[str, Any]) -> list[str]:
         mistakes.append(f"prior must hold one positive share a label, 1 in all, got {json.dumps(prior)[:60]}")
     if power and not prior:
         mistakes.append("prior is missing, which prior_power needs")
-    if not 0 <= power <= 2:
-        mistakes.append(f"prior_power must lie in 0..2, got {power}")
+    if not 0 <= power <= MOST_POWER:
+        mistakes.append(f"prior_power must lie in 0..{MOST_POWER}, got {power}")
     return mistakes
 
 

@@ -43,7 +43,7 @@ class DetectorSettings:
     def __post_init__(self) -> None:
         check_numbers(self, "min_face", finite=True)
         object.__setattr__(self, "threads", check_threads(self.threads))
-        check_numbers(self, "max_side", least=1)
+        check_numbers(self, "max_side", least=1, finite=True)
 
 
 class Detector(Protocol):

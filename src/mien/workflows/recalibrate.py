@@ -4,14 +4,15 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mien.core.cards import ModelCard
+from mien.core.arguments import is_number
+from mien.core.cards import MOST_POWER, ModelCard
 from mien.core.files import temporary_folder
 from mien.core.model_store import check_model_name, find_model, put_model, user_models
 from mien.core.outputs import check_output_folder
 from mien.core.tta import Views, checked_views
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_store
-from mien.errors import DataError
+from mien.errors import DataError, MienError
 from mien.workflows.calibrate import class_shares
 from mien.workflows.card_figures import calibrated, scored
 
@@ -32,6 +33,11 @@ class RecalibrationSettings:
     prior_power: float | str | None = None
     version: str = ""
     to: Path | None = None
+
+    def __post_init__(self) -> None:
+        power = self.prior_power
+        if power not in (None, "auto") and not (is_number(power) and 0 <= power <= MOST_POWER):
+            raise MienError(f"prior_power must lie in 0..{MOST_POWER}, or be 'auto', got {power!r:.80}")
 
 
 def recalibrate(

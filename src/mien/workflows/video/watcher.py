@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mien.core.arguments import check_numbers, check_share
+from mien.core.arguments import check_kind, check_numbers, check_share
 from mien.core.cards import ModelCard
 from mien.core.classifier import Classifier
 from mien.core.cuts import CutFinder
@@ -81,7 +81,9 @@ class WatchSettings:
         check_share(self.min_quality, "min_quality")
         check_numbers(self, "min_face", finite=True)
         check_numbers(self, "min_score", "min_quality", "scan_s")  # plain from here on
-        check_numbers(self, "max_side", "batch", least=1)
+        check_numbers(self, "max_side", "batch", least=1, finite=True)
+        check_kind(self.smoothing, "smoothing", SmoothingSettings)
+        check_kind(self.tracking, "tracking", TrackerSettings)
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for rows to continue others."""
