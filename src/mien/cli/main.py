@@ -40,6 +40,7 @@ COMMANDS: dict[str, Entry] = {
     "search": Entry("mien.cli.search", "Search the keys of a recipe, in several processes at once."),
     "features": Entry("mien.cli.features", "Compute features of a frozen network, and fit a linear SVM."),
     "evaluate": Entry("mien.cli.evaluate", "Score a model on a data set, with intervals."),
+    "average": Entry("mien.cli.average", "Average the weights of several runs into one network."),
     "ensemble": Entry("mien.cli.ensemble", "Score several models by their votes."),
     "papers": Entry("mien.cli.papers", "Published results of five papers, corrected and reproduced."),
     "quiz": Entry("mien.cli.quiz", "Ask people which expression they see, and compare a model."),

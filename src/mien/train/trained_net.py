@@ -36,8 +36,11 @@ class TrainedNet:
 
     def logits(self, crops: NDArray[np.uint8], views: int = 1) -> NDArray[np.float32]:
         """Logits (N, C), averaged over the views, of crops (N, S, S), or (N, S, S, 3), of any side."""
-        faces = to_input(resized(in_channels(crops, self.channels), self.input_size), self.mean, self.std)
-        return average_logits(lambda x: predict(self.net, x, self.device), faces, views)
+        return average_logits(lambda x: predict(self.net, x, self.device), self.inputs(crops), views)
+
+    def inputs(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The network's input, float32 (N, channels, S, S), of such crops."""
+        return to_input(resized(in_channels(crops, self.channels), self.input_size), self.mean, self.std)
 
 
 def load_trained(run: Path, device: torch.device) -> TrainedNet:
