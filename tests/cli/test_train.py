@@ -49,6 +49,26 @@ def test_seeds_make_a_run_each_that_differs_in_the_seed_alone(mien: Any, files: 
     assert "mien report runs/net-seed-5 runs/net-seed-6" in done.stdout
 
 
+def test_data_may_lie_under_any_name_and_seeds_need_one(mien: Any, files: Path) -> None:
+    (files / "O'Brien").mkdir()
+    (files / "bars.h5").rename(files / "O'Brien" / "bars.h5")
+    data = ("--data", "O'Brien/bars.h5")
+    assert mien("train", "net.toml", *data).exit_code == 0
+    assert mien("targets", "net.toml", *data, "--out", "t.safetensors", "--folds", "2").exit_code == 0
+    nameless = mien("train", "net.toml", *data, "--seeds", "2", "--out", ".")
+    assert (nameless.exit_code, nameless.stderr) == (
+        2,
+        "mien: the runs of several seeds need a name before -seed-N; --out is '.'\n",
+    )
+    (files / "more").mkdir()
+    (files / "more/net.toml").write_text(RECIPE)
+    twice = mien("targets", "net.toml", "more/net.toml", *data)
+    assert (twice.exit_code, twice.stderr) == (
+        2,
+        "mien: recipes must have different names, for their runs do: net, net\n",
+    )
+
+
 def test_one_seed_keeps_the_plain_folder(mien: Any, files: Path) -> None:
     assert mien("train", "net.toml", "--data", "bars.h5").exit_code == 0
     assert (files / "runs/net/weights.safetensors").is_file()

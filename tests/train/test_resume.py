@@ -155,7 +155,9 @@ def test_a_folder_with_another_run_is_left_alone(
 ) -> None:
     recipe_table["data"]["store"] = str(stored)
     recipe_table["run"]["seed"] = 5
-    with pytest.raises(RecipeError, match=r"whole holds a run of another recipe; choose another folder"):
+    with pytest.raises(
+        RecipeError, match=r"whole holds a run of another recipe, run.seed=0 \(5\); choose another"
+    ):
         train(check_recipe(recipe_table), whole)
 
 

@@ -12,7 +12,7 @@ pytest.importorskip("sklearn", reason="needs the train extra")
 
 from mien.data.records import FaceSet
 from mien.data.store import read_store, write_store
-from mien.errors import DataError, MienError
+from mien.errors import DataError, MienError, RecipeError
 from mien.train.checkpoints import load_tensors, save_tensors
 from mien.train.recipe_reading import check_recipe
 from mien.train.soft_targets import read_soft_targets
@@ -37,9 +37,10 @@ def test_copies_of_a_face_share_its_fold(noise_faces: Any) -> None:
     assert not np.array_equal(fold, draw_folds(faces, 4, seed=2))
 
 
-def test_fewer_faces_than_folds_are_refused(noise_faces: Any) -> None:
-    with pytest.raises(DataError, match="2 training faces are too few for 3 folds"):
-        draw_folds(noise_faces(2), 3, 0)
+def test_no_fold_is_empty_and_fewer_images_than_folds_are_refused(noise_faces: Any) -> None:
+    assert all(len(set(draw_folds(noise_faces(8), 6, seed).tolist())) == 6 for seed in range(5))
+    with pytest.raises(DataError, match="2 different training images are too few for 3 folds"):
+        draw_folds(with_copies(noise_faces(4)), 3, 0)
 
 
 def test_the_regression_that_names_a_face_never_saw_its_fold() -> None:
@@ -100,6 +101,22 @@ def test_a_file_for_every_training_face_and_runs_are_not_made_twice(
     monkeypatch.setattr(soft_targets, "train", lambda *_, **__: pytest.fail("trained again"))
     again = make_soft_targets(recipes, faces_on_disk, tmp_path / "u.safetensors", settings)
     assert again == scores
+    for other, said in (
+        ((recipes, replace(settings, seed=1)), "a-fold-0 holds a run of another data set"),
+        (({"a": recipes["b"]}, settings), r"a-fold-0 holds a run of another recipe, run.seed=0 \(1\)"),
+    ):
+        with pytest.raises(RecipeError, match=said):
+            make_soft_targets(other[0], faces_on_disk, tmp_path / "v.safetensors", other[1])
+
+
+@pytest.mark.parametrize(("key", "value"), [("keep", "best"), ("stop_after", 3)])
+def test_a_recipe_that_chooses_by_the_faces_it_names_is_refused(
+    table: dict[str, Any], key: str, value: Any, faces_on_disk: Path, tmp_path: Path
+) -> None:
+    table["run"][key] = value
+    recipes, to = {"a": check_recipe(table)}, tmp_path / "t.safetensors"
+    with pytest.raises(RecipeError, match=rf"'a' chooses by its validation rows.*set run\.{key}="):
+        make_soft_targets(recipes, faces_on_disk, to, FoldSettings(tmp_path / "runs"))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """``mien targets``: from recipes to a file that later runs learn from."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,7 +8,7 @@ import typer
 
 from mien.cli.options import Device, Overrides, out_option
 from mien.cli.training_bar import training_bar
-from mien.errors import needs_extra
+from mien.errors import MienError, needs_extra
 
 if TYPE_CHECKING:
     from mien.workflows.soft_targets import FoldProgress
@@ -42,8 +43,13 @@ def soft_targets(
     with needs_extra("training"):
         from mien.train.recipe_reading import read_recipe
         from mien.workflows.soft_targets import FoldSettings, make_soft_targets
-    changes = [*(overrides or []), f"data.store='{data}'"]
-    read = {Path(recipe).stem: read_recipe(recipe, changes, files=True) for recipe in recipes}
+    changes = [*(overrides or []), f"data.store={json.dumps(str(data))}"]
+    names = [Path(recipe).stem for recipe in recipes]
+    if len(set(names)) < len(names):
+        raise MienError(f"recipes must have different names, for their runs do: {', '.join(names)}")
+    read = {
+        name: read_recipe(recipe, changes, files=True) for name, recipe in zip(names, recipes, strict=True)
+    }
     with training_bar() as show:
 
         def report(at: "FoldProgress") -> None:

@@ -1,5 +1,6 @@
 """``mien train``: from a recipe to a run folder."""
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ import typer
 from mien.cli.options import Data, Overrides, out_option
 from mien.cli.training_bar import training_bar
 from mien.core.own_code import is_own
-from mien.errors import needs_extra
+from mien.errors import MienError, needs_extra
 
 if TYPE_CHECKING:
     from mien.train.recipe import Recipe
@@ -60,11 +61,13 @@ def train(
         from mien.train.parallel import start
         from mien.train.recipe_reading import read_recipe
         from mien.workflows.train import train as run_training
-    changes = [*(overrides or []), *([f"data.store='{data}'"] if data else [])]
+    changes = [*(overrides or []), *([f"data.store={json.dumps(str(data))}"] if data else [])]
     settings = read_recipe(recipe, changes, files=True)
     folder = out or Path("runs") / Path(recipe).stem
     runs = {folder: settings}
     if seeds > 1:
+        if not folder.name.strip("."):
+            raise MienError(f"the runs of several seeds need a name before -seed-N; --out is '{folder}'")
         drawn = range(settings.run.seed, settings.run.seed + seeds)
         runs = {folder.with_name(f"{folder.name}-seed-{seed}"): with_seed(settings, seed) for seed in drawn}
     with start(devices, nodes) as workers, training_bar(quiet=not workers.leads) as show:

@@ -1,6 +1,7 @@
 """A training recipe: TOML into checked settings, every mistake reported at once."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -195,3 +196,37 @@ def _mistake(loc: tuple[int | str, ...], message: str, kind: str) -> str:
         elif inner is not None and get_args(inner):
             break
     return f"{where}: unknown key{nearest(str(loc[-1]), model.model_fields)}"
+
+
+PLACES = {"summary", "data.store", "run.threads", "run.checkpoint_every_s"}
+"""Keys of a recipe that say where and how often things are kept, not what is learned."""
+
+
+def changes(asked: Recipe, ran: Recipe, besides: Collection[str] = ()) -> list[str]:
+    """What ``ran`` does otherwise than ``asked``, as ``key=value (asked)``.
+
+    Args:
+        asked: One recipe.
+        ran: Another one.
+        besides: Keys that may differ, beside `PLACES`.
+    """
+    one, other = without_places(asked), without_places(ran)
+    keys = sorted((one.keys() | other.keys()) - set(besides))
+    return [
+        f"{key}={json.dumps(other.get(key))} ({json.dumps(one.get(key))})"
+        for key in keys
+        if one.get(key) != other.get(key)
+    ]
+
+
+def without_places(recipe: Recipe) -> dict[str, Any]:
+    """The values of a recipe by key, such as ``optim.lr``, but for `PLACES`."""
+    flat = _flat(recipe.model_dump(mode="json"))
+    return {key: value for key, value in flat.items() if key not in PLACES}
+
+
+def _flat(table: dict[str, Any], parent: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        found |= _flat(value, f"{parent}{key}.") if isinstance(value, dict) else {parent + key: value}
+    return found

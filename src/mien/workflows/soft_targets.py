@@ -19,13 +19,13 @@ from mien.data.duplicates import same_images
 from mien.data.records import FaceSet
 from mien.data.splits import connected
 from mien.data.store import read_store, write_store
-from mien.errors import DataError, MienError, MissingExtraError
+from mien.errors import DataError, MienError, MissingExtraError, RecipeError
 from mien.train.devices import pick_device
 from mien.train.recipe import Recipe
 from mien.train.soft_targets import SoftTargets, read_soft_targets, write_soft_targets
 from mien.train.targets import shares
 from mien.train.trained_net import load_trained
-from mien.workflows.train import TrainProgress, train
+from mien.workflows.train import TrainProgress, check_same_run, is_finished, train
 
 Floats = NDArray[np.float32]
 
@@ -88,9 +88,12 @@ def make_soft_targets(
         The scores of each recipe, of their mean, and with the votes where the data set has them.
 
     Raises:
-        RecipeError: the folder holds runs of another recipe or of other data.
+        RecipeError: the folder holds runs of another recipe or of other folds, or a recipe chooses by its
+            validation rows, which are the faces that the run is to name.
         DataError: too few faces for the folds.
     """
+    for name, recipe in recipes.items():
+        _check_blind(name, recipe)
     check_output(to, ends=[".safetensors"])
     if to.exists():  # a network's weights end alike
         try:
@@ -124,6 +127,19 @@ def make_soft_targets(
     return scores
 
 
+def _check_blind(name: str, recipe: Recipe) -> None:
+    chooses = {
+        "run.keep=last": recipe.run.keep == "best",
+        "run.stop_after=0": recipe.run.stop_after > 0,
+        "optim.schedule=cosine": recipe.optim.schedule == "plateau",
+    }
+    if said := [change for change, does in chooses.items() if does]:
+        raise RecipeError(
+            f"recipe '{name}' chooses by its validation rows, which are the faces that a fold's run names, "
+            f"and so by their own labels; set {', '.join(said)}"
+        )
+
+
 def _ask_all(
     recipes: dict[str, Recipe],
     faces: FaceSet,
@@ -154,14 +170,14 @@ def draw_folds(faces: FaceSet, n_folds: int, seed: int) -> NDArray[np.int64]:
     """The fold (N,) of each face; faces that show one image share theirs.
 
     Raises:
-        DataError: there are fewer faces than folds.
+        DataError: there are fewer different images than folds.
     """
-    if len(faces) < n_folds:
-        raise DataError(f"{len(faces)} training faces are too few for {n_folds} folds")
     codes = connected(len(faces), same_images(faces))
     first, cluster = np.unique(codes, return_index=True, return_inverse=True)[1:]
+    if len(first) < n_folds:
+        raise DataError(f"{len(first)} different training images are too few for {n_folds} folds")
     in_order = np.argsort(np.argsort(first))  # clusters are numbered by their first face
-    drawn = np.random.default_rng(seed).integers(0, n_folds, len(first))
+    drawn = np.random.default_rng(seed).permutation(len(first)) % n_folds
     return np.asarray(drawn[in_order[cluster]], np.int64)
 
 
@@ -173,12 +189,17 @@ def train_fold(
     device: str,
     report: Callable[[TrainProgress], None],
 ) -> Path:
-    """A finished run that learned from all of ``faces`` but those held out, which validate it."""
-    if (folder / "weights.safetensors").is_file():
-        return folder
-    store = folder.with_suffix(".h5")
-    write_store(replace(faces, split=held_out.astype(np.uint8)), store)
+    """A finished run that learned from all of ``faces`` but those held out, which validate it.
+
+    Raises:
+        RecipeError: the folder holds a run of another recipe, or that learned from other faces.
+    """
+    store, folded = folder.with_suffix(".h5"), replace(faces, split=held_out.astype(np.uint8))
     changed = recipe.model_copy(update={"data": recipe.data.model_copy(update={"store": str(store)})})
+    if is_finished(folder):
+        check_same_run(folder, changed, folded)
+        return folder
+    write_store(folded, store)
     train(changed, folder, device=device, report=report)
     store.unlink()
     return folder

@@ -44,7 +44,7 @@ from mien.train.initialise import is_released
 from mien.train.loop import Trainer, scored_size
 from mien.train.parallel import ALONE, Workers
 from mien.train.recipe import Recipe
-from mien.train.recipe_reading import check_recipe, targets_path
+from mien.train.recipe_reading import changes, check_recipe, targets_path
 from mien.train.soft_targets import read_soft_targets
 from mien.train.trained_net import ReleasedNet, TrainedNet, load_teacher, teachers_of_batches
 from mien.workflows.figures import curves_figure
@@ -325,16 +325,22 @@ def _claim(folder: Path, trainer: Trainer, faces: FaceSet) -> None:
         # last, for a folder that has it is a run's, and is left as it is
         write_json(path, {"recipe": recipe.model_dump(mode="json"), "data": faces.content_hash()})
         return
+    check_same_run(folder, recipe, faces)
+
+
+def check_same_run(folder: Path, recipe: Recipe, faces: FaceSet) -> None:
+    """Raise where a folder's run is of another recipe or data set; where the file lies does not count.
+
+    Raises:
+        RecipeError: it is.
+    """
     found = read_run_json(folder, "recipe.json", RECIPE)
-    same = {
-        "recipe": check_recipe(found["recipe"], str(path)) == recipe,
-        "data set": found["data"] == faces.content_hash(),
-    }
-    for what, unchanged in same.items():
-        if not unchanged:
-            raise RecipeError(
-                f"{folder} holds a run of another {what}; choose another folder with --out, or delete it"
-            )
+    others = changes(recipe, check_recipe(found["recipe"], str(folder / "recipe.json")))
+    what = f"recipe, {', '.join(others[:3])}" if others else "data set"
+    if others or found["data"] != faces.content_hash():
+        raise RecipeError(
+            f"{folder} holds a run of another {what}; choose another folder with --out, or delete it"
+        )
 
 
 def _finish(trainer: Trainer, val: FaceSet, folder: Path) -> None:

@@ -21,9 +21,9 @@ from mien.core.emotions import FER2013, FERPLUS_VOTES
 from mien.data.records import FaceSet
 from mien.data.store import read_store, write_store
 from mien.train.devices import pick_device
-from mien.train.recipe_reading import read_recipe
+from mien.train.recipe_reading import changes, read_recipe
 from mien.train.trained_net import load_trained
-from mien.workflows.papers.run import PaperSettings, TakenError, changes, run_row
+from mien.workflows.papers.run import PaperSettings, TakenError, run_row
 from mien.workflows.run_folder import read_predictions
 
 NAMES = ("angry", "happy", "neutral")
@@ -83,6 +83,11 @@ def test_a_run_leaves_scores_figures_one_look_and_the_score_as_the_paper_took_it
     assert result["leak"]["learned_n"] == 48
     assert run_row(row, settings(data)) == json.loads(json.dumps(result))
     assert looks(folder) == 1  # the second command only reads
+    with pytest.raises(RecipeError, match=r"cnn1 was run otherwise: run.epochs=2 \(3\); choose another"):
+        run_row(row, settings(data, overrides=(*SMALL, "run.epochs=3")))
+    write_store(bars(72), data.parent / "other.h5")
+    with pytest.raises(DataError, match=r"cnn1 learned from other data than .*other\.h5; give that file"):
+        run_row(row, settings(data.parent / "other.h5", runs=data.parent / "runs"))
 
 
 @pytest.mark.train

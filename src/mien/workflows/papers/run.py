@@ -22,7 +22,7 @@ from mien.train.devices import commit, environment, pick_device
 from mien.train.loop import scored_size
 from mien.train.losses import LANDMARK_LOSSES
 from mien.train.recipe import Recipe
-from mien.train.recipe_reading import check_recipe, read_recipe
+from mien.train.recipe_reading import changes, check_recipe, read_recipe
 from mien.train.trained_net import TrainedNet, load_trained, parameter_count
 from mien.workflows.figures import curves_figure
 from mien.workflows.papers.claims import Row, read_result, rows
@@ -32,8 +32,8 @@ from mien.workflows.papers.votes import vote
 from mien.workflows.run_folder import CHECKPOINT, RECIPE, read_run_json, training_alone
 from mien.workflows.train import TrainProgress, is_finished, make_trainer, train
 
-UNTOLD = {"summary", "data.store", "run.threads", "run.checkpoint_every_s", "distil.teachers"}
-"""Keys of a recipe that may differ without a word: they say where things are, not what is done."""
+RUNS = {"distil.teachers"}
+"""Keys of a recipe that lie in the folder of runs; what lies there is not told as a change."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ def run_row(
     if members and settings.overrides:
         _refuse_others(members, settings)
     if found := _scored(row, settings):
+        _refuse_another(row, found, store, settings)
         return found
     read_info(store)
     check_output_folder(settings.runs)
@@ -119,6 +120,20 @@ def _scored(row: Row, settings: PaperSettings) -> dict[str, Any] | None:
     return found if is_whole else None
 
 
+def _refuse_another(row: Row, found: dict[str, Any], store: Path, settings: PaperSettings) -> None:
+    """A result that is there answers for the recipe and the data that it was made with alone."""
+    folder = settings.runs / row.name
+    if row.members:
+        return
+    if settings.overrides and (others := changes(row_recipe(row, settings), _recipe_of(folder), RUNS)):
+        raise RecipeError(
+            f"{folder} was run otherwise: {', '.join(others)}; choose another folder with --out, or delete it"
+        )
+    is_asked = settings.data is not None and not row.derived and store.is_file()
+    if is_asked and read_info(store).content_hash != found["data"]["content_hash"]:
+        raise DataError(f"{folder} learned from other data than {store}; give that file with --data")
+
+
 def _vote(row: Row, members: list[Row], store: Path, settings: PaperSettings) -> dict[str, Any]:
     folder, runs = settings.runs / row.name, [settings.runs / one.name for one in members]
     _ask_for(runs)
@@ -129,7 +144,7 @@ def _vote(row: Row, members: list[Row], store: Path, settings: PaperSettings) ->
         "changes": [
             f"{one.name} {change}"
             for one, run in zip(members, runs, strict=True)
-            for change in changes(read_recipe(one.recipe, one.set), _recipe_of(run))
+            for change in changes(read_recipe(one.recipe, one.set), _recipe_of(run), RUNS)
         ],
         "data": {"name": data.name, "content_hash": data.content_hash},
         "epochs": 0,
@@ -148,7 +163,7 @@ def _refuse_others(members: list[Row], settings: PaperSettings) -> None:
     runs = [settings.runs / one.name for one in members]
     _ask_for(runs)
     for one, run in zip(members, runs, strict=True):
-        if others := changes(row_recipe(one, settings), _recipe_of(run)):
+        if others := changes(row_recipe(one, settings), _recipe_of(run), RUNS):
             raise RecipeError(
                 f"a vote has no recipe for --set to change, and {run} did not learn so: {', '.join(others)}; "
                 "run the members with the same --set under another --out first, or leave --set out"
@@ -171,7 +186,7 @@ def _run(
     result = {
         "row": row.name,
         "recipe": row.recipe,
-        "changes": changes(asked, ran),
+        "changes": changes(asked, ran, RUNS),
         "data": {"name": faces.name, "content_hash": faces.content_hash()},
         "parameters": parameter_count(net.net),
         "epochs": round(progress.epochs, 2),
@@ -246,21 +261,3 @@ def _recipe_of(folder: Path, faces: FaceSet | None = None) -> Recipe:
     if faces is not None and found["data"] != faces.content_hash():
         raise DataError(f"{folder} learned from other data; give that file with --data")
     return check_recipe(found["recipe"], str(folder / "recipe.json"))
-
-
-def changes(asked: Recipe, ran: Recipe) -> list[str]:
-    """What a run did otherwise than its row asks, as ``key=value (asked)``; places are no changes."""
-    one, other = _flat(asked.model_dump(mode="json")), _flat(ran.model_dump(mode="json"))
-    keys = sorted((one.keys() | other.keys()) - UNTOLD)
-    return [
-        f"{key}={json.dumps(other.get(key))} ({json.dumps(one.get(key))})"
-        for key in keys
-        if one.get(key) != other.get(key)
-    ]
-
-
-def _flat(table: dict[str, Any], parent: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in table.items():
-        found |= _flat(value, f"{parent}{key}.") if isinstance(value, dict) else {parent + key: value}
-    return found
