@@ -18,6 +18,7 @@ pytest.importorskip("timm", reason="needs the train extra")
 from mien.cli.main import app
 from mien.core.preprocess import to_input
 from mien.data.records import FaceSet
+from mien.data.store import read_store, write_store
 from mien.errors import DataError, ModelError
 from mien.train.features import PART, FeatureCache, HeadTrainer, learns_from_features, mirrored
 from mien.train.loop import Trainer
@@ -173,8 +174,6 @@ def test_a_mirrored_face_is_the_face_seen_from_the_other_side() -> None:
 @pytest.fixture(scope="module")
 def made(module_at: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A data set and a short run of mien's own network on it; made once, read only."""
-    from mien.data.store import write_store
-
     module = module_at("tests/train/conftest.py")
     folder = tmp_path_factory.mktemp("made")
     write_store(module.make_faces(400), folder / "faces.h5")
@@ -219,6 +218,20 @@ def test_mirrored_faces_double_what_the_svm_learns_from(made, tmp_path: Path) ->
     assert not np.allclose(fit_svm(frozen, (1e-3,))[0].weight, alone.weight)
 
 
+def test_what_the_backbone_has_learned_is_no_new_face(made, module_at: Any, tmp_path: Path) -> None:
+    faces = read_store(made["store"])
+    again = replace(faces, split=np.roll(faces.split, 100), name="bars-split")
+    write_store(again, tmp_path / "again.h5")
+    frozen = compute_features(Backbone(str(made["run"])), tmp_path / "again.h5", folder=tmp_path / "f")
+    write_svm_run(frozen, fit_svm(frozen, (1e-3,)), tmp_path / "svm", tmp_path / "again.h5")
+    with pytest.raises(DataError, match=r"val: 100 of 100 faces are faces that the network learned from"):
+        evaluate(str(tmp_path / "svm"), tmp_path / "again.h5")
+    table = module_at("tests/train/conftest.py").small_table(tmp_path / "again.h5")
+    table["net"] = {"name": "transferred", "options": {"backbone": f"run:{made['run']}", "size": 16}}
+    with pytest.raises(DataError, match=r"val: 100 of 100 faces are faces that the network learned from"):
+        train(check_recipe(table), tmp_path / "new")
+
+
 def test_an_emotion_without_training_faces_is_named(made, tmp_path: Path) -> None:
     frozen = compute_features(Backbone(str(made["run"])), made["store"], folder=tmp_path)
     train_rows = frozen.rows["train"]
@@ -241,6 +254,11 @@ def test_the_command_keeps_features_and_scores_the_svm(made, tmp_path: Path) -> 
     assert {"weights.safetensors", "scores-test.json", "predictions-test.csv"} <= set(os.listdir(to))
     recipe = json.loads((to / "recipe.json").read_text())["recipe"]
     assert recipe["svm"]["c"] in [one["c"] for one in recipe["svm"]["tried"]]
+    assert CliRunner().invoke(app, [*arguments, "--svm", "--out", str(to)]).exit_code == 0
+    before = (made["run"] / "weights.safetensors").read_bytes()
+    taken = CliRunner().invoke(app, [*arguments, "--svm", "--out", str(made["run"])])
+    assert (taken.exit_code, "holds another run; choose another folder" in taken.stderr) == (2, True)
+    assert (made["run"] / "weights.safetensors").read_bytes() == before
     refused = CliRunner().invoke(app, [*arguments, "--out", str(to)])
     assert refused.exit_code == 2
     assert "--out is the folder of the SVM's run; give --svm too" in refused.output

@@ -19,6 +19,7 @@ from mien.data.records import FaceSet
 from mien.data.store import write_store
 from mien.errors import DataError
 from mien.train.trained_net import load_trained
+from mien.workflows.ensemble import ensemble
 from mien.workflows.evaluate import EvaluateSettings, evaluate
 from mien.workflows.explain.job import Job
 from mien.workflows.explain.run import explain
@@ -129,6 +130,19 @@ def test_other_labels_are_refused(made: dict[str, Any], run: Path, tmp_path: Pat
             evaluate(str(run), tmp_path / "o.h5")
         unknown = "glad" if "glad" in names else "sad"
         assert f"it does not name {unknown}; import the data again with --labels or" in str(raised.value)
+
+
+def test_rows_that_a_temperature_is_fitted_to_must_be_new_too(
+    made: dict[str, Any], run: Path, tmp_path: Path
+) -> None:
+    faces: FaceSet = made["faces"]
+    images = faces.images.copy()
+    images[200:300] = images[:100]
+    write_store(replace(faces, images=images, name="other"), tmp_path / "other.h5")
+    with pytest.raises(DataError, match="bars on other val: 100 of 100 faces are faces that the network"):
+        evaluate(str(run), tmp_path / "other.h5")
+    with pytest.raises(DataError, match="bars on other val: 100 of 100 faces are faces that the network"):
+        ensemble([str(run), str(made["run"])], tmp_path / "other.h5")
 
 
 def test_rows_that_the_run_learned_from_are_refused_and_marked(made: dict[str, Any], run: Path) -> None:

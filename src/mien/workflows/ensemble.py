@@ -14,7 +14,6 @@ from mien.core.metrics import McNemar, mcnemar
 from mien.core.outputs import check_output_folder
 from mien.core.scores import Scores, score
 from mien.core.voting import VOTES, fit_weights
-from mien.data.leaks import refuse_leak
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_store
 from mien.errors import DataError
@@ -23,10 +22,10 @@ from mien.workflows.figures import confusion_figure
 from mien.workflows.run_folder import count_test_evaluation, write_predictions
 from mien.workflows.scorer import (
     Scorer,
+    check_leak,
     checked_rows,
     fitted_temperature,
     in_label_order,
-    leak_of,
     open_scorer,
 )
 
@@ -102,10 +101,8 @@ def ensemble(
     val = faces.select("val")
     chosen = checked_rows(faces, settings.split, names)
     for scorer in scorers:
-        leak = leak_of(scorer, faces, chosen)
-        if leak:
-            what = f"{scorer.name} on {faces.name} {settings.split}"
-            refuse_leak(leak, what, allowed=settings.allow_leak)
+        for split in dict.fromkeys((settings.split, "val")):  # weights and temperatures are fitted to val
+            check_leak(scorer, faces, split, allowed=settings.allow_leak)
     known = known or {}
     answers = [known.get(model) for model in models]
     tables = [

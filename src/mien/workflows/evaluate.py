@@ -12,12 +12,12 @@ from mien.core.files import write_json
 from mien.core.outputs import check_output_folder
 from mien.core.scores import Scores, score
 from mien.core.tta import Views
-from mien.data.leaks import Leak, refuse_leak
+from mien.data.leaks import Leak
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_store
 from mien.workflows.figures import calibration_figure, confusion_figure
 from mien.workflows.run_folder import count_test_evaluation, write_predictions
-from mien.workflows.scorer import checked_rows, fitted_temperature, leak_of, open_scorer
+from mien.workflows.scorer import check_leak, checked_rows, fitted_temperature, open_scorer
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,9 @@ def evaluate(model: str, data: Path, settings: EvaluateSettings | None = None) -
     scorer = open_scorer(model, settings.views, settings.device)
     faces = stored.in_label_order(scorer.labels)
     chosen = checked_rows(faces, split, scorer.labels)
-    leak = leak_of(scorer, faces, chosen)
-    if leak:
-        refuse_leak(leak, f"{scorer.name} on {faces.name} {split}", allowed=settings.allow_leak)
+    leak = check_leak(scorer, faces, split, allowed=settings.allow_leak)
+    if scorer.temperature is None:
+        check_leak(scorer, faces, "val", allowed=settings.allow_leak)  # it is fitted to them
     logits = scorer.logits(chosen.images, scorer.views)
     temperature = scorer.temperature
     if temperature is None:

@@ -11,15 +11,18 @@ from numpy.typing import NDArray
 
 from mien.core.files import write_json
 from mien.core.outputs import check_output_folder
+from mien.data.leaks import LEARNED, learned, write_learned
 from mien.data.records import FaceSet
 from mien.data.store import read_store
-from mien.errors import DataError, MissingExtraError
+from mien.errors import DataError, MissingExtraError, RecipeError
 from mien.train.batches import training_rows
 from mien.train.checkpoints import save_tensors
 from mien.train.devices import environment, pick_device
 from mien.train.features import FeatureCache, Features, feature_folder, frozen_net, mirrored, set_head
 from mien.train.recipe import DataSettings, NetSettings
 from mien.train.transfer import RUN, Transferred
+from mien.workflows.learned_before import learned_before
+from mien.workflows.run_folder import read_run_json, training_alone
 from mien.workflows.train import input_scale
 
 C_GRID = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
@@ -152,6 +155,8 @@ def fit_svm(frozen: FrozenFeatures, grid: Sequence[float] = C_GRID) -> list[SvmF
     except ImportError as e:
         raise MissingExtraError("a linear SVM", "scikit-learn", "train") from e
     train, val = frozen.rows["train"], frozen.rows["val"]
+    if len(train.label_names) < 2:
+        raise DataError(f"'{train.name}' has one label, '{train.label_names[0]}'; an SVM needs two or more")
     absent = [n for i, n in enumerate(train.label_names) if not (train.labels == i).any()]
     if absent or not len(val):
         what = f"training rows of {', '.join(absent)}" if absent else "validation rows"
@@ -182,15 +187,16 @@ def write_svm_run(frozen: FrozenFeatures, fits: Sequence[SvmFit], folder: Path, 
     """Keep the fit with the best validation accuracy as a run folder, for `mien evaluate` and `mien release`.
 
     Of equals, the smallest C, which has the widest margin.
+
+    Raises:
+        RecipeError: the folder holds a run of another kind, network or data set.
+        MienError: another process trains there.
     """
     best = max(fits, key=lambda fit: (fit.val_accuracy, -fit.c))
     set_head(frozen.net, best.weight, best.bias)
     train, net = frozen.rows["train"], frozen.settings.model_dump(mode="json")
     tried = [{"c": f.c, "val_accuracy": f.val_accuracy, "converged": f.converged} for f in fits]
     recipe = {"data": {"store": str(data)}, "net": net, "svm": {"c": best.c, "tried": tried}}
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "recipe.json", {"recipe": recipe, "data": frozen.data_hash})
-    write_json(folder / "environment.json", environment())
     note = {
         "net": net,
         "n_votes": 0,
@@ -200,5 +206,19 @@ def write_svm_run(frozen: FrozenFeatures, fits: Sequence[SvmFit], folder: Path, 
         "channels": train.channels,
         "data": {"name": train.name, "content_hash": frozen.data_hash},
     }
-    save_tensors(folder / "weights.safetensors", frozen.net.state_dict(), note)
+    with training_alone(folder):
+        _refuse_another(folder, net, frozen.data_hash)
+        write_json(folder / "recipe.json", {"recipe": recipe, "data": frozen.data_hash})
+        write_json(folder / "environment.json", environment())
+        before = learned_before(frozen.settings, train.name, frozen.data_hash)
+        write_learned(learned(train) | before, folder / LEARNED)
+        save_tensors(folder / "weights.safetensors", frozen.net.state_dict(), note)
     return best
+
+
+def _refuse_another(folder: Path, net: dict[str, Any], data_hash: str) -> None:
+    if not (folder / "recipe.json").is_file():
+        return
+    found = read_run_json(folder, "recipe.json", {"recipe": {}, "data": str})
+    if "svm" not in found["recipe"] or found["recipe"].get("net") != net or found["data"] != data_hash:
+        raise RecipeError(f"{folder} holds another run; choose another folder with --out, or delete it")

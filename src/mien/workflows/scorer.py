@@ -12,7 +12,7 @@ from mien.core.calibration import fit_temperature
 from mien.core.classifier import Classifier
 from mien.core.preprocess import in_channels, resized
 from mien.core.tta import AUTO, N_VIEWS, Views
-from mien.data.leaks import LEARNED, Leak, find_leak, learned, read_learned
+from mien.data.leaks import LEARNED, Leak, find_leak, learned, read_learned, refuse_leak
 from mien.data.records import FaceSet
 from mien.errors import DataError, ModelError, needs_extra
 
@@ -81,15 +81,23 @@ def in_label_order(scorer: Scorer, labels: tuple[str, ...]) -> Scorer:
     return replace(scorer, labels=labels, logits=lambda crops, views: scorer.logits(crops, views)[:, place])
 
 
-def leak_of(scorer: Scorer, faces: FaceSet, chosen: FaceSet) -> Leak | None:
-    """How many of the chosen faces of a data set the model has learned from, where that is known."""
-    training = faces.select("train")
+def check_leak(scorer: Scorer, faces: FaceSet, split: str, *, allowed: bool) -> Leak | None:
+    """How many faces of a split the model has learned from; ``None`` where that is not known.
+
+    Raises:
+        DataError: there is a leak, and it is not ``allowed``.
+    """
+    chosen, training = faces.select(split), faces.select("train")
     marks = scorer.run / LEARNED if scorer.run else None
     if marks and marks.is_file():
-        return find_leak(chosen, read_learned(marks), training)
-    if scorer.learned_data == faces.content_hash():
-        return find_leak(chosen, learned(training), training)
-    return None
+        known = read_learned(marks)
+    elif scorer.learned_data == faces.content_hash():
+        known = learned(training)
+    else:
+        return None
+    leak = find_leak(chosen, known, training)
+    refuse_leak(leak, f"{scorer.name} on {faces.name} {split}", allowed=allowed)
+    return leak
 
 
 def checked_rows(faces: FaceSet, split: str, labels: tuple[str, ...]) -> FaceSet:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,11 @@ from numpy.typing import NDArray
 
 from mien.core.calibration import softmax
 from mien.core.files import sweep, write_json
-from mien.core.model_store import find_model
 from mien.core.own_files import reading
 from mien.data.leaks import (
     LEARNED,
-    Learned,
     find_leak,
-    is_official,
     learned,
-    read_learned,
     refuse_leak,
     write_learned,
 )
@@ -37,10 +33,9 @@ from mien.data.records import FaceSet
 from mien.data.store import read_store
 from mien.errors import ModelError, RecipeError
 from mien.train.batches import training_rows
-from mien.train.checkpoints import load_note, load_tensors, save_tensors
+from mien.train.checkpoints import load_tensors, save_tensors
 from mien.train.devices import environment, mixed_precision, pick_device
 from mien.train.features import HeadTrainer, learns_from_features
-from mien.train.initialise import is_released
 from mien.train.loop import Trainer, scored_size
 from mien.train.parallel import ALONE, Workers
 from mien.train.recipe import Recipe
@@ -48,6 +43,7 @@ from mien.train.recipe_reading import changes, check_recipe, targets_path
 from mien.train.soft_targets import read_soft_targets
 from mien.train.trained_net import ReleasedNet, TrainedNet, load_teacher, teachers_of_batches
 from mien.workflows.figures import curves_figure
+from mien.workflows.learned_before import learned_before
 from mien.workflows.run_folder import CHECKPOINT, RECIPE, read_run_json, training_alone, write_predictions
 
 
@@ -127,7 +123,7 @@ def _train(
 
 def _begin(folder: Path, trainer: Trainer, faces: FaceSet, allow_leak: bool) -> Any:
     """Make the folder the run's, and return the last checkpoint, None, or that the run is ``finished``."""
-    known = learned(trainer.train) | _learned_before(trainer.recipe.net.init_from, faces)
+    known = learned(trainer.train) | learned_before(trainer.recipe.net, faces.name, faces.content_hash())
     for split in ("val", "test"):
         leak = find_leak(faces.select(split), known, faces.select("train"))
         refuse_leak(leak, f"{trainer.recipe.data.store} {split}", allowed=allow_leak)
@@ -138,32 +134,6 @@ def _begin(folder: Path, trainer: Trainer, faces: FaceSet, allow_leak: bool) -> 
         return "finished"
     checkpoint = folder / CHECKPOINT
     return load_tensors(checkpoint) if checkpoint.is_file() else None
-
-
-def _learned_before(start: str, faces: FaceSet) -> Learned:
-    """What the model that a run starts from has learned from, as far as that may hold faces to be scored.
-
-    A start and faces of a public data set keep its publisher's split, and share no more than that does. A
-    checkpoint of others is a backbone that learned no emotions.
-    """
-    nothing = Learned(np.zeros(0, np.uint64), np.zeros(0, np.uint64))
-    if not start:
-        return nothing
-    if is_released(start):
-        _, card = find_model(start)
-        data = card.training.get("data", {})
-        is_known = data.get("content_hash") == faces.content_hash()
-        is_apart = is_official(str(data.get("name", ""))) and is_official(faces.name)
-        return nothing if is_known or is_apart else replace(nothing, start=card.name)
-    marks = Path(start) / LEARNED
-    if not marks.is_file() or (is_official(faces.name) and is_official(_data_of(Path(start)))):
-        return nothing
-    return read_learned(marks)
-
-
-def _data_of(run: Path) -> str:
-    """The name of the data set that a run learned from."""
-    return str(load_note(run / "weights.safetensors").get("data", {}).get("name", ""))
 
 
 def is_finished(folder: Path) -> bool:
