@@ -224,11 +224,11 @@ def test_what_the_backbone_has_learned_is_no_new_face(made, module_at: Any, tmp_
     write_store(again, tmp_path / "again.h5")
     frozen = compute_features(Backbone(str(made["run"])), tmp_path / "again.h5", folder=tmp_path / "f")
     write_svm_run(frozen, fit_svm(frozen, (1e-3,)), tmp_path / "svm", tmp_path / "again.h5")
-    with pytest.raises(DataError, match=r"val: 100 of 100 faces are faces that the network learned from"):
+    with pytest.raises(DataError, match=r"test: 100 of 100 faces are faces that the network learned from"):
         evaluate(str(tmp_path / "svm"), tmp_path / "again.h5")
     table = module_at("tests/train/conftest.py").small_table(tmp_path / "again.h5")
     table["net"] = {"name": "transferred", "options": {"backbone": f"run:{made['run']}", "size": 16}}
-    with pytest.raises(DataError, match=r"val: 100 of 100 faces are faces that the network learned from"):
+    with pytest.raises(DataError, match=r"test: 100 of 100 faces are faces that the network learned from"):
         train(check_recipe(table), tmp_path / "new")
 
 
