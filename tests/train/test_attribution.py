@@ -148,6 +148,18 @@ def test_the_last_map_of_a_network_is_found_and_explains(name: str) -> None:
         assert np.isfinite(found).all()
 
 
+def test_a_convolution_behind_the_pooling_is_no_map() -> None:
+    body = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU())
+    head = (
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Conv2d(4, 8, 1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(8, 7),
+    )
+    net = torch.nn.Sequential(body, *head).eval()
+    assert last_map(net, torch.from_numpy(some_faces(1, 48))) == "0.1"
+
+
 def test_nothing_of_the_network_is_changed_by_explaining_it() -> None:
     net = small_net().train()
     before = {name: t.clone() for name, t in net.state_dict().items()}
@@ -236,7 +248,7 @@ def test_a_mistake_says_what_there_is(method: str, layer: str, error: type, text
 
 def test_a_network_without_convolutions_has_no_last_map() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
-    with pytest.raises(ModelError, match="no convolution; name a layer"):
+    with pytest.raises(ModelError, match="no map of a convolution; name a layer"):
         last_map(net, torch.zeros(1, 1, 4, 4))
     with pytest.raises(ModelError, match="no convolution, so no filters"):
         first_filters(net)

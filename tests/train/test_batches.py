@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from mien.core.preprocess import resized
 from mien.data.records import FaceSet
 from mien.errors import DataError
 from mien.train.batches import TrainingBatches, step_seed, training_rows
@@ -106,6 +107,15 @@ def test_normalisation_gives_mean_zero_and_deviation_one(faces: FaceSet, recipe:
     pixels = torch.cat([batches.at(step).faces for step in range(batches.per_epoch)])
     assert abs(float(pixels.mean())) < 0.02
     assert float(pixels.std()) == pytest.approx(1, abs=0.02)
+
+
+def test_large_faces_are_shrunk_as_those_that_are_scored(faces: FaceSet, recipe: Recipe) -> None:
+    train = faces.select("train")
+    noise = np.random.default_rng(0).integers(0, 256, (len(train), 64, 64), dtype=np.uint8)
+    large = replace(train, images=noise, landmarks=None)
+    batch = TrainingBatches(large, plain(recipe), (0.0, 1 / 255), CPU).at(0)
+    scored = resized(noise[batch.rows.numpy()], 16)
+    np.testing.assert_allclose(batch.faces[:, 0].numpy(), scored, atol=0.01)
 
 
 def test_size_grows_and_calm_begins_when_the_recipe_says(faces: FaceSet, recipe: Recipe) -> None:

@@ -228,6 +228,7 @@ def test_what_the_backbone_has_learned_is_no_new_face(made, module_at: Any, tmp_
         evaluate(str(tmp_path / "svm"), tmp_path / "again.h5")
     table = module_at("tests/train/conftest.py").small_table(tmp_path / "again.h5")
     table["net"] = {"name": "transferred", "options": {"backbone": f"run:{made['run']}", "size": 16}}
+    table["loss"] = {}
     with pytest.raises(DataError, match=r"test: 100 of 100 faces are faces that the network learned from"):
         train(check_recipe(table), tmp_path / "new")
 

@@ -46,6 +46,13 @@ def test_focal_loss_is_cross_entropy_at_gamma_zero_and_known_at_two() -> None:
     assert float(even) == pytest.approx(0.25 * math.log(2))
 
 
+def test_focal_loss_has_a_slope_where_a_face_is_sure() -> None:
+    logits = torch.tensor([[200.0, 0.0, 0.0]], requires_grad=True)
+    target = torch.tensor([[1.0, 0.0, 0.0]])
+    emotion_loss(logits, target, LossSettings(name="focal", focal_gamma=0.5)).backward()
+    assert torch.isfinite(logits.grad).all()
+
+
 def test_l2_svm_is_the_sum_of_squared_hinges() -> None:
     logits, target = torch.tensor([[0.5, -2.0, 0.0]]), torch.tensor([[1.0, 0.0, 0.0]])
     got = emotion_loss(logits, target, LossSettings(name="l2-svm"))

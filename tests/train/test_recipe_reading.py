@@ -99,9 +99,28 @@ def test_an_unknown_network_or_option_is_named(recipe_table: dict[str, Any], net
         (["run.sizes=[[0.5, 48]]"], "run.sizes: the first must start at 0.0"),
         (['net={name="cs231n-final"}', "run.sizes=[[0.0,64]]"], "'cs231n-final' is built for 48 px alone"),
         (['optim.schedule="one-cycle"'], "one-cycle warms up by itself"),
-        (['loss={name="valence-arousal",label_smoothing=0.1}'], "no labels to smooth"),
+        (['loss={name="valence-arousal",label_smoothing=0.1}'], "loss.label_smoothing: is for emotions"),
+        (
+            ['loss={name="wing",class_weights="balanced"}'],
+            "loss.class_weights: is for emotions, ",
+        ),
+        (['loss={name="wing"}', "augment.mixup=0.2"], "augment.mixup: is for emotions"),
+        (
+            ['optim={schedule="plateau",lr=0.001,min_lr=0.01}'],
+            "min_lr .0.01. must not exceed lr",
+        ),
     ],
-    ids=["mixup and teacher", "balanced twice", "first size", "size of the net", "warm-up", "regression"],
+    ids=[
+        "mixup and teacher",
+        "balanced twice",
+        "first size",
+        "size of the net",
+        "warm-up",
+        "regression",
+        "weights of points",
+        "mixed points",
+        "least rate",
+    ],
 )
 def test_what_cannot_go_together_is_a_mistake(changes: list[str], text: str) -> None:
     with pytest.raises(RecipeError, match=text):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mien.cli.agreement import lines
 from mien.core.events import Event
 from mien.errors import DataError, MienError
 from mien.workflows.agreement import AgreementSettings, compare
@@ -109,6 +110,7 @@ def test_rows_of_a_folder_are_read_past_its_index_and_the_key_for_raters(tmp_pat
         ("a.csv", "start_s,end_s,emotion\n", "holds no events"),
         ("a.csv", "Time,Behavior,Status\n1,happy,STOP\n", "'happy' stops at 1 s and never started"),
         ("a.csv", "Time,Behavior,Status\n1,happy,START\n", "'happy' starts at 1 s and never stops"),
+        ("a.csv", "Time,Behavior,Status\n1,happy,START\n1,happy,START\n", "starts at 1 s and again at 1 s"),
         ("a.eaf", "<ANNOTATION_DOCUMENT>", "holds no events"),
         ("a.eaf", "", "holds no events"),
     ],
@@ -189,7 +191,10 @@ def test_participants_are_compared_each_with_their_own() -> None:
     ours = coded((0, 9, "sad"), participant="a") + coded((0, 9, "happy"), participant="b")
     theirs = coded((0, 9, "happy"), participant="b") + coded((0, 9, "sad"), participant="a")
     found = compare(ours, theirs)
-    assert (found.n_participants, found.agreed[0]) == (2, 1)
+    assert (found.n_participants, found.agreed[0], found.unmatched) == (2, 1, ())
+    found = compare(ours, theirs + coded((0, 9, "sad"), participant="A"))
+    assert (found.n_participants, found.unmatched) == (2, ("A",))
+    assert "not compared, for mien has none of this name: A" in lines(found, 0.1)
     with pytest.raises(DataError, match="no participant is in both: mien has a, b; the coder has c"):
         compare(ours, coded((0, 9, "sad"), participant="c"))
 

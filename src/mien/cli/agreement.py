@@ -77,6 +77,8 @@ def lines(found: "Agreement", step_s: float) -> Iterator[str]:
     n = int(found.confusion.sum())
     people = f"{found.n_participants:,} participant{'' if found.n_participants == 1 else 's'}"
     yield f"{n:,} moments, one each {step_s:g} s, of {people} in {found.n_windows:,} windows"
+    if found.unmatched:
+        yield f"not compared, for mien has none of this name: {', '.join(found.unmatched)}"
     yield f"left out: {found.only_ours:,} that only mien names, {found.only_theirs:,} without a face, "
     yield f"          {found.uncertain:,} of which mien is uncertain"
     yield ""

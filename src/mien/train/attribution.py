@@ -160,16 +160,16 @@ def last_map(net: nn.Module, face: Tensor) -> str:
         face: One face (1, channels, S, S).
 
     Raises:
-        ModelError: the network has no convolution.
+        ModelError: the network has no convolution whose output is larger than one place.
     """
     name, size, output = "", None, None
     for finished, layer, out in _run(net, face):
-        if isinstance(layer, nn.Conv2d):
+        if isinstance(layer, nn.Conv2d) and out.shape[2:].numel() > 1:  # of one place there is no map
             size = out.shape[2:]
         if out.ndim == 4 and out.shape[2:] == size and out is not output:
             name, output = finished, out
     if not name:
-        raise ModelError("the network has no convolution; name a layer")
+        raise ModelError("the network has no map of a convolution; name a layer")
     return name
 
 

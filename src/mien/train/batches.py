@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mien.core.preprocess import resized
 from mien.data.audit import blank
 from mien.data.records import FaceSet
 from mien.errors import DataError
@@ -33,6 +34,10 @@ CALM = {
     "shift": 0.04,
 }
 """What the last part of a run changes: Khaireddin & Chen 2021 fine-tune on nearly clean faces."""
+
+
+SKIPS = 2
+"""How many times larger stored faces may not be than those of a step, to be sampled as they are."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +93,8 @@ class TrainingBatches:
     ) -> None:
         self.recipe = recipe
         self.mean_std = mean_std
-        images = torch.from_numpy(faces.images)
-        images = images.movedim(-1, 1).contiguous() if images.ndim == 4 else images.unsqueeze(1)
-        self.images = images.to(device)
+        self.device = device
+        self.images = self._on_device(faces.images)
         self.labels = torch.from_numpy(faces.labels).to(device)
         self.points = None
         if recipe.loss.name in LANDMARK_LOSSES and faces.landmarks is not None:
@@ -101,6 +105,8 @@ class TrainingBatches:
         coins = np.random.default_rng([recipe.run.seed, 1]).random(len(faces)) < 0.5
         self.coins = torch.from_numpy(coins).to(device)
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
+        self._faces = faces
+        self._shrunk: tuple[int, Tensor] = (-1, torch.empty(0))
 
     @property
     def steps(self) -> int:
@@ -117,7 +123,7 @@ class TrainingBatches:
         epoch, place = divmod(step, self.per_epoch)
         rows = self._rows(epoch)[place * self.batch_size : (place + 1) * self.batch_size]
         self.rng.manual_seed(step_seed(self.recipe.run.seed, step))
-        faces = self.images[rows].float().div_(255)
+        faces = self._images(self.size(step))[rows].float().div_(255)
         flips, settings = self.flips(rows, epoch), self.settings_at(step)
         matrices = affine(flips, settings, self.rng) if self.points is not None else None
         faces = augment(faces, flips, self.size(step), settings, self.rng, matrices)
@@ -130,6 +136,20 @@ class TrainingBatches:
         share = float(np.random.default_rng([self.recipe.run.seed, 3, step]).beta(alpha, alpha))
         other = torch.randperm(len(rows), generator=self.rng, device=rows.device)
         return Batch(torch.lerp(faces[other], faces, share), rows, rows[other], share)
+
+    def _on_device(self, images: NDArray[np.uint8]) -> Tensor:
+        """Faces as uint8 (N, C, S, S)."""
+        pixels = torch.from_numpy(images)
+        pixels = pixels.movedim(-1, 1).contiguous() if pixels.ndim == 4 else pixels.unsqueeze(1)
+        return pixels.to(self.device)
+
+    def _images(self, size: int) -> Tensor:
+        """The faces as stored; shrunk to ``size`` first where sampling them would skip pixels."""
+        if self.images.shape[-1] < SKIPS * size:
+            return self.images
+        if self._shrunk[0] != size:
+            self._shrunk = (size, self._on_device(resized(self._faces.images, size)))
+        return self._shrunk[1]
 
     def _rows(self, epoch: int) -> Tensor:
         if self._order[0] != epoch:

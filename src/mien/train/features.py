@@ -20,6 +20,7 @@ from mien.train.batches import Batch, TrainingBatches, step_seed
 from mien.train.inference import predict
 from mien.train.initialise import load_initial
 from mien.train.loop import Trainer, scored_size
+from mien.train.losses import LANDMARK_LOSSES
 from mien.train.recipe import AugmentSettings, NetSettings, Recipe
 from mien.train.transfer import TRANSFERRED, Transferred
 from mien.train.zoo import build
@@ -170,8 +171,8 @@ def learns_from_features(recipe: Recipe) -> bool:
     Then `HeadTrainer` reaches what `Trainer` would, without running the backbone in every epoch.
     """
     preset = TRANSFERRED.get(recipe.net.name)
-    if preset is None:
-        return False
+    if preset is None or recipe.distil.view == "same" or recipe.loss.name in LANDMARK_LOSSES:
+        return False  # teachers and points need the faces themselves
     options: dict[str, Any] = dict(recipe.net.options)
     only_mirrored = recipe.augment == AugmentSettings.model_validate({"flip": recipe.augment.flip})
     return replace(preset, **options).frozen and only_mirrored and len(recipe.run.sizes) == 1

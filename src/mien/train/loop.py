@@ -135,10 +135,15 @@ class Trainer:
         return report
 
     @property
+    def watched(self) -> str:
+        """What of a validation says which is best: `run.watch`, or the loss where no label is learned."""
+        return self.recipe.run.watch if self.target.counts_right else "val_loss"
+
+    @property
     def done(self) -> bool:
         """The last step is made, or enough validations brought nothing better."""
         patience = self.recipe.run.stop_after
-        waited = len(self.history) - 1 - best_look(self.history, self.recipe.run.watch)
+        waited = len(self.history) - 1 - best_look(self.history, self.watched)
         return self.step_count >= self.batches.steps or bool(patience and self.history and waited >= patience)
 
     @property
@@ -155,8 +160,9 @@ class Trainer:
         batch = self.batches.at(self.step_count)
         dropped = step_seed(self.recipe.run.seed + 1 + self.workers.rank, self.step_count)
         torch.manual_seed(dropped)  # dropout draws from it
-        accuracies = [line["val_accuracy"] for line in self.history if "val_accuracy" in line]
-        at = Position(self.step_count, self.batches.steps, self.batches.per_epoch, accuracies)
+        key, sign = ("val_accuracy", 1) if self.target.counts_right else ("val_loss", -1)
+        scores = [sign * line[key] for line in self.history if key in line]
+        at = Position(self.step_count, self.batches.steps, self.batches.per_epoch, scores)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(at, self.recipe.optim) * group.get("rate", 1.0)
         self.net.train()
@@ -237,7 +243,7 @@ class Trainer:
         self.totals = Totals()
         self.history.append(line)
         run = self.recipe.run
-        if run.keep == "best" and best_look(self.history, run.watch) == len(self.history) - 1:
+        if run.keep == "best" and best_look(self.history, self.watched) == len(self.history) - 1:
             self.best = {name: t.detach().clone() for name, t in self.current_weights().items()}
         return line
 

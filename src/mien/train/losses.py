@@ -35,7 +35,8 @@ def cross_entropy(logits: Tensor, targets: Tensor, settings: LossSettings) -> Te
 def focal(logits: Tensor, targets: Tensor, settings: LossSettings) -> Tensor:
     """Cross-entropy whose terms fade as (1 - p)^gamma. Source: Lin et al., ICCV 2017, equation 4."""
     log_probs = F.log_softmax(logits, dim=1)
-    return -(targets * (1 - log_probs.exp()) ** settings.focal_gamma * log_probs).sum(1)
+    missing = (1 - log_probs.exp()).clamp(min=1e-7)  # at 0 a root has no finite slope
+    return -(targets * missing**settings.focal_gamma * log_probs).sum(1)
 
 
 def l2_svm(logits: Tensor, targets: Tensor, settings: LossSettings) -> Tensor:

@@ -37,12 +37,12 @@ OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], OptimSettings], torch.opti
 
 @dataclass(frozen=True)
 class Position:
-    """How far a run is: ``step`` of ``steps``, counted from 0, and the validation accuracies so far."""
+    """How far a run is: ``step`` of ``steps``, counted from 0, and the validation scores so far."""
 
     step: int
     steps: int
     per_epoch: int
-    accuracies: Sequence[float] = ()
+    scores: Sequence[float] = ()
 
     @property
     def epoch(self) -> int:
@@ -72,10 +72,10 @@ def one_cycle(rest: float, at: Position, settings: OptimSettings) -> float:
 
 
 def plateau(rest: float, at: Position, settings: OptimSettings) -> float:
-    """``gamma`` once more each time that ``patience`` validations brought no better validation accuracy."""
+    """``gamma`` once more each time that ``patience`` validations brought no better validation score."""
     best, waited, factor = -math.inf, 0, 1.0
-    for accuracy in at.accuracies:
-        best, waited = (accuracy, 0) if accuracy > best else (best, waited + 1)
+    for score in at.scores:
+        best, waited = (score, 0) if score > best else (best, waited + 1)
         if waited >= settings.patience:
             factor, waited = factor * settings.gamma, 0
     return max(factor, settings.min_lr / settings.lr)

@@ -23,7 +23,9 @@ class DataSettings(Settings):
         "unit leaves 0-1, raw 0-255",
     )
     sampling: Literal["shuffle", "balanced", "in-order"] = Field(
-        "shuffle", description="balanced draws every emotion as often, with replacement"
+        "shuffle",
+        description="balanced draws every emotion as often, with replacement; in-order keeps the order "
+        "of the file, and so never shows the faces at its end that fill no batch",
     )
     drop_blank: bool = Field(True, description="leave out training faces of one single gray value")
     drop_non_faces: bool = Field(
@@ -143,6 +145,8 @@ class OptimSettings(Settings):
     def _agree(self) -> "OptimSettings":
         if self.warmup and self.schedule == "one-cycle":
             raise ValueError("one-cycle warms up by itself: leave out optim.warmup")
+        if self.schedule == "plateau" and self.min_lr > self.lr:
+            raise ValueError(f"min_lr ({self.min_lr:g}) must not exceed lr ({self.lr:g})")
         return self
 
 
@@ -150,7 +154,11 @@ class RunSettings(Settings):
     """How long, on what, and how it is kept."""
 
     epochs: int = Field(gt=0, description="passes over the training faces")
-    batch_size: int = Field(128, gt=0, description="faces a step; those that fill no batch wait an epoch")
+    batch_size: int = Field(
+        128,
+        gt=0,
+        description="faces a step; those that fill no batch wait an epoch; in order, the last ones always",
+    )
     seed: int = Field(0, ge=0, description="of the first weights, the order, every change and dropout")
     sizes: list[tuple[Fraction, Annotated[int, Field(ge=8, le=1024)]]] = Field(
         [(0.0, 48)],

@@ -13,6 +13,7 @@ from mien.core.own_files import parse_toml, reading
 from mien.errors import ModelError, RecipeError
 from mien.names import nearest
 from mien.train.initialise import is_released
+from mien.train.losses import LANDMARK_LOSSES
 from mien.train.recipe import DataSettings, NetSettings, Recipe, Settings
 from mien.train.zoo import fixed_size, net_mistakes
 
@@ -137,7 +138,7 @@ def _sound(model: type[S], table: dict[str, Any], key: str) -> S | None:
 
 def _contradictions(recipe: Recipe, side: int | None) -> list[str]:
     """What each table allows by itself, but not together with another; ``side`` is the network's only one."""
-    loss, regression = recipe.loss, recipe.loss.name == "valence-arousal"
+    loss = recipe.loss
     sizes = {size for _, size in recipe.run.sizes}
     found = {
         'augment.mixup: a teacher has not seen mixed faces; set distil.view="same", or leave out mixup': bool(
@@ -149,13 +150,6 @@ def _contradictions(recipe: Recipe, side: int | None) -> list[str]:
         'distil.view: "same" needs distil.teachers, for a file has seen the original faces alone': (
             recipe.distil.view == "same" and not recipe.distil.teachers
         ),
-        "augment.mixup: valence and arousal are not mixed": bool(recipe.augment.mixup and regression),
-        "distil: valence and arousal cannot be taught by emotions": bool(
-            (recipe.distil.teachers or recipe.distil.targets) and regression
-        ),
-        "loss.label_smoothing: valence and arousal have no labels to smooth": bool(
-            loss.label_smoothing and regression
-        ),
         "loss.class_weights: with data.sampling=balanced, rare emotions would count twice": (
             loss.class_weights == "balanced" and recipe.data.sampling == "balanced"
         ),
@@ -164,7 +158,25 @@ def _contradictions(recipe: Recipe, side: int | None) -> list[str]:
         ),
         "run.sizes: the first must start at 0.0": min(recipe.run.sizes)[0] > 0,
     }
-    return [text for text, holds in found.items() if holds]
+    return [text for text, holds in found.items() if holds] + _of_emotions_alone(recipe)
+
+
+def _of_emotions_alone(recipe: Recipe) -> list[str]:
+    """What is set for emotions, where points or valence and arousal are learned."""
+    loss = recipe.loss
+    if loss.name != "valence-arousal" and loss.name not in LANDMARK_LOSSES:
+        return []
+    found = {
+        "augment.mixup": recipe.augment.mixup,
+        "data.sampling": recipe.data.sampling == "balanced",
+        "distil": recipe.distil.teachers or recipe.distil.targets,
+        "loss.class_weights": loss.class_weights != "none",
+        "loss.label_smoothing": loss.label_smoothing,
+        "loss.logit_adjustment": loss.logit_adjustment,
+    }
+    return [
+        f"{key}: is for emotions, and loss '{loss.name}' learns none" for key, given in found.items() if given
+    ]
 
 
 def _apply(table: dict[str, Any], override: str) -> None:

@@ -98,7 +98,10 @@ def teachers_of_batches(
         probs = []
         for teacher in teachers:
             side = (teacher.input_size, teacher.input_size)
-            seen = pixels if pixels.shape[2:] == side else F.interpolate(pixels, side, mode="bilinear")
+            seen = pixels
+            if pixels.shape[2:] != side:
+                smaller = side[0] < pixels.shape[2]
+                seen = F.interpolate(pixels, side, mode="bilinear", antialias=smaller)
             logits = teacher.net((seen - teacher.mean) / teacher.std).float()
             probs.append(F.softmax(logits / temperature, dim=1))
         return torch.stack(probs).mean(0)

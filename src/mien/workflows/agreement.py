@@ -52,6 +52,7 @@ class Agreement:
         labels: Emotions that either names.
         confusion: Moments, the coder's emotion by mien's.
         n_participants: Compared.
+        unmatched: The coder's participants that mien has not, which are left out.
         n_windows: With a moment that both name.
         only_ours: Moments that mien names and the coder does not.
         only_theirs: Moments that the coder names, without a face for mien.
@@ -65,6 +66,7 @@ class Agreement:
     labels: tuple[str, ...]
     confusion: Codes
     n_participants: int
+    unmatched: tuple[str, ...]
     n_windows: int
     only_ours: int
     only_theirs: int
@@ -84,6 +86,7 @@ class Agreement:
             "confusion": self.confusion.tolist(),
             "moments": int(self.confusion.sum()),
             "participants": self.n_participants,
+            "unmatched": list(self.unmatched),
             "windows": self.n_windows,
             "only_ours": self.only_ours,
             "only_theirs": self.only_theirs,
@@ -134,6 +137,7 @@ def compare(
         labels,
         whole,
         len(participants),
+        _unmatched(theirs, participants),
         len(counts),
         only_ours=int(((our_codes >= 0) & (our_codes < len(labels)) & ~named).sum()),
         only_theirs=int((named & (our_codes == NOTHING)).sum()),
@@ -163,6 +167,13 @@ def _participants(
         )
         for mine, coded in pairs
     ]
+
+
+def _unmatched(
+    theirs: Sequence[CodedEvent], compared: Sequence[tuple[list[CodedEvent], list[CodedEvent]]]
+) -> tuple[str, ...]:
+    known = {one.participant for _, coded in compared for one in coded}
+    return tuple(dict.fromkeys(one.participant for one in theirs if one.participant not in known))
 
 
 def _persons(

@@ -166,6 +166,8 @@ def _states(table: Sequence[Mapping[str, str]], path: Path) -> Iterator[CodedEve
         key = (row.get("observation id") or _name_of(path), _person(row.get("subject", "")), row["behavior"])
         time_s = _seconds(row["time"])
         if kind == "START":
+            if key in begun:
+                raise ValueError(f"'{row['behavior']}' starts at {begun[key]:g} s and again at {time_s:g} s")
             begun[key] = time_s
         elif kind == "STOP":
             if key not in begun:

@@ -23,10 +23,12 @@ from mien.names import nearest
 from mien.train.devices import pick_device
 from mien.train.export import export_onnx
 from mien.train.trained_net import TrainedNet, load_trained, parameter_count
+from mien.train.transfer import RUN
 from mien.workflows.calibrate import class_shares
 from mien.workflows.card_figures import calibrated, logits_of, scored
 from mien.workflows.release_int8 import try_int8
 from mien.workflows.run_folder import RECIPE, read_run_json
+from mien.workflows.scorer import checked_rows
 
 MIN_SAME_LABELS = 0.998
 """Part of the validation and test rows on which the ONNX file must name the same emotion as torch."""
@@ -129,6 +131,7 @@ def release(
     faces = read_store(data)
     if faces.content_hash() != trained.data["content_hash"]:
         raise DataError(f"{data} is not the data that {folder} learned from; give that file with --data")
+    checked_rows(faces, "val", trained.labels)
     settings = settings or ReleaseSettings()
     checked_views(settings.views)
     target = settings.to or user_models()
@@ -206,4 +209,8 @@ def without_folders(recipe: dict[str, Any]) -> dict[str, Any]:
         for key in keys & table.keys():
             value = table[key]
             table[key] = [Path(one).name for one in value] if isinstance(value, list) else Path(value).name
+    options = dict(tables["net"].get("options") or {}) if "net" in tables else {}
+    if str(options.get("backbone", "")).startswith(RUN):
+        options["backbone"] = RUN + Path(options["backbone"].removeprefix(RUN)).name
+        tables["net"]["options"] = options
     return tables

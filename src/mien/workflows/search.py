@@ -381,9 +381,9 @@ class _Worker:
             recipe = self._plan.recipe_at(state.trials[number].point)
             train(recipe, folder, device=self._device, report=watch)
             self._ledger.complete(number, validation_accuracy(folder))
-        except OutputError:  # a full disk says nothing of the trial: the next process goes on with it
+        except (OutputError, DataError):  # a full disk, or data that cannot be read, say nothing of the trial
             raise
-        except (MienError, RuntimeError) as e:  # torch: out of memory, or a face too small for the net
+        except (MienError, RuntimeError, ValueError) as e:  # torch: no memory, a face or a batch too small
             self._ledger.fail(number, str(e).partition("\n")[0] or type(e).__name__)
         self._tell(number, self._ledger.state(), None, 0.0)
 

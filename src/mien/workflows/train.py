@@ -183,8 +183,8 @@ def input_scale(faces: FaceSet, kind: str) -> tuple[float, float]:
         return (0.0, 1.0) if kind == "unit" else (0.0, 1 / 255)
     pixels = faces.images.reshape(len(faces), -1)
     mean = float(pixels.mean(dtype=np.float64) / 255)
-    parts = np.array_split(pixels, 64)
-    std = float(np.sqrt(np.mean([np.square(p / 255 - mean).mean() for p in parts if len(p)])))
+    squares = sum(np.square(part / 255 - mean).sum() for part in np.array_split(pixels, 64))
+    std = math.sqrt(squares / pixels.size)
     return round(mean, 6), round(max(std, 1e-3), 6)
 
 
