@@ -6,9 +6,9 @@
 
 The stages, each of them one `mien` command: `rates` (faces a second of four networks), `targets` (the folds,
 and the file of soft targets at once), `votes` and `mixup` (the teachers of the default network), `nano` (by
-the first of them), `medium` (by all three), `ferplus`, `members` (other networks, seeds), `ensemble`
-(their votes on PublicTest). Stopped, the same line goes on: every command does. PrivateTest stays
-closed.
+the first of them), `medium` (by all three), `ferplus` and `ferplus-average` (three runs that go on from it,
+and the mean of their weights), `members` (other networks, seeds), `ensemble` (their votes on PublicTest).
+Stopped, the same line goes on: every command does. PrivateTest stays closed.
 """
 
 import argparse
@@ -56,7 +56,7 @@ class Plan:
         """``key=value`` for a recipe on this device, with these files."""
         read = read_recipe(recipe, more)
         found = [*more]
-        if read.net.init_from:
+        if read.net.init_from and not any(change.startswith("net.init_from=") for change in more):
             found.append(f"net.init_from={self.init}")
         if self.device != "cpu":
             rate = read.optim.lr * (4 if read.optim.name == "sgd" else 2)
@@ -154,6 +154,20 @@ def ferplus(plan: Plan) -> None:
         print("no --ferplus: left out")
 
 
+def ferplus_average(plan: Plan) -> None:
+    """What is shipped as `ferplus`: the mean of three runs that go on from the first, which teaches them."""
+    start = plan.to / "ferplus"
+    if not plan.ferplus:
+        print("no --ferplus: left out")
+        return
+    runs = [plan.to / f"ferplus-seed-{seed}" for seed in (1, 2, 3)]
+    teacher = f"distil.teachers={[str(start)]}"
+    changes = [f"net.init_from={start}", teacher, "distil.alpha=0.5", "optim.lr=0.01", "run.epochs=8"]
+    for seed, run in enumerate(runs, start=1):
+        train(plan, "ferplus", run.name, plan.ferplus, *changes, f"run.seed={seed}")
+    mien("average", *runs, "--data", plan.ferplus, "--out", plan.to / "ferplus-average")
+
+
 def members(plan: Plan) -> None:
     for name, (recipe, changes) in MEMBERS.items():
         train(plan, recipe, f"member-{name}", plan.data, *changes)
@@ -172,6 +186,7 @@ STAGES: dict[str, Callable[[Plan], None]] = {
     "nano": taught("fer2013-nano"),
     "medium": taught("fer2013-medium"),
     "ferplus": ferplus,
+    "ferplus-average": ferplus_average,
     "members": members,
     "ensemble": ensemble,
 }
