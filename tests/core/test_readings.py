@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 import mien
+from mien.core.readings import FACE_COLUMNS, OCCLUDED, Readings
 from mien.errors import ImageError, MienError
 
 LABELS = ("happy", "sad")
@@ -36,6 +38,20 @@ def test_several_images_say_which_and_keep_those_without_a_face() -> None:
     assert mien.to_rows([readings(0.75)], ["a.png"]) == [{"path": "a.png", **ROW}]
     with pytest.raises(MienError, match="expected a path for each of 2 images, got 1"):
         mien.to_rows([readings(), readings()], ["a.png"])
+
+
+def test_readings_of_models_with_other_labels_keep_every_probability() -> None:
+    calm = mien.Readings.from_arrays([(0, 0, 9, 9)], [(0.25, 0.75)], ("calm", "happy"))
+    marked = Readings(replace(one, landmarks68=((0.0, 0.0),) * 68) for one in calm)
+    rows = mien.to_rows([readings(0.75), marked])
+    assert list(rows[0]) == list(rows[1]) == ["image", *FACE_COLUMNS, OCCLUDED, "p_happy", "p_sad", "p_calm"]
+    assert [[row[f"p_{label}"] for label in ("happy", "sad", "calm")] for row in rows] == [
+        [0.75, 0.25, None],
+        [0.75, None, 0.25],
+    ]
+    html = Readings(readings(0.5) + calm)._repr_html_()
+    assert "<th>happy</th><th>sad</th><th>calm</th>" in html
+    assert "<td>75%</td><td>75%</td><td></td><td>25%</td>" in html
 
 
 def frame(monkeypatch: pytest.MonkeyPatch, absent: tuple[str, ...]) -> Any:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Sequence
 from html import escape
-from itertools import count
+from itertools import count, repeat
 from typing import Any
 
 import numpy as np
@@ -78,14 +78,16 @@ class Readings(tuple[Reading, ...]):
         """The table that a notebook shows."""
         if not self:
             return "<p>no face</p>"
-        head = "".join(f"<th>{escape(name)}</th>" for name in ("", "emotion", "confidence", *self[0].labels))
-        rows = "".join(map(_html_row, count(1), self))
+        labels = tuple(dict.fromkeys(label for reading in self for label in reading.labels))
+        head = "".join(f"<th>{escape(name)}</th>" for name in ("", "emotion", "confidence", *labels))
+        rows = "".join(map(_html_row, count(1), self, repeat(labels)))
         return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
-def _html_row(number: int, reading: Reading) -> str:
-    doubt = " (uncertain)" if reading.uncertain else ""
-    cells = (f"{reading.emotion}{doubt}", *(f"{p:.0%}" for p in (reading.confidence, *reading.probs)))
+def _html_row(number: int, reading: Reading, labels: Sequence[str]) -> str:
+    doubt, probs = " (uncertain)" if reading.uncertain else "", reading.probabilities
+    shares = (f"{probs[label]:.0%}" if label in probs else "" for label in labels)
+    cells = (f"{reading.emotion}{doubt}", f"{reading.confidence:.0%}", *shares)
     return f"<tr><th>{number}</th>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
 
 
@@ -129,8 +131,8 @@ def to_rows(
 
     The columns are those of ``mien read --csv``: ``face`` (from 1), the box, ``detection_score``,
     ``emotion``, ``confidence``, ``uncertain``, ``quality``, behind it ``quality_occluded`` where landmarks
-    were asked for, and ``p_`` with each label. Of several images each row also says which: ``path``, or
-    without paths ``image``, from 0.
+    were asked for, and ``p_`` with each label of any reading. Of several images each row also says which:
+    ``path``, or without paths ``image``, from 0.
 
     Args:
         readings: Of one image, as `read` gives them, or of several, as `Analyzer.read_many` does.
@@ -148,8 +150,9 @@ def to_rows(
     rows = [row for name, faces in zip(names, images, strict=True) for row in _image_rows(name, faces)]
     if isinstance(readings, Readings) and not readings:
         return []
-    columns = max(rows, key=len, default={})
-    return [{column: row.get(column) for column in columns} for row in rows]
+    columns = dict.fromkeys(column for row in rows for column in row)
+    ordered = sorted(columns, key=lambda column: column.startswith("p_"))  # `OCCLUDED` may first come late
+    return [{column: row.get(column) for column in ordered} for row in rows]
 
 
 def _names(paths: Iterable[str | os.PathLike[str]], n_images: int) -> list[dict[str, Cell]]:
