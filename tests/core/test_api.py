@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -13,6 +14,7 @@ import pytest
 
 pytest.importorskip("onnx", reason="needs onnx to make a small model")
 
+import mien
 from mien.core.analyzer import Analyzer
 from mien.core.classifier import Classifier
 from mien.core.mtcnn import Mtcnn, MtcnnSettings
@@ -70,6 +72,37 @@ def test_a_pickled_model_is_found_from_another_folder(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert pickle.loads(data).probs(crops).shape == (5, 7)
+
+
+def test_a_pickled_model_is_found_through_links(seeing: Path, tmp_path: Path, crops: np.ndarray) -> None:
+    (tmp_path / "blobs").mkdir()
+    for i, file in enumerate((seeing, seeing.with_suffix(".json"))):
+        file.rename(tmp_path / "blobs" / str(i))
+        try:
+            file.symlink_to(tmp_path / "blobs" / str(i))
+        except OSError:
+            pytest.skip("needs symbolic links")
+    assert pickle.loads(pickle.dumps(Classifier(seeing))).probs(crops).shape == (5, 7)
+
+
+def test_read_follows_the_folder_and_the_file_of_a_path(
+    tiny_with: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, astronaut: Any
+) -> None:
+    first = Path(tiny_with(uncertain_below=0.1))
+    second = shutil.copytree(first.parent, tmp_path / "second") / first.name
+    card = second.with_suffix(".json")
+    card.write_text(card.read_text("utf-8").replace('"uncertain_below": 0.1', '"uncertain_below": 0.02'))
+
+    def threshold() -> float:
+        return mien.read(astronaut, "tiny.onnx")[0].uncertain_below
+
+    monkeypatch.chdir(first.parent)
+    assert threshold() == 0.1
+    monkeypatch.chdir(second.parent)
+    assert threshold() == 0.02
+    tiny_with(uncertain_below=0.375)
+    monkeypatch.chdir(first.parent)
+    assert threshold() == 0.375
 
 
 def test_a_pickle_of_a_named_model_holds_its_name_and_no_path(tiny_home: Path, monkeypatch: Any) -> None:

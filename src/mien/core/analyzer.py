@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, lru_cache, partial
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -19,7 +18,7 @@ from mien.core.detection import DEFAULT_DETECTOR, Detector, DetectorSettings, fi
 from mien.core.detectors import DETECTORS, make_detector
 from mien.core.images import DEFAULT_LIMITS, RGB, ImageLimits, ImageSource, as_rgb
 from mien.core.landmark_finder import LandmarkFinder
-from mien.core.model_store import DEFAULT_MODEL, find_model
+from mien.core.model_store import DEFAULT_MODEL, find_model, lasting_name, model_state
 from mien.core.providers import checked_device
 from mien.core.read_batch import Answer, Found, crop_faces
 from mien.core.readings import Readings
@@ -65,16 +64,18 @@ class Analyzer:
         threads: int = 1,
         landmarks: bool = False,
     ) -> None:
-        self._model = model
         self.device, self.threads = checked_device(device), check_threads(threads)
         if isinstance(detector, str):
             looks = DetectorSettings(threads=self.threads, device=self.device)
             detector = make_detector(detector, looks)
         self.detector = _checked_detector(detector)
+        self._model: str | Classifier
         if isinstance(model, Classifier):
-            self.classifier = model
+            self._model = self.classifier = model
         else:
-            self._opening = _Opening(find_model(model)[0], self.threads, self.device)
+            find_model(model)
+            self._model = lasting_name(model)
+            self._opening = _Opening(self._model, self.threads, self.device)
         self.min_score = check_share(min_score, "min_score")
         self.min_quality = check_share(min_quality, "min_quality")
         self.limits = limits
@@ -190,9 +191,9 @@ def _with_points(readings: Readings, points: list[list[list[float]]] | None) -> 
 class _Opening(Thread):
     """Opens a network beside other work: ONNX Runtime lets go of Python's lock for the 50 ms it takes."""
 
-    def __init__(self, weights: Path, threads: int, device: str) -> None:
+    def __init__(self, model: str, threads: int, device: str) -> None:
         super().__init__(name="mien-opening")
-        self._open = partial(Classifier, weights, threads=threads, device=device)
+        self._open = partial(Classifier, model, threads=threads, device=device)
         self._opened: Classifier | None = None
         self.start()
 
@@ -207,9 +208,9 @@ class _Opening(Thread):
 
 
 @lru_cache(maxsize=4)
-def shared_analyzer(model: str, landmarks: bool = False) -> Analyzer:
-    """The analyzer that `read` keeps for a model, so that later calls load nothing."""
-    return Analyzer(model, landmarks=landmarks)
+def shared_analyzer(card: str, state: tuple[int, ...], landmarks: bool = False) -> Analyzer:
+    """The analyzer that `read` keeps for a model in a `model_state`, so that later calls load nothing."""
+    return Analyzer(card, landmarks=landmarks)
 
 
 def read(
@@ -217,9 +218,11 @@ def read(
 ) -> Readings:
     """The emotions on every face of an image, and 68 landmarks where asked for; see `Analyzer.read`.
 
+    The network stays open for later calls until one of its files is replaced.
+
     Examples:
         >>> readings = mien.read(frame, color="bgr")  # a frame of OpenCV
     """
     if not isinstance(model, str | os.PathLike):
         raise ModelError(f"a model must be a name or a path, got {type(model).__name__}; see mien.Analyzer")
-    return shared_analyzer(model, landmarks).read(image, color=color)
+    return shared_analyzer(*model_state(model), landmarks).read(image, color=color)

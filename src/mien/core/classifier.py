@@ -13,7 +13,7 @@ from mien.core.arguments import check_threads
 from mien.core.calibration import correct_prior, softmax
 from mien.core.cards import ModelCard
 from mien.core.images import ImageSource, open_image
-from mien.core.model_store import DEFAULT_MODEL, find_model
+from mien.core.model_store import DEFAULT_MODEL, find_model, lasting_name
 from mien.core.preprocess import face_crop, to_input
 from mien.core.providers import checked_device
 from mien.core.results import Face, Quality, Reading
@@ -53,7 +53,7 @@ class Classifier:
     ) -> None:
         weights, self.card = find_model(name_or_path)
         self.threads = check_threads(threads)
-        self._source = str(weights.resolve()) if _is_path(name_or_path) else weights.stem
+        self._source = lasting_name(name_or_path)
         self.views = checked_views(self.card.views if views is None else views)
         self.temperature = self.card.temperature(self.views)
         self._auto = self.card.auto_views() if self.views == AUTO else None
@@ -176,10 +176,6 @@ def load(
 ) -> Classifier:
     """The model of a name or path; see `Classifier`."""
     return Classifier(name_or_path, views=views, threads=threads, device=device)
-
-
-def _is_path(name_or_path: str | os.PathLike[str]) -> bool:
-    return os.fspath(name_or_path).endswith((".onnx", ".json"))
 
 
 def _kind(value: object) -> str:

@@ -64,18 +64,8 @@ def find_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> tuple[Pa
         ModelError: there is no such model, or several; a file of it is missing, or the weights do not match
             the card.
     """
-    if not isinstance(name_or_path, str | os.PathLike):
-        raise ModelError(f"a model must be a name or a path, got {type(name_or_path).__name__}")
-    path = Path(name_or_path)
-    if path.suffix in (".onnx", ".json"):
-        card_path = path.with_suffix(".json")
-    else:
-        known = list_models()
-        card_path = look_up(known, _whole_name(str(name_or_path), known), "model", ModelError)
+    card_path = card_file(name_or_path)
     weights = card_path.with_suffix(".onnx")
-    for file in (card_path, weights):
-        if not file.is_file():
-            raise ModelError(f"{file} is missing; a model is an .onnx file with its .json card beside it")
     card = read_card(card_path)
     for file in (weights, _previous(weights)):
         if file.is_file() and sha256(file) == card.sha256:
@@ -83,6 +73,48 @@ def find_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> tuple[Pa
     raise ModelError(
         f"{weights} is not the file that its card describes (sha256 differs); fetch or release both again"
     )
+
+
+def card_file(name_or_path: str | os.PathLike[str]) -> Path:
+    """The card of a model whose two files are there, unread; raises as `find_model`."""
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise ModelError(f"a model must be a name or a path, got {type(name_or_path).__name__}")
+    if _is_path(name_or_path):
+        card = Path(name_or_path).with_suffix(".json")
+    else:
+        known = list_models()
+        card = look_up(known, _whole_name(str(name_or_path), known), "model", ModelError)
+    for file in (card, card.with_suffix(".onnx")):
+        if not file.is_file():
+            raise ModelError(f"{file} is missing; a model is an .onnx file with its .json card beside it")
+    return card
+
+
+def lasting_name(name_or_path: str | os.PathLike[str]) -> str:
+    """What means the same model from every folder: its whole name, or the path of its card from the root.
+
+    Links are not followed: what they lead to may have another name, or no card beside it.
+
+    Raises:
+        ModelError: see `find_model`.
+    """
+    card = card_file(name_or_path)
+    return str(card.absolute()) if _is_path(name_or_path) else card.stem
+
+
+def model_state(name_or_path: str | os.PathLike[str]) -> tuple[str, tuple[int, ...]]:
+    """The path of a model's card from the root, and numbers that change where one of its files is replaced.
+
+    Raises:
+        ModelError: see `find_model`.
+    """
+    card = card_file(name_or_path).absolute()
+    found = [file.stat() for file in (card, card.with_suffix(".onnx"))]
+    return str(card), tuple(n for one in found for n in (one.st_mtime_ns, one.st_size))
+
+
+def _is_path(name_or_path: str | os.PathLike[str]) -> bool:
+    return Path(name_or_path).suffix in (".onnx", ".json")
 
 
 def read_checked(path: Path, expected: str) -> bytes:
