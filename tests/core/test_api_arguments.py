@@ -382,6 +382,14 @@ def test_a_detector_may_return_any_sequence_of_faces(faces: Any, tiny_home: Path
             [replace(FACE, landmarks=replace(POINTS, nose=None))],
             "must return mien.Landmarks of finite points",
         ),
+        (
+            [replace(FACE, landmarks=Landmarks(*[(9, 9)] * 5))],
+            r"lie apart, .*, got Landmarks\(left_eye=\(9.0, 9",
+        ),
+        ([Face(Box(0, 0, 1e5, 1e5), 0.9)], r"at most 100,000,000 pixels, got Box\(x1=0.0, .* x2=100000.0"),
+        ([Face(Box(0, 0, 1e200, 1e200), 0.9)], "at most 100,000,000 pixels, got Box"),
+        ([Face(Box(0, 0, 1e-200, 1e-200), 0.9, is_crop=True)], "at most 100,000,000 pixels, got Box"),
+        ([replace(FACE, landmarks=replace(POINTS, nose=(9e5, 1)))], "100,000,000 pixels, got Landmarks"),
     ],
     ids=repr,
 )

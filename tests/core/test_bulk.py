@@ -15,13 +15,16 @@ from mien.core.bulk import BulkSettings, read_each
 from mien.core.cores import free_cores
 from mien.core.own_code import load_own
 from mien.core.reading_pool import ReadingPool
-from mien.errors import ImageError, ImageTooLargeError, MienError
+from mien.errors import ImageError, ImageTooLargeError, MienError, ModelError
 
 DETECTOR = """
 import os
 import time
 import numpy as np
-from mien import Box, Face
+from mien import Box, Face, MienError
+
+class Own(MienError):
+    pass
 
 class Bright:
     '''One face in an image that is not black; an image that is white ends the process.'''
@@ -32,6 +35,8 @@ class Bright:
             os._exit(9)
         if level == 253:
             time.sleep(3600)
+        if level == 252:
+            raise Own("no licence")
         if level == 254:
             raise ValueError("a bug of the detector")
         return (Face(Box(0, 0, 40, 40), level / 255),) if level else ()
@@ -104,6 +109,25 @@ def test_the_kind_of_an_error_is_kept(analyzer, tmp_path, workers) -> None:
     small = mien.Analyzer("tiny", analyzer.detector, limits=mien.ImageLimits(max_pixels=100))
     with pytest.raises(ImageTooLargeError):
         list(small.read_many(paths, workers=workers))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_of_a_kind_of_the_detectors_own_is_one_of_mien(analyzer, tmp_path, workers) -> None:
+    with pytest.raises(MienError, match=r"^no licence$"):
+        list(analyzer.read_many(files(tmp_path, 252, 252), workers=workers))
+
+
+def test_other_processes_find_a_model_whose_path_was_relative(
+    tiny_with, analyzer, tmp_path, monkeypatch
+) -> None:
+    model = Path(tiny_with())
+    monkeypatch.chdir(model.parent)
+    relative = mien.Analyzer(model.name, analyzer.detector)
+    monkeypatch.chdir(tmp_path)
+    assert scores(relative.read_many(files(tmp_path, 80, 90), workers=2)) == [80, 90]
+    model.with_suffix(".json").unlink()
+    with pytest.raises(ModelError, match=r"^.*tiny\.json is missing; a model is"):
+        list(relative.read_many(files(tmp_path, 80, 90), workers=2))
 
 
 def test_a_bug_of_a_detector_is_told_with_its_trace(analyzer, tmp_path) -> None:

@@ -224,12 +224,13 @@ def test_a_detector_of_the_users_own_is_told_how_thoroughly_to_look(
 
 def test_numbers_of_numpy_become_plain_ones() -> None:
     """What an ONNX detector gives is float32, which JSON does not take."""
-    box, *points = np.float32([[1, 2, 30, 40], [5, 6, 0, 0]]), *np.float32([[9, 9]] * 5)
+    places = [(9.0, 9.0), (19.0, 9.0), (14.0, 15.0), (10.0, 20.0), (18.0, 20.0)]
+    box, *points = np.float32([[1, 2, 30, 40], [5, 6, 0, 0]]), *np.float32(places)
     face = Face(Box(*box[0]), np.float32(0.5), Landmarks(*points))
     (found,) = checked_faces([face], "it")
     reading = Reading(found, ("calm",), (1.0,))
     assert json.loads(json.dumps(reading.to_dict()))["box"]["x2"] == 30
-    assert hash(found) == hash(Face(Box(1.0, 2.0, 30.0, 40.0), 0.5, Landmarks(*[(9.0, 9.0)] * 5)))
+    assert hash(found) == hash(Face(Box(1.0, 2.0, 30.0, 40.0), 0.5, Landmarks(*places)))
     assert {type(value) for value in (*vars_of(found.box), found.score)} == {float}
 
 

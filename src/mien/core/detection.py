@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.arguments import check_numbers, check_threads
+from mien.core.preprocess import crop_reach
 from mien.core.results import Box, Face, Landmarks
 from mien.errors import ImageError, MienError
 
 DEFAULT_DETECTOR = "mtcnn"
+MOST_PIXELS = 100_000_000  # of the crop of a face: more than an image has, and half of what `warp` takes
 Pixels = NDArray[np.uint8]
 NearFinder = Callable[[Pixels, Sequence[Box]], Sequence[Face]]
 
@@ -128,7 +130,22 @@ def checked_faces(found: Iterable[Face], who: str) -> list[Face]:
             isinstance(marks, Landmarks) and all(_are_finite(point, 2) for point in marks.points)
         ):
             raise MienError(f"{who} must return mien.Landmarks of finite points, or None, got {marks!r:.80}")
-    return [_plain(face) for face in faces]
+    plain = [_plain(face) for face in faces]
+    for face in plain:
+        if not _can_be_cut(face):
+            seen = face.box if face.landmarks is None or face.is_crop else face.landmarks
+            raise MienError(
+                f"{who} must return landmarks that lie apart, and faces that cover at most {MOST_PIXELS:,} "
+                f"pixels, got {seen!r:.120}"
+            )
+    return plain
+
+
+def _can_be_cut(face: Face) -> bool:
+    try:
+        return crop_reach(face) ** 2 <= MOST_PIXELS
+    except (MienError, ArithmeticError):
+        return False
 
 
 def _plain(face: Face) -> Face:

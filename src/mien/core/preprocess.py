@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.core.geometry import similarity, warp
+from mien.core.geometry import invert, similarity, warp
 from mien.core.results import Face
 
 # FER2013's framing on its 48 x 48 grid: the mean shape and place of ONet's landmarks on 6,000 Training faces,
@@ -29,6 +29,16 @@ def crop_matrix(face: Face, size: int, scale: float = 1.0) -> NDArray[np.float64
         return _from_box(face, zoom, middle, scale)
     template = middle + scale * (FER2013_POINTS * zoom - middle)
     return similarity(face.landmarks.points, template)
+
+
+def crop_reach(face: Face) -> float:
+    """Side in pixels of the upright square around what `face_crop` sees of the image, at a scale of 1.
+
+    Raises:
+        MienError: the landmarks lie in one place, or no map leads back from the crop.
+    """
+    back = invert(crop_matrix(face, FER2013_SIZE))
+    return FER2013_SIZE * float(np.abs(back[0, :2]).sum())
 
 
 def face_crop(

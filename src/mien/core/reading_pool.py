@@ -37,6 +37,12 @@ class Failure:
     kind: str
     text: str
 
+    @classmethod
+    def of(cls, error: MienError) -> "Failure":
+        """Of an error of mien, or of its nearest kind in mien where a detector has a kind of its own."""
+        kinds = (kind.__name__ for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
+        return cls(next(kinds), str(error))
+
     def error(self) -> Exception:
         """The error, to be raised."""
         if not self.kind:
@@ -224,6 +230,9 @@ def work() -> None:
     try:
         load_files(pickle.load(source))
         reader, keep_pixels = pickle.load(source)
+    except MienError as error:
+        _send(sink, Failure.of(error))
+        return
     except Exception:
         _send(sink, Failure("MienError", _cannot_open()))
         return
@@ -234,7 +243,7 @@ def work() -> None:
             try:
                 answer: Any = read_batch(reader, images, keep_pixels=keep_pixels)
             except MienError as error:
-                answer = Failure(type(error).__name__, str(error))
+                answer = Failure.of(error)
             except Exception:
                 answer = Failure("", traceback.format_exc())
             _send(sink, answer)
