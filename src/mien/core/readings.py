@@ -54,7 +54,7 @@ class Readings(tuple[Reading, ...]):
             scores: Of the detector, 0-1, shape (N,); 1 by default.
 
         Raises:
-            MienError: the shapes do not fit together.
+            MienError: the shapes do not fit together, or a number is not finite.
         """
         boxes, table = _array(boxes_xyxy, "boxes_xyxy", (-1, 4)), _array(probs, "probs", (-1, len(labels)))
         n = len(boxes)
@@ -98,6 +98,11 @@ def _array(values: ArrayLike, name: str, shape: tuple[int, ...]) -> NDArray[np.f
     if array.ndim != len(shape) or array.shape[1:] != shape[1:]:
         wanted = ", ".join("N" if side < 0 else str(side) for side in shape)
         raise MienError(f"{name} must have the shape ({wanted}), got {array.shape}")
+    odd = np.argwhere(~np.isfinite(array))
+    if len(odd):
+        place = tuple(odd[0].tolist())
+        where = ", ".join(map(str, place))
+        raise MienError(f"{name} must be finite numbers, got {array[place]} at [{where}]")
     return array
 
 
