@@ -286,6 +286,18 @@ def test_a_real_process_writes_json_and_nothing_else(process, photos) -> None:
 
 
 @pytest.mark.weights
+def test_rows_on_standard_output_are_those_of_a_file_in_any_locale(
+    process, photos, tmp_path, monkeypatch
+) -> None:
+    (photos / "none.png").rename(tmp_path / "空é.png")
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
+    with process("read", "空é.png", "--model", "tiny", "--csv", "--out", "faces.csv") as running:
+        out, err = running.communicate()
+    assert (running.returncode, err) == (0, b"")
+    assert out.replace(os.linesep.encode(), b"\n") == (tmp_path / "faces.csv").read_bytes()
+    assert out.decode().splitlines()[1].startswith("空é.png,")
+
+
 def test_the_shipped_model_sees_the_astronaut_smile(mien, photos) -> None:
     if not (SHIPPED / f"{DEFAULT_MODEL}.onnx").is_file():
         pytest.skip(f"no model '{DEFAULT_MODEL}' is shipped")

@@ -42,6 +42,15 @@ def test_every_format_gives_back_what_was_written(end: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("end", PLAIN)
+def test_a_name_that_ends_lines_stays_one_cell(end: str, tmp_path: Path) -> None:
+    names = ["a\rb.png", "a\nb.png", "a\r\nb.png", 'a,"b.png\r']
+    file = RowFile(tmp_path / f"rows{end}", COLUMNS)
+    file.write([(name, *ROWS[0][1:]) for name in names])
+    file.close()
+    assert [row[COLUMNS[0]] for row in written(file.path)] == names
+
+
+@pytest.mark.parametrize("end", PLAIN)
 def test_what_lies_behind_the_offset_is_dropped(end: str, tmp_path: Path) -> None:
     file = RowFile(tmp_path / f"rows{end}", COLUMNS)
     file.write(ROWS[:1])

@@ -25,7 +25,7 @@ from mien.cli.read_inputs import Exclude, FilesFrom, Include, Inputs, Limit, Sha
 from mien.cli.read_ray import RayAddress, ray_job, read_by_ray
 from mien.cli.read_screen import TABLE_HEAD, Tally, progress, table_lines
 from mien.cli.stopping import INTERRUPTED, Stop, stop_on_ctrl_c
-from mien.cli.terminal import printable
+from mien.cli.terminal import printable, row_stream
 from mien.core.outputs import check_apart
 from mien.errors import MienError
 
@@ -287,17 +287,17 @@ def _takers(outputs: Outputs, analyzer: "Analyzer") -> Iterator[Taker]:
 
 
 def _csv_taker(labels: Sequence[str], landmarks: bool) -> Taker:
-    import csv
-
     from mien.workflows.read_outputs import columns, to_rows
+    from mien.workflows.rows.formats import csv_bytes
 
-    clean = printable if sys.stdout.isatty() else str
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(columns(labels, landmarks=landmarks))
+    names, stream = columns(labels, landmarks=landmarks), row_stream()
+    clean = printable if stream.isatty() else str
+    stream.write(csv_bytes(names, [names]).decode())
 
     def take(result: "ImageResult") -> None:
-        for row in to_rows(result, labels, landmarks=landmarks):
-            writer.writerow([clean(cell) if isinstance(cell, str) else cell for cell in row])
-        sys.stdout.flush()
+        rows = to_rows(result, labels, landmarks=landmarks)
+        safe = ([clean(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+        stream.write(csv_bytes(names, safe).decode())
+        stream.flush()
 
     return take

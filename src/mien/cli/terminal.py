@@ -3,8 +3,9 @@
 import json
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TextIO, TypeVar
 
 import typer
 
@@ -23,6 +24,14 @@ def printable(text: str, *, keep_lines: bool = False) -> str:
 def _is_stray_byte(char: str) -> bool:
     """A byte of a file name that is not UTF-8; the stream shows it as a backslash escape."""
     return "\udc80" <= char <= "\udcff"
+
+
+def row_stream() -> TextIO:
+    """Standard output for rows: UTF-8, as in files, where it is no terminal; on Windows it mostly is not."""
+    stream = sys.stdout
+    if isinstance(stream, TextIOWrapper) and not stream.isatty():
+        stream.reconfigure(encoding="utf-8", errors=stream.errors)
+    return stream
 
 
 def bar(fraction: float, cells: int) -> str:

@@ -25,7 +25,7 @@ from mien.cli.options import (
 )
 from mien.cli.progress import progress_bar
 from mien.cli.stopping import INTERRUPTED, stop_on_ctrl_c
-from mien.cli.terminal import bar
+from mien.cli.terminal import bar, row_stream
 from mien.cli.watch_many import (
     Blind,
     IdFrom,
@@ -256,7 +256,7 @@ def _printer(
 
     labels, landmarks = find_model(settings.model)[1].labels, settings.landmarks
     names = named_columns(labels, participant, landmarks=landmarks)
-    stream = sys.stdout
+    stream = row_stream()
     if as_csv:
         stream.write(csv_line(names).decode())
 

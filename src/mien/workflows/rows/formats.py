@@ -5,12 +5,12 @@ a kill. A format that is no lines is made of them at the end, in parts of bounde
 """
 
 import csv
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from mien.core.columns import Cell, Row, kind_of, parse_cell
@@ -31,6 +31,7 @@ from mien.workflows.rows.event_files import (
 )
 
 ROWS_A_GROUP = 8192
+ENDS = "\r\n"
 ADVICE = "start over without --resume"
 
 Encode = Callable[[Sequence[str], Iterable[Row]], bytes]
@@ -41,9 +42,10 @@ Has = Callable[[Path, Sequence[str]], bool]
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
     """Lines of CSV (RFC 4180, but for the plain line feed)."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
+    lines: list[str] = []
+    sink = SimpleNamespace(write=lines.append)  # of whole lines; what may end one in any file is quoted
+    csv.writer(sink, lineterminator=ENDS).writerows(rows)
+    return "".join(f"{line.removesuffix(ENDS)}\n" for line in lines).encode()
 
 
 def csv_rows(path: Path) -> Iterator[dict[str, Cell]]:
