@@ -33,11 +33,12 @@ BY_GAP = (4.53, 0.0722)
 
 
 def quality_of(face: Face, crop: NDArray[np.uint8], size_wh: tuple[int, int]) -> Quality:
-    """The quality of a face whose aligned gray crop (S, S) is given.
+    """The quality of a face whose aligned gray crop (48, 48) is given.
 
     Args:
         face: The face.
-        crop: The face as `mien.core.preprocess.face_crop` cuts it.
+        crop: The face as `mien.core.preprocess.face_crop` cuts it by default: at another size, the same face
+            is blurred by another part of it, and `BY_BLUR` does not hold.
         size_wh: Width and height of its image.
     """
     size = math.sqrt(max(face.box.width * face.box.height, 0.0))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mien.core.classifier import Classifier
 from mien.core.images import ImageLimits, ImageSource, open_image
-from mien.core.preprocess import luma
+from mien.core.preprocess import FER2013_SIZE, face_crop, luma
 from mien.core.quality import occluded, quality_of
 from mien.core.readings import Readings
 from mien.core.results import Face, Quality
@@ -42,9 +42,20 @@ def crop_faces(classifier: Classifier, image: Pixels, faces: Sequence[Face], min
     """The faces of an RGB image (H, W, 3) that can be read well enough (0-1), cropped for a classifier."""
     size_wh = image.shape[1], image.shape[0]
     crops = [classifier.crop(image, face) for face in faces]
-    qualities = [quality_of(*one, size_wh) for one in zip(faces, map(luma, crops), strict=True)]
+    grays = _grays(classifier, image, faces, crops)
+    qualities = [quality_of(*one, size_wh) for one in zip(faces, grays, strict=True)]
     kept = [i for i, quality in enumerate(qualities) if quality.score >= min_quality]
     return Found([faces[i] for i in kept], [crops[i] for i in kept], [qualities[i] for i in kept])
+
+
+def _grays(
+    classifier: Classifier, image: Pixels, faces: Sequence[Face], crops: Sequence[Pixels]
+) -> list[Pixels]:
+    """The faces as `quality_of` takes them; most networks take them so too."""
+    card = classifier.card
+    if (card.input_size, card.crop_scale) == (FER2013_SIZE, 1.0):
+        return [luma(crop) for crop in crops]
+    return [face_crop(image, face) for face in faces]
 
 
 class Reader(Protocol):

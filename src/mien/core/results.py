@@ -79,7 +79,7 @@ class Quality:
 
     Attributes:
         size: Side in pixels of a square of the box's area.
-        blur: 0 sharp to 1 blurred, as the network sees the face; see `mien.core.quality.blur`.
+        blur: 0 sharp to 1 blurred, of the face at 48 x 48 pixels; see `mien.core.quality.blur`.
         pose: Degrees by which the head is turned off the camera, roughly; ``None`` without landmarks.
         inside: Share of the crop that lies in the image, 0-1; the rest is cut by its border.
         score: The share of a good face's accuracy that is left, 0-1; see `mien.core.quality.score`.
