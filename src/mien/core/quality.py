@@ -1,22 +1,17 @@
 """How well a face can be read: its size and blur, how far the head is turned, what is cut off or hidden."""
 
+import functools
 import math
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.geometry import invert, transform
+from mien.core.pose import mean_face
 from mien.core.preprocess import FER2013_SIZE, crop_matrix
 from mien.core.results import Face, Landmarks, Quality
 
 BLUR_SPAN = 9  # pixels of the blurring that blur is compared with
-# Eyes, nose tip and mouth corners of an average head in units of the distance between the eyes: right, down,
-# and away from the camera. Across as in FER2013's mean face; depths after Farkas, "Anthropometry of the Head
-# and Face", 1994, rounded.
-HEAD = np.array(
-    [(-0.5, -0.4, 0.0), (0.5, -0.4, 0.0), (0.0, 0.15, -0.5), (-0.42, 0.68, -0.12), (0.42, 0.68, -0.12)]
-)
-FIT_HEAD = np.linalg.pinv(HEAD - HEAD.mean(axis=0))
 GRID = 12
 TICKS = (np.arange(GRID) + 0.5) * FER2013_SIZE / GRID
 CROP_PLACES = np.stack(np.meshgrid(TICKS, TICKS), axis=-1).reshape(-1, 2)  # x, y all over a crop
@@ -27,7 +22,7 @@ Curve = tuple[tuple[float, ...], tuple[float, ...]]
 BY_SIZE: Curve = ((4, 8, 12, 16, 24, 32, 48), (0.0, 0.34, 0.52, 0.75, 0.88, 0.96, 1.0))
 BY_BLUR: Curve = ((0.36, 0.48, 0.58, 0.66, 0.77, 0.9), (1.0, 0.95, 0.79, 0.65, 0.36, 0.0))
 BY_INSIDE: Curve = ((0.0, 0.5, 1.0), (0.0, 0.59, 1.0))
-BY_POSE: Curve = ((30, 90), (1.0, 0.0))
+BY_POSE: Curve = ((20, 31, 46, 66, 90), (1.0, 0.75, 0.5, 0.25, 0.0))
 BY_GAP = (4.53, 0.0722)
 """Steepness and gap of even odds of `by_gap`, fitted by ``benchmarks/occlusion.py``."""
 
@@ -89,7 +84,7 @@ def landmark_gap(landmarks: Landmarks, points: NDArray[np.floating]) -> float:
 
 
 def five_of_68(points: Floats) -> Floats:
-    """Eye centres, nose tip and mouth corners (5, 2) of 68 landmarks (68, 2), in the order of `Landmarks`."""
+    """Eye centres, nose tip and mouth corners (5, D) of 68 landmarks (68, D), in the order of `Landmarks`."""
     return np.stack([points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]])
 
 
@@ -123,12 +118,19 @@ def _blur_along(pixels: NDArray[np.float32]) -> float:
 def turned(landmarks: Landmarks) -> float:
     """Degrees, 0-90, by which the head is turned to a side; nodding and rolling do not count.
 
-    An average head is fitted to the five points as if seen from far away, so take it as a rough number.
+    The five points of the mean face are fitted as if seen from far away, so take it as a rough number.
     Source: DeMenthon and Davis, "Model-based object pose in 25 lines of code", IJCV 1995 (its first step).
     """
     points = np.array(landmarks.points)
-    right, down = (FIT_HEAD @ (points - points.mean(axis=0))).T.tolist()
+    right, down = (_fit_head() @ (points - points.mean(axis=0))).T.tolist()
     # Where the camera is, seen from the head: the cross product of right and down.
     aside = right[1] * down[2] - right[2] * down[1]
     before = right[0] * down[1] - right[1] * down[0]
     return math.degrees(math.atan2(abs(aside), abs(before)))
+
+
+@functools.cache
+def _fit_head() -> Floats:
+    """What makes right and down (3, 2), as the camera sees them, of five points (5, 2) about their middle."""
+    head = five_of_68(mean_face())
+    return np.linalg.pinv(head - head.mean(axis=0))
