@@ -7,14 +7,14 @@ from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from mien.core.fonts import font_for
 from mien.core.images import RGB, ImageSource, as_rgb, open_image
 from mien.core.results import Reading
 from mien.errors import ImageError, MienError
 
 Colour = tuple[int, int, int]
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Rect = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels; right and bottom lie outside."""
 
@@ -46,7 +46,8 @@ def annotate(
     """Draw every reading into a copy of the image.
 
     Sizes follow the face and the image. A label is left out where it is larger than the image, and bars
-    where they fit neither beside, below nor above the box without covering another face.
+    where they fit neither beside, below nor above the box without covering another face. Letters that
+    Pillow's own font lacks are drawn in a font of the system that has them.
 
     Args:
         image: RGB uint8 (H, W, 3), or what `open_image` takes: a path, bytes, an open file, a Pillow image.
@@ -229,7 +230,8 @@ def _draw_tag(pen: ImageDraw.ImageDraw, mark: _Mark, tag: Rect) -> None:
     pen.rounded_rectangle((x1 - 1, y1 - 1, x2, y2), radius=mark.text // 4 + 1, fill=SHADE)
     pen.rounded_rectangle((x1, y1, x2 - 1, y2 - 1), radius=mark.text // 4, fill=mark.colour)
     ink = INK if np.dot(mark.colour, (0.299, 0.587, 0.114)) > 110 else PAPER
-    pen.text((x1 + mark.text / 2, (y1 + y2) / 2), mark.label, ink, _font(mark.text), anchor="lm")
+    font = font_for(mark.label, mark.text)
+    pen.text((x1 + mark.text / 2, (y1 + y2) / 2), mark.label, ink, font, anchor="lm")
 
 
 def _draw_chart(pen: ImageDraw.ImageDraw, mark: _Mark, chart: Rect) -> None:
@@ -242,7 +244,8 @@ def _draw_chart(pen: ImageDraw.ImageDraw, mark: _Mark, chart: Rect) -> None:
         middle = y1 + pad + index * row + row // 2
         top = middle - thick // 2
         strength = 255 if name == mark.reading.emotion else 175
-        pen.text((bar_left - pad, middle), name, (*PAPER, strength), _font(mark.name_text), anchor="rm")
+        font = font_for(name, mark.name_text)
+        pen.text((bar_left - pad, middle), name, (*PAPER, strength), font, anchor="rm")
         pen.rectangle((bar_left, top, bar_right - 1, top + thick - 1), fill=(*PAPER, 38))
         length = round(min(max(prob, 0.0), 1.0) * (bar_right - bar_left))
         if length:
@@ -259,14 +262,9 @@ def _fits(spot: Rect, canvas_wh: tuple[int, int], taken: Iterable[Rect]) -> bool
     )
 
 
-@lru_cache(maxsize=32)
-def _font(size: int) -> Font:
-    return ImageFont.load_default(size)
-
-
 @lru_cache(maxsize=256)
 def _text_width(text: str, size: int) -> float:
-    return _font(size).getlength(text)
+    return font_for(text, size).getlength(text)
 
 
 @lru_cache(maxsize=32)

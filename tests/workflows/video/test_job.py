@@ -12,6 +12,7 @@ import pytest
 
 av = pytest.importorskip("av", reason="needs PyAV")
 
+from mien.core.draw import COLOURS
 from mien.core.results import Box, Face
 from mien.core.smoothing import SmoothingSettings
 from mien.core.timeline import columns
@@ -21,7 +22,7 @@ from mien.workflows.video.frames import Frame
 from mien.workflows.video.job import WatchJob, watch_video
 from mien.workflows.video.live import Newest
 from mien.workflows.video.pick import Pick
-from mien.workflows.video.plot import draw, plot
+from mien.workflows.video.plot import MORE_COLOURS, colours, draw, plot
 from mien.workflows.video.rows import read_rows
 from mien.workflows.video.watcher import MOST_HELD, Watcher, WatchSettings
 
@@ -375,6 +376,14 @@ def test_a_plot_shows_the_time_seen_in_the_colour_of_the_emotion(watched, tmp_pa
     assert (tmp_path / "timeline.png").stat().st_size > 1000
     with pytest.raises(MienError, match=r"a plot is a \.png"):
         plot(summary, tmp_path / "timeline.txt")
+
+
+def test_labels_of_a_plot_have_colours_of_their_own() -> None:
+    named = dict(zip(labels := ("awe", "happy", "calm", "bored", "pride"), colours(labels), strict=True))
+    assert named["happy"] == COLOURS["happy"]
+    assert len(set(named.values())) == 5
+    assert not {*MORE_COLOURS} & {*COLOURS.values()}
+    assert len({*MORE_COLOURS}) == len(MORE_COLOURS)
 
 
 def test_a_summary_has_shares_that_sum_to_one(watched) -> None:

@@ -1,13 +1,15 @@
 """An image of a whole video: for each person, emotions as stacked bands over time."""
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from mien.core.draw import COLOURS, INK, OTHER_COLOUR
+from mien.core.draw import COLOURS, INK, Colour
 from mien.core.files import atomic_write
+from mien.core.fonts import font_for
 from mien.core.outputs import check_output
 from mien.errors import MienError
 from mien.workflows.video.summary import PersonSummary, Summary
@@ -16,6 +18,11 @@ WIDTH, LEFT, RIGHT, TOP, BAND, GAP = 1400, 120, 30, 76, 150, 34
 MAX_PERSONS = 12
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 PAPER, FAINT, LINE = (255, 255, 255), (110, 116, 128), (222, 225, 230)
+MORE_COLOURS: tuple[Colour, ...] = (
+    *((51, 34, 136), (136, 34, 85), (17, 119, 51), (221, 204, 119), (204, 102, 119)),
+    *((153, 153, 51), (68, 170, 153), (170, 68, 153), (136, 204, 238)),
+)
+"""Colours that the colour-blind tell apart: Tol, "Colour schemes", SRON 2021, his muted ones."""
 STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400)
 
 
@@ -48,16 +55,23 @@ def draw(summary: Summary) -> Image.Image:
     left_out = len(summary.persons) - len(persons)
     if not persons or left_out:
         text = f"and {left_out} more, seen for less time" if persons else "no face was seen"
-        pen.text((WIDTH - RIGHT, 24), text, FAINT, ImageFont.load_default(16), anchor="rm")
+        pen.text((WIDTH - RIGHT, 24), text, FAINT, font_for(text, 16), anchor="rm")
     for row, person in enumerate(persons):
         _person(canvas, pen, summary, person, TOP + row * (BAND + GAP))
     return canvas
 
 
+def colours(labels: Sequence[str]) -> list[Colour]:
+    """A colour for each label: that of a known emotion, else the next of `MORE_COLOURS`."""
+    more = cycle(MORE_COLOURS)
+    return [COLOURS[label] if label in COLOURS else next(more) for label in labels]
+
+
 def _legend(pen: ImageDraw.ImageDraw, labels: Sequence[str]) -> None:
-    font, x = ImageFont.load_default(16), LEFT
-    for label in labels:
-        pen.rectangle((x, 16, x + 16, 32), fill=COLOURS.get(label, OTHER_COLOUR))
+    x = LEFT
+    for label, colour in zip(labels, colours(labels), strict=True):
+        font = font_for(label, 16)
+        pen.rectangle((x, 16, x + 16, 32), fill=colour)
         pen.text((x + 23, 24), label, INK, font, anchor="lm")
         x += round(23 + font.getlength(label) + 26)
 
@@ -69,28 +83,29 @@ def _person(
     span_s = max(summary.last_s - summary.first_s, summary.bin_s)
     canvas.paste(Image.fromarray(_bands(summary, person, span_s, width)), (LEFT, top))
     step_s = next((s for s in STEPS_S if span_s / s <= 12), STEPS_S[-1])
-    small = ImageFont.load_default(14)
     for tick in range(int(np.ceil(summary.first_s / step_s)), int(summary.last_s / step_s) + 1):
         x = LEFT + round((tick * step_s - summary.first_s) / span_s * width)
         pen.line((x, top + BAND, x, top + BAND + 5), fill=FAINT)
-        pen.text((x, top + BAND + 8), clock(tick * step_s, step_s), FAINT, small, anchor="mt")
+        time = clock(tick * step_s, step_s)
+        pen.text((x, top + BAND + 8), time, FAINT, font_for(time, 14), anchor="mt")
     pen.rectangle((LEFT - 1, top - 1, LEFT + width, top + BAND), outline=LINE)
-    pen.text((LEFT - 14, top + 18), f"person {person.track}", INK, ImageFont.load_default(18), anchor="rm")
+    name = f"person {person.track}"
+    pen.text((LEFT - 14, top + 18), name, INK, font_for(name, 18), anchor="rm")
     share = next(iter(person.shares.items()), ("", 0.0))
     for line, text in enumerate((f"{person.seconds:.1f} s seen", f"{share[1]:.0%} {share[0]}")):
-        pen.text((LEFT - 14, top + 44 + 20 * line), text, FAINT, small, anchor="rm")
+        pen.text((LEFT - 14, top + 44 + 20 * line), text, FAINT, font_for(text, 14), anchor="rm")
 
 
 def _bands(summary: Summary, person: PersonSummary, span_s: float, width: int) -> np.ndarray:
     """The bands as pixels (BAND, width, 3), the first emotion on top; paper where no one was seen."""
     pixels = np.full((BAND, width, 3), PAPER, np.uint8)
-    colours = np.array([COLOURS.get(label, OTHER_COLOUR) for label in summary.labels], np.uint8)
+    shades = np.array(colours(summary.labels), np.uint8)
     heights = (np.arange(BAND) + 0.5) / BAND
     for x in range(width):
         sums = person.bins.get(int((x + 0.5) / width * span_s / summary.bin_s))
         if sums is not None:
             edges = np.cumsum(sums[:-1] / sums[-1])
-            pixels[:, x] = colours[np.minimum(np.searchsorted(edges, heights), len(colours) - 1)]
+            pixels[:, x] = shades[np.minimum(np.searchsorted(edges, heights), len(shades) - 1)]
     return pixels
 
 
