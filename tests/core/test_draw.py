@@ -108,6 +108,23 @@ def test_bars_cover_no_other_face() -> None:
         assert (drawn[112:178, x + 12 : x + 68] == 128).all()
 
 
+@pytest.mark.parametrize("step", [50, 42], ids=["apart", "touching"])
+def test_labels_of_neighbours_do_not_cover_each_other(step: int) -> None:
+    boxes = [Box(30 + step * i, 80, 70 + step * i, 120) for i in range(6)]
+    no_bars = "x" * 200  # so long a name leaves no room for them
+    faces = [
+        Reading(Face(box, 0.9), (emotion, no_bars), (0.9, 0.1))
+        for box, emotion in zip(boxes, LABELS, strict=False)
+    ]
+
+    def n_pixels(drawn: np.ndarray, face: Reading) -> int:
+        return int((drawn == COLOURS[face.emotion]).all(axis=-1).sum())
+
+    together = annotate(gray(200, 420), faces)
+    for face in faces:
+        assert n_pixels(together, face) == n_pixels(annotate(gray(200, 420), [face]), face) > 500
+
+
 def test_landmarks_are_small_dots() -> None:
     points = ((130, 170), (190, 170), (160, 195), (135, 225), (185, 225))
     drawn = annotate(gray(400, 600), [reading(100, 120, 220, 260, landmarks=Landmarks(*points))])

@@ -83,8 +83,11 @@ def annotate(
     for mark in marks:
         _draw_box(pen, mark)
     taken = [mark.box for mark in marks]
-    tags = [_place_tag(mark, (width, height), taken) for mark in marks]
-    taken += [tag for tag in tags if tag]
+    tags = []
+    for mark in marks:
+        tag = _place_tag(mark, (width, height), taken)
+        tags.append(tag)
+        taken += [tag] if tag else []
     for mark in marks:
         chart = _place_chart(mark, (width, height), taken)
         if chart:
@@ -197,17 +200,22 @@ def _draw_landmarks(canvas: Image.Image, mark: _Mark) -> None:
 
 
 def _place_tag(mark: _Mark, canvas_wh: tuple[int, int], taken: Sequence[Rect]) -> Rect | None:
-    """Above the box, else below, else inside at its top; moved sideways into the canvas."""
-    x1, y1, _, y2 = mark.box
+    """Above the box, else below, else a line or two further off, else inside at its top.
+
+    It begins where the box does, else ends where the box does; both are moved sideways into the canvas.
+    """
+    x1, y1, x2, y2 = mark.box
     width, height = mark.tag_size_wh
     gap = mark.line + 1
     if width > canvas_wh[0] or height > canvas_wh[1]:
         return None
-    left = min(max(x1, 0), canvas_wh[0] - width)
-    spots = [(left, top, left + width, top + height) for top in (y1 - height - gap, y2 + gap)]
+    first, *_ = lefts = [min(max(x, 0), canvas_wh[0] - width) for x in (x1, x2 - width)]
+    lines = (line * (height + gap) for line in range(3))
+    pairs = ((y1 - height - gap - line, y2 + gap + line) for line in lines)
+    spots = ((x, y, x + width, y + height) for tops in pairs for x in lefts for y in tops)
     inside = min(max(y1 + 2 * gap, 0), canvas_wh[1] - height)
     free = (spot for spot in spots if _fits(spot, canvas_wh, taken))
-    return next(free, (left, inside, left + width, inside + height))
+    return next(free, (first, inside, first + width, inside + height))
 
 
 def _place_chart(mark: _Mark, canvas_wh: tuple[int, int], taken: Sequence[Rect]) -> Rect | None:
