@@ -129,6 +129,27 @@ def test_a_doubtful_face_gets_its_number_when_it_is_seen_again() -> None:
     assert numbers(tracker, 1.0, [(box(100), 0)], score=0.85) == [0]
 
 
+@pytest.mark.parametrize("gap_s", [0.2, 0.3, 1.0, 4.0])
+def test_a_doubtful_face_gets_its_number_at_the_second_sight_however_far_frames_are_apart(gap_s) -> None:
+    tracker = Tracker()
+    told = [numbers(tracker, n * gap_s, [(box(100), 0)], score=0.85) for n in range(5)]
+    assert told == [[0], [1], [1], [1], [1]]
+
+
+def test_a_doubtful_face_is_taken_where_frames_are_too_far_apart_to_see_anyone_twice() -> None:
+    tracker = Tracker(TrackerSettings(patience_s=1.0))
+    assert [numbers(tracker, n * 1.5, [(box(100), 0)], score=0.85) for n in range(3)] == [[0], [1], [2]]
+
+
+def test_a_state_of_before_the_last_frame_was_kept_goes_on() -> None:
+    one, other = Tracker(), Tracker()
+    numbers(one, 0.0, [(box(100), 0)])
+    state = one.to_dict()
+    del state["last_s"]
+    other.restore(json.loads(json.dumps(state)))
+    assert numbers(other, 1.0, [(box(100), 0)]) == [1]
+
+
 def test_a_hidden_face_is_expected_where_its_speed_takes_it() -> None:
     tracker = Tracker()
     for n in range(2 * FPS):
@@ -154,6 +175,7 @@ def test_a_restored_tracker_goes_on_as_the_one_that_was_saved() -> None:
     for n in range(12):
         numbers(one, n / FPS, [(box(100 + 3 * n), 0), (box(400 - 3 * n), 1)])
     other.restore(json.loads(json.dumps(one.to_dict())))
+    assert other.to_dict() == one.to_dict()
     for n in range(12, 24):
         faces = [(box(100 + 3 * n), 0), (box(400 - 3 * n), 1), (box(250, 10), 2)]
         assert numbers(one, n / FPS, faces) == numbers(other, n / FPS, faces) == [1, 2, 3]

@@ -23,6 +23,7 @@ Appearance = NDArray[np.float32]
 
 LOOK_SIDE = 12
 NEVER = 1e6  # the cost of a pair that must not be
+DOUBT_S = 0.2  # for so long a doubtful face is remembered, and in any case to the next frame
 DOUBT = 10.0  # what a pair with a face without a number costs more, so that known faces come first
 
 
@@ -32,7 +33,8 @@ class TrackerSettings:
 
     Args:
         patience_s: Seconds that a face may be out of sight and keep its number.
-        sure_score: Detection score from which a face gets a number at once; others must be seen twice.
+        sure_score: Detection score from which a face gets a number at once. Others must be seen twice: in two
+            frames in a row, or within 0.2 s. Where frames are more than ``patience_s`` apart, nobody can be.
         min_overlap: Least overlap (IoU) with the expected place, both boxes grown.
         growth: By how many times its side a box grows in each second out of sight, up to ``coast_s``.
         min_likeness: Least correlation with the face seen last, after a gap of more than ``short_gap_s``.
@@ -96,6 +98,8 @@ class Tracker:
     settings: TrackerSettings = field(default_factory=TrackerSettings)
     tracks: list[Track] = field(default_factory=list)
     n_numbers: int = 0
+    last_s: float | None = None
+    """Time of the last frame."""
 
     def expected(self, time_s: float) -> list[Box]:
         """Where the faces that may still come back should be now, in the order of ``tracks``."""
@@ -123,14 +127,20 @@ class Tracker:
         Returns:
             The track of each face; ``None`` for a doubtful one that was not seen before.
         """
-        patience = self.settings.patience_s
-        self.tracks = [t for t in self.tracks if time_s - t.seen_s <= (patience if t.number else 0.2)]
+        patience, last_s = self.settings.patience_s, self.last_s
+        is_alone = last_s is not None and time_s - last_s > patience
+        self.tracks = [
+            t
+            for t in self.tracks
+            if time_s - t.seen_s <= (patience if t.number or t.seen_s == last_s else DOUBT_S)
+        ]
+        self.last_s = time_s
         pairs = dict(assign(self._costs(time_s, boxes, appearances)))
         tracks = [self.tracks[pairs[i]] if i in pairs else None for i in range(len(boxes))]
         covered = self._covered(time_s, tracks)
         found: list[Track | None] = []
         for track, box, score, appearance in zip(tracks, boxes, scores, appearances, strict=True):
-            is_sure = track is not None or score >= self.settings.sure_score
+            is_sure = track is not None or is_alone or score >= self.settings.sure_score
             if track is None:
                 track = Track(0, (box.x1, box.y1, box.x2, box.y2), time_s, time_s, appearance, appearance)
                 self.tracks.append(track)
@@ -213,11 +223,12 @@ class Tracker:
             }
             for t in self.tracks
         ]
-        return {"tracks": tracks, "n_numbers": self.n_numbers}
+        return {"tracks": tracks, "n_numbers": self.n_numbers, "last_s": self.last_s}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `to_dict` gave."""
         self.n_numbers = state["n_numbers"]
+        self.last_s = state.get("last_s")  # runs begun before it was kept go on
         self.tracks = [
             Track(
                 t["number"],
