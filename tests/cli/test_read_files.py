@@ -185,6 +185,16 @@ def test_a_finished_run_with_landmarks_is_complete(mien, many) -> None:
     assert other.exit_code == 2
 
 
+@pytest.mark.parametrize("out", ["a.csv", "a.parquet"])
+def test_a_file_finished_without_some_of_the_images_is_not_complete(out, mien, many) -> None:
+    mien("read", "many/0", *OPTIONS, "--out", out, "--limit", "3")
+    assert mien("read", "many/0", *OPTIONS, "--out", out, "--resume", "--limit", "2").exit_code == 0
+    for images in ("many/0", "many/1"):
+        done = mien("read", images, *OPTIONS, "--out", out, "--resume")
+        assert done.exit_code == 2
+        assert f"{out} is complete without {images}/" in done.stderr
+
+
 def test_patterns_choose_and_what_they_leave_out_is_counted(mien, many) -> None:
     done = mien(
         "read", "many", *OPTIONS, "--csv", "--include", "*0.png", "--exclude", "1", "--exclude", "2/*"

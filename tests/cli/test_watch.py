@@ -36,6 +36,17 @@ def test_rows_go_to_files_and_a_summary_to_people(mien, clip, tmp_path) -> None:
     assert (tmp_path / "a.png").exists()
 
 
+def test_a_finished_run_gives_its_summary_and_its_plot_again(mien, clip) -> None:
+    run = ("watch", str(clip), "--model", "tiny", "--views", "1", "--resume", "-o")
+    mien(*run, "a.csv")
+    done = mien(*run, "a.csv", "--plot", "a.png")
+    assert (done.exit_code, done.stdout.splitlines()[0]) == (0, "5 frames, 0.4 s; 0 frames without a face")
+    assert done.stderr == "a.csv is complete already; delete it to start over\n"
+    assert Path("a.png").exists()
+    mien(*run, "a.srt")
+    assert "need rows, and these files hold events alone" in mien(*run, "a.srt", "--plot", "b.png").stderr
+
+
 def test_json_lines_are_all_that_goes_to_standard_output(mien, clip) -> None:
     done = mien("watch", str(clip), "--model", "tiny", "--views", "1", "--json", "--every", "2frames")
     rows = [json.loads(line) for line in done.stdout.splitlines()]

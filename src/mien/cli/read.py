@@ -190,6 +190,7 @@ def read(
         )
         with _rows(outputs, analyzer, settings, stop) as rows:
             if rows is not None and rows.is_done:
+                rows.check_done(sources)
                 typer.echo(f"{files[0]} is complete already; delete it to start over", err=True)
                 return
             _run(Job(inputs, outputs, analyzer, pace), sources, rows, tally)

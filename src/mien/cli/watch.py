@@ -182,6 +182,19 @@ def watch(
         )
     if outcome.is_old:
         typer.echo(f"{job.files[0]} is complete already; delete it to start over", err=True)
+    _report(outcome, plot, summary=summary, prints=prints)
+    _end(outcome, may_resume=bool(out), live=live)
+
+
+def _refuse_of_many(given: dict[str, object]) -> None:
+    for option in [option for option, value in given.items() if value]:
+        raise MienError(f"{option} is for several videos, or a folder of them")
+
+
+def _report(outcome: "Outcome", plot: Path | None, *, summary: bool, prints: bool) -> None:
+    if outcome.is_old and not outcome.summary.n_frames:
+        if plot or summary:
+            raise MienError("--plot and --summary need rows, and these files hold events alone; start over")
         return
     if plot:
         from mien.workflows.video.plot import plot as draw
@@ -189,12 +202,6 @@ def watch(
         draw(outcome.summary, plot)
     if summary or not prints:
         typer.echo("\n".join(summary_lines(outcome.summary)), err=prints)
-    _end(outcome, may_resume=bool(out), live=live)
-
-
-def _refuse_of_many(given: dict[str, object]) -> None:
-    for option in [option for option, value in given.items() if value]:
-        raise MienError(f"{option} is for several videos, or a folder of them")
 
 
 def _check_plot(plot: Path | None) -> None:

@@ -16,7 +16,7 @@ from mien.workflows.find import Source
 from mien.workflows.read import ImageResult
 from mien.workflows.read_outputs import columns, to_rows
 from mien.workflows.rows.formats import format_of
-from mien.workflows.rows.row_file import RowFile, check_whole, drop_lines
+from mien.workflows.rows.row_file import RowFile, check_whole, drop_lines, whole_rows
 from mien.workflows.rows.run_state import RunState
 
 FORMAT = 1
@@ -100,7 +100,7 @@ class RowRun:
         *,
         landmarks: bool = False,
     ) -> None:
-        self.labels, self.landmarks = tuple(labels), landmarks
+        self.outputs, self.labels, self.landmarks = outputs, tuple(labels), landmarks
         self.earlier = Counts()
         self._done: Counter[int] = Counter()  # 8 bytes of a digest for each image of an earlier run
         self._saved = monotonic()
@@ -127,10 +127,22 @@ class RowRun:
             if outputs.errors:
                 self._errors = [RowFile(outputs.errors, ERROR_COLUMNS, offsets.get(str(outputs.errors)))]
         if offsets:
-            for row in self._files[0].read():
-                if self.earlier.add_row(row):
-                    self._done[_digest(str(row["path"]))] += 1
+            self._note(self._files[0].read())
         self.save()
+
+    def _note(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        for row in rows:
+            if self.earlier.add_row(row):
+                self._done[_digest(str(row["path"]))] += 1
+
+    def check_done(self, sources: Iterable[Source]) -> None:
+        """Raise a MienError where a run that came to its end gave no row to one of the sources."""
+        self._note(whole_rows(self.outputs.files) or ())
+        if missing := next(self.without_done(sources), None):
+            raise MienError(
+                f"{self.outputs.files[0]} is complete without {path_text(missing.name)}; name another file "
+                "for other images, or delete it to read all again"
+            )
 
     def without_done(self, sources: Iterable[Source]) -> Iterator[Source]:
         """The sources that have no rows yet."""

@@ -208,6 +208,40 @@ def test_a_finished_run_is_not_done_again(small, settings, tmp_path) -> None:
     assert out.read_bytes() == before
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_the_summary_of_a_finished_run_is_that_of_its_rows(suffix, small, settings, whole) -> None:
+    events, rows = whole[0] / "rows.events.csv", whole[0] / f"rows{suffix}"
+    again = watch_video(WatchJob(str(small), files=(events, rows), resume=True), settings)
+    assert again.is_old
+    assert again.summary.to_dict() == whole[1].summary.to_dict()
+    of_events = watch_video(WatchJob(str(small), files=(events,), resume=True), settings)
+    assert (of_events.is_old, of_events.summary.n_frames) == (True, 0)
+
+
+def test_rows_of_another_video_or_of_other_frames_are_not_complete_already(
+    small, crossing, settings, whole, clips, tmp_path
+) -> None:
+    rows, mirrored = whole[0] / "rows.csv", tmp_path / "mirrored.mp4"
+    before = rows.read_bytes()
+    clips.write_clip(mirrored, [(t, pixels[:, ::-1]) for t, pixels in clips.still(1.2, fps=20)])
+    for source, pick in ((crossing, Pick()), (mirrored, Pick()), (small, Pick(start_s=0.2))):
+        with pytest.raises(MienError, match=r"rows\.csv is complete, but of another video, or watched in"):
+            watch_video(WatchJob(str(source), pick, (rows,), resume=True), settings)
+    assert rows.read_bytes() == before
+
+
+def test_a_finished_run_is_compared_up_to_its_first_person(clips, settings, tmp_path) -> None:
+    out, dark = tmp_path / "rows.csv", np.zeros((240, 320, 3), np.uint8)
+    moments = list(clips.still(0.8, fps=10))
+    for name, side in (("a", 1), ("b", -1)):
+        late = [(t, dark if t < 0.4 else pixels[:, ::side]) for t, pixels in moments]
+        clips.write_clip(tmp_path / f"{name}.mp4", late)
+    watch_video(WatchJob(tmp_path / "a.mp4", files=(out,)), settings)
+    assert watch_video(WatchJob(tmp_path / "a.mp4", files=(out,), resume=True), settings).is_old
+    with pytest.raises(MienError, match="of another video"):
+        watch_video(WatchJob(tmp_path / "b.mp4", files=(out,), resume=True), settings)
+
+
 @pytest.mark.parametrize("end", [".csv", ".events.csv"])
 def test_a_finished_file_of_another_kind_of_run_is_not_complete_already(
     end, small, settings, tmp_path

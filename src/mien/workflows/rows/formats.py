@@ -109,6 +109,15 @@ def parquet_has(path: Path, columns: Sequence[str]) -> bool:
         return list(pq.read_schema(path).names) == list(columns)
 
 
+def parquet_rows(path: Path) -> Iterator[dict[str, Cell]]:
+    """The rows of a Parquet file."""
+    import pyarrow.parquet as pq
+
+    with reading(path, advice=ADVICE), pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(ROWS_A_GROUP):
+            yield from batch.to_pylist()
+
+
 def write_event_table(events: Sequence[Event], path: Path, source: Source) -> None:
     """A CSV file of events."""
     path.write_bytes(csv_bytes(EVENT_COLUMNS, [EVENT_COLUMNS, *event_rows(events, source)]))
@@ -138,6 +147,7 @@ class RowFormat:
         decode: A file of such lines to its rows.
         has: Whether a whole file has these columns, as far as it tells; always, unless given.
         header: Whether the first line names the columns.
+        whole: A whole file to its rows, where it is not made of lines and still holds them.
         make: Makes the file of its lines, which lie beside it until then, its columns, and the name of what
             they tell of; ``None`` where the lines are it.
         check: Raises where what the format needs is not installed.
@@ -148,14 +158,22 @@ class RowFormat:
     decode: Decode
     has: Has = lambda path, columns: True
     header: bool = False
+    whole: Decode | None = None
     make: Make | None = None
     check: Callable[[], Any] = lambda: None
     needs: frozenset[str] = frozenset()
 
+    @property
+    def reads(self) -> Decode | None:
+        """A whole file to its rows; ``None`` where it holds none, but events."""
+        return self.whole if self.make else self.decode
+
 
 CSV = RowFormat(csv_bytes, csv_rows, csv_has, header=True)
 JSON_LINES = RowFormat(json_bytes, json_rows, json_has)
-PARQUET = RowFormat(json_bytes, json_rows, parquet_has, make=make_parquet, check=_check_pyarrow)
+PARQUET = RowFormat(
+    json_bytes, json_rows, parquet_has, whole=parquet_rows, make=make_parquet, check=_check_pyarrow
+)
 
 FORMATS: dict[str, RowFormat] = {
     ".csv": CSV,

@@ -109,6 +109,14 @@ def check_whole(paths: Sequence[Path], columns: Sequence[str]) -> None:
             raise MienError(f"{path} has the columns of another run; name another file, or delete it")
 
 
+def whole_rows(paths: Iterable[Path]) -> Iterator[dict[str, Cell]] | None:
+    """The rows of a run that came to its end; ``None`` where its files hold events alone."""
+    for path in paths:
+        if reads := format_of(path).reads:
+            return reads(path)
+    return None
+
+
 def lines_of(path: Path, form: RowFormat) -> Path:
     """Where the rows of a file reach the disk."""
     return path.with_name(f"{path.name}.rows") if form.make else path

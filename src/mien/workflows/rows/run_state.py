@@ -30,7 +30,7 @@ class RunState:
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any], *, resume: bool) -> None:
-        self.path = path.with_name(f"{path.name}.state")
+        self.path = state_of(path)
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))
         self.stored: dict[str, Any] | None = None
         self.is_done = False
@@ -80,6 +80,11 @@ class RunState:
     def end(self) -> None:
         """The run came to its end."""
         self.path.unlink(missing_ok=True)
+
+
+def state_of(path: Path) -> Path:
+    """Where the state of a run lies whose first file of rows is ``path``, until the run is whole."""
+    return path.with_name(f"{path.name}.state")
 
 
 def _digest(text: str) -> str:

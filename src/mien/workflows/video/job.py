@@ -15,11 +15,13 @@ from mien.core.outputs import check_distinct
 from mien.core.own_files import check_shape, reading
 from mien.core.timeline import TimelineRow
 from mien.errors import MienError, VideoError
-from mien.workflows.rows.row_file import check_whole, drop_lines
+from mien.workflows.rows.row_file import check_whole, drop_lines, whole_rows
 from mien.workflows.rows.run_state import RunState
 from mien.workflows.video.decoding import VideoProcess, open_video
+from mien.workflows.video.finished import are_of
 from mien.workflows.video.frames import Frame, Video, VideoInfo
 from mien.workflows.video.live import Newest
+from mien.workflows.video.opening import Source
 from mien.workflows.video.pick import Pick
 from mien.workflows.video.rows import RowFile, file_format, named_columns, read_rows
 from mien.workflows.video.summary import Summary
@@ -81,7 +83,7 @@ class Outcome:
     """How it went.
 
     Attributes:
-        summary: Of all rows, those of earlier runs included.
+        summary: Of all rows, those of earlier runs included; empty where only events of them are left.
         stopped: Whether ``stop`` ended it before the video did.
         error: Why the video ended early, if it did.
         is_old: Whether there was nothing to go on with, because an earlier run came to the end.
@@ -144,6 +146,8 @@ def watch_video(
         watcher = Watcher(settings)
         run = _Run(job, watcher)  # once nothing else can be refused: it empties files of rows
         if run.is_done:
+            if Source(job.source).is_file and not job.live:
+                run.check_source(_decoded(job.pick, -1, video, None))
             return Outcome(run.summary, stopped=False, error=None, is_old=True)
         stack.callback(run.close)
         if begin:
@@ -213,8 +217,22 @@ class _Run:
             landmarks = watcher.settings.landmarks
             check_whole(job.files, named_columns(watcher.labels, job.participant, landmarks=landmarks))
             drop_lines(job.files)
+            self._sum_up(whole_rows(job.files) or ())
         elif self._state:
             self._open(self._state)
+
+    def _sum_up(self, rows: Iterable[dict[str, Any]]) -> None:
+        for cells in rows:
+            self.summary.add_cells(cells)
+
+    def check_source(self, frames: Iterable[Frame]) -> None:
+        """Raise a MienError where the rows of a run that came to its end are not those of this video."""
+        rows = whole_rows(self.job.files)
+        if rows is not None and not are_of(rows, self.watcher, frames):
+            raise MienError(
+                f"{self.job.files[0]} is complete, but of another video, or watched in another way; "
+                "name another file, or delete it"
+            )
 
     def _open(self, state: RunState) -> None:
         offsets: dict[str, int] = {}
@@ -227,8 +245,7 @@ class _Run:
             self.files = [self._file(path, offsets.get(str(path))) for path in self.job.files]
         if offsets:
             with reading(self.files[0].lines, advice="start over without --resume"):
-                for cells in read_rows(self.files[0].lines):
-                    self.summary.add_cells(cells)
+                self._sum_up(read_rows(self.files[0].lines))
         self.save()
 
     def _file(self, path: Path, offset: int | None) -> RowFile:

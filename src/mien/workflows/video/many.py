@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from mien.core.columns import Cell
@@ -16,7 +16,7 @@ from mien.errors import MienError, VideoError
 from mien.workflows.find import PassedOver, natural_key
 from mien.workflows.rows.formats import FORMATS
 from mien.workflows.rows.row_file import RowFile, check_whole
-from mien.workflows.rows.run_state import RunState
+from mien.workflows.rows.run_state import RunState, state_of
 from mien.workflows.video.job import Outcome, WatchJob, watch_video
 from mien.workflows.video.participants import IdOf
 from mien.workflows.video.pick import Pick
@@ -211,10 +211,8 @@ def _run(
     on_watched: Callable[[Watched], object] | None,
     stop: Callable[[], bool],
 ) -> Outcome:
-    outcome = watch_video(job, settings, on_watched=on_watched, stop=stop)
-    if not outcome.is_old:
-        return outcome
-    job.files[0].unlink()  # it came to its end, and the run was killed before the index was written
+    if job.resume and not state_of(job.files[0]).exists():
+        job = replace(job, resume=False)  # rows that are there came to their end before the index was written
     return watch_video(job, settings, on_watched=on_watched, stop=stop)
 
 
