@@ -218,6 +218,7 @@ def test_patterns_choose_and_what_they_leave_out_is_counted(mien, many) -> None:
             ["--files-from", "l.csv", "--out", "./l.csv"],
             "l.csv cannot be written: it is read from; name another",
         ),
+        (["many", "l.csv", "--out", "l.csv"], "l.csv cannot be written: it is read from; name another"),
         (["-", "--files-from", "-"], "standard input cannot be both an image and a list"),
         (["many", "--shard", "3/2"], "--shard takes a part of how many"),
     ],

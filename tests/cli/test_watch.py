@@ -100,6 +100,17 @@ def test_a_mistake_is_one_line_and_exit_2(mien, clip, arguments, says) -> None:
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("option", ["--plot", "--out"])
+def test_no_output_overwrites_the_video(mien, clip, tmp_path, option) -> None:
+    name = "video.png" if option == "--plot" else "video.csv"
+    before = clip.read_bytes()
+    Path(name).write_bytes(before)
+    done = mien("watch", name, option, str(tmp_path / name), "--model", "tiny")
+    assert done.exit_code == 2
+    assert "cannot be written: it is read from; name another file" in done.stderr
+    assert Path(name).read_bytes() == before
+
+
 def test_a_damaged_video_keeps_its_rows_and_ends_with_exit_2(mien, clip, tmp_path) -> None:
     from mien.workflows.video.frames import Video
 

@@ -176,7 +176,7 @@ def read(
         read_by_ray(inputs, ray_job(ray, out, refused, settings, jobs, resume))
         return
     for path in (*files, *([errors] if errors else ())):
-        check_apart(path, [files_from] if files_from else [])
+        check_apart(path, [*inputs.paths, *([files_from] if files_from else [])])
     outputs = Outputs(as_json, as_csv, annotate, RowFiles(files, errors, resume))
     tally = Tally(Counts(), PassedOver(), None if min_face is not None else DetectorSettings().max_side)
     sources = _refuse_nothing(inputs.sources(tally.passed_over), tally.passed_over)

@@ -165,7 +165,7 @@ def watch(
     participant = parse_id_from(id_from)(PurePath(sources[0]))
     outputs = tuple(out or ())
     job = WatchJob(sources[0], pick, outputs, annotate, resume, live, sound=sound, participant=participant)
-    _check_plot(plot)
+    _check_plot(plot, sources[0])
     prints = as_csv or as_json
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_ctrl_c())
@@ -204,11 +204,13 @@ def _report(outcome: "Outcome", plot: Path | None, *, summary: bool, prints: boo
         typer.echo("\n".join(summary_lines(outcome.summary)), err=prints)
 
 
-def _check_plot(plot: Path | None) -> None:
+def _check_plot(plot: Path | None, source: str) -> None:
     if plot:
+        from mien.core.outputs import check_apart
         from mien.workflows.video.plot import check_plot
 
         check_plot(plot)
+        check_apart(plot, [source])
 
 
 def _end(outcome: "Outcome", *, may_resume: bool, live: bool) -> None:

@@ -16,7 +16,7 @@ from mien.core.mtcnn import Mtcnn
 from mien.core.preprocess import FER2013_POINTS
 from mien.data.records import FaceSet
 from mien.data.store import write_store
-from mien.errors import DataError, ImageError, MienError, ModelError
+from mien.errors import DataError, ImageError, MienError, ModelError, OutputError
 from mien.workflows.explain.job import Job
 from mien.workflows.explain.run import explain
 from mien.workflows.explain.subject import MapSettings, drawn, faces_of_store, open_subject
@@ -71,6 +71,13 @@ def test_a_model_that_sees_nothing_gets_maps_of_zero_that_are_no_better_than_ran
     assert done.faithfulness.scores[0].shuffled is None
     with Image.open(tmp_path / "out" / "sheet.png") as sheet:
         assert sheet.width > 600
+
+
+@pytest.mark.parametrize("name", ["gray.png", ""])
+def test_a_sheet_never_overwrites_the_image(name: str, tiny: str, image: Path, tmp_path: Path) -> None:
+    source = image if name else image.rename(tmp_path / "sheet.png")
+    with pytest.raises(OutputError, match=r"\.png cannot be written: it is read from"):
+        explain(Job(tiny, source, tmp_path / name, is_face=True))
 
 
 def test_an_image_that_is_a_face_gives_arrays_alone_where_npz_is_asked_for(

@@ -9,7 +9,7 @@ import numpy as np
 
 from mien.core.detectors import make_detector
 from mien.core.files import write_json
-from mien.core.outputs import check_output, check_output_folder
+from mien.core.outputs import check_apart, check_output, check_output_folder
 from mien.core.preprocess import resized
 from mien.errors import DataError, MienError
 from mien.workflows.explain.faithfulness import SINGLE_RANKINGS, Faithfulness, measure, random_beaten
@@ -51,6 +51,7 @@ def explain(job: Job, report: Report = silent) -> Explained:
     Raises:
         ModelError: there is no such model, class or layer.
         DataError: the data set cannot be read, or has other labels; or there is no such file.
+        OutputError: a sheet cannot be written, or is the image itself.
         ImageError: the image cannot be read, or shows no face.
         MienError: there is no such detector, the model does not allow a method, or the kinds do not fit into
             one file.
@@ -60,6 +61,8 @@ def explain(job: Job, report: Report = silent) -> Explained:
         check_output(job.to, makes_folder=True)
     else:
         check_output_folder(job.to)
+    for kind in job.kinds:
+        check_apart(job.file(kind), [job.source])
     detector = make_detector(job.detector)  # of a face or a data set too, so that a wrong name is told
     subject = open_subject(job.model, job.device, half=job.half)
     job.maps.chosen(subject)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mien.core.addresses import shown
 from mien.core.arguments import is_whole
-from mien.core.outputs import check_distinct
+from mien.core.outputs import check_apart, check_distinct
 from mien.core.own_files import check_shape, reading
 from mien.core.timeline import TimelineRow
 from mien.errors import MienError, VideoError
@@ -69,6 +69,7 @@ class WatchJob:
         object.__setattr__(self, "annotate", None if self.annotate is None else Path(self.annotate))
         for path in self.files:
             file_format(path)
+            check_apart(path, [self.source])
         check_distinct(self.files)
         if self.resume and not self.files:
             raise MienError("--resume needs the file that the stopped run wrote; name it with --out")
