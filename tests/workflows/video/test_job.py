@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import threading
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +21,7 @@ from mien.errors import MienError
 from mien.workflows.rows.row_file import RowFile
 from mien.workflows.video.frames import Frame
 from mien.workflows.video.job import WatchJob, watch_video
-from mien.workflows.video.live import Newest
+from mien.workflows.video.live import Newest, paced
 from mien.workflows.video.pick import Pick
 from mien.workflows.video.plot import MORE_COLOURS, colours, draw, plot
 from mien.workflows.video.rows import read_rows
@@ -446,8 +447,6 @@ def test_bins_merge_so_that_a_long_video_takes_no_more_memory() -> None:
 
 
 def test_live_frames_are_the_newest_and_the_others_are_dropped() -> None:
-    import threading
-
     read_all = threading.Event()
 
     def source():
@@ -459,6 +458,39 @@ def test_live_frames_are_the_newest_and_the_others_are_dropped() -> None:
         read_all.wait(5)
         assert [frame.index for frame in newest] == [9]
     assert newest.n_dropped == 9
+
+
+def test_frames_of_a_live_file_come_at_its_own_pace() -> None:
+    clock, waits = [100.0], []
+
+    def wait(seconds: float) -> None:
+        waits.append(round(seconds, 6))
+        clock[0] += seconds
+
+    frames = (Frame(n, t, np.zeros((2, 2, 3), np.uint8)) for n, t in enumerate((60.0, 60.5, 61.5, 61.6)))
+    for frame in paced(frames, wait, lambda: clock[0]):
+        clock[0] += 0.2 if frame.index < 2 else 0.5  # what a decoder or a reader takes
+    assert waits == [0.3, 0.8]
+
+
+def test_a_live_file_gives_all_frames_that_are_taken_in_time(small, settings, monkeypatch) -> None:
+    taken, ready = [], threading.Event()
+
+    def until_taken(frames, wait):
+        for frame in frames:
+            ready.clear()
+            yield frame
+            ready.wait(5)
+
+    monkeypatch.setattr("mien.workflows.video.live.paced", until_taken)
+
+    def take(watched) -> None:
+        taken.append(watched.rows[0].frame)
+        ready.set()
+
+    live = replace(settings, batch=1, smoothing=SmoothingSettings(ahead_s=0))
+    watch_video(WatchJob(str(small), live=True), live, on_watched=take)
+    assert taken == list(range(24))
 
 
 def test_an_error_of_the_live_source_reaches_the_one_who_asks() -> None:

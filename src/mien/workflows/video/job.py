@@ -47,7 +47,7 @@ class WatchJob:
         annotate: An ``.mp4`` or ``.mkv`` for the video with faces marked.
         sound: Whether the annotated video gets the sound.
         resume: Go on where an earlier run into the same files was stopped.
-        live: Always take the newest frame; what comes meanwhile is left out.
+        live: Always take the newest frame; what comes meanwhile is left out. A file plays at its own pace.
         participant: Whose video it is; gets a column of its own.
     """
 
@@ -147,8 +147,7 @@ def watch_video(
         watcher = Watcher(settings)
         run = _Run(job, watcher)  # once nothing else can be refused: it empties files of rows
         if run.is_done:
-            if Source(job.source).is_file and not job.live:
-                run.check_source(_decoded(job.pick, -1, video, None))
+            run.check_source(_decoded(job.pick, -1, video, None))
             return Outcome(run.summary, stopped=False, error=None, is_old=True)
         stack.callback(run.close)
         if begin:
@@ -164,7 +163,9 @@ def watch_video(
 
         error: VideoError | None = None
         decoded = _decoded(job.pick, watcher.last_index, video, annotated)
-        frames = _Stoppable(stack.enter_context(Newest(decoded)) if job.live else decoded, stop)
+        is_file = Source(job.source).is_file
+        newest = stack.enter_context(Newest(decoded, at_own_pace=is_file)) if job.live else decoded
+        frames = _Stoppable(newest, stop)
         try:
             for ready in watcher.watch(frames, keep_pixels=keep_pixels or annotated is not None):
                 give(ready)
@@ -228,7 +229,8 @@ class _Run:
 
     def check_source(self, frames: Iterable[Frame]) -> None:
         """Raise a MienError where the rows of a run that came to its end are not those of this video."""
-        rows = whole_rows(self.job.files)
+        is_same_again = Source(self.job.source).is_file and not self.job.live
+        rows = whole_rows(self.job.files) if is_same_again else None
         if rows is not None and not are_of(rows, self.watcher, frames):
             raise MienError(
                 f"{self.job.files[0]} is complete, but of another video, or watched in another way; "

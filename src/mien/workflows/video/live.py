@@ -1,7 +1,8 @@
 """Live images: always the newest one, so that what is shown never lags behind."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from time import monotonic
 from typing import Any
 
 from mien.workflows.video.frames import Frame
@@ -14,17 +15,19 @@ class Newest:
 
     Args:
         frames: Read as fast as they come.
+        at_own_pace: Whether each is held back until its time, as a player does, because they are of a file.
 
     Attributes:
         n_dropped: Frames that no one asked for in time.
     """
 
-    def __init__(self, frames: Iterator[Frame]) -> None:
-        self._frames = frames
+    def __init__(self, frames: Iterator[Frame], *, at_own_pace: bool = False) -> None:
+        self._stopped = threading.Event()
+        self._frames = paced(frames, self._stopped.wait) if at_own_pace else frames
         self._ready = threading.Condition()
         self._frame: Frame | None = None
         self._error: BaseException | None = None
-        self._ended = self._stopped = False
+        self._ended = False
         self.n_dropped = 0
         self._thread = threading.Thread(target=self._read, name="newest frame", daemon=True)
 
@@ -33,7 +36,7 @@ class Newest:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self._stopped = True
+        self._stopped.set()
         self._thread.join()
 
     def _read(self) -> None:
@@ -43,7 +46,7 @@ class Newest:
                     self.n_dropped += self._frame is not None
                     self._frame = frame
                     self._ready.notify()
-                if self._stopped:
+                if self._stopped.is_set():
                     break
         except Exception as error:  # handed over to whoever asks
             self._error = error
@@ -64,3 +67,23 @@ class Newest:
                 raise self._error
             else:
                 return
+
+
+def paced(
+    frames: Iterator[Frame], wait: Callable[[float], object], now: Callable[[], float] = monotonic
+) -> Iterator[Frame]:
+    """Frames of a file, none before its time; the first at once.
+
+    Args:
+        frames: In the order of time.
+        wait: Takes seconds.
+        now: A clock, seconds.
+    """
+    zero_s: float | None = None
+    for frame in frames:
+        if zero_s is None:
+            zero_s = now() - frame.time_s
+        early_s = zero_s + frame.time_s - now()
+        if early_s > 0:
+            wait(min(early_s, threading.TIMEOUT_MAX))
+        yield frame
