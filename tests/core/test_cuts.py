@@ -46,6 +46,14 @@ def test_every_cut_is_found_and_nothing_else(kind: str, photos: list[np.ndarray]
     assert cuts == [N, 2 * N, 3 * N]
 
 
+def test_a_shot_in_which_all_moves_far_begins_with_one_cut(photos: list[np.ndarray]) -> None:
+    """Every other frame shows another part of the photo, as of a head that is shaken."""
+    far = [photos[1][y : y + 160, x : x + 240] for y, x in [(0, 0), (10, 30)] * (N // 2)]
+    finder = CutFinder()
+    cuts = [n for n, frame in enumerate([*shot(photos[0], "calm"), *far]) if finder.is_cut(frame)]
+    assert cuts == [N]
+
+
 def test_a_cut_through_black_is_found_behind_it(photos: list[np.ndarray]) -> None:
     black = [np.zeros((160, 240, 3), np.uint8)] * 3
     finder = CutFinder()

@@ -109,6 +109,16 @@ def test_another_face_at_the_same_place_after_a_gap_gets_a_new_number() -> None:
     assert numbers(tracker, 1.0, [(box(100), 1)]) == [2]
 
 
+def test_where_a_shot_may_have_begun_only_a_face_that_looks_alike_keeps_its_number() -> None:
+    tracker = Tracker()
+    boxes = [box(100), box(300), box(500)]
+    tracker.step(0.0, boxes, [0.99] * 3, LOOKS[:3])
+    looks = [LOOKS[0], LOOKS[2], LOOKS[2]]
+    found = tracker.step(0.3, boxes[:2], [0.99] * 2, looks[:2], may_be_cut=True)
+    assert [track.number for track in found if track] == [1, 4]
+    assert numbers(tracker, 0.6, [(boxes[0], 0), (boxes[2], 2)]) == [1, 5]
+
+
 def test_a_sudden_other_look_at_the_same_place_is_told_as_a_change() -> None:
     tracker = Tracker()
     changed = []

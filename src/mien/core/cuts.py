@@ -40,11 +40,8 @@ class CutFinder:
             return False
         differs = 1 - float(small @ last)
         usual = sum(self._recent) / len(self._recent) if self._recent else 0.0
-        if differs - usual > DROP:
-            self._recent.clear()
-            return True
-        self._recent.append(differs)
-        return False
+        self._recent.append(differs)  # also at a cut: what moves behind it is no other one
+        return differs - usual > DROP
 
     def to_dict(self) -> dict[str, Any]:
         """All that later answers depend on, JSON-ready."""

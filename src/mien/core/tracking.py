@@ -114,7 +114,13 @@ class Tracker:
         self.tracks = []
 
     def step(
-        self, time_s: float, boxes: Sequence[Box], scores: Sequence[float], appearances: Sequence[Appearance]
+        self,
+        time_s: float,
+        boxes: Sequence[Box],
+        scores: Sequence[float],
+        appearances: Sequence[Appearance],
+        *,
+        may_be_cut: bool = False,
     ) -> list[Track | None]:
         """Take the faces of one frame in.
 
@@ -123,6 +129,8 @@ class Tracker:
             boxes: Of the faces, pixels.
             scores: Detection scores, 0-1.
             appearances: From `appearance_of`.
+            may_be_cut: Whether another shot may have begun: who does not look as before is another person,
+                and who is not seen now is forgotten.
 
         Returns:
             The track of each face; ``None`` for a doubtful one that was not seen before.
@@ -135,8 +143,13 @@ class Tracker:
             if time_s - t.seen_s <= (patience if t.number or t.seen_s == last_s else DOUBT_S)
         ]
         self.last_s = time_s
-        pairs = dict(assign(self._costs(time_s, boxes, appearances)))
+        costs = self._costs(time_s, boxes, appearances)
+        if may_be_cut:
+            costs[self._likeness(appearances) < CUT_LIKENESS] = NEVER
+        pairs = dict(assign(costs))
         tracks = [self.tracks[pairs[i]] if i in pairs else None for i in range(len(boxes))]
+        if may_be_cut:
+            self.tracks = [track for track in tracks if track is not None]
         covered = self._covered(time_s, tracks)
         found: list[Track | None] = []
         for track, box, score, appearance in zip(tracks, boxes, scores, appearances, strict=True):
@@ -169,6 +182,11 @@ class Tracker:
                 if shared >= settings.min_overlap and not strange:
                     costs[i, j] = (1 - shared) + (1 - like) + (0.0 if track.number else DOUBT)
         return costs
+
+    def _likeness(self, appearances: Sequence[Appearance]) -> NDArray[np.float64]:
+        """Correlation (faces, tracks) of each face with what was seen last of each track."""
+        likeness = [[float(one @ track.last_appearance) for track in self.tracks] for one in appearances]
+        return np.array(likeness).reshape(len(appearances), len(self.tracks))
 
     def _covered(self, time_s: float, seen: Sequence[Track | None]) -> list[Track]:
         """Faces out of sight, where one that was seen at ``time_s`` may be in front of them."""

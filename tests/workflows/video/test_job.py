@@ -351,6 +351,29 @@ def test_the_whole_image_is_searched_a_few_times_a_second_only(settings) -> None
     assert [(row.frame, row.person.track) for row in rows] == [(n, 1) for n in range(50)]
 
 
+@pytest.mark.parametrize(("fps", "told"), [(3, [1] * 6 + [2] * 6), (25, [*range(1, 7)] + [7] * 6)])
+def test_motion_between_frames_far_apart_is_no_cut_but_another_face_is(
+    fps, told, settings, monkeypatch
+) -> None:
+    """Each of the first frames differs wholly; from the seventh on another face is at the place."""
+    watcher, rng = Watcher(settings, finder=Square()), np.random.default_rng(2)
+    monkeypatch.setattr(watcher.cuts, "is_cut", lambda image: image[0, 0, 1] > 0)
+    frames = squares([0.0] * 12)
+    for n, frame in enumerate(frames):
+        frame.pixels[0, 0, 1] = n <= 6
+        if n >= 6:
+            frame.pixels[30:80, 10:60] = 140 + 8 * rng.integers(0, 9)
+            frame.pixels[40:70:, 20:35, 1:] = 10
+    rows = [
+        row
+        for ready in watcher.watch([replace(frame, time_s=n / fps) for n, frame in enumerate(frames)])
+        for w in ready
+        for row in w.rows
+    ]
+    rows += [row for w in watcher.finish() for row in w.rows]
+    assert [row.person.track for row in rows] == told
+
+
 def test_frames_whose_clock_hardly_moves_do_not_gather_in_memory(settings) -> None:
     watcher, held = Watcher(settings, finder=Square()), 0
     for ready in watcher.watch(squares([n * 1e-6 for n in range(2 * MOST_HELD)])):

@@ -5,6 +5,7 @@ each known face is looked for where it should be by now. Faces of several frames
 together. Rows come a little later than their frames, because smoothing looks ahead.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, field
@@ -39,6 +40,8 @@ from mien.workflows.video.frames import Frame
 
 MOST_HELD = 512
 """Frames that wait for their future at most; a clock that hardly moves would have all of them wait."""
+SURE_CUT_S = 0.11
+"""Between frames that are further apart motion looks like a cut too; there the faces must differ as well."""
 SAME_FACE = 0.6  # share of the smaller box from which two found faces are one
 
 
@@ -186,18 +189,23 @@ class Watcher:
 
     def _look(self, frame: Frame, keep_pixels: bool) -> tuple[_Seen, list[_Face]]:
         """Find the faces of a frame and say whose they are; no face is followed through a hard cut."""
-        is_near = (
-            self._last_s is not None and frame.time_s - self._last_s <= self.settings.tracking.short_gap_s
-        )
-        if self.cuts.is_cut(frame.pixels) and is_near:
-            self.tracker.end()
+        gap_s = math.inf if self._last_s is None else frame.time_s - self._last_s
+        may_be_cut = self.cuts.is_cut(frame.pixels) and gap_s <= self.settings.tracking.short_gap_s
+        if may_be_cut:
+            self._scan_s = None
+            if gap_s <= SURE_CUT_S:
+                self.tracker.end()
         found = [f for f in self._find(frame) if f.score >= self.settings.min_score]
         kept = crop_faces(self.classifier, frame.pixels, found, self.settings.min_quality)
         if self.settings.landmarks:
             kept = kept.with_points(self._landmarks.find(frame.pixels, kept.faces))
         appearances = [appearance_of(luma(crop)) for crop in kept.crops]
         tracks = self.tracker.step(
-            frame.time_s, [f.box for f in kept.faces], [f.score for f in kept.faces], appearances
+            frame.time_s,
+            [f.box for f in kept.faces],
+            [f.score for f in kept.faces],
+            appearances,
+            may_be_cut=may_be_cut,
         )
         self._last_s, self.last_index = frame.time_s, frame.index
         known = [
