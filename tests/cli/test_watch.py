@@ -29,7 +29,7 @@ def clip(clips, tmp_path_factory) -> Path:
 def test_rows_go_to_files_and_a_summary_to_people(mien, clip, tmp_path) -> None:
     done = mien("watch", str(clip), "--model", "tiny", "--views", "1", "-o", "a.csv", "--plot", "a.png")
     assert done.exit_code == 0, done.output
-    assert "5 frames, 0.4 s; 0 frames without a face" in done.stdout
+    assert "5 frames, 0.5 s; 0 frames without a face" in done.stdout
     assert "happy" in done.stdout
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 6
@@ -40,7 +40,7 @@ def test_a_finished_run_gives_its_summary_and_its_plot_again(mien, clip) -> None
     run = ("watch", str(clip), "--model", "tiny", "--views", "1", "--resume", "-o")
     mien(*run, "a.csv")
     done = mien(*run, "a.csv", "--plot", "a.png")
-    assert (done.exit_code, done.stdout.splitlines()[0]) == (0, "5 frames, 0.4 s; 0 frames without a face")
+    assert (done.exit_code, done.stdout.splitlines()[0]) == (0, "5 frames, 0.5 s; 0 frames without a face")
     assert done.stderr == "a.csv is complete already; delete it to start over\n"
     assert Path("a.png").exists()
     mien(*run, "a.srt")

@@ -326,8 +326,8 @@ def clock(time_s: float) -> str:
 
 def summary_lines(summary: "Summary") -> Iterator[str]:
     """The video and its persons as lines of at most 80 characters."""
-    seconds = summary.last_s - summary.first_s
-    yield f"{summary.n_frames:,} frames, {seconds:.1f} s; {summary.n_faceless:,} frames without a face"
+    n_frames, n_faceless = summary.n_frames, summary.n_faceless
+    yield f"{n_frames:,} frames, {summary.seconds:.1f} s; {n_faceless:,} frames without a face"
     if summary.persons:
         yield "  #     seen  expressive  share of the time under each label"
     for person in summary.persons.values():

@@ -8,8 +8,6 @@ from mien.core.timeline import frame_seconds
 
 BRIDGED_S = 0.5
 """A person who is not found for no longer than this goes on with the event, where the emotion is the same."""
-LONE_FRAME_S = 0.04
-"""How long the only frame of a timeline counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +123,7 @@ class _Builder:
             del self._open[run.track]
 
     def finish(self) -> list[Event]:
-        self._span_s = self._span_s or LONE_FRAME_S
+        self._span_s = frame_seconds(None, self._span_s)
         self._end_frame()
         for run in list(self._open.values()):
             self._close(run)

@@ -14,6 +14,8 @@ BEFORE = ("time_s", "frame", "track", "x1", "y1", "x2", "y2", "detection_score")
 QUALITY = ("quality", "quality_size", "quality_blur", "quality_pose")
 LONGEST_FRAME_S = 1.0
 """A frame counts for no more than this, unless all are so slow."""
+LONE_FRAME_S = 0.04
+"""How long the only frame of a timeline counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +93,13 @@ def columns(labels: Sequence[str], *, landmarks: bool = False) -> tuple[str, ...
     return (*BEFORE, *QUALITY, *more, "label", "uncertain", *raw, *smooth, "valence", "arousal")
 
 
-def frame_seconds(gap_s: float, last_s: float) -> float:
+def frame_seconds(gap_s: float | None, last_s: float) -> float:
     """For how long a frame counts: the time to the next one, unless that is much longer than before.
 
     Args:
-        gap_s: Seconds between the two frames.
+        gap_s: Seconds between the two frames; ``None`` for the last, which lasts as the one before.
         last_s: What this was for the frame before; 0 where there is none.
     """
+    if gap_s is None:
+        return last_s or LONE_FRAME_S
     return min(gap_s, max(LONGEST_FRAME_S, 2 * last_s)) if last_s else gap_s

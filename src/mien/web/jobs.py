@@ -246,6 +246,9 @@ class Jobs:
             file.write(rows)
             job.n_bytes = file.n_bytes
             job.n_rows += len(rows)
+            tell()
+
+        def tell() -> None:
             job.persons = [person.to_dict() for person in summary.persons.values()]
 
         with closing(file), self.open(job) as video:
@@ -256,6 +259,8 @@ class Jobs:
             except (VideoError, RefusedError) as caught:  # what was seen until then is worth having
                 error = caught
             give(watcher.finish())
+        summary.finish()
+        tell()
         if error:
             raise error
 

@@ -14,6 +14,7 @@ import pytest
 av = pytest.importorskip("av", reason="needs PyAV")
 
 from mien.core.draw import COLOURS
+from mien.core.events import events_of
 from mien.core.results import Box, Face
 from mien.core.smoothing import SmoothingSettings
 from mien.core.timeline import columns
@@ -25,6 +26,7 @@ from mien.workflows.video.live import Newest, paced
 from mien.workflows.video.pick import Pick
 from mien.workflows.video.plot import MORE_COLOURS, colours, draw, plot
 from mien.workflows.video.rows import read_rows
+from mien.workflows.video.summary import N_BINS, Summary
 from mien.workflows.video.watcher import MOST_HELD, Watcher, WatchSettings
 
 NAN, INF = float("nan"), float("inf")
@@ -274,7 +276,7 @@ def test_a_cut_to_black_gives_rows_without_a_face_and_keeps_the_number(clips, se
     assert [row["track"] for row in rows] == ["1"] * 8 + [""] * 8 + ["1"] * 8
     assert {cell for name, cell in rows[10].items() if name not in ("time_s", "frame")} == {""}
     assert (outcome.summary.n_frames, outcome.summary.n_faceless) == (24, 8)
-    assert outcome.summary.persons[1].seconds == pytest.approx(1.5)
+    assert outcome.summary.persons[1].seconds == pytest.approx(1.6)
 
 
 def test_a_hard_cut_ends_a_track_and_a_flash_does_not(clips, settings, tmp_path) -> None:
@@ -456,8 +458,6 @@ def test_a_summary_has_shares_that_sum_to_one(watched) -> None:
 
 
 def test_bins_merge_so_that_a_long_video_takes_no_more_memory() -> None:
-    from mien.workflows.video.summary import N_BINS, Summary
-
     summary = Summary(("happy", "neutral"))
     row = dict.fromkeys(columns(summary.labels), None) | {"p_smooth_happy": 0.25, "p_smooth_neutral": 0.75}
     for n in range(5000):
@@ -467,6 +467,26 @@ def test_bins_merge_so_that_a_long_video_takes_no_more_memory() -> None:
     assert summary.bin_s * N_BINS >= 5000
     assert all(sums[0] / sums[-1] == pytest.approx(0.25) for sums in person.bins.values())
     assert (person.seconds, person.expressiveness) == pytest.approx((4999, 0.25))
+    summary.finish()
+    assert (person.seconds, summary.seconds) == pytest.approx((5000, 5000))
+
+
+def test_the_summary_counts_each_frame_until_the_next_one_as_events_do() -> None:
+    summary = Summary(("happy", "neutral"))
+    row = dict.fromkeys(columns(summary.labels), 0.5) | {"uncertain": False}
+    rows = [row | {"time_s": n, "frame": n, "track": 1 + n // 3, "label": "happy"} for n in range(6)]
+    for cells in rows:
+        summary.add_cells(cells)
+    summary.finish()
+    events = {event.track: event.end_s - event.start_s for event in events_of(rows)}
+    assert {track: person.seconds for track, person in summary.persons.items()} == events == {1: 3, 2: 3}
+    assert summary.seconds == 6
+    alone = Summary(summary.labels)
+    alone.add_cells(rows[0])
+    alone.finish()
+    (event,) = events_of(rows[:1])
+    assert alone.persons[1].seconds == alone.seconds == event.end_s == 0.04
+    assert alone.persons[1].shares == {"happy": 1.0}
 
 
 def test_live_frames_are_the_newest_and_the_others_are_dropped() -> None:

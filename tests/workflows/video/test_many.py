@@ -186,7 +186,7 @@ def test_the_command_prints_a_line_a_video(videos, tiny_home, monkeypatch) -> No
     arguments = ["watch", "in", "--out", "out", "--format", "jsonl", "--model", "tiny", "--views", "1"]
     done = CliRunner().invoke(app, arguments, prog_name="mien")
     assert done.exit_code == 1
-    assert done.stdout.splitlines()[0] == "in/2.mp4: 6 frames, 0.5 s, 1 person"
+    assert done.stdout.splitlines()[0] == "in/2.mp4: 6 frames, 0.6 s, 1 person"
     assert "4 videos, 1 not to the end; out/index.csv tells of all" in done.stderr
     assert Path("out/below/2.mp4.jsonl").is_file()
 

@@ -220,6 +220,7 @@ class _Run:
             check_whole(job.files, named_columns(watcher.labels, job.participant, landmarks=landmarks))
             drop_lines(job.files)
             self._sum_up(whole_rows(job.files) or ())
+            self.summary.finish()
         elif self._state:
             self._open(self._state)
 
@@ -301,7 +302,8 @@ class _Run:
         self._saved_at = monotonic()
 
     def end(self, *, whole: bool) -> None:
-        """Close the files; a run that is to go on keeps its state."""
+        """Close the files, and count the last frame; a run that is to go on keeps its state."""
+        self.summary.finish()
         for file in self.files:
             file.close(whole=False)
         if whole:

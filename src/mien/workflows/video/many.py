@@ -201,8 +201,7 @@ def watch_one(
         return None
     summary = outcome.summary
     why = str(outcome.error) if outcome.error else None
-    seconds = summary.last_s - summary.first_s
-    return Done(*names, summary.n_frames, len(summary.persons), seconds, why, job.participant)
+    return Done(*names, summary.n_frames, len(summary.persons), summary.seconds, why, job.participant)
 
 
 def _run(

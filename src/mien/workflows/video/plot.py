@@ -80,10 +80,10 @@ def _person(
     canvas: Image.Image, pen: ImageDraw.ImageDraw, summary: Summary, person: PersonSummary, top: int
 ) -> None:
     width = WIDTH - LEFT - RIGHT
-    span_s = max(summary.last_s - summary.first_s, summary.bin_s)
+    span_s = max(summary.seconds, summary.bin_s)
     canvas.paste(Image.fromarray(_bands(summary, person, span_s, width)), (LEFT, top))
     step_s = next((s for s in STEPS_S if span_s / s <= 12), STEPS_S[-1])
-    for tick in range(int(np.ceil(summary.first_s / step_s)), int(summary.last_s / step_s) + 1):
+    for tick in range(int(np.ceil(summary.first_s / step_s)), int((summary.first_s + span_s) / step_s) + 1):
         x = LEFT + round((tick * step_s - summary.first_s) / span_s * width)
         pen.line((x, top + BAND, x, top + BAND + 5), fill=FAINT)
         time = clock(tick * step_s, step_s)

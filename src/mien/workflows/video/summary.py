@@ -1,5 +1,6 @@
 """Summary of a whole video, person by person, in memory that does not grow with its length."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +22,7 @@ class PersonSummary:
         track: The number.
         first_s: Seen first, seconds.
         last_s: Seen last, seconds.
-        seconds: Time seen.
+        seconds: Time seen; each frame counts until the next one.
         by_label: Seconds under each label.
         unrest: Sum over time of the probability of everything but neutral, seconds.
         bins: Bin of time to the sum of the smoothed probabilities and, last, their number.
@@ -60,7 +61,7 @@ class PersonSummary:
 
 
 class Summary:
-    """Takes rows and keeps sums.
+    """Takes rows and keeps sums; `finish` counts the last frame.
 
     Args:
         labels: The model's labels.
@@ -74,6 +75,16 @@ class Summary:
         self.bin_s = FIRST_BIN_S
         self._frame: int | None = None
         self._span_s = 0.0
+        self._now: list[tuple[PersonSummary, str, Sequence[float]]] = []  # of the last frame
+
+    @property
+    def seconds(self) -> float:
+        """From the first frame to the end of the last one."""
+        return self.last_s - self.first_s + frame_seconds(None, self._span_s) if self.n_frames else 0.0
+
+    def finish(self) -> None:
+        """Count the last frame for as long as the one before it."""
+        self._count(frame_seconds(None, self._span_s))
 
     def add(self, row: TimelineRow) -> None:
         """Add a row."""
@@ -91,27 +102,35 @@ class Summary:
     def _add(self, time_s: float, frame: int, track: int | None, label: str, probs: Sequence[float]) -> None:
         if self._frame is None:
             self.first_s = time_s
+        elif frame != self._frame:
+            self._span_s = frame_seconds(max(time_s - self.last_s, 0.0), self._span_s)
+            self._count(self._span_s)
         if frame != self._frame:
-            gap = max(time_s - self.last_s, 0.0) if self.n_frames else 0.0
-            self._span_s = frame_seconds(gap, self._span_s)
             self._frame, self.last_s = frame, time_s
             self.n_frames += 1
             self.n_faceless += track is None
         self.n_rows += 1
-        if track is None:
-            return
-        person = self.persons.setdefault(track, PersonSummary(track, time_s, time_s))
-        person.last_s = time_s
-        person.seconds += self._span_s
-        person.by_label[label] = person.by_label.get(label, 0.0) + self._span_s
-        calm = probs[self.labels.index("neutral")] if "neutral" in self.labels else 0.0
-        person.unrest += self._span_s * (1 - calm)
-        while (time_s - self.first_s) / self.bin_s >= N_BINS:
+        if track is not None:
+            person = self.persons.setdefault(track, PersonSummary(track, time_s, time_s))
+            person.last_s = time_s
+            self._now.append((person, label, probs))
+
+    def _count(self, span_s: float) -> None:
+        """Add the persons of the last frame, which lasts so long."""
+        since_s = self.last_s - self.first_s
+        while (since_s + span_s) / self.bin_s > N_BINS:
             self._merge()
-        since_s, sums = time_s - self.first_s, np.array([*probs, 1.0])
-        last = int(since_s / self.bin_s)
-        for place in range(min(int((since_s - self._span_s) / self.bin_s) + 1, last), last + 1):
-            person.bins[place] = person.bins[place] + sums if place in person.bins else sums
+        first = int(since_s / self.bin_s)
+        bins = range(first, max(first + 1, math.ceil((since_s + span_s) / self.bin_s - 1e-6)))
+        for person, label, probs in self._now:
+            person.seconds += span_s
+            person.by_label[label] = person.by_label.get(label, 0.0) + span_s
+            calm = probs[self.labels.index("neutral")] if "neutral" in self.labels else 0.0
+            person.unrest += span_s * (1 - calm)
+            sums = np.array([*probs, 1.0])
+            for place in bins:
+                person.bins[place] = person.bins[place] + sums if place in person.bins else sums
+        self._now = []
 
     def _merge(self) -> None:
         """Make the bins twice as long."""
@@ -125,7 +144,7 @@ class Summary:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return {
-            "seconds": round(self.last_s - self.first_s, 3),
+            "seconds": round(self.seconds, 3),
             "frames": self.n_frames,
             "frames_without_a_face": self.n_faceless,
             "persons": [person.to_dict() for person in self.persons.values()],
