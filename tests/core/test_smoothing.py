@@ -86,6 +86,12 @@ def test_a_label_holds_until_another_is_clearly_better(last, probs, label) -> No
     assert smoother.next_label(last, np.array(probs)) == label
 
 
+def test_a_class_called_uncertain_is_held_like_any_other() -> None:
+    smoother = Smoother(("happy", UNCERTAIN), SmoothingSettings(margin=0.1), threshold=0.3)
+    assert smoother.next_label(UNCERTAIN, np.array([0.54, 0.46])) == UNCERTAIN
+    assert smoother.next_label(UNCERTAIN, np.array([0.56, 0.44])) == "happy"
+
+
 def test_the_threshold_comes_from_the_card_unless_it_is_given() -> None:
     assert Smoother(LABELS, threshold=0.45).threshold == 0.45
     assert Smoother(LABELS, SmoothingSettings(threshold=0.2), threshold=0.45).threshold == 0.2

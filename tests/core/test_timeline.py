@@ -51,6 +51,12 @@ def test_a_row_with_a_person_fills_every_column() -> None:
     )
 
 
+@pytest.mark.parametrize(("probs", "is_weak"), [((0.2, 0.8), False), ((0.55, 0.45), True)])
+def test_a_class_called_uncertain_is_not_an_answer_too_weak_to_be_named(probs, is_weak) -> None:
+    reading = Reading(FACE, ("happy", UNCERTAIN), probs)
+    assert replace(PERSON, reading=reading, label=UNCERTAIN, smooth_probs=probs).uncertain == is_weak
+
+
 def test_where_landmarks_were_placed_a_column_tells_of_hidden_parts() -> None:
     names = columns(LABELS, landmarks=True)
     assert names.index("quality_occluded") == names.index("quality_pose") + 1

@@ -115,11 +115,14 @@ class Smoother:
         return math.exp(-max(gap_s, 0.0) / self.settings.time_s) if self.settings.time_s > 0 else 0.0
 
     def next_label(self, last: str | None, probs: NDArray[np.floating[Any]]) -> str:
-        """Hysteresis: the last label stays until another is clearly better, or none is good enough."""
+        """Hysteresis: the last label stays until another is clearly better, or none is good enough.
+
+        ``uncertain`` is held like any other label where the model has such a class.
+        """
         threshold, margin = self.threshold, self.settings.margin
         best = int(probs.argmax())
         top = float(probs[best])
-        if last == UNCERTAIN:
+        if last == UNCERTAIN and UNCERTAIN not in self.labels:
             return UNCERTAIN if is_uncertain(top, threshold + margin / 2) else self.labels[best]
         if last is not None:
             held = float(probs[self.labels.index(last)])

@@ -38,8 +38,12 @@ class Person:
 
     @property
     def uncertain(self) -> bool:
-        """Whether the smoothed answer is too weak to be named; see `mien.core.results.is_uncertain`."""
-        return self.label == UNCERTAIN
+        """Whether the smoothed answer is too weak to be named; see `mien.core.results.is_uncertain`.
+
+        Not where it is a class that is called ``uncertain`` itself.
+        """
+        likeliest = self.reading.labels[self.smooth_probs.index(max(self.smooth_probs))]
+        return self.label == UNCERTAIN != likeliest
 
     @property
     def affect(self) -> tuple[float, float]:
