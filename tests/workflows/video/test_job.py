@@ -27,7 +27,7 @@ from mien.workflows.video.pick import Pick
 from mien.workflows.video.plot import MORE_COLOURS, colours, draw, plot
 from mien.workflows.video.rows import read_rows
 from mien.workflows.video.summary import N_BINS, Summary
-from mien.workflows.video.watcher import MOST_HELD, Watcher, WatchSettings
+from mien.workflows.video.watcher import Watcher, WatchSettings
 
 NAN, INF = float("nan"), float("inf")
 
@@ -376,11 +376,29 @@ def test_motion_between_frames_far_apart_is_no_cut_but_another_face_is(
     assert [row.person.track for row in rows] == told
 
 
-def test_frames_whose_clock_hardly_moves_do_not_gather_in_memory(settings) -> None:
+def test_frames_whose_clock_hardly_moves_do_not_gather_in_memory(settings, monkeypatch) -> None:
+    monkeypatch.setattr("mien.workflows.video.watcher.MOST_HELD", 32)
     watcher, held = Watcher(settings, finder=Square()), 0
-    for ready in watcher.watch(squares([n * 1e-6 for n in range(2 * MOST_HELD)])):
+    for ready in watcher.watch(squares([n * 1e-6 for n in range(64)])):
         held += settings.batch - len(ready)
-        assert held <= MOST_HELD
+        assert held <= 32
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_images_that_wait_for_a_long_look_ahead_are_bounded_in_bytes(keep, settings, monkeypatch) -> None:
+    monkeypatch.setattr("mien.workflows.video.watcher.MOST_HELD_BYTES", 20 * 120 * 200 * 3)
+    far = replace(settings, smoothing=SmoothingSettings(ahead_s=60.0))
+    watcher, held = Watcher(far, finder=Square()), 0
+    for ready in watcher.watch(squares([n / 25 for n in range(48)]), keep_pixels=keep):
+        held += settings.batch - len(ready)
+        assert held == (min(watcher.last_index + 1, 20) if keep else watcher.last_index + 1)
+    assert len(watcher.finish()) == held
+
+
+@pytest.mark.parametrize("batch", [2.5, 0, True])
+def test_a_batch_is_a_whole_number_of_frames(batch) -> None:
+    with pytest.raises(MienError, match="batch"):
+        WatchSettings(batch=batch)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mien.core.arguments import check_kind, check_numbers, check_share
+from mien.core.arguments import check_kind, check_numbers, check_share, check_whole
 from mien.core.cards import ModelCard
 from mien.core.classifier import Classifier
 from mien.core.cuts import CutFinder
@@ -38,8 +38,10 @@ from mien.core.tracking import Tracker, TrackerSettings, appearance_of
 from mien.core.tta import Views
 from mien.workflows.video.frames import Frame
 
-MOST_HELD = 512
+MOST_HELD = 8192
 """Frames that wait for their future at most; a clock that hardly moves would have all of them wait."""
+MOST_HELD_BYTES = 2**30
+"""Of the images of frames that wait, where they are kept; beyond it smoothing looks less far ahead."""
 SURE_CUT_S = 0.11
 """Between frames that are further apart motion looks like a cut too; there the faces must differ as well."""
 SAME_FACE = 0.6  # share of the smaller box from which two found faces are one
@@ -85,6 +87,7 @@ class WatchSettings:
         check_numbers(self, "min_face", finite=True)
         check_numbers(self, "min_score", "min_quality", "scan_s")  # plain from here on
         check_numbers(self, "max_side", "batch", least=1, finite=True)
+        check_whole(self.batch, "batch")
         check_kind(self.smoothing, "smoothing", SmoothingSettings)
         check_kind(self.tracking, "tracking", TrackerSettings)
 
@@ -168,6 +171,7 @@ class Watcher:
         self._last_s: float | None = None
         self._batch: list[tuple[_Seen, list[_Face]]] = []
         self._seen: deque[_Seen] = deque()
+        self._held_bytes = 0
 
     def watch(self, frames: Iterable[Frame], *, keep_pixels: bool = False) -> Iterator[list[Watched]]:
         """Rows in the order of the frames, after each batch those that are ready; call `finish` for the rest.
@@ -176,7 +180,8 @@ class Watcher:
 
         Args:
             frames: In the order of time.
-            keep_pixels: Give the images back with their rows.
+            keep_pixels: Give the images back with their rows. At most 1 GB of them waits; where a long look
+                ahead at large or many frames needs more, smoothing looks less far ahead.
         """
         for frame in frames:
             self._batch.append(self._look(frame, keep_pixels))
@@ -185,7 +190,7 @@ class Watcher:
 
     def finish(self) -> list[Watched]:
         """The rows of the frames that waited for a future that will not come."""
-        return self._read() + [self._rows(self._seen.popleft()) for _ in range(len(self._seen))]
+        return self._read() + [self._rows() for _ in range(len(self._seen))]
 
     def _look(self, frame: Frame, keep_pixels: bool) -> tuple[_Seen, list[_Face]]:
         """Find the faces of a frame and say whose they are; no face is followed through a hard cut."""
@@ -247,17 +252,22 @@ class Watcher:
                 seen.qualities.append(one.quality)
                 self.smoother.add(one.track, seen.time_s, reading.probs, again=one.changed)
             self._seen.append(seen)
+            self._held_bytes += _n_bytes(seen)
         ready = []
         ahead_s = self.settings.smoothing.ahead_s
         while self._seen and (
-            self._seen[0].time_s + ahead_s <= self._seen[-1].time_s or len(self._seen) > MOST_HELD
+            self._seen[0].time_s + ahead_s <= self._seen[-1].time_s
+            or len(self._seen) > MOST_HELD
+            or self._held_bytes > MOST_HELD_BYTES
         ):
-            ready.append(self._rows(self._seen.popleft()))
+            ready.append(self._rows())
         self.smoother.forget([track.number for track in self.tracker.tracks])
         return ready
 
-    def _rows(self, seen: _Seen) -> Watched:
-        persons = []
+    def _rows(self) -> Watched:
+        """The rows of the frame that has waited longest."""
+        seen, persons = self._seen.popleft(), []
+        self._held_bytes -= _n_bytes(seen)
         for track, reading, quality in zip(seen.tracks, seen.readings, seen.qualities, strict=True):
             label, probs = self.smoother.answer(track)
             persons.append(Person(track, reading, quality, label, probs))
@@ -279,7 +289,7 @@ class Watcher:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `to_dict` gave; the next frame is the one after ``last_index``."""
-        self._batch = []
+        self._batch, self._held_bytes = [], 0
         self.last_index, self._scan_s, self._last_s = state["last_index"], state["scan_s"], state["last_s"]
         self.tracker.restore(state["tracker"])
         self.cuts.restore(state["cuts"])
@@ -297,6 +307,10 @@ def _classifier(settings: WatchSettings) -> Classifier:
     if views is None:
         views = video_views(find_model(settings.model)[1])
     return Classifier(settings.model, views=views, device=settings.device)
+
+
+def _n_bytes(seen: _Seen) -> int:
+    return 0 if seen.pixels is None else seen.pixels.nbytes
 
 
 def _is_among(face: Face, faces: Sequence[Face]) -> bool:
