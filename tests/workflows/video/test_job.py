@@ -432,6 +432,26 @@ def test_hidden_parts_are_told_where_landmarks_are_asked_for(small, settings, tm
     assert all(0 <= float(row["quality_occluded"]) <= 1 for row in rows)
 
 
+def test_readings_of_a_video_have_quality_landmarks_and_pose_also_after_a_state(small, settings) -> None:
+    seen = []
+    watch_video(small, replace(settings, landmarks=True), on_watched=seen.append)
+    persons = [row.person for watched in seen for row in watched.rows if row.person]
+    assert len(persons) == 24
+    for person in persons:
+        assert person.reading.quality == person.quality
+        assert len(person.reading.landmarks68) == 68
+        assert person.reading.pose is not None
+    watcher, later = (Watcher(settings, finder=Square()) for _ in range(2))
+    list(watcher.watch(squares([n / 10 for n in range(8)])))
+    state = watcher.to_dict()
+    placed = state["seen"][0]["faces"][0] | {"landmarks68": [[1.0, 2.0]] * 68}
+    state["seen"] = [state["seen"][0] | {"faces": [placed]}]
+    later.restore(json.loads(json.dumps(state)))
+    reading = later.finish()[0].rows[0].person.reading
+    assert reading.landmarks68 == ((1.0, 2.0),) * 68
+    assert reading.quality is not None
+
+
 def test_a_state_of_before_landmarks_were_a_choice_goes_on(settings) -> None:
     watcher = Watcher(settings, finder=Square())
     list(watcher.watch(squares([n / 10 for n in range(8)])))

@@ -8,7 +8,7 @@ together. Rows come a little later than their frames, because smoothing looks ah
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ MOST_HELD_BYTES = 2**30
 """Of the images of frames that wait, where they are kept; beyond it smoothing looks less far ahead."""
 SURE_CUT_S = 0.11
 """Between frames that are further apart motion looks like a cut too; there the faces must differ as well."""
+Points = tuple[tuple[float, float], ...]
 SAME_FACE = 0.6  # share of the smaller box from which two found faces are one
 
 
@@ -64,7 +65,8 @@ class WatchSettings:
         batch: Frames whose faces go through the network together.
         smoothing: See there; its threshold is the model card's unless it is given.
         tracking: See there.
-        landmarks: Place 68 landmarks on each face, and tell from them whether a part of it is hidden.
+        landmarks: Place 68 landmarks on each face, as ``landmarks68`` of its reading, and tell from them
+            whether a part of it is hidden.
     """
 
     model: str = DEFAULT_MODEL
@@ -135,6 +137,7 @@ class _Face:
     face: Face
     crop: Pixels
     quality: Quality
+    points: Points | None
     changed: bool
 
 
@@ -214,8 +217,15 @@ class Watcher:
         )
         self._last_s, self.last_index = frame.time_s, frame.index
         known = [
-            _Face(track.number, face, crop, quality, track.changed)
-            for track, face, crop, quality in zip(tracks, kept.faces, kept.crops, kept.qualities, strict=True)
+            _Face(
+                track.number,
+                kept.faces[i],
+                kept.crops[i],
+                kept.qualities[i],
+                _points(kept.points[i]) if kept.points else None,
+                track.changed,
+            )
+            for i, track in enumerate(tracks)
             if track is not None
         ]
         seen = _Seen(frame.index, frame.time_s, frame.pixels if keep_pixels else None)
@@ -246,7 +256,8 @@ class Watcher:
         probs = iter(self.classifier.probs(np.stack(crops)) if crops else np.zeros((0, len(self.labels))))
         for seen, found in batch:
             for one in found:
-                reading = self.classifier.reading(one.face, next(probs))
+                reading = self.classifier.reading(one.face, next(probs), one.quality)
+                reading = replace(reading, landmarks68=one.points)
                 seen.tracks.append(one.track)
                 seen.readings.append(reading)
                 seen.qualities.append(one.quality)
@@ -309,6 +320,11 @@ def _classifier(settings: WatchSettings) -> Classifier:
     return Classifier(settings.model, views=views, device=settings.device)
 
 
+def _points(points: Sequence[Sequence[float]]) -> Points:
+    """In hundredths of a pixel, as boxes are written, so that a run's state stays small."""
+    return tuple((round(x, 2), round(y, 2)) for x, y in points)
+
+
 def _n_bytes(seen: _Seen) -> int:
     return 0 if seen.pixels is None else seen.pixels.nbytes
 
@@ -327,6 +343,7 @@ def _seen_to_dict(seen: _Seen) -> dict[str, Any]:
             "landmarks": reading.landmarks.points if reading.landmarks else None,
             "probs": reading.probs,
             "quality": astuple(quality),
+            **({"landmarks68": reading.landmarks68} if reading.landmarks68 else {}),
         }
         for track, reading, quality in zip(seen.tracks, seen.readings, seen.qualities, strict=True)
     ]
@@ -340,6 +357,9 @@ def _seen_from_dict(state: dict[str, Any], classifier: Classifier) -> _Seen:
         landmarks = Landmarks(*(tuple(point) for point in points)) if points else None
         face = Face(Box(*one["box"]), one["score"], landmarks)
         seen.tracks.append(one["track"])
-        seen.readings.append(classifier.reading(face, np.array(one["probs"])))
-        seen.qualities.append(Quality(*one["quality"]))
+        quality = Quality(*one["quality"])
+        reading = classifier.reading(face, np.array(one["probs"]), quality)
+        placed = one.get("landmarks68")  # runs begun before they were kept go on
+        seen.readings.append(replace(reading, landmarks68=_points(placed) if placed else None))
+        seen.qualities.append(quality)
     return seen
