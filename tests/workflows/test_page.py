@@ -75,6 +75,16 @@ def test_a_page_is_written_over_but_nothing_else(site, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
+@pytest.mark.parametrize("listed", ['{"a.jpg": 3}', '["model.onnx"]', "no JSON", '{"model.onnx": "3 MB"}'])
+def test_a_foreign_site_with_a_list_of_its_files_stays_as_it_was(tmp_path, listed):
+    files = {"files.json": listed, "index.html": "my garden"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(MienError, match="holds something else; give a new or an empty folder"):
+        write_page(tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == files
+
+
 def test_the_policy_lets_the_page_reach_its_own_host_alone(site):
     page = (site.folder / "index.html").read_text("utf-8")
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', page)

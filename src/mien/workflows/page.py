@@ -5,12 +5,14 @@ import hashlib
 import json
 import lzma
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from mien.core.files import atomic_write
 from mien.core.model_store import DEFAULT_MODEL, SHIPPED, find_model
 from mien.core.outputs import check_output_folder
+from mien.core.own_files import check_shape, read_json, reading
 from mien.errors import MienError
 
 ASSETS = Path(__file__).resolve().parents[1] / "page"
@@ -23,7 +25,10 @@ RUNTIME = "runtime.wasm.xz"
 NETS = ("mtcnn-pnet.onnx", "mtcnn-rnet.onnx", "mtcnn-onet.onnx")
 LICENCES = ("mtcnn-LICENSE.txt",)
 MANIFEST = "files.json"
-"""Sizes of the files by name. A folder that has it was written by `write_page`, and may be written again."""
+"""Sizes of the files by name. Where it names `OWN`, `write_page` wrote the folder, and may write it again."""
+
+OWN = dict.fromkeys(("runtime.gz", "model.onnx", "model.json", *NETS), int)
+"""What every list of a page names; other sites have lists of the same name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ def write_page(to: Path, model: str | os.PathLike[str] = DEFAULT_MODEL) -> Page:
         ModelError: the model cannot be found or verified.
     """
     weights, card = find_model(model)
-    if to.exists() and not (to / MANIFEST).is_file() and (not to.is_dir() or any(to.iterdir())):
+    if to.exists() and (not to.is_dir() or any(to.iterdir())) and not _is_page(to):
         raise MienError(f"{to} holds something else; give a new or an empty folder")
     check_output_folder(to)
     to.mkdir(parents=True, exist_ok=True)
@@ -76,6 +81,14 @@ def write_page(to: Path, model: str | os.PathLike[str] = DEFAULT_MODEL) -> Page:
         with atomic_write(to / name) as temporary:
             temporary.write_bytes(data)
     return Page(to, card.name, {name: len(data) for name, data in files.items()})
+
+
+def _is_page(folder: Path) -> bool:
+    """Whether `write_page` wrote a folder."""
+    with suppress(MienError), reading(folder / MANIFEST):
+        check_shape(read_json(folder / MANIFEST), OWN)
+        return True
+    return False
 
 
 def worker_head(files: dict[str, bytes]) -> bytes:
