@@ -155,6 +155,48 @@ def page(chromium: Browser, look: str) -> Iterator[Page]:
     assert width <= LOOKS[look]["viewport"]["width"]
 
 
+class HeldCamera:
+    """A camera that the person at the page has to allow."""
+
+    HOLD = """
+      window.streams = [];
+      window.asked = [];
+      const devices = navigator.mediaDevices, ask = devices.getUserMedia.bind(devices);
+      devices.getUserMedia = async (wanted) => {
+        await new Promise((allow) => asked.push(allow));
+        const stream = await ask(wanted);
+        streams.push(stream);
+        return stream;
+      };"""
+
+    def __init__(self, page: Page) -> None:
+        page.add_init_script(self.HOLD)
+        self.page = page
+
+    def allow(self) -> None:
+        """Say yes to all that was asked."""
+        self.page.wait_for_function("asked.length")
+        self.page.evaluate("asked.splice(0).forEach((allow) => allow())")
+
+    def active(self) -> int:
+        """How many streams of it are on."""
+        return self.page.evaluate("streams.filter(({active}) => active).length")
+
+
+@pytest.fixture
+def held_camera(page: Page) -> HeldCamera:
+    """The page's camera, which waits to be allowed."""
+    return HeldCamera(page)
+
+
+@pytest.fixture
+def no_site_data(page: Page) -> None:
+    """The page's browser blocks site data, as it does where cookies are refused."""
+    blocked = """for (const name of ["localStorage", "sessionStorage"])
+      Object.defineProperty(window, name, {get() { throw new DOMException("denied", "SecurityError"); }});"""
+    page.add_init_script(blocked)
+
+
 def _is_own(url: str) -> bool:
     return url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "blob:http://127.0.0.1:"))
 

@@ -156,6 +156,14 @@ def test_the_token_of_the_address_is_taken_and_hidden(page, locked_address):
 
 
 @one_look
+def test_the_page_works_where_site_data_are_blocked(page, locked_address, photo, no_site_data):
+    page.goto(f"{locked_address}/#token=a-secret-token")
+    expect(page.locator("#model")).to_contain_text("fer2013-medium")
+    page.set_input_files("#files", photo)
+    expect(page.get_by_role("status")).to_have_text("1 photo, 1 face.")
+
+
+@one_look
 def test_a_file_name_cannot_become_markup_or_a_formula(page, address, photo, tmp_path):
     name = '=1+1,"<img src=x onerror=alert(1)>.png'
     (tmp_path / name).write_bytes(photo.read_bytes())

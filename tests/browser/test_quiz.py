@@ -196,3 +196,13 @@ def test_a_token_is_asked_for_and_kept_out_of_the_address(page, start, monkeypat
     expect(page.locator("#go")).to_be_focused()
     page.keyboard.press("Enter")
     sees(page, 1)
+
+
+@one_look
+def test_the_quiz_works_where_site_data_are_blocked(page, start, no_site_data):
+    _, address = start()
+    page.goto(address)
+    page.locator("#languages").select_option("de")
+    expect(page.locator("#go")).to_have_text("Beginnen")
+    page.locator("#go").click()
+    expect(page.locator("#face")).to_be_visible()

@@ -1,6 +1,7 @@
 // The page: photos, a video or the camera go to this server; what comes back is shown and can be kept as CSV.
 
 import { colour, drawFaces, drawTimeline, percent } from "./draw.js";
+import { keep, takeToken } from "./kept.js";
 
 const MOST_SHOWN = 200, LIVE_SPAN_S = 60, MOST_LIVE_ROWS = 50_000, FRAME_MS = 70, LIVE_WIDTH = 640;
 const $ = (id) => document.getElementById(id);
@@ -10,15 +11,6 @@ let stopWork = () => {};  // ends what goes on at the moment
 let table = { columns: [], rows: [], name: "faces.csv" };
 
 // ---- talking to the server
-
-function takeToken() {  // `mien serve` prints an address with the token behind #, which a browser never sends
-  const given = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (given) {
-    sessionStorage.setItem("token", given);
-    history.replaceState(null, "", location.pathname);
-  }
-  return given ?? sessionStorage.getItem("token");
-}
 
 async function call(path, options = {}) {
   const headers = { ...options.headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
@@ -421,7 +413,7 @@ $("download").addEventListener("click", () => {
 $("login").addEventListener("submit", (event) => {
   event.preventDefault();
   token = $("token").value.trim();
-  sessionStorage.setItem("token", token);
+  keep("sessionStorage", "token", token);
   $("login").hidden = true;
   $("problem").textContent = "";
   greet();

@@ -1,5 +1,7 @@
 // The quiz's page: one face at a time; an answer is shown as given only when the server has saved it.
 
+import { keep, recall, takeToken } from "./kept.js";
+
 const KEYS = "1234567890-=";
 const $ = (id) => document.getElementById(id);
 
@@ -29,7 +31,7 @@ function node(tag, text) {
 }
 
 function preferred() {
-  const wanted = [localStorage.getItem(CHOSEN) ?? "", ...navigator.languages];
+  const wanted = [recall("localStorage", CHOSEN) ?? "", ...navigator.languages];
   return wanted.map((one) => one.slice(0, 2).toLowerCase()).find((one) => one in LANGUAGES) ?? "en";
 }
 
@@ -50,15 +52,6 @@ async function translate(language) {
 }
 
 // ---- talking to the server
-
-function takeToken() {  // as on the page of `mien serve`
-  const given = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (given) {
-    sessionStorage.setItem("token", given);
-    history.replaceState(null, "", location.pathname);
-  }
-  return given ?? sessionStorage.getItem("token");
-}
 
 async function call(path, values, method = "POST") {
   const query = values ? `?${new URLSearchParams(values)}` : "";
@@ -154,7 +147,7 @@ async function show() {
 
 async function begin() {
   step = await ask("v1/begin", { person: $("person").value });
-  localStorage.setItem(`mien quiz ${quiz.id}`, step.person);
+  keep("localStorage", `mien quiz ${quiz.id}`, step.person);
   await show();
 }
 
@@ -195,12 +188,12 @@ async function undo() {
   const { person, part, place } = step;
   if (!$("next").hidden || part === "training" || place === 0) return;
   step = await ask("v1/undo", { person });
-  localStorage.setItem(`mien quiz ${quiz.id}`, person);
+  keep("localStorage", `mien quiz ${quiz.id}`, person);
   await show();
 }
 
 function forget() {  // who comes next at this browser is someone else
-  localStorage.removeItem(`mien quiz ${quiz.id}`);
+  keep("localStorage", `mien quiz ${quiz.id}`, null);
 }
 
 // ---- the page
@@ -209,7 +202,7 @@ async function open() {
   quiz = await ask("v1/quiz", null, "GET");
   $("login").hidden = true;
   write();
-  const known = localStorage.getItem(`mien quiz ${quiz.id}`) ?? "";
+  const known = recall("localStorage", `mien quiz ${quiz.id}`) ?? "";
   $("person").required = quiz.names;
   $("person").value = known;
   named();
@@ -247,7 +240,7 @@ $("start").addEventListener("submit", (event) => {
 $("login").addEventListener("submit", (event) => {
   event.preventDefault();
   token = $("token").value;
-  sessionStorage.setItem("token", token);
+  keep("sessionStorage", "token", token);
   attempt(open);
 });
 $("next").addEventListener("click", () => attempt(show));
@@ -265,7 +258,7 @@ document.addEventListener("keydown", (event) => {
 $("languages").append(...Object.entries(LANGUAGES).map(([value, name]) => Object.assign(node("option", name), { value, lang: value })));
 $("languages").value = preferred();
 $("languages").addEventListener("change", ({ target }) => {  // also while something else is at work
-  localStorage.setItem(CHOSEN, target.value);
+  keep("localStorage", CHOSEN, target.value);
   speak(target.value).then(() => quiz && write()).catch(fail);
 });
 window.addEventListener("resize", () => { if (step && !step.done && shownAt !== null) attempt(showFace); });
