@@ -105,6 +105,14 @@ def test_a_video_can_be_stopped(page, address, clip, temporary):
 
 
 @one_look
+def test_a_video_is_read_in_a_hidden_tab_too(page, address, clip):
+    page.add_init_script("window.requestAnimationFrame = () => 0")  # as browsers do there
+    page.goto(address)
+    page.set_input_files("#files", clip)
+    expect(page.get_by_role("status")).to_have_text("20 frames, 1 person.")
+
+
+@one_look
 def test_everything_is_reached_by_keyboard(page, address, photo):
     with page.expect_file_chooser() as chooser:  # asked for long before the key is pressed
         page.goto(address)

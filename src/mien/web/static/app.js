@@ -279,8 +279,20 @@ async function* streamed(path, signal) {
     const lines = (rest + value).split("\n");
     rest = lines.pop();
     for (const line of lines) yield JSON.parse(line);
-    await new Promise(requestAnimationFrame);
+    await drawn();
   }
+}
+
+/** Lets the browser draw. A hidden tab gets no animation frame and slow timers, and its rows must be taken too. */
+function drawn() {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
 }
 
 /** The rows of the frame that is shown at a time; rows are in its order. */
