@@ -30,6 +30,16 @@ COUNT = """([canvas, rgb]) => {
 }"""
 
 
+STOPPABLE = """
+  const fetched = window.fetch;
+  window.fetch = async (path, options) => {
+    const answer = await fetched(path, options);
+    if (!/rows$/.test(path)) return answer;
+    const endless = new TransformStream({flush: () => new Promise(() => {})});  // so that it can be stopped
+    return new Response(answer.body.pipeThrough(endless));
+  };"""
+
+
 def coloured(page, selector: str, rgb=HAPPY) -> int:
     """Pixels of a canvas that have a colour."""
     return page.evaluate(COUNT, [page.query_selector(selector), list(rgb)])
@@ -102,6 +112,51 @@ def test_a_video_can_be_stopped(page, address, clip, temporary):
         page.get_by_role("button", name="Stop").click()
     assert asked.value.response().status == 204
     expect(page.get_by_role("status")).to_have_text("Stopped.")
+
+
+@one_look
+def test_the_camera_goes_off_also_when_stopped_while_the_browser_asks(page, address, held_camera):
+    page.goto(address)
+    page.locator("#camera").click()
+    page.locator("#stop").click()
+    held_camera.allow()
+    page.wait_for_function("streams.length === 1 && !streams[0].active")
+    expect(page.get_by_role("status")).to_have_text("Stopped.")
+    page.locator("#camera").click()
+    page.locator("#camera").click()
+    held_camera.allow()
+    expect(page.get_by_role("status")).to_have_text(re.compile(r"Camera on, "))
+    assert held_camera.active() == 1
+    page.locator("#stop").click()
+    assert held_camera.active() == 0
+    expect(page.get_by_role("status")).to_have_text("The camera is off.")
+
+
+@one_look
+def test_a_video_that_is_stopped_keeps_the_rows_that_came(page, address, clip):
+    page.add_init_script(STOPPABLE)
+    page.goto(address)
+    page.set_input_files("#files", clip)
+    expect(page.get_by_role("status")).to_have_text("Watching clip.mp4: 1.9 s")
+    page.locator("#stop").click()
+    assert [row["frame"] for row in table(page)] == [str(i) for i in range(20)]
+    expect(page.locator(".person h3")).to_contain_text("on average happy")
+
+
+@one_look
+def test_photos_that_are_stopped_keep_what_was_read_until_others_are_chosen(page, address, photo, tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(photo.read_bytes())
+    asked = []
+    page.route("**/v1/read", lambda route: asked.append(route) or (len(asked) < 2 and route.continue_()))
+    page.goto(address)
+    page.set_input_files("#files", [tmp_path / "a.png", tmp_path / "b.png"])
+    expect(page.get_by_role("status")).to_have_text("Reading b.png")
+    page.locator("#stop").click()
+    assert [row["file"] for row in table(page)] == ["a.png"]
+    page.set_input_files("#files", tmp_path / "b.png")
+    expect(page.get_by_role("status")).to_have_text("Reading b.png")
+    expect(page.locator("#rows")).to_be_hidden()
 
 
 @one_look

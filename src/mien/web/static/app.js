@@ -39,22 +39,27 @@ function idle(text) {
   $("progress").hidden = $("stop").hidden = true;
 }
 
-function fail(error) {
-  if (error.name === "AbortError") return;
-  idle("");
+function complain(error) {
   const text = error instanceof TypeError ? "the server cannot be reached" : error.message;
   $("problem").textContent = text[0].toUpperCase() + text.slice(1);
 }
 
-/** Ends what went on before, and clears the page for something new. */
-function begin() {
+/** Ends what went on before, clears the page, and does something new. Its signal tells when it is stopped or fails. */
+async function start(work) {
   stopWork();
-  const control = new AbortController();
+  const control = new AbortController(), { signal } = control;
   stopWork = () => control.abort();
   $("problem").textContent = "";
   $("results").replaceChildren();
   $("rows").hidden = true;
-  return control.signal;
+  try {
+    await work(signal);
+  } catch (error) {
+    if (signal.aborted) return;  // what is on the page now is not of this work
+    stopWork();
+    idle("");
+    complain(error);
+  }
 }
 
 function make(tag, properties = {}, ...children) {
@@ -77,17 +82,19 @@ function stage(media, caption) {
 
 // ---- photos
 
-async function readPhotos(files) {
-  const signal = begin();
+async function readPhotos(files, signal) {
   const rows = [];
   let done = 0;
+  signal.addEventListener("abort", () => fillTable(rows, "faces.csv"));
   for (const file of files) {
     busy(`Reading ${file.name}`, files.length > 1 ? done / files.length : null);
     const body = new FormData();
     body.append("image", file);
     try {
       const { images: [image] } = await (await call("v1/read", { method: "POST", body, signal })).json();
-      await showPhoto(file, image);
+      const photo = await loaded(file);
+      signal.throwIfAborted();
+      showPhoto(photo, file.name, image);
       rows.push(...image.faces.map((face, i) => photoRow(file.name, i + 1, face)));
     } catch (error) {
       if (signal.aborted || files.length === 1) throw error;
@@ -99,12 +106,15 @@ async function readPhotos(files) {
   idle(`${count(files.length, "photo")}, ${count(rows.length, "face")}.`);
 }
 
-async function showPhoto(file, image) {
-  const photo = make("img", { alt: `${file.name}, with ${count(image.faces.length, "face")} marked` });
-  const shown = URL.createObjectURL(file);
-  photo.src = shown;
+async function loaded(file) {
+  const photo = make("img", { src: URL.createObjectURL(file) });
   await photo.decode().catch(() => {});  // TIFF and PPM are read by the server, and shown by few browsers
-  const { card, canvas } = stage(photo, `${file.name}: ${count(image.faces.length, "face")}`);
+  return photo;
+}
+
+function showPhoto(photo, name, image) {
+  photo.alt = `${name}, with ${count(image.faces.length, "face")} marked`;
+  const { card, canvas } = stage(photo, `${name}: ${count(image.faces.length, "face")}`);
   const faces = image.faces.map((face, i) => {
     const title = `${i + 1} ${face.emotion}${face.uncertain ? "?" : ""} ${percent(face.probabilities[face.emotion])}`;
     const told = face.uncertain ? `uncertain, perhaps ${face.emotion}` : face.emotion;
@@ -217,8 +227,7 @@ function marked(rows) {
 
 // ---- a video
 
-async function watchVideo(file) {
-  const signal = begin();
+async function watchVideo(file, signal) {
   busy(`Sending ${file.name}`, null);
   const body = new FormData();
   body.append("video", file);
@@ -241,6 +250,15 @@ async function watchVideo(file) {
   for (const event of ["timeupdate", "seeked"]) video.addEventListener(event, draw);
   new ResizeObserver(draw).observe(canvas);
   if (!size) card.querySelector(".stage").hidden = true;  // the browser cannot play it, the server could read it
+  const finish = () => {
+    draw();
+    timeline.sum();
+    card.querySelectorAll(".person canvas").forEach((band) => band.addEventListener("click", (event) => {
+      video.currentTime = event.offsetX / band.clientWidth * spanned()[1];
+    }));
+    fillTable(timeline.rows, "timeline.csv");
+  };
+  signal.addEventListener("abort", finish);
   for await (const row of streamed(`${path}/rows`, signal)) {
     timeline.add(row);
     if (timeline.rows.length % 10) continue;
@@ -249,16 +267,11 @@ async function watchVideo(file) {
     draw();
   }
   const end = await (await call(path, { signal })).json();
-  signal.removeEventListener("abort", forget);
+  for (const listener of [forget, finish]) signal.removeEventListener("abort", listener);
+  if (end.error) complain(end.error);
+  finish();
   await forget();
-  if (end.error) $("problem").textContent = end.error.message;
-  draw();
-  timeline.sum();
-  card.querySelectorAll(".person canvas").forEach((band) => band.addEventListener("click", (event) => {
-    video.currentTime = event.offsetX / band.clientWidth * spanned()[1];
-  }));
-  fillTable(timeline.rows, "timeline.csv");
-  idle(`${count(end.frames, "frame")}, ${count(timeline.people.size, "person", "people")}.`);
+  if (!signal.aborted) idle(`${count(end.frames, "frame")}, ${count(timeline.people.size, "person", "people")}.`);
 }
 
 /** Width and height of a video, or null where the browser cannot play it. */
@@ -312,22 +325,32 @@ function rowsAt(rows, time) {
 
 // ---- the camera
 
-async function useCamera() {
-  const signal = begin();
+/** A camera, which goes off with the signal: also where that came while the browser asked the person. */
+async function camera(signal) {
   if (!navigator.mediaDevices) throw new Error("a browser gives its camera only to https pages and to localhost");
   busy("Asking for the camera");
   const media = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: LIVE_WIDTH } } }).catch((error) => {
     throw new Error(`the camera cannot be used: ${error.message}`);
   });
+  const off = () => media.getTracks().forEach((track) => track.stop());
+  signal.addEventListener("abort", off);
+  if (signal.aborted) off();
+  signal.throwIfAborted();
+  return media;
+}
+
+async function useCamera(signal) {
+  const media = await camera(signal);
   const video = make("video", { muted: true, autoplay: true, playsInline: true, srcObject: media });
   const { card, canvas } = stage(video, "Camera");
   const timeline = new Timeline(card);
   const size = await known(video);
+  signal.throwIfAborted();
+  if (!size) throw new Error("the camera gives no image");
   const protocols = ["mien-v1", ...(token ? [`bearer.${token}`] : [])];
   const socket = new WebSocket(new URL("v1/live", document.baseURI).href.replace(/^http/, "ws"), protocols);
   const end = () => {
     socket.close();
-    media.getTracks().forEach((track) => track.stop());
     timeline.sum();
     fillTable(timeline.rows, "camera.csv");
     idle("The camera is off.");
@@ -348,7 +371,7 @@ async function useCamera() {
   socket.addEventListener("open", next);
   socket.addEventListener("message", ({ data }) => {
     const answer = JSON.parse(data);
-    if (answer.error) fail(new Error(answer.error.message));
+    if (answer.error) complain(answer.error);
     drawFaces(canvas, small, marked(answer.faces ?? []));
     for (const row of answer.faces ?? []) timeline.add(row);
     timeline.keep(MOST_LIVE_ROWS);
@@ -362,7 +385,8 @@ async function useCamera() {
   socket.addEventListener("close", ({ reason }) => {
     if (signal.aborted) return;
     stopWork();
-    fail(new Error(reason || "the server ended the connection; it may be busy, or ask for a token"));
+    idle("");
+    complain(new Error(reason || "the server ended the connection; it may be busy, or ask for a token"));
   });
 }
 
@@ -403,15 +427,15 @@ const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1
 function take(files) {
   const given = [...files];
   const video = given.find((file) => file.type.startsWith("video/"));
-  if (video) watchVideo(video).catch(fail);
-  else if (given.length) readPhotos(given).catch(fail);
+  if (video) start((signal) => watchVideo(video, signal));
+  else if (given.length) start((signal) => readPhotos(given, signal));
 }
 
 $("files").addEventListener("change", ({ target }) => {
   take(target.files);
   target.value = "";  // so that the same file can be chosen again
 });
-$("camera").addEventListener("click", () => useCamera().catch(fail));
+$("camera").addEventListener("click", () => start(useCamera));
 $("stop").addEventListener("click", () => {
   stopWork();
   if ($("status").textContent !== "The camera is off.") idle("Stopped.");
@@ -428,7 +452,7 @@ $("login").addEventListener("submit", (event) => {
   keep("sessionStorage", "token", token);
   $("login").hidden = true;
   $("problem").textContent = "";
-  greet();
+  greet().catch(complain);
 });
 
 const drop = $("drop");
@@ -449,4 +473,4 @@ async function greet() {
   if (rows) $("calibrated-on").textContent = `the labels of ${rows}`;
   $("threshold").textContent = `${percent(threshold)} likely`;
 }
-greet().catch(fail);
+greet().catch(complain);
