@@ -8,12 +8,14 @@ interface Asked extends Event { readonly request: Request; respondWith(answer: P
 interface Scope {
   skipWaiting(): Promise<void>;
   readonly clients: { claim(): Promise<void> };
+  readonly registration: { readonly scope: string };
   addEventListener(type: "install" | "activate", listener: (event: Lasting) => void): void;
   addEventListener(type: "fetch", listener: (event: Asked) => void): void;
 }
 
 const scope = self as unknown as Scope;
-const PREFIX = "mien-", CURRENT = PREFIX + VERSION;
+const PREFIX = `mien ${new URL(scope.registration.scope).pathname} `; // pages in other folders of the host have their own
+const CURRENT = PREFIX + VERSION;
 
 scope.addEventListener("install", (event) => {
   event.waitUntil(caches.open(CURRENT).then((cache) => cache.addAll(FILES)).then(() => scope.skipWaiting()));

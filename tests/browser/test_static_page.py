@@ -13,13 +13,14 @@ import pytest
 
 pytest.importorskip("fastapi", reason="needs mien[web]")
 pytest.importorskip("playwright", reason="needs playwright")
-pytest.importorskip("av", reason="needs mien[video]")
+av = pytest.importorskip("av", reason="needs mien[video]")
 
+import numpy as np
 from PIL import Image
 from playwright.sync_api import expect
 
 import mien
-from mien.workflows.page import write_page
+from mien.workflows.page import ASSETS, worker_head, write_page
 
 pytestmark = pytest.mark.browser
 
@@ -36,14 +37,19 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         """Nothing."""
 
 
+def hosted(folder: Path) -> http.server.ThreadingHTTPServer:
+    """A plain static host of a folder."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """The address of the page on a plain static host, and a function that ends the host."""
     folder = tmp_path_factory.mktemp("static") / "site"
     write_page(folder)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-    Thread(target=server.serve_forever, daemon=True).start()
-    ended = []
+    server, ended = hosted(folder), []
 
     def end() -> None:
         if not ended:
@@ -153,6 +159,29 @@ def test_the_camera_shows_boxes_until_it_is_stopped(ready, keep):
     expect(ready.locator("#rows")).to_be_visible()
     assert not ready.evaluate("document.querySelector('video').srcObject.active")
     assert "happy" in {row["label"] for row in rows(ready)}
+
+
+@one_look
+def test_pages_on_one_host_keep_their_own_files_for_use_offline(page, tmp_path):
+    def write(name: str, text: str) -> None:
+        files = {"index.html": text.encode()}
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "index.html").write_bytes(files["index.html"])
+        (tmp_path / name / "sw.js").write_bytes(worker_head(files) + (ASSETS / "sw.js").read_bytes())
+
+    server = hosted(tmp_path)
+    wait = (
+        "navigator.serviceWorker.register('sw.js').then(() => navigator.serviceWorker.ready).then(() => true)"
+    )
+    for name, text in (("a", "one"), ("a/b", "one"), ("c", "one"), ("a", "two")):
+        write(name, text)
+        page.goto(f"http://127.0.0.1:{server.server_address[1]}/{name}/")
+        page.evaluate(wait)
+    page.wait_for_function("caches.keys().then((names) => names.length === 3)")
+    kept = page.evaluate("caches.keys().then((names) => names.map((name) => name.split(' ')[1]).sort())")
+    assert kept == ["/a/", "/a/b/", "/c/"]
+    server.shutdown()
+    server.server_close()
 
 
 @one_look
