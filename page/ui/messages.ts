@@ -16,17 +16,26 @@ type CountKey = "photos" | "faces" | "frames" | "people";
 const KEPT = "mien-language";
 let language = "en";
 
+/** The language that was chosen here, where the browser lets the page keep it; `chosen` is kept. */
+function kept(chosen?: string): string | null {
+  try {
+    if (chosen) localStorage.setItem(KEPT, chosen);
+    return localStorage.getItem(KEPT);
+  } catch {
+    return null; // site data are blocked, or there is no room
+  }
+}
+
 /** The first language that the person reads, or that was chosen here before. */
 export function preferred(): string {
-  const kept = localStorage.getItem(KEPT);
-  const wanted = [...(kept ? [kept] : []), ...navigator.languages].map((tag) => tag.slice(0, 2).toLowerCase());
+  const wanted = [kept() ?? "", ...navigator.languages].map((tag) => tag.slice(0, 2).toLowerCase());
   return wanted.find((tag) => tag in LANGUAGES) ?? "en";
 }
 
 export function speak(tag: string, keep = false): void {
   language = tag in LANGUAGES ? tag : "en";
   document.documentElement.lang = language;
-  if (keep) localStorage.setItem(KEPT, language);
+  if (keep) kept(language);
 }
 
 const filled = (text: string, values: Record<string, string | number>): string =>

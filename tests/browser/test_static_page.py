@@ -162,6 +162,14 @@ def test_the_camera_shows_boxes_until_it_is_stopped(ready, keep):
 
 
 @one_look
+def test_the_page_works_where_site_data_are_blocked(page, site, no_site_data):
+    page.goto(site[0])
+    page.wait_for_selector("html[data-ready]")
+    page.locator("#languages").select_option("de")
+    expect(page.locator("#camera")).to_have_text("Kamera benutzen")
+
+
+@one_look
 def test_pages_on_one_host_keep_their_own_files_for_use_offline(page, tmp_path):
     def write(name: str, text: str) -> None:
         files = {"index.html": text.encode()}
