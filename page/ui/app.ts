@@ -1,12 +1,12 @@
 /** The page: photos, a video or the camera are read here, on this device. */
 
 import { at, make, redraw } from "./dom.js";
-import { Engine } from "./engine.js";
+import { Engine, type Loaded } from "./engine.js";
 import { LANGUAGES, percent, preferred, say, speak } from "./messages.js";
-import { type Loaded, stopMoving, useCamera, watchVideo } from "./moving.js";
+import { stopMoving, useCamera, watchVideo } from "./moving.js";
 import { readPhotos } from "./photos.js";
-import { busy, fail, idle, retell } from "./status.js";
-import { download, tableNote } from "./table.js";
+import { busy, fail, idle, retell, start } from "./status.js";
+import { download } from "./table.js";
 import { type Card } from "../src/index.js";
 
 const folder = new URL("./", document.baseURI);
@@ -22,7 +22,6 @@ function writeTexts(): void {
   }
   at("expression").textContent = say("expression", { rows: card?.calibrated_on || say("rows") });
   at("smoothed").textContent = say("smoothed", { threshold: percent(card?.uncertain_below ?? 0.3) });
-  at("rows-note").textContent = tableNote();
   if (card) {
     const { name, licence, summary } = card;
     at("model").textContent = say("model", { name, licence, summary: summary.replace(/\.$/, "") });
@@ -48,6 +47,8 @@ async function load(): Promise<Loaded> {
   at("stop").hidden = true;
   const loaded = await Engine.open(folder, (share) => {
     if (!at("progress").hidden) at<HTMLProgressElement>("progress").value = share;
+  }).catch((error: Error) => {
+    throw new Error(say("not_loaded", { reason: error.message }));
   });
   card = loaded.card;
   writeTexts();
@@ -59,13 +60,12 @@ const loading = load();
 loading.then(() => {
   document.documentElement.dataset.ready = "";
   if (!at("results").childElementCount && at("stop").hidden) idle(() => say("ready"));
-}).catch((error: Error) => fail(new Error(say("not_loaded", { reason: error.message }))));
+}).catch(fail);
 
 function take(files: Iterable<File>): void {
   const given = [...files], video = given.find(({ type }) => type.startsWith("video/"));
-  const photos = readPhotos.bind(null, loading.then(({ engine }) => engine));
-  if (video) watchVideo(loading, video).catch(fail);
-  else if (given.length) photos(given).catch(fail);
+  if (video) void start((signal) => watchVideo(loading, video, signal));
+  else if (given.length) void start((signal) => readPhotos(loading, given, signal));
 }
 
 at<HTMLInputElement>("files").addEventListener("change", ({ target }) => {
@@ -73,7 +73,7 @@ at<HTMLInputElement>("files").addEventListener("change", ({ target }) => {
   take([...(input.files ?? [])]);
   input.value = ""; // so that the same file can be chosen again
 });
-at("camera").addEventListener("click", () => void useCamera(loading).catch(fail));
+at("camera").addEventListener("click", () => void start((signal) => useCamera(loading, signal)));
 at("stop").addEventListener("click", stopMoving);
 at("download").addEventListener("click", download);
 addEventListener("paste", ({ clipboardData }) => take(clipboardData?.files ?? []));

@@ -5,6 +5,7 @@ import { type Card, type ReadOptions, type Reading } from "../src/reader.js";
 import { type Answer, type Asked } from "./worker.js";
 
 type Question = Asked extends infer One ? (One extends Asked ? Omit<One, "id"> : never) : never;
+export interface Loaded { engine: Engine; card: Card }
 interface Waiting { take(answer: Answer): void; refuse(error: Error): void }
 
 export class Engine {
@@ -24,7 +25,7 @@ export class Engine {
    * The worker begins as a blob, because such a worker is under the page's own Content-Security-Policy; one that is
    * loaded by its address would be under none on a host that sends no such header.
    */
-  static async open(folder: URL, progress: (share: number) => void): Promise<{ engine: Engine; card: Card }> {
+  static async open(folder: URL, progress: (share: number) => void): Promise<Loaded> {
     const code = await (await fetch(new URL("worker.js", folder))).blob();
     const address = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
     const engine = new Engine(new Worker(address, { type: "module" }));

@@ -3,20 +3,23 @@
 import { type Reading } from "../src/index.js";
 import { drawn, make, stage } from "./dom.js";
 import { bars, drawFaces } from "./draw.js";
-import { type Engine } from "./engine.js";
+import { type Loaded } from "./engine.js";
 import { count, percent, say, word } from "./messages.js";
-import { begin, busy, idle } from "./status.js";
+import { busy, idle } from "./status.js";
 import { type Row, fillTable } from "./table.js";
 
-export async function readPhotos(engine: Promise<Engine>, files: readonly File[]): Promise<void> {
-  const signal = begin(), rows: Row[] = [];
+export async function readPhotos(loading: Promise<Loaded>, files: readonly File[], signal: AbortSignal): Promise<void> {
+  const rows: Row[] = [];
+  signal.addEventListener("abort", () => fillTable(rows, "faces.csv"));
   for (const [i, file] of files.entries()) {
     busy(() => say("reading", { file: file.name }), files.length > 1 ? i / files.length : null);
-    const ready = await engine;
-    const readings = await ready.read(file).catch(() => null);
-    if (signal.aborted) return;
+    const { engine } = await loading;
+    const readings = await engine.read(file).catch(() => null);
+    const photo = make("img", { src: URL.createObjectURL(file) });
+    if (readings) await photo.decode();
+    signal.throwIfAborted();
     if (readings) {
-      await showPhoto(file, readings);
+      showPhoto(photo, file.name, readings);
       rows.push(...readings.map((reading, j) => toRow(file.name, j + 1, reading)));
     } else if (files.length === 1) throw new Error(say("not_read", { file: file.name }));
     else stage(make("p", {}, say("not_read", { file: file.name })), file.name);
@@ -25,10 +28,8 @@ export async function readPhotos(engine: Promise<Engine>, files: readonly File[]
   idle(() => `${count("photos", files.length)}, ${count("faces", rows.length)}.`);
 }
 
-async function showPhoto(file: File, readings: readonly Reading[]): Promise<void> {
-  const photo = make("img", { src: URL.createObjectURL(file) });
-  await photo.decode();
-  const { card, canvas } = stage(photo, file.name), people = make("div", { class: "people" });
+function showPhoto(photo: HTMLImageElement, name: string, readings: readonly Reading[]): void {
+  const { card, canvas } = stage(photo, name), people = make("div", { class: "people" });
   const draw = (): void => {
     drawFaces(canvas, photo.naturalWidth, readings.map((reading, i) => {
       const { box, emotion, uncertain, probabilities } = reading;
@@ -39,8 +40,8 @@ async function showPhoto(file: File, readings: readonly Reading[]): Promise<void
   if (readings.length) card.append(people);
   card.classList.toggle("beside", readings.length > 0 && readings.length < 4);
   drawn(() => {
-    photo.alt = say("marked", { file: file.name, faces: count("faces", readings.length) });
-    card.querySelector("figcaption")!.textContent = `${file.name}: ${count("faces", readings.length)}`;
+    photo.alt = say("marked", { file: name, faces: count("faces", readings.length) });
+    card.querySelector("figcaption")!.textContent = `${name}: ${count("faces", readings.length)}`;
     people.replaceChildren(...readings.map(({ emotion, uncertain, probabilities }, i) => {
       const told = uncertain ? say("perhaps", { emotion: word(emotion) }) : word(emotion);
       return make("section", {}, make("h3", {}, say("face_n", { n: i + 1, emotion: told })), bars(probabilities));

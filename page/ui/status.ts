@@ -28,19 +28,24 @@ export function idle(text: () => string): void {
 export const retell = (): void => void (at("status").textContent = told());
 
 export function fail(error: unknown): void {
-  if (error instanceof DOMException && error.name === "AbortError") return;
   idle(() => "");
   at("problem").textContent = error instanceof Error ? error.message : String(error);
 }
 
-/** Ends what went on before, and clears the page for something new. */
-export function begin(): AbortSignal {
+/** Ends what went on before, clears the page, and does something new. Its signal tells when it is stopped or fails. */
+export async function start(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
   stopWork();
-  const control = new AbortController();
+  const control = new AbortController(), { signal } = control;
   stopWork = () => control.abort();
   at("problem").textContent = "";
   clear();
   fillTable([], "faces.csv");
   drawn(retell);
-  return control.signal;
+  try {
+    await work(signal);
+  } catch (error) {
+    if (signal.aborted) return; // what is on the page now is not of this work
+    stopWork();
+    fail(error);
+  }
 }

@@ -1,6 +1,6 @@
 /** The rows below the results, and the file that they become. */
 
-import { at, make } from "./dom.js";
+import { at, drawn, make } from "./dom.js";
 import { say } from "./messages.js";
 
 type Cell = string | number | boolean | null;
@@ -12,6 +12,7 @@ let held: { rows: Row[]; name: string } = { rows: [], name: "faces.csv" };
 export function fillTable(rows: Row[], name: string): void {
   held = { rows, name };
   at("rows").hidden = !rows.length;
+  drawn(() => void (at("rows-note").textContent = note()));
   if (!rows.length) return;
   const columns = Object.keys(rows[0]!), isText = (column: string) => rows.some((row) => typeof row[column] === "string");
   const classes = new Map(columns.map((column) => [column, isText(column) ? "text" : ""]));
@@ -22,7 +23,7 @@ export function fillTable(rows: Row[], name: string): void {
 }
 
 /** What is said below the table. */
-export function tableNote(): string {
+function note(): string {
   const { length } = held.rows;
   const rest = length > MOST_SHOWN ? `${say("first_rows", { shown: MOST_SHOWN, all: length })} ` : "";
   return rest + say("download_note");

@@ -161,6 +161,89 @@ def test_the_camera_shows_boxes_until_it_is_stopped(ready, keep):
     assert "happy" in {row["label"] for row in rows(ready)}
 
 
+HELD_SEEK = """
+  const time = Object.getOwnPropertyDescriptor(HTMLMediaElement.prototype, "currentTime");
+  let n = 0;
+  function set(value) {
+    window.release = () => time.set.call(this, value);
+    if (++n <= 5) release();
+  }
+  Object.defineProperty(HTMLMediaElement.prototype, "currentTime", {get: time.get, set});"""
+@one_look
+def test_the_camera_is_not_asked_for_while_nothing_can_read_it(page, site, held_camera):
+    page.route("**/worker.js", lambda route: route.abort())
+    page.goto(site[0])
+    expect(page.get_by_role("alert")).to_contain_text("The networks cannot be loaded: ")
+    page.locator("#camera").click()
+    expect(page.get_by_role("alert")).to_contain_text("The networks cannot be loaded: ")
+    expect(page.locator("#stop")).to_be_hidden()
+    assert page.evaluate("asked.length") == 0
+
+
+@one_look
+def test_the_camera_goes_off_when_its_images_cannot_be_read(page, site, held_camera):
+    page.add_init_script(
+        "CanvasRenderingContext2D.prototype.getImageData = () => { throw Error('no room'); }"
+    )
+    page.goto(site[0])
+    page.locator("#camera").click()
+    held_camera.allow()
+    expect(page.get_by_role("alert")).to_have_text("no room")
+    assert held_camera.active() == 0
+
+
+@one_look
+def test_the_camera_goes_off_also_when_stopped_while_the_browser_asks(page, site, held_camera):
+    page.goto(site[0])
+    page.locator("#camera").click()
+    expect(page.locator("#status")).to_have_text("Asking for the camera")
+    page.locator("#stop").click()
+    held_camera.allow()
+    assert held_camera.active() == 0
+    expect(page.locator("#status")).to_have_text("Stopped.")
+    expect(page.locator("#stop")).to_be_hidden()
+
+
+@one_look
+def test_the_rows_of_a_video_do_not_come_back_when_the_camera_is_on(page, site, clip, held_camera):
+    page.add_init_script(HELD_SEEK)
+    page.goto(site[0])
+    page.set_input_files("#files", clip)
+    expect(page.locator("#status")).to_have_text("Watching clip.mp4: 0.4 s")
+    page.locator("#camera").click()
+    page.evaluate("release()")
+    held_camera.allow()
+    expect(page.locator("#status")).to_have_text(re.compile("Camera on, "))
+    expect(page.locator("#rows")).to_be_hidden()
+
+
+@one_look
+def test_photos_that_are_stopped_keep_what_was_read(ready, photo, tmp_path):
+    photos = [tmp_path / f"{i}.png" for i in range(9)]
+    for path in photos:
+        shutil.copy(photo, path)
+    ready.set_input_files("#files", photos)
+    expect(ready.locator(".card").first).to_be_visible()
+    ready.locator("#stop").click()
+    found = [row["file"] for row in rows(ready)]
+    assert found == [path.name for path in photos[: len(found)]]
+
+
+@one_look
+def test_a_long_table_says_at_once_that_the_file_has_all_rows(ready, astronaut, tmp_path):
+    face = Image.fromarray(astronaut[20:220, 120:320]).resize((128, 128))
+    with av.open(str(tmp_path / "crowd.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 640, 384, "yuv420p"
+        crowd = av.VideoFrame.from_ndarray(np.tile(np.asarray(face), (3, 5, 1)), format="rgb24")
+        for packet in [*(packet for _ in range(15) for packet in stream.encode(crowd)), *stream.encode()]:
+            container.mux(packet)
+    ready.set_input_files("#files", tmp_path / "crowd.mp4")
+    expect(ready.locator("#rows-note")).to_contain_text(
+        re.compile(r"^The first 200 of 2\d\d rows"), timeout=LONG_MS
+    )
+
+
 @one_look
 def test_the_page_works_where_site_data_are_blocked(page, site, no_site_data):
     page.goto(site[0])
