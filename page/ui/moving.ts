@@ -1,19 +1,18 @@
 /** Videos and the camera: people through time. */
 
-import { type Card, type Reading } from "../src/index.js";
+import { type Reading } from "../src/index.js";
 import { type Person, People } from "../src/people.js";
 import { at, drawn, make, stage } from "./dom.js";
 import { drawFaces } from "./draw.js";
-import { type Engine } from "./engine.js";
+import { type Loaded } from "./engine.js";
 import { count, number, percent, say, word } from "./messages.js";
-import { begin, busy, idle, stop } from "./status.js";
+import { busy, idle, stop } from "./status.js";
 import { fillTable } from "./table.js";
 import { Timeline } from "./timeline.js";
 
-export interface Loaded { engine: Engine; card: Card }
-
 const CAMERA_WIDTH = 320, VIDEO_WIDTH = 640, STEP_S = 0.1, LIVE_SPAN_S = 60, MOST_LIVE_ROWS = 50_000;
 const EDGE_S = 0.001; // so that rounding does not give the frame before
+const LONGEST_SEEK_MS = 20_000, LONGEST_PRESENTING_MS = 200;
 const LOOK_AGAIN = 10; // every so many frames the whole image is searched for new faces
 
 /** Reads the frames of a video element one by one. */
@@ -56,60 +55,71 @@ function mark(canvas: HTMLCanvasElement, width: number, people: readonly Person[
   }));
 }
 
-export async function watchVideo(loading: Promise<Loaded>, file: File): Promise<void> {
-  const signal = begin();
+export async function watchVideo(loading: Promise<Loaded>, file: File, signal: AbortSignal): Promise<void> {
   busy(() => say("loading"), null);
   const loaded = await loading;
-  if (signal.aborted) return;
+  signal.throwIfAborted();
   const address = URL.createObjectURL(file);
   const video = make("video", { controls: true, muted: true, playsInline: true, src: address });
   const { card, canvas } = stage(video, file.name);
   if (!(await isShown(video))) throw new Error(say("not_played", { file: file.name }));
   const watcher = new Watcher(video, loaded, VIDEO_WIDTH), timeline = new Timeline(card, loaded.card.labels);
-  const length = await lengthOf(video), frames: Person[][] = [];
+  const broken = (time: number) => (): never => {
+    throw new Error(say("broken_off", { file: file.name, time: number(time, 1) }));
+  };
+  const length = await lengthOf(video).catch(broken(0)), frames: Person[][] = [];
+  signal.throwIfAborted();
   const draw = (): void => {
     mark(canvas, video.videoWidth, frames[Math.floor(video.currentTime / STEP_S)] ?? []);
     timeline.draw([0, length], video.currentTime);
   };
+  const finish = (): void => {
+    video.controls = true;
+    new ResizeObserver(draw).observe(canvas);
+    for (const event of ["timeupdate", "seeked"]) video.addEventListener(event, draw);
+    timeline.onPick((share) => void (video.currentTime = share * length));
+    drawn(() => {
+      timeline.sum();
+      draw();
+    });
+    fillTable(timeline.rows, "timeline.csv");
+  };
   video.controls = false; // until all frames were read
-  for (let i = 0; i * STEP_S < length && !signal.aborted; i++) {
+  signal.addEventListener("abort", finish);
+  for (let i = 0; i * STEP_S < length; i++) {
     const time = i * STEP_S;
-    await seek(video, time + EDGE_S);
+    await seek(video, time + EDGE_S).catch(broken(time));
+    signal.throwIfAborted();
     const people = await watcher.look(time);
+    signal.throwIfAborted();
     frames.push(people);
     timeline.add(time, i, people);
     busy(() => say("watching", { file: file.name, time: number(time, 1) }), time / length);
     draw();
   }
-  video.controls = true;
-  new ResizeObserver(draw).observe(canvas);
-  for (const event of ["timeupdate", "seeked"]) video.addEventListener(event, draw);
-  timeline.onPick((share) => void (video.currentTime = share * length));
-  drawn(() => {
-    timeline.sum();
-    draw();
-  });
-  fillTable(timeline.rows, "timeline.csv");
-  const n = frames.length;
-  if (!signal.aborted) idle(() => `${count("frames", n)}, ${count("people", timeline.size)}.`);
+  signal.removeEventListener("abort", finish);
+  finish();
+  idle(() => `${count("frames", frames.length)}, ${count("people", timeline.size)}.`);
 }
 
-export async function useCamera(loading: Promise<Loaded>): Promise<void> {
-  const signal = begin();
-  const media = await camera();
-  const end = (): void => media.getTracks().forEach((track) => track.stop());
-  signal.addEventListener("abort", end);
+export async function useCamera(loading: Promise<Loaded>, signal: AbortSignal): Promise<void> {
   busy(() => say("loading"), null);
   const loaded = await loading;
-  if (signal.aborted) return end();
+  signal.throwIfAborted();
+  const media = await camera(signal); // only when there is something to read it
   const video = make("video", { muted: true, autoplay: true, playsInline: true, srcObject: media });
   const { card, canvas } = stage(video, ""), caption = card.querySelector("figcaption")!;
   await isShown(video);
+  signal.throwIfAborted();
   const watcher = new Watcher(video, loaded, CAMERA_WIDTH), timeline = new Timeline(card, loaded.card.labels);
+  signal.addEventListener("abort", () => {
+    drawn(() => timeline.sum());
+    fillTable(timeline.rows, "camera.csv");
+  });
   const start = performance.now(), times: number[] = [];
-  for (let frame = 0, told = ""; !signal.aborted; frame++) {
+  for (let frame = 0, told = ""; ; frame++) {
     const time = (performance.now() - start) / 1000, people = await watcher.look(time);
-    if (signal.aborted) break;
+    signal.throwIfAborted();
     mark(canvas, video.videoWidth, people);
     timeline.add(time, frame, people);
     timeline.keep(MOST_LIVE_ROWS);
@@ -122,17 +132,22 @@ export async function useCamera(loading: Promise<Loaded>): Promise<void> {
     if (faces !== told || !frame) busy(() => say("camera_on", { faces: faces || say("nobody") })); // said when it changes
     told = faces;
     await new Promise(requestAnimationFrame);
+    signal.throwIfAborted();
   }
-  drawn(() => timeline.sum());
-  fillTable(timeline.rows, "camera.csv");
 }
 
-async function camera(): Promise<MediaStream> {
+/** A camera, which goes off with the signal: also where that came while the browser asked the person. */
+async function camera(signal: AbortSignal): Promise<MediaStream> {
   if (!navigator.mediaDevices) throw new Error(say("no_camera", { reason: say("needs_https") }));
   busy(() => say("asking_camera"));
-  return navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 } } }).catch((error: Error) => {
+  const media = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 } } }).catch((error: Error) => {
     throw new Error(say("no_camera", { reason: error.message }));
   });
+  const off = (): void => media.getTracks().forEach((track) => track.stop());
+  signal.addEventListener("abort", off);
+  if (signal.aborted) off();
+  signal.throwIfAborted();
+  return media;
 }
 
 /** Stops a video or the camera. */
@@ -157,9 +172,25 @@ async function lengthOf(video: HTMLVideoElement): Promise<number> {
   return Number.isFinite(video.duration) ? video.duration : video.currentTime;
 }
 
-function seek(video: HTMLVideoElement, time: number): Promise<void> {
-  return new Promise((resolve) => {
-    video.addEventListener("seeked", () => resolve(), { once: true });
-    video.currentTime = time;
+/** Shows the frame at a time; refuses where a file is damaged there, of which a browser may say nothing. */
+async function seek(video: HTMLVideoElement, time: number): Promise<void> {
+  const presented = isPresented(video);
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(reject, LONGEST_SEEK_MS);
+    const over = (): void => {
+      clearTimeout(timer);
+      if (video.error) reject();
+      else resolve();
+    };
+    video.onseeked = video.onerror = over;
+    if (video.error) over(); // met while earlier frames were decoded
+    else video.currentTime = time;
   });
+  await Promise.race([presented, new Promise((resolve) => setTimeout(resolve, LONGEST_PRESENTING_MS))]);
+}
+
+/** The next frame is there to be drawn: a seek may be over before, and a canvas would get the frame before. */
+function isPresented(video: HTMLVideoElement): Promise<unknown> {
+  const isTold = !document.hidden && "requestVideoFrameCallback" in video;
+  return isTold ? new Promise((resolve) => video.requestVideoFrameCallback(resolve)) : Promise.resolve();
 }

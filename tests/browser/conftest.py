@@ -162,12 +162,17 @@ class HeldCamera:
       window.streams = [];
       window.asked = [];
       const devices = navigator.mediaDevices, ask = devices.getUserMedia.bind(devices);
-      devices.getUserMedia = async (wanted) => {
-        await new Promise((allow) => asked.push(allow));
-        const stream = await ask(wanted);
-        streams.push(stream);
-        return stream;
+      devices.getUserMedia = (wanted) => {
+        const given = new Promise((allow) => asked.push(allow)).then(() => ask(wanted));
+        streams.push(given);
+        return given;
       };"""
+    ALLOW = """async () => {
+      while (!asked.length) await new Promise(requestAnimationFrame);
+      for (const allow of asked.splice(0)) allow();
+      await Promise.all(streams);
+      await new Promise((done) => setTimeout(done));  // so that the page has taken them
+    }"""
 
     def __init__(self, page: Page) -> None:
         page.add_init_script(self.HOLD)
@@ -175,12 +180,13 @@ class HeldCamera:
 
     def allow(self) -> None:
         """Say yes to all that was asked."""
-        self.page.wait_for_function("asked.length")
-        self.page.evaluate("asked.splice(0).forEach((allow) => allow())")
+        self.page.evaluate(self.ALLOW)
 
     def active(self) -> int:
         """How many streams of it are on."""
-        return self.page.evaluate("streams.filter(({active}) => active).length")
+        return self.page.evaluate(
+            "Promise.all(streams).then((all) => all.filter((one) => one.active).length)"
+        )
 
 
 @pytest.fixture

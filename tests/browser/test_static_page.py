@@ -169,6 +169,18 @@ HELD_SEEK = """
     if (++n <= 5) release();
   }
   Object.defineProperty(HTMLMediaElement.prototype, "currentTime", {get: time.get, set});"""
+EARLY_SEEKED = """
+  const time = Object.getOwnPropertyDescriptor(HTMLMediaElement.prototype, "currentTime");
+  function set(value) {
+    time.set.call(this, value);
+    queueMicrotask(() => this.dispatchEvent(new Event("seeked")));
+  }
+  Object.defineProperty(HTMLMediaElement.prototype, "currentTime", {get: time.get, set});"""
+IMPATIENT = """
+  const later = setTimeout;
+  window.setTimeout = (work, ms, ...given) => later(work, ms > 10_000 ? 2000 : ms, ...given);"""
+
+
 @one_look
 def test_the_camera_is_not_asked_for_while_nothing_can_read_it(page, site, held_camera):
     page.route("**/worker.js", lambda route: route.abort())
@@ -202,6 +214,43 @@ def test_the_camera_goes_off_also_when_stopped_while_the_browser_asks(page, site
     assert held_camera.active() == 0
     expect(page.locator("#status")).to_have_text("Stopped.")
     expect(page.locator("#stop")).to_be_hidden()
+
+
+@one_look
+def test_a_video_that_is_stopped_or_stands_still_keeps_the_rows_read_so_far(page, site, clip):
+    page.add_init_script(HELD_SEEK)
+    page.goto(site[0])
+    page.set_input_files("#files", clip)
+    expect(page.locator("#status")).to_have_text("Watching clip.mp4: 0.4 s")
+    page.locator("#stop").click()
+    assert [row["frame"] for row in rows(page)] == list("01234")
+    page.add_init_script(IMPATIENT)
+    page.reload()
+    page.set_input_files("#files", clip)
+    expect(page.get_by_role("alert")).to_have_text(
+        "clip.mp4 cannot be read from 0.5 s on; it is cut off or damaged"
+    )
+    assert [row["frame"] for row in rows(page)] == list("01234")
+
+
+@one_look
+def test_each_frame_of_a_video_is_read_at_its_own_time(page, site, clip):
+    page.add_init_script(EARLY_SEEKED)  # as it comes now and then: before the frame is there
+    page.goto(site[0])
+    page.set_input_files("#files", clip)
+    expect(page.locator("#status")).to_have_text("20 frames, 1 person.", timeout=LONG_MS)
+    moved = [float(row["x1"]) for row in rows(page)]
+    assert moved[-1] - moved[0] == pytest.approx(3 * 19, abs=2)
+
+
+@one_look
+def test_a_damaged_video_is_told(ready, clip, tmp_path):
+    data = bytearray(clip.read_bytes())
+    data[len(data) // 4 : len(data) // 2] = b"\xff" * (len(data) // 2 - len(data) // 4)
+    (tmp_path / "damaged.mp4").write_bytes(data)
+    ready.set_input_files("#files", tmp_path / "damaged.mp4")
+    expect(ready.get_by_role("alert")).to_contain_text("damaged.mp4 cannot be read from ")
+    expect(ready.locator("#stop")).to_be_hidden()
 
 
 @one_look
