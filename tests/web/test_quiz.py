@@ -123,6 +123,13 @@ def test_other_sites_and_strangers_are_kept_out_as_from_the_service(client):
     assert service.get("/", headers={"Host": "evil.example"}).status_code == 421
 
 
+def test_more_examples_than_the_file_holds_are_refused_before_anyone_begins(client):
+    with pytest.raises(
+        DataError, match=r"quiz\.db holds 2 labelled examples, got --training 3; ask for fewer"
+    ):
+        client(training=3)
+
+
 def test_settings_come_from_the_environment(monkeypatch, quiz_file, tmp_path):
     monkeypatch.setenv(VARIABLE, f'{{"quiz": "{quiz_file}", "training": 2}}')
     assert served().title == "mien quiz"

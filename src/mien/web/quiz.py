@@ -13,6 +13,7 @@ from PIL import Image
 from starlette.middleware import Middleware
 from starlette.responses import FileResponse
 
+from mien.errors import DataError
 from mien.web.addresses import Heads
 from mien.web.assembly import STATIC, assemble
 from mien.web.errors import RefusedError
@@ -67,7 +68,7 @@ def about(quiz: AQuiz, settings: TheSettings) -> dict[str, Any]:
         "id": f"{quiz.content_hash[:12]}-{quiz.split}-{quiz.seed}",
         "labels": quiz.label_names,
         "totals": quiz.totals,
-        "training": min(settings.training, quiz.totals[TRAINING]),
+        "training": settings.training,
         "names": settings.names,
         "width": width,
         "height": height,
@@ -119,9 +120,15 @@ def make_app(settings: QuizSettings) -> FastAPI:
     """The quiz as an ASGI application.
 
     Raises:
-        DataError: the quiz file cannot be read.
+        DataError: the quiz file cannot be read, or holds fewer examples than are to be given.
     """
-    Quiz(settings.quiz).close()  # to fail here, and not while the server starts
+    quiz = Quiz(settings.quiz)  # to fail here, and not while the server starts
+    quiz.close()
+    if settings.training > quiz.totals[TRAINING]:
+        raise DataError(
+            f"{settings.quiz.name} holds {quiz.totals[TRAINING]} labelled examples, got --training "
+            f"{settings.training}; ask for fewer, or draw another file with --data and --out"
+        )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:

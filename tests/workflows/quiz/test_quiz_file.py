@@ -3,6 +3,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -187,6 +188,12 @@ def test_a_file_of_other_faces_is_not_taken_for_this_quiz(quiz, store):
     with pytest.raises(DataError, match="asks 5 faces of test by seed 0; leave out --data"):
         open_quiz(quiz.path, store, Draw(n=5, seed=1))
     open_quiz(quiz.path).close()
+
+
+def test_a_file_of_another_data_set_is_not_taken_for_this_quiz(quiz, faces, tmp_path):
+    write_store(replace(faces, images=faces.images[::-1].copy()), tmp_path / "other.h5")
+    with pytest.raises(DataError, match="by seed 0 of another data set, 'made-up'; leave out --data"):
+        open_quiz(quiz.path, tmp_path / "other.h5", Draw(n=5))
 
 
 def test_what_is_no_quiz_is_refused(tmp_path, quiz):

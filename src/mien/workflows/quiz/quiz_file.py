@@ -23,7 +23,7 @@ from mien.core.outputs import check_output
 from mien.core.own_files import parse_json, reading
 from mien.data.audit import blank, not_a_face
 from mien.data.records import SPLITS, FaceSet
-from mien.data.store import read_store
+from mien.data.store import read_info, read_store
 from mien.errors import DataError, MienError
 
 APPLICATION = 0x6D69656E
@@ -109,15 +109,19 @@ def open_quiz(
     check_output(path)
     if data is not None and not Path(path).exists():
         make_quiz(data, path, draw)
+    if data is None:
+        return Quiz(path)
+    content_hash = read_info(data).content_hash
     quiz = Quiz(path)
     held = Draw(quiz.totals[ASKED], draw.training, quiz.seed, quiz.split)
-    if data is not None and held != draw:
-        quiz.close()
-        raise DataError(
-            f"{path} asks {held.n} faces of {held.split} by seed {held.seed}; leave out --data to go on with "
-            "them, or name another file with --out"
-        )
-    return quiz
+    if held == draw and quiz.content_hash == content_hash:
+        return quiz
+    quiz.close()
+    of = "" if held != draw else f" of another data set, '{quiz.name}'"
+    raise DataError(
+        f"{path} asks {held.n} faces of {held.split} by seed {held.seed}{of}; leave out --data to go on with "
+        "them, or name another file with --out"
+    )
 
 
 def make_quiz(data: str | os.PathLike[str], to: str | os.PathLike[str], draw: Draw) -> None:
