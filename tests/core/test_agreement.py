@@ -2,8 +2,16 @@ import numpy as np
 import pytest
 
 from mien.core import agreement
-from mien.core.agreement import answer_counts, clustered_interval, fleiss_kappa, intraclass_correlation
-from mien.core.metrics import accuracy, balanced_accuracy, bootstrap_interval
+from mien.core.agreement import (
+    answer_counts,
+    clustered_interval,
+    compare_readers,
+    fleiss_kappa,
+    intraclass_correlation,
+    mean_share_interval,
+    pooled_interval,
+)
+from mien.core.metrics import accuracy, accuracy_interval, balanced_accuracy, bootstrap_interval
 from mien.errors import MienError
 
 # Ten images, fourteen raters, five classes: the worked example of the encyclopaedias.
@@ -123,3 +131,59 @@ def test_resampling_in_blocks_gives_the_same_interval(monkeypatch: pytest.Monkey
         found.append(clustered_interval(accuracy, counts, np.random.default_rng(1)))
     assert found[0] == found[1] == found[2]
     assert list(agreement.blocks(5, 10)) == [1] * 5
+
+
+def test_one_answer_an_image_or_answers_that_are_all_alike_have_wilsons_interval_of_the_images():
+    right, once, thrice = np.array([1] * 9 + [0] * 3), np.ones(12, int), np.full(12, 3)
+    assert pooled_interval(right, once) == pytest.approx(accuracy_interval(9, 12))
+    assert pooled_interval(3 * right, thrice) == pytest.approx(accuracy_interval(9 * 11 / 12, 11))  # n - 1
+    assert pooled_interval(thrice, thrice) == accuracy_interval(12, 12)
+    assert pooled_interval(np.array([2, 2]), np.array([2, 2])) == accuracy_interval(2, 2)
+    with pytest.raises(MienError, match="n > 0"):
+        pooled_interval(np.zeros(2), np.zeros(2))
+
+
+def test_answers_that_are_not_alike_count_each():
+    right = np.random.default_rng(0).binomial(4, 0.7, 500)
+    expected = accuracy_interval(int(right.sum()), 2000)
+    assert pooled_interval(right, np.full(500, 4)) == pytest.approx(expected, abs=0.005)
+
+
+@pytest.mark.parametrize(("n_images", "alike"), [(4, 0.4), (12, 0.4), (40, 0.05), (40, 0.95)])
+def test_the_pooled_interval_covers_the_truth(n_images, alike):
+    rng, skill = np.random.default_rng(5), 0.8
+    spread = 1 / alike - 1
+    easy = rng.beta(skill * spread, (1 - skill) * spread, (600, n_images))
+    ends = [pooled_interval(row, np.full(n_images, 3)) for row in rng.binomial(3, easy)]
+    assert np.mean([low <= skill <= high for low, high in ends]) >= 0.92
+
+
+def test_the_interval_of_a_mean_is_that_of_one_share_and_narrower_of_four():
+    ends = accuracy_interval(10, 10)
+    assert mean_share_interval([1.0], [ends]) == pytest.approx(ends)
+    assert mean_share_interval([1.0] * 4, [ends] * 4) == pytest.approx((1 - (1 - ends[0]) / 2, 1))
+
+
+def test_two_readers_are_compared_as_newcombe_does():
+    """His formula for 20 images that both get right, 7 and 2 that one does, 5 that neither does."""
+    pairs = np.repeat([[1, 1], [1, 0], [0, 1], [0, 0]], [20, 7, 2, 5], axis=0)
+    first, second = (np.stack([column, np.ones(34, int)], axis=1) for column in pairs.T)
+    gap, (low, high) = compare_readers(first, second)
+    (l1, u1), (l2, u2) = accuracy_interval(27, 34), accuracy_interval(22, 34)
+    phi = (20 * 5 - 7 * 2) / np.sqrt(27 * 7 * 22 * 12)
+    a, b = 27 / 34 - l1, u2 - 22 / 34
+    c, d = u1 - 27 / 34, 22 / 34 - l2
+    assert gap == pytest.approx(5 / 34)
+    assert low == pytest.approx(gap - np.sqrt(a * a - 2 * phi * a * b + b * b))
+    assert high == pytest.approx(gap + np.sqrt(c * c - 2 * phi * c * d + d * d))
+
+
+def test_ten_people_and_a_model_of_the_same_skill_are_seldom_told_apart():
+    """The percentile bootstrap tells them apart in a third of these cases: the model is often all right."""
+    rng, told = np.random.default_rng(3), 0
+    for _ in range(400):
+        people = np.stack([rng.binomial(10, 0.9, 10), np.full(10, 10)], axis=1)
+        model = np.stack([rng.binomial(1, 0.9, 10), np.ones(10, int)], axis=1)
+        low, high = compare_readers(people, model)[1]
+        told += not low <= 0 <= high
+    assert told / 400 <= 0.1

@@ -113,10 +113,11 @@ def _print(found: "QuizReport") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(
-        title=f"{len(found.faces)} faces of {printable(found.data)}, {found.split}", title_justify="left"
-    )
-    for heading in ("", "n", "accuracy (95 %)", "balanced", "FER+", "p"):
+    title = f"{found.n_drawn} faces of {printable(found.data)}, {found.split}"
+    if len(found.faces) < found.n_drawn:
+        title += f"; {len(found.faces)} answered"
+    table = Table(title=title, title_justify="left")
+    for heading in ("", "n", "accuracy (95 %)", "balanced", "FER+", "model", "p"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=bool(heading))
     for one in (*found.people, *found.pooled, *([found.model] if found.model else [])):
         low, high = one.accuracy_interval
@@ -126,6 +127,7 @@ def _print(found: "QuizReport") -> None:
             f"{one.accuracy:.1%} ({low:.1%}-{high:.1%})",
             f"{one.balanced_accuracy:.1%}",
             "" if one.votes is None else f"{one.votes:.1%}",
+            "" if one.model is None else f"{one.model:.1%}",
             "" if one.against is None else f"{one.against.p_value:.2g}",
         )
     if found.raters:

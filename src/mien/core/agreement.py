@@ -1,16 +1,21 @@
 """Agreement of several raters of the same images, and intervals of their pooled score."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.metrics import Interval, Metric, percentile_interval
+from mien.core.metrics import Interval, Metric, accuracy_interval, percentile_interval
 from mien.errors import MienError
 
 BLOCK = 2**22
 """Numbers that resampling holds at a time."""
+
+FEW = 10
+"""Images; from fewer it cannot be told how much answers to one image are alike."""
+
+Answers = NDArray[np.integer[Any]] | NDArray[np.floating[Any]]
 
 
 def answer_counts(answers: NDArray[np.integer[Any]], n_classes: int) -> NDArray[np.int64]:
@@ -101,6 +106,77 @@ def clustered_interval(
     sums = [rng.multinomial(n, even, size).astype(np.float64) @ cells for size in blocks(1000, n)]
     values = metric(np.rint(np.concatenate(sums)).astype(np.int64).reshape(-1, *counts.shape[1:]))
     return percentile_interval(values, level)
+
+
+def pooled_interval(right: Answers, given: Answers) -> Interval:
+    """Wilson's 95 % interval of the share of right answers, where several people answered each image.
+
+    Their answers count as so many independent ones as would give the share the variance that it has over the
+    images. Where that variance is no guide, with fewer than `FEW` images or no answer unlike the others, each
+    image counts as one answer.
+
+    Args:
+        right: How many answers to each image are right, shape (N,).
+        given: How many there are, shape (N,); images without one do not count.
+
+    Raises:
+        MienError: there is no answer.
+
+    Source: Rao and Scott, "A simple method for the analysis of clustered binary data", Biometrics 48, 1992.
+    """
+    n, n_images = float(given.sum()), int((given > 0).sum())
+    share = float(right.sum()) / max(n, 1)
+    n_effective: float = n_images
+    if n > n_images >= FEW and 0 < share < 1:
+        squares = float(((right - share * given) ** 2).sum())
+        variance = n_images / (n_images - 1) * squares / n**2
+        n_effective = min(n, share * (1 - share) / variance) if variance else n
+    return accuracy_interval(share * n_effective, n_effective)
+
+
+def mean_share_interval(shares: Sequence[float], intervals: Sequence[Interval]) -> Interval:
+    """Interval of the mean of independent shares, from the interval of each.
+
+    Source: Zou and Donner, "Construction of confidence limits about effect measures: a general approach",
+    Statistics in Medicine 27, 2008.
+    """
+    mean, (low, high) = np.mean(shares), np.array(intervals).T
+    below, above = (np.sqrt(((end - shares) ** 2).sum()) / len(shares) for end in (low, high))
+    return max(0.0, float(mean - below)), min(1.0, float(mean + above))
+
+
+def compare_readers(first: Answers, second: Answers) -> tuple[float, Interval]:
+    """How much more often the first of two groups of readers is right over the same images, and the interval.
+
+    Each image counts the same, however many answered it. Over fewer than `FEW` images the interval is no
+    test.
+
+    Args:
+        first: For each image, how many answers of the first group are right, and all; shape (N, 2). Both
+            groups answered every image.
+        second: The same of the second group.
+
+    Raises:
+        MienError: there is no image.
+
+    Source: Newcombe, "Improved confidence intervals for the difference between binomial proportions based on
+    paired data", Statistics in Medicine 17, 1998, method 10 without continuity correction; of intervals other
+    than Wilson's, Zou and Donner as above.
+    """
+    ours, theirs = (group[:, 0] / group[:, 1] for group in (first, second))
+    ends = [
+        np.array(pooled_interval(shares * n, np.full(len(shares), n)))
+        for shares, n in ((ours, first[:, 1].mean()), (theirs, second[:, 1].mean()))
+    ]
+    (low, high), (other_low, other_high) = (
+        np.abs(pair - shares.mean()) for pair, shares in zip(ends, (ours, theirs), strict=True)
+    )
+    varies = ours.std() > 0 and theirs.std() > 0
+    alike = float(np.corrcoef(ours, theirs)[0, 1]) if varies else 0.0
+    gap = float(ours.mean() - theirs.mean())
+    below = low**2 - 2 * alike * low * other_high + other_high**2
+    above = high**2 - 2 * alike * high * other_low + other_low**2
+    return gap, (gap - float(np.sqrt(max(below, 0))), gap + float(np.sqrt(max(above, 0))))
 
 
 def blocks(n_resamples: int, n: int) -> Iterator[int]:

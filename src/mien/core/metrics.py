@@ -149,7 +149,7 @@ def never_predicted(confusion: Counts) -> tuple[int, ...]:
 # --- uncertainty -----------------------------------------------------------------------------------------
 
 
-def accuracy_interval(n_correct: int, n: int, level: float = 0.95) -> Interval:
+def accuracy_interval(n_correct: float, n: float, level: float = 0.95) -> Interval:
     """Wilson's interval of a share ``n_correct / n``, as fractions.
 
     Raises:

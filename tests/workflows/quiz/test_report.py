@@ -140,7 +140,38 @@ def test_training_is_compared_over_the_faces(quiz):
     take(quiz, "Ben", but(labels, 1))
     (said,) = quiz_report(quiz.path).sentences
     assert said.startswith("12 faces cannot tell those with training and other people without apart: ")
-    assert "+8.3 points, 95 % +0.0 to +25.0" in said
+    assert "+8.3 points, 95 % -16.9 to +35.4" in said  # Newcombe's, of 12 and 11 of 12
+
+
+def test_two_faces_prove_nothing_however_many_people_name_them(quiz, tiny_home, monkeypatch):
+    monkeypatch.setenv("MIEN_HOME", str(tiny_home))
+    labels = quiz.faces().labels
+    take(quiz, "Ada", labels[:2])
+    take(quiz, "Ben", labels[:2])
+    report = quiz_report(quiz.path, "tiny")
+    assert all(said.startswith("2 faces cannot tell ") for said in report.sentences)
+    (pooled,) = report.pooled
+    assert pooled.accuracy_interval == report.people[0].accuracy_interval == accuracy_interval(2, 2)
+    assert all(high - low > 0.5 for low, high in [pooled.balanced_accuracy_interval])
+
+
+def test_the_model_is_scored_on_the_faces_that_were_answered(quiz, tiny_home, monkeypatch):
+    monkeypatch.setenv("MIEN_HOME", str(tiny_home))
+    labels = quiz.faces().labels
+    take(quiz, "Ada", labels[:5])
+    take(quiz, "Ben", labels[:3])
+    report = quiz_report(quiz.path, "tiny")
+    ada, ben = report.people
+    happy = labels == HAPPY  # what tiny always says
+    assert (report.n_drawn, report.model.n, report.raters.recall[0]) == (12, 5, None)
+    assert (ada.model, ben.model) == (happy[:5].mean(), happy[:3].mean())
+    assert report.pooled[0].model == (happy[:5].sum() + happy[:3].sum()) / 8
+    n_happy = int(happy[:5].sum())
+    assert ada.recall_intervals[HAPPY] == accuracy_interval(n_happy, n_happy)
+    text = quiz_page(report)
+    assert "5 of the faces were answered" in text
+    assert "tiny on the same faces" in text
+    assert f"happy ({n_happy})" in text
 
 
 def test_a_model_may_order_its_labels_otherwise_but_not_have_others(quiz):

@@ -6,10 +6,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from mien.core.metrics import accuracy_interval
 from mien.workflows.figure_style import BLUE, GREEN, ORANGE, VERMILION, percent
 from mien.workflows.html_pages import render
-from mien.workflows.quiz.report import EKMAN, PUBLISHED, Figures, QuizReport
+from mien.workflows.quiz.report import EKMAN, PUBLISHED, Figures, QuizReport, Raters
 
 MOST_FACES = 12
 Bars = Mapping[str, tuple[str, Sequence[tuple[float, float, float] | None]]]
@@ -18,13 +17,13 @@ Bars = Mapping[str, tuple[str, Sequence[tuple[float, float, float] | None]]]
 
 def quiz_page(report: QuizReport) -> str:
     """The page of a report."""
-    n, model = len(report.faces), [report.model] if report.model else []
+    n, model = report.n_drawn, [report.model] if report.model else []
     bars, counts = _bars(report), _label_counts(report)
     readers = [*report.pooled[:1], *model, *report.pooled[1:], *report.people]
     values = {
         "title": f"Quiz of {report.data}",
         "data": report.data,
-        "about": f"{n} faces of {report.data}, {report.split}, drawn at random; all saw the same ones. "
+        "about": f"{n} faces of {report.data}, {report.split}, drawn at random; all are asked the same ones. "
         "Right means: the data set's own label. It tells which expression people see, not what anyone feels.",
         "scores": _scores(report),
         "notes": " ".join(_notes(report)),
@@ -44,7 +43,7 @@ def quiz_page(report: QuizReport) -> str:
 
 
 def _scores(report: QuizReport) -> dict[str, Any]:
-    head = (
+    head = [
         "",
         "answers",
         "accuracy (95 %)",
@@ -52,12 +51,15 @@ def _scores(report: QuizReport) -> dict[str, Any]:
         "FER+ votes with it",
         "examples",
         "seconds each",
-    )
-    model = [report.model] if report.model else []
-    rows = [_row(one) for one in (*report.people, *report.pooled, *model)]
+    ]
+    rows = [_row(one) for one in (*report.people, *report.pooled)]
+    if report.model:
+        head.append(f"{report.model.name} on the same faces")
+        rows.append(_row(report.model))
     if report.raters:
         rater = percent(report.raters.accuracy, report.raters.accuracy_interval)
-        rows.append(["one rater of FER+", "", rater, "", "", "", ""])
+        rows.append(["one rater of FER+", "", rater])
+    rows = [[*row, *[""] * (len(head) - len(row))] for row in rows]
     return {"head": head, "rows": rows}
 
 
@@ -70,10 +72,13 @@ def _row(one: Figures) -> list[str]:
         "" if one.votes is None else percent(one.votes),
         "" if one.training is None else str(one.training),
         "" if one.median_s is None else f"{one.median_s:.1f}",
+        "" if one.model is None else percent(one.model),
     ]
 
 
 def _notes(report: QuizReport) -> Iterator[str]:
+    if len(report.faces) < report.n_drawn:
+        yield f"{len(report.faces)} of the faces were answered: everything here is of those."
     if report.raters:
         yield (
             "FER+ had about ten people name each face again: 'votes with it' is the share of them that named "
@@ -99,12 +104,12 @@ def _label_counts(report: QuizReport) -> list[int]:
 def _bars(report: QuizReport) -> Bars:
     together = report.pooled[0] if report.pooled else report.people[0]
     bars: dict[str, tuple[str, list[tuple[float, float, float] | None]]] = {
-        together.name: (BLUE, _with_ends(together.recall, report))
+        together.name: (BLUE, _with_ends(together))
     }
     if report.model:
-        bars[report.model.name] = (VERMILION, _with_ends(report.model.recall, report))
+        bars[report.model.name] = (VERMILION, _with_ends(report.model))
     if report.raters:
-        bars["one rater of FER+"] = (GREEN, _with_ends(report.raters.recall, report))
+        bars["one rater of FER+"] = (GREEN, _with_ends(report.raters))
     study = [EKMAN.get(name) for name in report.faces.label_names]
     bars["posed photographs (Ekman, quoted by CS231n)"] = (ORANGE, [(v, v, v) if v else None for v in study])
     return bars
@@ -121,11 +126,11 @@ def _emotions(names: Sequence[str], counts: Sequence[int], bars: Bars) -> dict[s
     return {"head": ("", *bars), "rows": rows}
 
 
-def _with_ends(recall: Sequence[float | None], report: QuizReport) -> list[tuple[float, float, float] | None]:
-    """Heights with the interval that so many faces allow, however many people saw them."""
+def _with_ends(one: Figures | Raters) -> list[tuple[float, float, float] | None]:
+    """Heights with their intervals."""
     return [
-        None if share is None else (share, *accuracy_interval(round(share * n), n))
-        for share, n in zip(recall, _label_counts(report), strict=True)
+        None if share is None or ends is None else (share, *ends)
+        for share, ends in zip(one.recall, one.recall_intervals, strict=True)
     ]
 
 

@@ -9,16 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.agreement import answer_counts, clustered_interval, fleiss_kappa
-from mien.core.metrics import (
-    Interval,
-    McNemar,
-    accuracy,
-    accuracy_interval,
-    balanced_accuracy,
-    mcnemar,
-    recall,
+from mien.core.agreement import (
+    FEW,
+    answer_counts,
+    compare_readers,
+    fleiss_kappa,
+    mean_share_interval,
+    pooled_interval,
 )
+from mien.core.metrics import Interval, McNemar, mcnemar
 from mien.data.leaks import LEARNED, find_leak, read_learned
 from mien.data.records import FaceSet
 from mien.errors import DataError, MienError
@@ -48,6 +47,7 @@ PUBLISHED = (
 """Human figures of the papers; the intervals of the last two are Wilson's."""
 
 Ids = NDArray[np.int64]
+Counts = NDArray[np.int64] | NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,16 @@ class Figures:
         name: Who.
         n: Answers that count.
         n_faces: Faces they are about.
-        accuracy: Share of answers that are the data set's label. Its interval is Wilson's; of several readers
-            together, a bootstrap over the faces.
-        balanced_accuracy: Mean of ``recall`` over the labels that occur; interval by bootstrap.
+        accuracy: Share of answers that are the data set's label; see `pooled_interval`.
+        balanced_accuracy: Mean of ``recall`` over the labels that occur; see `mean_share_interval`.
         recall: For each label, the share of its answers that are right; ``None`` where no face has it.
+        recall_intervals: Of each ``recall``.
         votes: Mean share of the FER+ votes of a face that name what the reader named; ``None`` without votes.
         confusion: Answers, a row for each true label.
         training: Labelled examples that came first; ``None`` for what is no person.
         median_s: Seconds an answer took; ``None`` for what is no person.
+        model: Accuracy of the model on the same faces, each counted as often as it was answered; ``None``
+            without a model.
         against: McNemar's test against the model; ``only_first`` are faces that this reader alone got right.
     """
 
@@ -77,10 +79,12 @@ class Figures:
     balanced_accuracy: float
     balanced_accuracy_interval: Interval
     recall: tuple[float | None, ...]
+    recall_intervals: tuple[Interval | None, ...]
     votes: float | None
     confusion: tuple[tuple[int, ...], ...]
     training: int | None = None
     median_s: float | None = None
+    model: float | None = None
     against: McNemar | None = None
 
 
@@ -91,15 +95,21 @@ class Raters:
     accuracy: float
     accuracy_interval: Interval
     recall: tuple[float | None, ...]
+    recall_intervals: tuple[Interval | None, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class QuizReport:
-    """Everything about a quiz; ``kappa`` is Fleiss' over the ``agreeing`` people who answered all faces."""
+    """Everything about a quiz, its model and raters included, on the faces that somebody answered.
+
+    ``n_drawn`` is how many faces the quiz has; ``kappa`` is Fleiss' over the ``agreeing`` people who answered
+    all of them.
+    """
 
     quiz: str
     data: str
     split: str
+    n_drawn: int
     faces: FaceSet
     people: tuple[Figures, ...]
     pooled: tuple[Figures, ...]
@@ -120,6 +130,7 @@ class QuizReport:
             "quiz": self.quiz,
             "data": self.data,
             "split": self.split,
+            "n_drawn": self.n_drawn,
             "n_faces": len(self.faces),
             "label_names": list(names),
             "people": [asdict(one) for one in self.people],
@@ -153,19 +164,23 @@ def quiz_report(path: str | os.PathLike[str], model: str = "", device: str = "cp
         quiz.close()
     if not people:
         raise MienError(f"no one has answered in {path} yet; start the page: mien quiz --out {path}")
+    answers = np.stack([one.answers for one in people])
+    whole, n_drawn = answers[(answers >= 0).all(axis=1)], len(faces)
+    seen = np.flatnonzero((answers >= 0).any(axis=0))
+    answers, faces = answers[:, seen], faces.take(seen)
+    people = [replace(one, answers=one.answers[seen], ms=one.ms[seen]) for one in people]
     scorer = open_scorer(model, None, device) if model else None
     guess = model_answers(scorer, faces) if scorer else None
-    answers = np.stack([one.answers for one in people])
-    whole = answers[(answers >= 0).all(axis=1)]
     kappa = fleiss_kappa(answer_counts(whole, len(quiz.label_names))) if len(whole) > 1 else None
     named = scorer.name if scorer else ""
     figures = tuple(_person(one, faces, guess) for one in people)
     groups = _groups(people)
-    pooled = tuple(_figures(name, answers[rows], faces) for name, rows in groups.items())
+    pooled = tuple(_figures(name, answers[rows], faces, guess) for name, rows in groups.items())
     return QuizReport(
         quiz=Path(path).name,
         data=quiz.name,
         split=quiz.split,
+        n_drawn=n_drawn,
         faces=faces,
         people=figures,
         pooled=pooled,
@@ -213,39 +228,47 @@ def _groups(people: Sequence[Person]) -> dict[str, NDArray[np.bool_]]:
     return groups
 
 
-def _figures(name: str, answers: Ids, faces: FaceSet) -> Figures:
-    """Figures of the answers (P, N) of some readers."""
-    n_labels, rng = len(faces.label_names), np.random.default_rng(0)
-    seen = np.flatnonzero((answers >= 0).any(axis=0))
-    answers = answers[:, seen]
-    faces = faces.take(seen)
-    each = np.zeros((len(faces), n_labels, n_labels), np.int64)
+def _figures(name: str, answers: Ids, faces: FaceSet, guess: Ids | None = None) -> Figures:
+    """Figures of the answers (P, N) of some readers, beside what a model names on each face (N,)."""
+    n_labels, labels = len(faces.label_names), faces.labels
+    given, right = (answers >= 0).sum(axis=0), (answers == labels).sum(axis=0)
+    total = np.zeros((n_labels, n_labels), np.int64)
     for row in answers:
-        given = np.flatnonzero(row >= 0)
-        each[given, faces.labels[given], row[given]] += 1
-    total = each.sum(axis=0)
-    n, right = int(total.sum()), int(total.trace())
-    one = len(answers) == 1
-    support = total.sum(axis=1)
+        np.add.at(total, (labels[row >= 0], row[row >= 0]), 1)
+    recall, intervals = _recall(right, given, faces)
+    known = [(share, ends) for share, ends in zip(recall, intervals, strict=True) if share is not None]
     return Figures(
         name=name,
-        n=n,
-        n_faces=len(faces),
-        accuracy=right / n,
-        accuracy_interval=accuracy_interval(right, n) if one else clustered_interval(accuracy, each, rng),
-        balanced_accuracy=float(balanced_accuracy(total)),
-        balanced_accuracy_interval=clustered_interval(balanced_accuracy, each, rng),
-        recall=tuple(
-            float(r) if s else None for r, s in zip(np.atleast_1d(recall(total)), support, strict=True)
-        ),
+        n=int(given.sum()),
+        n_faces=int((given > 0).sum()),
+        accuracy=float(right.sum() / given.sum()),
+        accuracy_interval=pooled_interval(right, given),
+        balanced_accuracy=float(np.mean([share for share, _ in known])),
+        balanced_accuracy_interval=mean_share_interval(*zip(*known, strict=True)),
+        recall=recall,
+        recall_intervals=intervals,
         votes=_votes_shared(answers, faces),
         confusion=tuple(map(tuple, total.tolist())),
+        model=None if guess is None else float(np.average(guess == labels, weights=given)),
     )
+
+
+def _recall(
+    right: Counts, given: Counts, faces: FaceSet
+) -> tuple[tuple[float | None, ...], tuple[Interval | None, ...]]:
+    """For each label, the share of its answers that are right, and the interval of it."""
+    shares: list[float | None] = []
+    intervals: list[Interval | None] = []
+    for label in range(len(faces.label_names)):
+        mask = (faces.labels == label) & (given > 0)
+        shares.append(float(right[mask].sum() / given[mask].sum()) if mask.any() else None)
+        intervals.append(pooled_interval(right[mask], given[mask]) if mask.any() else None)
+    return tuple(shares), tuple(intervals)
 
 
 def _person(person: Person, faces: FaceSet, guess: Ids | None) -> Figures:
     given = person.answers >= 0
-    found = _figures(person.name, person.answers[None], faces)
+    found = _figures(person.name, person.answers[None], faces, guess)
     return replace(
         found,
         training=person.training,
@@ -273,23 +296,12 @@ def _votes_shared(answers: Ids, faces: FaceSet) -> float | None:
 
 def _raters(faces: FaceSet) -> Raters | None:
     shares = _vote_shares(faces)
-    if shares is None:
+    if shares is None or faces.votes is None:
         return None
-    right = shares[np.arange(len(faces)), faces.labels]
-    masks = [faces.labels == label for label in range(len(faces.label_names))]
-    return Raters(
-        float(right.mean()),
-        _mean_interval(right),
-        tuple(float(right[mask].mean()) if mask.any() else None for mask in masks),
-    )
-
-
-def _mean_interval(values: NDArray[np.float64]) -> Interval:
-    """Of the mean, over 1,000 resamples of the values."""
-    rng = np.random.default_rng(0)
-    means = rng.choice(values, (1000, len(values))).mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
+    given = faces.votes.sum(axis=1)
+    right = shares[np.arange(len(faces)), faces.labels] * given
+    recall, intervals = _recall(right, given, faces)
+    return Raters(float(right.sum() / given.sum()), pooled_interval(right, given), recall, intervals)
 
 
 def _sentences(
@@ -308,28 +320,34 @@ def _sentences(
     if "with training" in groups:
         mask = groups["with training"]
         pairs.append(("those with training", answers[mask], "other people without", answers[~mask]))
-    for first, ours, second, theirs in pairs:
-        both = (ours >= 0).any(axis=0) & (theirs >= 0).any(axis=0)
-        if not both.any():
-            continue
-        gap = _right(ours[:, both], faces.labels[both]) - _right(theirs[:, both], faces.labels[both])
-        low, high = _mean_interval(gap)
-        n = int(both.sum())
-        points = f"{100 * gap.mean():+.1f} points, 95 % {100 * low:+.1f} to {100 * high:+.1f}"
-        can = "cannot tell" if low <= 0 <= high else "tell"
-        said.append(f"{n} faces {can} {first} and {second} apart: {first} {points}.")
-    return said
+    return said + [_gap(*pair, faces) for pair in pairs]
 
 
-def _right(answers: Ids, labels: Ids) -> NDArray[np.float64]:
-    """For each face (N,), the share of its answers (P, N) that are right."""
-    return np.asarray((answers == labels).sum(axis=0) / (answers >= 0).sum(axis=0))
+def _gap(first: str, ours: Ids, second: str, theirs: Ids, faces: FaceSet) -> str:
+    """How two groups compare over the faces that both answered."""
+    ours, theirs = _tally(ours, faces), _tally(theirs, faces)
+    both = (ours[:, 1] > 0) & (theirs[:, 1] > 0)
+    if (n := int(both.sum())) < FEW:
+        return f"{_faces(n)} cannot tell {first} and {second} apart: over fewer than {FEW} none are compared."
+    gap, (low, high) = compare_readers(ours[both], theirs[both])
+    can = "cannot tell" if low <= 0 <= high else "tell"
+    points = f"{100 * gap:+.1f} points, 95 % {100 * low:+.1f} to {100 * high:+.1f}"
+    return f"{_faces(n)} {can} {first} and {second} apart: {first} {points}."
+
+
+def _tally(answers: Ids, faces: FaceSet) -> Ids:
+    """For each face (N, 2), how many of its answers (P, N) are right, and how many there are."""
+    return np.stack([(answers == faces.labels).sum(axis=0), (answers >= 0).sum(axis=0)], axis=1)
+
+
+def _faces(n: int) -> str:
+    return f"{n:,} face{'' if n == 1 else 's'}"
 
 
 def _comparison(one: Figures, model: str, test: McNemar) -> str:
     alone = f"{test.only_first} only {one.name} got right, {test.only_second} only {model}"
     p = f"McNemar's p = {test.p_value:.2g}"
     if test.p_value > 0.05:
-        return f"{one.n} faces cannot tell {one.name} and {model} apart: {alone} ({p})."
+        return f"{_faces(one.n)} cannot tell {one.name} and {model} apart: {alone} ({p})."
     better, worse = (one.name, model) if test.only_first > test.only_second else (model, one.name)
     return f"{better} is right more often than {worse}: {alone} ({p})."
