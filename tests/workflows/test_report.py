@@ -153,6 +153,38 @@ def test_runs_are_compared_on_the_faces_that_both_answered(make_run, faces, tmp_
     assert ("", "a", "b") in heads
 
 
+@pytest.mark.parametrize("evaluated", [False, True], ids=["trained on it", "evaluated on it"])
+def test_runs_of_different_data_are_not_tested_against_each_other(make_run, tmp_path, evaluated):
+    """Their row numbers match by accident."""
+    folders = [make_run("a", seed=1), make_run("b", seed=2), make_run("c", seed=3)]
+    if evaluated:
+        write_json(folders[2] / "scores-val.json", {"data_hash": "beef", "data": "Other"})
+    else:
+        held = json.loads((folders[2] / "recipe.json").read_text())
+        write_json(folders[2] / "recipe.json", held | {"data": "beef"})
+    blocks = make_report(folders, None, tmp_path)
+    rows = next(t.rows for t in of(blocks, Table) if t.head[-1] == "McNemar's p")
+    assert [row[1] for row in rows] == ["60", "other data", "other data"]
+    name = "Other" if evaluated else "faces.h5"
+    assert f"do not compare. a, b: faces.h5 (c0ffee); c: {name} (beef)." in said(blocks)
+
+
+def test_a_run_folder_that_does_not_know_its_data_is_shown_and_not_compared(make_run, tmp_path):
+    folders = [make_run("a", seed=1), make_run("b", seed=2)]
+    write_json(folders[1] / "recipe.json", {"recipe": {}})
+    blocks = make_report(folders, None, tmp_path)
+    assert ("a – b", "other data", "", "", "") in next(
+        t.rows for t in of(blocks, Table) if t.head[-1] == "McNemar's p"
+    )
+    assert "b: not known" in said(blocks)
+
+
+def test_the_curves_of_all_runs_are_drawn(make_run, tmp_path):
+    blocks = make_report([make_run(f"r{i}", seed=i) for i in range(6)], None, tmp_path)
+    drawn = [block.path for block in of(blocks, Figure) if block.title == "risk and coverage, val"]
+    assert len(set(drawn)) == 2
+
+
 def test_the_clean_score_stands_beside_the_standard_one(make_run, tmp_path):
     folder = make_run("a")
     assert "No clean score: mien data audit DATA" in said(make_report([folder], None, tmp_path))

@@ -4,6 +4,7 @@ Hues are those of Okabe and Ito ("Color Universal Design", 2008), which colour-b
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,15 @@ def style_axes(ax: Any, title: str, x: str, y: str) -> None:
     ax.set_axisbelow(True)
 
 
-def legend(ax: Any, loc: str = "best") -> None:
-    """Name the lines inside the axes, where matplotlib finds room or at ``loc``."""
-    ax.legend(loc=loc, fontsize=SMALL, frameon=False, labelcolor=INK)
+def legend(ax: Any, loc: str = "best", names: Iterable[str] = ()) -> None:
+    """Name the lines inside the axes, where matplotlib finds room or at ``loc``.
+
+    As labels, matplotlib would leave out ``names`` that begin with ``_``, and set what is between two ``$``.
+    """
+    made = ax.legend(loc=loc, fontsize=SMALL, frameon=False, labelcolor=INK)
+    for text, name in zip(made.get_texts(), names, strict=False):
+        text.set_parse_math(False)
+        text.set_text(name)
 
 
 def save(figure: Any, path: str | os.PathLike[str]) -> Path:

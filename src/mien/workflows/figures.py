@@ -185,11 +185,11 @@ def risk_coverage_figure(curves: Mapping[str, RiskCoverage], path: str | os.Path
         "images answered (percent)",
         "percent right",
     )
-    for (name, curve), hue in zip(curves.items(), style.HUES, strict=False):
+    for curve, hue in zip(curves.values(), style.HUES, strict=False):
         # The first few answers swing between 0 and 100 %: start where 1 % of the rows are kept.
         steady = curve.coverage >= min(0.01, curve.coverage[-1])
         x, y = 100 * curve.coverage[steady], 100 * curve.accuracy[steady]
-        ax.plot(x, y, color=hue, linewidth=1.8, label=name)
+        ax.plot(x, y, color=hue, linewidth=1.8, label="curve")
         for coverage in (*COVERAGES, 1.0):
             height = 100 * curve.accuracy_at(coverage)
             ax.plot(100 * coverage, height, "o", markersize=5, color=hue)
@@ -204,7 +204,7 @@ def risk_coverage_figure(curves: Mapping[str, RiskCoverage], path: str | os.Path
                 )
     ax.set_xlim(0, 109)
     if len(curves) > 1:
-        style.legend(ax)
+        style.legend(ax, names=curves)
     return style.save(figure, path)
 
 

@@ -28,7 +28,7 @@ from mien.workflows.run_folder import Predictions, read_predictions, read_run_js
 SHEETS = ("sheet", "pairs", "mean", "filters", "activations", "faithfulness")
 """What `mien explain` draws."""
 MOST_CURVES = 5
-SCORED = {"clean": Maybe({"accuracy": NUMBER})}
+SCORED = {"clean": Maybe({"accuracy": NUMBER}), "data_hash": Maybe(str), "data": Maybe(str)}
 SHAPES = {
     "recipe": {
         "recipe": {
@@ -112,6 +112,14 @@ class Run:
         found = self.files.get(f"scores-{split}", {}).get("clean")
         return found or (self.files.get("result", {}).get("clean") if split == "test" else None)
 
+    def data(self, split: str) -> tuple[str, str]:
+        """Content hash and name of the data set whose faces it answered; empty where that is not known."""
+        evaluated, recipe = self.files.get(f"scores-{split}", {}), self.files["recipe"]
+        if evaluated.get("data_hash"):
+            return evaluated["data_hash"], evaluated.get("data") or ""
+        store = (recipe["recipe"].get("data") or {}).get("store") or ""
+        return recipe.get("data") or "", Path(store).name
+
 
 def read_run(folder: Path, name: str = "") -> Run:
     """What lies in a run folder.
@@ -171,6 +179,7 @@ def _comparison(runs: Sequence[Run], split: str, draw: Path) -> Iterator[Block]:
     if not runs:
         return
     yield Heading(f"Scores on {PARTS[split]}")
+    yield from _other_data(runs, split)
     yield Table(
         ("", "faces", "accuracy (95 %)", "clean", "balanced (95 %)", "macro F1 (95 %)", "ECE", "NLL"),
         tuple(_score_row(run, split) for run in runs),
@@ -180,7 +189,7 @@ def _comparison(runs: Sequence[Run], split: str, draw: Path) -> Iterator[Block]:
     if len(runs) > 1:
         head = ("", "shared faces", "only first right", "only second right", "McNemar's p")
         yield Table(head, tuple(_pair_row(one, other, split) for one, other in combinations(runs, 2)))
-    groups = list(_seed_groups(runs))
+    groups = list(_seed_groups(runs, split))
     if groups:
         over = ("mean ± sd over seeds", "seeds", "accuracy", "clean", "balanced", "macro F1", "ECE", "NLL")
         yield Table(over, tuple(_group_row(group, split) for group in groups))
@@ -191,17 +200,31 @@ def _comparison(runs: Sequence[Run], split: str, draw: Path) -> Iterator[Block]:
         rows = ((name, *(r[i] for r in recalls)) for i, name in enumerate(labels))
         yield Table(("", *(run.name for run in runs)), tuple(rows))
     yield Heading("Accuracy when the least sure answers are withheld", 3)
-    curves = {run.name: _curve(run.predictions[split]) for run in runs[:MOST_CURVES]}
-    yield Figure(f"risk and coverage, {split}", risk_coverage_figure(curves, draw / f"coverage-{split}.png"))
+    for i in range(0, len(runs), MOST_CURVES):
+        curves = {run.name: _curve(run.predictions[split]) for run in runs[i : i + MOST_CURVES]}
+        drawn = risk_coverage_figure(curves, draw / f"coverage-{split}-{i}.png")
+        yield Figure(f"risk and coverage, {split}", drawn)
 
 
-def _seed_groups(runs: Sequence[Run]) -> Iterator[list[Run]]:
-    """Two runs and more whose recipe and data differ in the seed alone, in the order of the first of each."""
+def _other_data(runs: Sequence[Run], split: str) -> Iterator[Text]:
+    """What to know where the runs did not all answer faces of one data set."""
+    names = {content: f"{name} ({content[:12]})" for content, name in (run.data(split) for run in runs)}
+    if len(names) > 1:
+        groups = {one: ", ".join(run.name for run in runs if run.data(split)[0] == one) for one in names}
+        listed = "; ".join(f"{groups[one]}: {name if one else 'not known'}" for one, name in names.items())
+        yield Text(f"These runs answered different data sets, so their scores do not compare. {listed}.")
+
+
+def _seed_groups(runs: Sequence[Run], split: str) -> Iterator[list[Run]]:
+    """Two runs and more that differ in the seed alone, and were scored on the same faces.
+
+    They come in the order of the first of each.
+    """
     groups: dict[str, dict[int, Run]] = {}
     for run in runs:
         recipe = json.loads(json.dumps(run.files["recipe"]))
         seed = (recipe["recipe"].get("run") or {}).pop("seed", 0)
-        groups.setdefault(json.dumps(recipe, sort_keys=True), {})[seed] = run
+        groups.setdefault(json.dumps([recipe, run.data(split)[0]], sort_keys=True), {})[seed] = run
     return (list(group.values()) for group in groups.values() if len(group) > 1)
 
 
@@ -246,9 +269,14 @@ def _score_row(run: Run, split: str) -> tuple[str, ...]:
 
 
 def _pair_row(one: Run, other: Run, split: str) -> tuple[str, ...]:
-    """McNemar's test on the faces that both have, by their rows; faces with different labels do not count."""
+    """McNemar's test on the faces that both have, by their rows; faces with different labels do not count.
+
+    Rows of different data sets are different faces, whatever their numbers.
+    """
     first, second = one.predictions[split], other.predictions[split]
     pair = f"{one.name} – {other.name}"
+    if not one.data(split)[0] or one.data(split)[0] != other.data(split)[0]:
+        return (pair, "other data", "", "", "")
     if first.names != second.names:
         return (pair, "other labels", "", "", "")
     _, here, there = np.intersect1d(first.rows, second.rows, return_indices=True)
