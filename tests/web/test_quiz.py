@@ -15,7 +15,7 @@ from mien.core.emotions import FER2013
 from mien.data.records import FaceSet
 from mien.data.store import write_store
 from mien.errors import DataError, MienError
-from mien.web.quiz import QuizSettings, make_app, served
+from mien.web.quiz import MOST_KEPT, MOST_SIDE, QuizSettings, make_app, served
 from mien.web.settings import VARIABLE
 from mien.workflows.quiz.quiz_file import Draw, open_quiz
 
@@ -86,6 +86,13 @@ def test_a_face_is_scaled_by_a_whole_number_smoothly(client, quiz_file):
     blocks = np.asarray(small).repeat(7, 0).repeat(7, 1)
     steps = [np.abs(np.diff(image.astype(int), axis=1)).max() for image in (large, blocks)]
     assert steps[0] < 0.5 * steps[1]
+
+
+def test_an_enlarged_face_has_at_most_1296_pixels_a_side_and_few_are_kept(client):
+    service = client()
+    large = service.get("/v1/faces/asked/1", params={"times": 40})
+    assert Image.open(io.BytesIO(large.content)).size == (27 * 40, 27 * 48)
+    assert MOST_KEPT * MOST_SIDE**2 * 3 <= 100 * 10**6
 
 
 @pytest.mark.parametrize(

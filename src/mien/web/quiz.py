@@ -24,6 +24,11 @@ from mien.workflows.quiz.quiz_file import TRAINING, Quiz, Step
 MOST_TIMES = 40
 """How many screen pixels a pixel of a face may become."""
 
+MOST_SIDE = 1296
+"""Screen pixels of an enlarged face: the page's 432, on a screen that has three for each of CSS."""
+MOST_KEPT = 16
+"""Enlarged faces in memory, of at most five megabytes each."""
+
 
 class QuizSettings(Settings):
     """What the quiz's server can be configured, besides token and hosts.
@@ -65,7 +70,7 @@ def about(quiz: AQuiz, settings: TheSettings) -> dict[str, Any]:
     """What is asked, and the answers that there are."""
     height, width = quiz.faces().images.shape[1:3]
     return {
-        "id": f"{quiz.content_hash[:12]}-{quiz.split}-{quiz.seed}",
+        "id": quiz.id,
         "labels": quiz.label_names,
         "totals": quiz.totals,
         "training": settings.training,
@@ -79,13 +84,15 @@ def about(quiz: AQuiz, settings: TheSettings) -> dict[str, Any]:
 def face(
     part: str, place: int, quiz: AQuiz, times: Annotated[int, Query(ge=1, le=MOST_TIMES)] = 1
 ) -> Response:
-    """A face as PNG, each of its pixels ``times`` as wide and high, smoothly."""
+    """A face as PNG, each of its pixels ``times`` as wide and high, smoothly; less where `MOST_SIDE` ends."""
     if part not in quiz.totals or not 0 <= place < quiz.totals[part]:
         raise RefusedError("not_found", f"the quiz has no {part} face {place}")
+    side = max(quiz.faces(part).images.shape[1:3])
+    times = max(1, min(times, MOST_SIDE // side))
     return Response(_png(quiz, part, place, times), media_type="image/png")
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=MOST_KEPT)
 def _png(quiz: Quiz, part: str, place: int, times: int) -> bytes:
     image = Image.fromarray(quiz.faces(part).images[place])
     size = image.width * times, image.height * times

@@ -213,6 +213,14 @@ def test_what_is_no_quiz_is_refused(tmp_path, quiz):
         Quiz(quiz.path)
 
 
+def test_every_quiz_has_an_id_of_its_own_and_an_old_file_keeps_its_own(quiz, store, tmp_path, faces):
+    other = open_quiz(tmp_path / "other.db", store, Draw(n=5, training=20))
+    other.close()
+    assert len({quiz.id, other.id, Quiz(quiz.path).id}) == 2
+    quiz.database.execute("DELETE FROM about WHERE key = 'id'")
+    assert Quiz(quiz.path).id == f"{faces.content_hash()[:12]}-test-0"
+
+
 def test_a_quiz_that_cannot_be_written_leaves_nothing(store, tmp_path):
     with pytest.raises(MienError, match="cannot be written"):
         make_quiz(store, tmp_path / "none" / "quiz.db", Draw(n=5))

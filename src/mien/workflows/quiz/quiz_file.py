@@ -7,6 +7,7 @@ lost, and each person goes on at the next face.
 
 import json
 import os
+import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -146,6 +147,7 @@ def make_quiz(data: str | os.PathLike[str], to: str | os.PathLike[str], draw: Dr
     learnt = learnt.take(~np.isin(learnt.rows, asked.rows))
     learnt = learnt.take(_even_order(learnt, rng)[: draw.training])
     about = {
+        "id": secrets.token_hex(8),
         "name": faces.name,
         "content_hash": faces.content_hash(),
         "split": draw.split,
@@ -225,6 +227,8 @@ class Quiz:
         about = {key: parse_json(value) for key, value in self._all("SELECT key, value FROM about")}
         self.name, self.content_hash = str(about["name"]), str(about["content_hash"])
         self.split, self.seed = str(about["split"]), int(about["seed"])
+        # tells the page which quiz it goes on with; files of mien 0.1.0 have none
+        self.id = str(about.get("id", f"{self.content_hash[:12]}-{self.split}-{self.seed}"))
         self.label_names: tuple[str, ...] = tuple(map(str, about["label_names"]))
         self.totals: dict[str, int] = {part: int(about["n"][part]) for part in (TRAINING, ASKED)}
         names = about["vote_names"]
