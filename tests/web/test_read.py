@@ -14,6 +14,7 @@ from mien.core.draw import annotate
 from mien.core.images import open_image
 from mien.errors import MienError
 from mien.web.errors import CODES, STATUSES
+from mien.web.security import HEADERS
 
 
 def bomb_png() -> bytes:
@@ -297,6 +298,29 @@ def test_a_bug_shows_nothing_of_itself(serve, face_png, monkeypatch):
     response = client.post("/v1/read", content=face_png)
     assert refusal(response) == (500, "internal")
     assert "zero" not in response.text
+
+
+def test_a_bug_is_answered_with_the_headers_of_every_answer(serve, face_png, monkeypatch):
+    client = serve(origins=("https://app.example",))
+    monkeypatch.setattr(client.app_state["service"].engine, "read", lambda *_: 1 / 0)
+    response = client.post("/v1/read", content=face_png, headers={"Origin": "https://app.example"})
+    assert response.status_code == 500
+    assert {name: response.headers[name] for name in HEADERS} == {
+        **HEADERS,
+        "Cross-Origin-Resource-Policy": "cross-origin",
+    }
+    assert response.headers["Access-Control-Allow-Origin"] == "https://app.example"
+
+
+@pytest.mark.parametrize("query", ["?as=jpeg", ""])
+def test_an_image_too_long_for_jpeg_is_told_of_png(serve, query):
+    file, client = io.BytesIO(), serve()
+    Image.new("RGB", (65_501, 2)).save(file, "PNG")
+    response = client.post(f"/v1/read{query}", content=file.getvalue(), headers={"Accept": "image/jpeg"})
+    assert refusal(response) == (406, "not_acceptable")
+    says = "the image has 65501 x 2 pixels, and JPEG at most 65,500 a side; ask for image/png, or as=png"
+    assert response.json()["error"]["message"] == says
+    assert client.post("/v1/read?as=png", content=file.getvalue()).status_code == 200
 
 
 def all_errors(kind: type[MienError] = MienError):

@@ -16,6 +16,15 @@ CLOSED = [
 ]
 
 
+@pytest.mark.parametrize("path", ["/v1/nope", "/static/app.js", "/v1/read", "/"])
+def test_a_websocket_where_there_is_none_is_refused_in_the_shape_of_every_error(serve, path):
+    with pytest.raises(WebSocketDenialResponse) as refused:
+        serve().websocket_connect(f"ws://127.0.0.1:8000{path}").__enter__()
+    assert refused.value.status_code == 404
+    says = {"code": "not_found", "message": "there is no WebSocket at this address"}
+    assert refused.value.json() == {"error": says}
+
+
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:8000", "localhost.evil.example", "", "a b", "::"]
 )

@@ -1,5 +1,6 @@
 """The service over real sockets, with clients that do not behave."""
 
+import json
 import os
 import re
 import socket
@@ -135,6 +136,21 @@ def test_a_connection_too_many_is_turned_away_and_the_others_stay(listen):
         assert b"Retry-After" in answer
         first.sendall(HEAD % b"GET /healthz" + b"Connection: close\r\n\r\n")
         assert answer_to(first).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"NONSENSE\r\n\r\n", HEAD % b"POST /v1/read" + b"Transfer-Encoding: chunked\r\n\r\nno number\r\n"],
+    ids=["request line", "chunk"],
+)
+def test_what_is_no_http_is_told_in_the_shape_of_every_error(listen, sent):
+    place = listen()
+    answer = answer_to(open_to(place, sent))
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"Content-Type: application/json\r\n" in answer
+    body = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert body == {"error": {"code": "bad_request", "message": "this is no request by HTTP/1.1"}}
+    assert is_well(place)
 
 
 def test_where_connections_run_out_the_client_waited_for_the_longest_gives_way(listen):

@@ -38,6 +38,8 @@ MOST_PROCESSES, SLOW_NICENESS = 8, 5
 LIVE_SIDE = 640
 LIVE_PIXELS = 4_000_000
 FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG"}
+MOST_JPEG_SIDE = 65_500
+"""Pixels of a side of a JPEG file that libjpeg writes."""
 
 Pixels = NDArray[np.uint8]
 T = TypeVar("T")
@@ -125,7 +127,7 @@ class Engine:
 
         Raises:
             ImageError: it cannot be read.
-            RefusedError: it takes too much computing, or shows too many faces.
+            RefusedError: it takes too much computing, shows too many faces, or is too large for the kind.
         """
         return await self._with_pixels(upload, lambda pixels: self._draw(pixels, FORMATS[kind]))
 
@@ -150,6 +152,13 @@ class Engine:
             raise _too_costly(self.settings.max_decode_s) from None
 
     def _draw(self, pixels: Pixels, kind: str) -> bytes:
+        height, width = pixels.shape[:2]
+        if kind == "JPEG" and max(height, width) > MOST_JPEG_SIDE:
+            raise RefusedError(
+                "not_acceptable",
+                f"the image has {width} x {height} pixels, and JPEG at most {MOST_JPEG_SIDE:,} a side; "
+                "ask for image/png, or as=png",
+            )
         file = io.BytesIO()
         Image.fromarray(annotate(pixels, self.analyzer.read(pixels))).save(file, kind, quality=92)
         return file.getvalue()

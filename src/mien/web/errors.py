@@ -120,14 +120,8 @@ async def _bad_parameter(_: Request, error: Exception) -> JSONResponse:
     return answer(RefusedError("bad_request", text))
 
 
-async def _bug(_: Request, __: Exception) -> JSONResponse:
-    """The traceback goes to the log, and nothing of it to the client."""
-    return answer(RefusedError("internal", BUG))
-
-
 def add_handlers(app: FastAPI) -> None:
-    """Make every error of ``app`` answer in one shape."""
+    """Make the errors of ``app`` answer in one shape; bugs do so in `Guard`, which has the headers."""
     app.add_exception_handler(MienError, _mien_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _bad_parameter)
-    app.add_exception_handler(Exception, _bug)

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mien.core.addresses import is_ip_address
-from mien.web.errors import RefusedError, refuse
+from mien.web.errors import BUG, RefusedError, refuse
 from mien.web.settings import Settings
 
 OPEN = re.compile(r"/(static/[\w.-]+|healthz|openapi\.json)?")
@@ -74,9 +74,15 @@ class Guard:
             await self.app(scope, receive, send)
             return
 
-        allowed = self._allowed_origin(scope)
+        allowed, begun = self._allowed_origin(scope), False
 
         async def send_with_headers(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "websocket.close" and not begun:  # what Starlette says where no route is
+                error = RefusedError("not_found", "there is no WebSocket at this address")
+                await refuse(error, scope, receive, send_with_headers)
+                return
+            begun = True
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 headers = MutableHeaders(scope=message)
                 for name, value in (_cross_origin(allowed) if allowed else {}).items():
@@ -95,8 +101,13 @@ class Guard:
             self._check_token(scope)
         except RefusedError as error:
             await refuse(error, scope, receive, send_with_headers)
-        else:
+            return
+        try:
             await self.app(scope, receive, send_with_headers)
+        except Exception:  # a bug: the server logs its traceback, and the client sees nothing of it
+            if not begun:
+                await refuse(RefusedError("internal", BUG), scope, receive, send_with_headers)
+            raise
 
     def _allowed_origin(self, scope: Scope) -> str:
         """The other site that asks, where it may; else nothing."""

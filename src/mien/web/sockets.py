@@ -1,6 +1,8 @@
 """Timeouts of idle connections, which uvicorn's own protocol leaves to a proxy."""
 
 import asyncio
+import json
+from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -8,11 +10,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from mien.web.errors import RETRY_S
 from mien.web.settings import Settings
 
-FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/json\r\n"
-    b"Retry-After: %d\r\nContent-Length: %d\r\n\r\n%s"
-)
-FULL_BODY = b'{"error": {"code": "busy", "message": "all connections are taken; try again in a moment"}}'
+HEAD = "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
 GRACE = 0.1
 """Share of its patience that a connection has to itself, before it may have to give way to a newer one."""
 
@@ -36,8 +34,7 @@ class TimedProtocol(H11Protocol):
         super().connection_made(transport)
         self.since_s = self.loop.time()
         if len(self.connections) > self._settings.max_sockets and not self._make_room():
-            transport.write(FULL % (RETRY_S, len(FULL_BODY), FULL_BODY))
-            transport.close()
+            self._refuse(503, "busy", "all connections are taken; try again in a moment")
             return
         self._watch()
 
@@ -67,6 +64,22 @@ class TimedProtocol(H11Protocol):
     def resume_writing(self) -> None:
         _cancel(self._sending)
         super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """Say that what came is no HTTP, in the shape of every error; amid an answer, just close."""
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            self._refuse(400, "bad_request", "this is no request by HTTP/1.1")
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: int, code: str, message: str) -> None:
+        """Answer before there is a request to answer, and close."""
+        body = json.dumps({"error": {"code": code, "message": message}})
+        head = HEAD % (status, HTTPStatus(status).phrase, len(body))
+        if code == "busy":
+            head += f"Retry-After: {RETRY_S}\r\n"
+        self.transport.write(f"{head}\r\n{body}".encode("ascii"))
+        self.transport.close()
 
     def _make_room(self) -> bool:
         """Cut off the connection whose client has been waited for the longest; whether there is one."""
