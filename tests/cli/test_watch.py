@@ -77,7 +77,7 @@ def test_the_participant_is_the_first_column_of_what_is_printed(mien, clip) -> N
     ("arguments", "says"),
     [
         (["nowhere.mp4"], "cannot be opened as a video: no such file or directory"),
-        (["clip", "--every", "often"], "--every takes a time or a number of frames"),
+        (["clip", "--every", "often"], "every takes a time or a number of frames"),
         (["clip", "--from", "soon"], "a time is given as 90, 1:30 or 1:02:03.5"),
         (["clip", "--from", "5", "--to", "2"], "the end must lie after the start"),
         (

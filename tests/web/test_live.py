@@ -1,9 +1,11 @@
 import asyncio
+import io
 
 import pytest
 
 pytest.importorskip("fastapi", reason="needs mien[web]")
 
+from PIL import Image
 from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
@@ -38,15 +40,27 @@ def test_an_image_is_answered_at_once_and_a_face_keeps_its_number(serve, face_pn
 
 def test_what_is_no_image_is_told_and_the_next_is_read(serve, face_png):
     with serve(max_frame_bytes=len(face_png)).websocket_connect(LIVE) as socket:
-        codes = []
-        for message in (b"no image", face_png + b"x"):
+        errors = []
+        for message in (b"no image", face_png + b"x", b""):
             socket.send_bytes(message)
-            codes.append(socket.receive_json()["error"]["code"])
+            errors.append(socket.receive_json()["error"])
         socket.send_text("hello")
-        codes.append(socket.receive_json()["error"]["code"])
-        assert codes == ["not_an_image", "too_large", "not_an_image"]
+        errors.append(socket.receive_json()["error"])
+        assert [error["code"] for error in errors] == ["not_an_image", "too_large", *["not_an_image"] * 2]
+        assert errors[0]["message"].startswith("the image ")
+        assert errors[2] == errors[3]
+        assert errors[2]["message"] == "the message holds no image; send each as a binary message"
         socket.send_bytes(face_png)
         assert len(socket.receive_json()["faces"]) == 1
+
+
+def test_a_frame_that_is_too_large_is_told_what_to_send(serve):
+    file = io.BytesIO()
+    Image.new("L", (2001, 2000)).save(file, "JPEG")
+    with serve().websocket_connect(LIVE) as socket:
+        socket.send_bytes(file.getvalue())
+        says = "the image has 2001 x 2000 pixels, more than the limit of 4,000,000; send smaller frames"
+        assert socket.receive_json()["error"] == {"code": "too_large", "message": says}
 
 
 def test_too_many_faces_are_told(serve, crowd_png):

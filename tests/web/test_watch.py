@@ -178,6 +178,18 @@ def test_an_error_of_a_video_names_it_as_its_client_does(serve):
     assert response.json()["error"]["message"].startswith("'us.mp4' is not a video")
 
 
+def test_errors_of_a_video_name_addresses_and_no_command(serve, face_png):
+    client = serve()
+    said = [
+        client.post("/v1/watch", content=face_png).json()["error"]["message"],
+        client.post("/v1/watch?every=often").json()["error"]["message"],
+    ]
+    assert said == [
+        "the video is an image (PNG), not a video; send it to /v1/read",
+        "every takes a time or a number of frames, such as 0.2s or 5frames; got 'often'",
+    ]
+
+
 def test_a_video_that_grows_beyond_its_head_ends_where_the_limit_is(serve, clip_mp4, monkeypatch):
     monkeypatch.setattr(jobs_module.Jobs, "check", lambda *_: None)
     client = serve(max_video_s=0.45)

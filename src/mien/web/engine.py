@@ -190,8 +190,13 @@ class Engine:
             (ready,) = watcher.watch([Frame(index, time_s, pixels)])
             return (pixels.shape[1], pixels.shape[0]), tuple(row for one in ready for row in one.rows)
 
+        if not data:
+            raise RefusedError("not_an_image", "the message holds no image; send each as a binary message")
         try:
-            pixels = await self.live.decode(data)
+            with Upload("image", data).named():
+                pixels = await self.live.decode(data)
+        except ImageTooLargeError as error:
+            raise ImageTooLargeError(f"{str(error).partition(';')[0]}; send smaller frames") from None
         except CostlyError:
             raise _too_costly(self.live.limits.max_cpu_s) from None
         return await _in(self._live_pool, work)

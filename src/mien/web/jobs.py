@@ -304,11 +304,12 @@ class Jobs:
 
 @contextmanager
 def _named(job: Job) -> Iterator[None]:
-    """Put the client's name of the video, and not the path of the temporary file, into errors."""
+    """Put what the client knows into errors: its name of the video for the path, an address for a command."""
     try:
         yield
     except VideoError as error:
         text = str(error).replace(repr(str(job.video)), job.name)
+        text = text.replace("read it with mien read", "send it to /v1/read")
         if isinstance(error, CostlyVideoError):
             raise RefusedError("too_costly", text) from error
         raise type(error)(text) from error

@@ -86,4 +86,4 @@ def parse_every(text: str) -> tuple[float, int]:
     step_s = number / 1000 if unit == "ms" else number
     if unit in ("s", "ms") and LEAST_STEP_S <= step_s <= LARGEST_STEP_S:
         return step_s, 1
-    raise MienError(f"--every takes a time or a number of frames, such as 0.2s or 5frames; got '{text[:40]}'")
+    raise MienError(f"every takes a time or a number of frames, such as 0.2s or 5frames; got '{text[:40]}'")
