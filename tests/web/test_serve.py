@@ -87,6 +87,14 @@ def test_it_says_where_it_is_answers_and_ends_with_ctrl_c(start, folder, face_pn
     assert list(folder.glob("mien-*")) == []
 
 
+def test_sigterm_ends_it_well(start, folder):
+    process, address = start()
+    assert httpx.get(f"{address}/healthz", timeout=60).status_code == 200
+    process.send_signal(signal.SIGTERM)
+    assert (process.wait(60), process.stderr.read()) == (0, "")
+    assert list(folder.glob("mien-*")) == []
+
+
 def test_a_killed_service_leaves_its_files_only_until_the_next_starts(start, folder, clip_mp4):
     process, address = start()
     httpx.post(f"{address}/v1/watch", content=clip_mp4, timeout=60)

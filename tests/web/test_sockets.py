@@ -15,7 +15,9 @@ pytest.importorskip("fastapi", reason="needs mien[web]")
 httpx = pytest.importorskip("httpx", reason="needs httpx")
 uvicorn = pytest.importorskip("uvicorn", reason="needs mien[web]")
 
+from mien.cli.server import LAST_WORDS_S
 from mien.web.app import make_app
+from mien.web.jobs import Jobs
 from mien.web.settings import Settings
 from mien.web.sockets import TimedProtocol
 
@@ -31,7 +33,13 @@ def listen(monkeypatch, tiny_home, folder):
     def start(**settings):
         app = make_app(Settings(**{"model": "tiny", "folder": folder, **settings}))
         config = uvicorn.Config(
-            app, http=TimedProtocol, ws="websockets-sansio", lifespan="on", log_config=None, access_log=False
+            app,
+            http=TimedProtocol,
+            ws="websockets-sansio",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=LAST_WORDS_S,
         )
         server, listener = uvicorn.Server(config), socket.create_server(("127.0.0.1", 0))
         thread = Thread(target=server.run, args=([listener],))
@@ -39,10 +47,14 @@ def listen(monkeypatch, tiny_home, folder):
         running.append((server, thread))
         return listener.getsockname()
 
+    def end():
+        for server, thread in running:
+            server.should_exit = True
+            thread.join()
+
+    start.end = end
     yield start
-    for server, thread in running:
-        server.should_exit = True
-        thread.join()
+    end()
 
 
 def open_to(place, sent=b""):
@@ -206,3 +218,20 @@ def test_a_live_socket_outlasts_the_patience_for_requests(listen, face_png):
             time.sleep(0.8)  # an image each while, for longer than the patience
             live.send(face_png)
             assert '"track":1' in live.recv(60).replace(" ", "")
+
+
+def test_a_stream_of_rows_ends_with_the_service(listen, monkeypatch, caplog):
+    """An endless answer would be cut off after some seconds, with a traceback in the log."""
+    made, begin = [], Jobs.__init__
+    monkeypatch.setattr(Jobs, "__init__", lambda self, *rest: (made.append(self), begin(self, *rest))[1])
+    place = listen()
+    assert is_well(place)
+    job = made[0].new()
+    job.state = "running"
+    made[0].enqueue(job)
+    asked = HEAD % f"GET /v1/watch/{job.id}/rows".encode() + b"Accept: application/x-ndjson\r\n\r\n"
+    client = open_to(place, asked)
+    assert client.recv(15) == b"HTTP/1.1 200 OK"
+    listen.end()
+    assert answer_to(client).endswith(b"0\r\n\r\n")
+    assert caplog.text == ""

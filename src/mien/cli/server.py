@@ -1,7 +1,9 @@
 """The web server of the commands that serve: its address, its settings, and uvicorn."""
 
 import os
+import signal
 import socket
+import sys
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -69,9 +71,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def run(loaded: "uvicorn.Config", listener: socket.socket) -> None:
-    """Serve until Ctrl-C."""
+    """Serve until Ctrl-C, or until SIGTERM, which ends a service well: the command's exit code is 0 then."""
     import uvicorn
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again when all has ended
     uvicorn.Server(loaded).run(sockets=[listener])
 
 

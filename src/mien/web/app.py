@@ -57,7 +57,7 @@ def make_app(settings: Settings | None = None) -> FastAPI:
             service = Service(settings, engine, jobs, metrics)
             purging = asyncio.create_task(_purge(jobs))
             try:
-                yield {"service": service, "settings": settings}
+                yield {"service": service, "settings": settings, "stop": jobs.stop}
             finally:
                 purging.cancel()
                 with suppress(asyncio.CancelledError):

@@ -212,6 +212,11 @@ class Jobs:
             if job.read_s < oldest or place < len(over) - MOST_OVER:
                 self.remove(job)
 
+    def stop(self) -> None:
+        """Let every video end, and the streams of its rows with it."""
+        for job in list(self._jobs.values()):
+            job.stop.set()
+
     def close(self) -> None:
         """Remove all and end the thread."""
         for job in list(self._jobs.values()):

@@ -21,7 +21,7 @@ class TimedProtocol(H11Protocol):
     A connection is cut off when for so long no request of it is complete, or its client takes no byte of an
     answer. When too many are open, the one whose client has been waited for the longest gives way, after its
     `GRACE`; where there is none, the new one is turned away. The settings come with the state of the
-    application.
+    application, and so does what to ``stop`` when the server begins to end: answers without an end.
     """
 
     _waiting: asyncio.TimerHandle | None = None
@@ -51,6 +51,10 @@ class TimedProtocol(H11Protocol):
     def handle_websocket_upgrade(self, event: Any) -> None:
         super().handle_websocket_upgrade(event)
         self._is_websocket = True
+
+    def shutdown(self) -> None:
+        self.app_state.get("stop", lambda: None)()
+        super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         _cancel(self._waiting)
