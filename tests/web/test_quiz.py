@@ -10,7 +10,10 @@ pytest.importorskip("h5py", reason="needs mien[train]")
 
 from PIL import Image
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
+from mien.cli import server
+from mien.cli.main import app as command_line
 from mien.core.emotions import FER2013
 from mien.data.records import FaceSet
 from mien.data.store import write_store
@@ -146,3 +149,12 @@ def test_settings_come_from_the_environment(monkeypatch, quiz_file, tmp_path):
     monkeypatch.setenv(VARIABLE, "{}")
     with pytest.raises(MienError, match="quiz: field required"):
         served()
+
+
+def test_the_quiz_may_be_reached_by_another_name_of_the_machine(monkeypatch, quiz_file):
+    monkeypatch.setenv(VARIABLE, "")
+    monkeypatch.setattr(server, "run", lambda config, listener: None)
+    arguments = ["quiz", "--out", str(quiz_file), "--port", "0", "--allow-host", "Faces.example"]
+    assert CliRunner().invoke(command_line, arguments).exit_code == 0
+    with TestClient(served(), base_url="http://faces.example") as client:
+        assert client.get("/v1/quiz").status_code == 200

@@ -33,6 +33,11 @@ def test_a_name_that_is_not_this_machines_is_refused(serve, host):
     assert (response.status_code, response.json()["error"]["code"]) == (421, "wrong_host")
 
 
+def test_the_refusal_of_a_name_tells_what_to_add(serve):
+    message = serve().get("/healthz", headers={"Host": "foo.example:8443"}).json()["error"]["message"]
+    assert message == "this service is not called 'foo.example:8443'; add --allow-host foo.example"
+
+
 @pytest.mark.parametrize(
     "host", ["localhost", "LOCALHOST:8000", "127.0.0.1:1", "[::1]:8000", "192.168.1.7", "faces.example:443"]
 )

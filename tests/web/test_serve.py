@@ -121,10 +121,26 @@ def test_the_token_is_in_the_part_of_the_address_that_a_browser_keeps(mien_serve
         (["--detector", "no.such:Finder"], "mien: detector 'no.such:Finder' cannot be imported"),
         (["--device", "cup"], "mien: no device named 'cup'; did you mean 'cpu'?"),
         (["--max-faces", "0"], "max_faces: input should be greater than or equal to 1"),
+        (
+            ["--allow-host", "foo.example:8443"],
+            "hosts: must be names without scheme and port, such as faces.ex",
+        ),
+        (["--allow-host", "https://bar.example/"], "hosts: must be names without scheme and port"),
         (["--port", "{taken}"], "mien: cannot listen on 127.0.0.1, port {taken}: address already in use"),
         (["--host", "no.such.host.invalid"], "mien: cannot listen on no.such.host.invalid, port 8000: "),
     ],
-    ids=["token", "model", "detector", "own-detector", "device", "limit", "port", "host"],
+    ids=[
+        "token",
+        "model",
+        "detector",
+        "own-detector",
+        "device",
+        "limit",
+        "name-port",
+        "name-site",
+        "port",
+        "host",
+    ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_served(mien_serve, arguments, says):
     with closing(create_server(("127.0.0.1", 0))) as taken:

@@ -126,3 +126,7 @@ Token = Annotated[
         show_default=False,
     ),
 ]
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Another host name of this machine.", show_default=False),
+]

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import AsJson, Device, Host, Port, Token, out_option
+from mien.cli.options import AllowHost, AsJson, Device, Host, Port, Token, out_option
 from mien.cli.progress import waiting
 from mien.cli.terminal import print_result, printable
-from mien.core.addresses import is_ip_address
 
 if TYPE_CHECKING:
     from mien.workflows.quiz.report import QuizReport
@@ -50,6 +49,7 @@ def quiz(
     host: Host = "127.0.0.1",
     port: Port = 8000,
     token: Token = None,
+    allow_host: AllowHost = None,
 ) -> None:
     """Ask people on a page which expression they see; their answers are saved one by one."""
     if ctx.invoked_subcommand is not None:
@@ -65,7 +65,7 @@ def quiz(
         "training": training,
         "names": names,
         "token": token or None,
-        "hosts": [] if is_ip_address(host) else [host],
+        "hosts": server.hosts(host, allow_host),
     }
     config = server.config(options, APP)
     with server.listen(host, port) as listener:

@@ -5,8 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from mien.cli import server
-from mien.cli.options import Detector, Host, Port, RunsOn, Shipped, Token
-from mien.core.addresses import is_ip_address
+from mien.cli.options import AllowHost, Detector, Host, Port, RunsOn, Shipped, Token
 
 app = typer.Typer(add_completion=False)
 
@@ -41,9 +40,7 @@ def serve(
     detector: Detector = None,
     device: RunsOn = "cpu",
     token: Token = None,
-    allow_host: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Another host name of this machine.")
-    ] = None,
+    allow_host: AllowHost = None,
     allow_origin: Annotated[
         list[str] | None,
         typer.Option(metavar="SITE", help="A site whose pages may use it, such as https://app.example."),
@@ -78,7 +75,7 @@ def serve(
         "detector": detector,
         "device": device,
         "token": token or None,
-        "hosts": [*(allow_host or []), *([] if is_ip_address(host) else [host])],
+        "hosts": server.hosts(host, allow_host),
         "origins": allow_origin,
         "root_path": root_path,
         "max_bytes": max_bytes,

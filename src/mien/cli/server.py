@@ -78,6 +78,11 @@ def run(loaded: "uvicorn.Config", listener: socket.socket) -> None:
     uvicorn.Server(loaded).run(sockets=[listener])
 
 
+def hosts(host: str, more: list[str] | None) -> list[str]:
+    """The names under which it may be reached, besides addresses: what it listens on, and ``more``."""
+    return [*(more or []), *([] if is_ip_address(host) else [host])]
+
+
 def address(host: str, port: int) -> str:
     """What a browser on this machine calls it."""
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)

@@ -119,14 +119,15 @@ class Guard:
         host = headers.get("host", "")
         if not self._is_known(_name(host)):
             raise RefusedError(
-                "wrong_host", f"this service is not called {host[:100]!r}; add --allow-host NAME"
+                "wrong_host",
+                f"this service is not called {host[:100]!r}; add --allow-host {_name(host)[:100] or 'NAME'}",
             )
         origin = headers.get("origin")
         if origin is not None and origin.lower() not in self.origins and not self._is_own(origin, host):
             raise RefusedError(
                 "cross_site",
                 f"this request comes from the page of another site, {origin[:100]!r}; open the service's "
-                "own, or serve with --allow-origin",
+                "own, or add --allow-origin to mien serve",
             )
 
     def _check_token(self, scope: Scope) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from mien.core.addresses import is_ip_address
 from mien.core.detection import DEFAULT_DETECTOR
 from mien.core.model_store import DEFAULT_MODEL
 from mien.errors import MienError
@@ -20,6 +21,7 @@ TOKEN = re.compile(r"[A-Za-z0-9._~-]{8,256}")
 """What a token may look like: it must also fit into the name of a WebSocket's sub-protocol (RFC 6455)."""
 
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9._-]+(:\d{1,5})?|[a-z]+://\[[0-9a-f:]+\](:\d{1,5})?")
+HOST = re.compile(r"[a-z0-9._-]+")
 PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 OWN = {"/v1", "/static", "/healthz", "/metrics", "/openapi.json"}
 
@@ -45,6 +47,13 @@ def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     lower = _in_lower_case(origin.rstrip("/") for origin in origins)
     if not all(map(ORIGIN.fullmatch, lower)):
         raise ValueError("must be scheme and host of a site, such as https://app.example")
+    return lower
+
+
+def _hosts(hosts: tuple[str, ...]) -> tuple[str, ...]:
+    lower = _in_lower_case(hosts)
+    if not all(HOST.fullmatch(host) or is_ip_address(host) for host in lower):
+        raise ValueError("must be names without scheme and port, such as faces.example")
     return lower
 
 
@@ -95,7 +104,7 @@ class Settings(BaseModel):
     token: Annotated[str | None, AfterValidator(_token)] = None
     root_path: Annotated[str, AfterValidator(_prefix)] = ""
     origins: Annotated[tuple[str, ...], AfterValidator(_origins)] = ()
-    hosts: Annotated[tuple[str, ...], AfterValidator(_in_lower_case)] = ()
+    hosts: Annotated[tuple[str, ...], AfterValidator(_hosts)] = ()
     max_bytes: Count = 32 * 2**20
     max_pixels: Count = 50_000_000
     max_decode_s: Seconds = 10
