@@ -3,6 +3,8 @@ import io
 import json
 import re
 import shutil
+from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -237,12 +239,28 @@ def test_images_are_shrunk_until_the_page_is_small_enough(make_run, tmp_path, mo
 
 
 def test_the_markdown_has_its_images_beside_it(make_run, tmp_path):
-    write_report([make_run("a")], tmp_path / "page.md")
-    text = (tmp_path / "page.md").read_text(encoding="utf-8")
-    names = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
+    write_report([make_run("a")], tmp_path / "my (first) report.md")
+    text = (tmp_path / "my (first) report.md").read_text(encoding="utf-8")
+    names = [unquote(name) for name in re.findall(r"!\[[^]]+\]\(([^ )]+)\)", text)]
     assert len(names) == 2
+    assert {Path(name).parent.name for name in names} == {"my (first) report-files"}
     assert all((tmp_path / name).is_file() for name in names)
     assert "| true \\ read as | angry |" in text
+
+
+def test_the_images_of_a_page_leave_a_run_folder_of_its_name_alone(make_run, tmp_path):
+    before = sorted((folder := make_run("a")).iterdir())
+    write_report([folder], tmp_path / "a.md")
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_cell_of_several_lines_stays_in_its_row(make_run, tmp_path):
+    folder = make_run("a")
+    held = json.loads((folder / "recipe.json").read_text())
+    held["recipe"]["summary"] = "first\nsecond | third"
+    write_json(folder / "recipe.json", held)
+    write_report([folder], tmp_path / "page.md")
+    assert "| recipe | first second &#124; third |\n" in (tmp_path / "page.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -268,6 +286,9 @@ def test_what_cannot_be_done_is_said_before_the_work(make_run, tmp_path):
         write_report([folder], tmp_path / "a.pdf")
     with pytest.raises(DataError, match=r"no folder .*none to write a\.html in"):
         write_report([folder], tmp_path / "none" / "a.html")
+    (tmp_path / "a-files").write_text("mine")
+    with pytest.raises(MienError, match=r"a-files cannot be written: it is a file; name a folder"):
+        write_report([tmp_path / "none"], tmp_path / "a.md")
     with pytest.raises(MienError, match=r"is no run folder: it has no recipe\.json"):
         write_report([tmp_path], tmp_path / "a.html")
     (folder / "recipe.json").write_text("{")

@@ -3,7 +3,7 @@
 import base64
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,11 +84,15 @@ def data_uri(image: NDArray[np.uint8]) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-PAGES = (".html", ".htm", ".md")
+PAGES = (".html", ".htm")
 
 
-def check_place(path: str | os.PathLike[str]) -> None:
+def check_place(path: str | os.PathLike[str], ends: Sequence[str] = PAGES) -> None:
     """Fail before the work where a page could not be written after it.
+
+    Args:
+        path: The page.
+        ends: Of its name, those that the caller can write.
 
     Raises:
         DataError: the folder does not exist.
@@ -96,7 +100,7 @@ def check_place(path: str | os.PathLike[str]) -> None:
     """
     if not Path(path).parent.is_dir():
         raise DataError(f"no folder {Path(path).parent} to write {Path(path).name} in; create it first")
-    check_output(path, ends=PAGES)
+    check_output(path, ends=ends)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -6,10 +6,12 @@ import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 from PIL import Image
 
 from mien.core.files import temporary_folder
+from mien.core.outputs import check_output_folder
 from mien.errors import MienError
 from mien.workflows.html_pages import check_place, render, write_text
 from mien.workflows.report import Block, Figure, Heading, Matrix, Table, Text, make_report
@@ -60,21 +62,26 @@ def _embedded(path: Path, width: int) -> str:
 
 
 def as_markdown(blocks: Sequence[Block], to: Path) -> None:
-    """Write the text, and copies of the images into the folder of its name.
+    """Write the text, and copies of the images into the folder beside it; see `images_of`.
 
     Raises:
         MienError: it cannot be written.
     """
-    folder, parts = to.with_suffix(""), []
+    folder, parts = images_of(to), []
     for i, block in enumerate(blocks):
         if isinstance(block, Figure):
             folder.mkdir(exist_ok=True)
-            name = f"{i:03}-{block.path.name}".replace(" ", "-")
+            name = f"{i:03}-{block.path.name}"
             shutil.copyfile(block.path, folder / name)
-            parts.append(f"![{block.title}]({folder.name}/{name})")
+            parts.append(f"![{block.title}]({quote(f'{folder.name}/{name}')})")
         else:
             parts.append(_markdown(block))
     write_text(to, "\n\n".join(parts) + "\n")
+
+
+def images_of(page: Path) -> Path:
+    """The folder of the images of a Markdown page: ``a-files`` for ``a.md``, since a run may lie in ``a``."""
+    return page.with_name(f"{page.stem}-files")
 
 
 def _markdown(block: Heading | Text | Table | Matrix) -> str:
@@ -104,7 +111,11 @@ def _markdown(block: Heading | Text | Table | Matrix) -> str:
 
 def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.splitlines()).replace("|", "&#124;")
 
 
 WRITERS: dict[str, Callable[[Sequence[Block], Path], None]] = {".html": as_html, ".md": as_markdown}
@@ -118,6 +129,8 @@ def write_report(folders: Sequence[Path], to: Path, data: Path | None = None) ->
     """
     if to.suffix not in WRITERS:
         raise MienError(f"a report is written as .html or .md, got {to.name}")
-    check_place(to)
+    check_place(to, tuple(WRITERS))
+    if to.suffix == ".md":
+        check_output_folder(images_of(to))
     with temporary_folder() as draw:
         WRITERS[to.suffix](make_report(folders, data, draw), to)
