@@ -161,9 +161,39 @@ def test_an_answer_that_cannot_be_meant_is_refused(quiz, name, part, place, labe
     assert (quiz.people()[0].answers == -1).all()
 
 
-@pytest.mark.parametrize("name", ["x" * 61, "a\x1b[2J"], ids=["long", "escape"])
-def test_a_name_that_cannot_be_shown_is_refused(quiz, name):
-    with pytest.raises(MienError, match="a name has at most 60 letters"):
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        ("Émile", "éMILE"),
+        ("Émile", "e\u0301mile"),
+        ("Ärzu Straße", "ärzu STRASSE"),
+        ("علی\u200cرضا", "علیرضا"),
+    ],
+    ids=["case", "two characters", "sharp s", "joiner"],
+)
+def test_a_name_counts_as_the_same_in_any_script(quiz, first, again):
+    quiz.begin(first)
+    quiz.answer(again, ASKED, 0, 3, 10)
+    assert (quiz.begin(again).person, quiz.begin(again, known_only=True).place) == (first, 1)
+    assert len(quiz.people()) == 1
+
+
+def test_people_whom_an_older_mien_took_for_two_stay_two(quiz):
+    for name in ("Émile", "émile"):
+        quiz.database.execute("INSERT INTO people VALUES (?, 0, datetime('now'))", (name,))
+    assert [quiz.begin(name).person for name in ("émile", "Émile")] == ["émile", "Émile"]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("x" * 61, "a name has at most 60 letters, got 61"),
+        ("a\x1b[2J", r"a name must consist of letters that can be shown, got 'a\\x1b\[2J'"),
+    ],
+    ids=["long", "escape"],
+)
+def test_a_name_that_cannot_be_shown_is_refused(quiz, name, says):
+    with pytest.raises(MienError, match=says):
         quiz.begin(name)
 
 

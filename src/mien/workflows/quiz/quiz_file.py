@@ -10,6 +10,7 @@ import os
 import secrets
 import sqlite3
 import threading
+import unicodedata
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ TRAINING, ASKED = "training", "asked"
 """The two parts: examples, whose label is shown after the answer, and the faces that count."""
 
 LONGEST_NAME = 60
+JOINERS = {0x200C: None, 0x200D: None}
+"""What names of some scripts need between letters, and no one sees."""
 LONGEST_MS = 24 * 3600 * 1000
 
 SCHEMA = """
@@ -188,6 +191,12 @@ def _face_rows(part: str, faces: FaceSet) -> list[tuple[Any, ...]]:
     ]
 
 
+def _key(name: str) -> str:
+    """What is the same for names that count as the same."""
+    folded = unicodedata.normalize("NFC", name.translate(JOINERS)).casefold()
+    return unicodedata.normalize("NFC", " ".join(folded.split()))
+
+
 class Quiz:
     """An open quiz file; may be used by several threads.
 
@@ -248,27 +257,36 @@ class Quiz:
         """Let a person begin, or go on where they stopped.
 
         Args:
-            name: Case does not count; empty takes a new name, such as ``person 3``.
+            name: Case does not count, in any script; empty takes a new name, such as ``person 3``.
             training: How many labelled examples a new person gets first; who began keeps what they had.
             known_only: Refuse a name that has not begun.
 
         Raises:
-            MienError: the name is too long, or unknown.
+            MienError: the name is too long, cannot be shown, or is unknown.
         """
         name = " ".join(name.split())
-        if len(name) > LONGEST_NAME or not name.isprintable():
+        if len(name) > LONGEST_NAME:
             raise MienError(f"a name has at most {LONGEST_NAME} letters, got {len(name)}")
+        if not name.translate(JOINERS).isprintable():
+            raise MienError(f"a name must consist of letters that can be shown, got {name!a}")
         with self._change():
-            if not name:
-                taken = {known.casefold() for (known,) in self._all("SELECT name FROM people")}
+            if not _key(name):
+                taken = {_key(known) for (known,) in self._all("SELECT name FROM people")}
                 name = next(one for i in range(1, len(taken) + 2) if (one := f"person {i}") not in taken)
-            elif known_only and not self._all("SELECT 1 FROM people WHERE name = ?", name):
+            elif known_only and not self._known(name):
                 raise MienError(f"no participant called '{name}' has begun; leave the name empty to begin")
-            self.database.execute(
-                "INSERT OR IGNORE INTO people VALUES (?, ?, datetime('now'))",
-                (name, min(training, self.totals[TRAINING])),
-            )
+            if not self._known(name):
+                self.database.execute(
+                    "INSERT INTO people VALUES (?, ?, datetime('now'))",
+                    (name, min(training, self.totals[TRAINING])),
+                )
             return self._step(name)
+
+    def _known(self, name: str) -> tuple[str, int] | None:
+        """Name and examples of a person who has begun, by this name or one that counts as the same."""
+        people = self._all("SELECT name, training FROM people")
+        same = [(known, training) for known, training in people if _key(known) == _key(name)]
+        return min(same, key=lambda one: one[0] != name, default=None)
 
     def answer(self, name: str, part: str, place: int, label: int, ms: int) -> Step:
         """Save an answer; when this returns, it is on the disk.
@@ -341,10 +359,10 @@ class Quiz:
             raise MienError(f"not saved in {self.path}: {e}; try again") from e
 
     def _step(self, name: str) -> Step:
-        found = self._all("SELECT name, training FROM people WHERE name = ?", name)
-        if not found:
+        found = self._known(name)
+        if found is None:
             raise MienError(f"no participant called '{name}' has begun; load the page again")
-        person, training = found[0]
+        person, training = found
         count = "SELECT COUNT(*) FROM answers WHERE person = ? AND part = ?"
         place = self._one(count, person, TRAINING)
         if place < training:
