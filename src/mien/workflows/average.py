@@ -18,7 +18,6 @@ from mien.core.calibration import softmax
 from mien.core.files import write_json
 from mien.data.leaks import LEARNED, read_learned, write_learned
 from mien.data.records import FaceSet
-from mien.data.store import read_store
 from mien.errors import DataError, ModelError
 from mien.train.averaging import estimate_norms, mean_weights
 from mien.train.batches import training_rows
@@ -26,7 +25,7 @@ from mien.train.checkpoints import load_note, save_tensors
 from mien.train.devices import environment, pick_device
 from mien.train.recipe_reading import check_recipe
 from mien.train.trained_net import TrainedNet, load_trained
-from mien.workflows.run_folder import RECIPE, read_run_json, training_alone, write_predictions
+from mien.workflows.run_folder import RECIPE, data_of_run, read_run_json, training_alone, write_predictions
 
 SAME = ("labels", "mean_std", "input_size", "channels", "n_votes", "loss", "data")
 """What the notes of runs that are averaged must share, beside the network."""
@@ -96,9 +95,7 @@ def _check_alike(note: dict[str, Any], first: dict[str, Any], what: str) -> None
 
 
 def _faces(path: Path, trained: TrainedNet, run: Path) -> FaceSet:
-    faces = read_store(path)
-    if faces.content_hash() != trained.data.get("content_hash"):
-        raise DataError(f"{path} is not the data that {run} learned from; give that file with --data")
+    faces = data_of_run(path, run, trained.data.get("content_hash", ""))
     if not len(faces.select("val")):
         raise DataError(f"data set '{faces.name}' has no validation rows to compare the average on")
     return faces

@@ -16,6 +16,9 @@ from mien.errors import ImageError
 from mien.workflows.selection import Selection
 
 STDIN = "-"
+STDIN_STEM = "standard-input"
+"""What a file made from it is called."""
+STDIN_CLOSED = "standard input is closed; pass the path of an image"
 EVERYTHING = Selection()
 
 

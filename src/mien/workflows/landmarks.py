@@ -20,7 +20,7 @@ from mien.core.pose import head_pose
 from mien.core.quality import occluded
 from mien.core.results import Face
 from mien.errors import ImageError
-from mien.workflows.find import STDIN, Source
+from mien.workflows.find import STDIN, STDIN_CLOSED, STDIN_STEM, Source
 
 DOT = (86, 180, 233)
 
@@ -94,7 +94,7 @@ def _opened(name: str, stdin: BinaryIO | None) -> NDArray[np.uint8]:
     if name != STDIN:
         return open_image(name)
     if stdin is None:
-        raise ImageError("standard input is closed; pass the path of an image")
+        raise ImageError(STDIN_CLOSED)
     try:
         return open_image(stdin.read(DEFAULT_LIMITS.max_bytes + 1))
     except ImageError as error:
@@ -121,7 +121,7 @@ def write_drawing(result: FacePoints, folder: Path, taken: set[Path]) -> Path:
     """
     if result.pixels is None:
         raise ImageError(f"{result.name!r} has no pixels to draw on")
-    stem, n = "standard-input" if result.name == STDIN else Path(result.name).stem, 1
+    stem, n = STDIN_STEM if result.name == STDIN else Path(result.name).stem, 1
     path = folder / f"{stem}.png"
     while path in taken or path.exists():
         n += 1

@@ -18,7 +18,7 @@ from mien.core.model_store import DEFAULT_MODEL
 from mien.core.read_batch import Reader
 from mien.core.results import Reading
 from mien.core.tta import Views
-from mien.workflows.find import STDIN, Source
+from mien.workflows.find import STDIN, STDIN_CLOSED, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class _Feed:
     def __iter__(self) -> Iterator[ImageSource]:
         for source in self.sources:
             if source.error is None and source.name == STDIN and self.stdin is None:
-                source = Source(STDIN, "standard input is closed; pass the path of an image")
+                source = Source(STDIN, STDIN_CLOSED)
             self.waiting.append(source)
             if source.error is None:
                 yield self._bytes() if source.name == STDIN else source.name

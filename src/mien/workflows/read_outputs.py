@@ -15,7 +15,7 @@ from mien.core.image_names import JPEG_SUFFIXES
 from mien.core.outputs import check_output_folder
 from mien.core.paths import cut_name, path_text
 from mien.core.readings import face_cells, face_columns
-from mien.workflows.find import STDIN
+from mien.workflows.find import STDIN, STDIN_STEM
 from mien.workflows.read import ImageResult
 
 JPEG_QUALITY = 92
@@ -71,7 +71,7 @@ class AnnotatedFolder:
             return None
         stem, suffix = os.path.splitext(os.path.basename(result.name))
         if result.name == STDIN:
-            stem = "standard-input"
+            stem = STDIN_STEM
         suffix = ".jpg" if suffix.lower() in JPEG_SUFFIXES else ".png"
         folder = self._folder(result.below)
         image = Image.fromarray(annotate(result.pixels, result.readings))

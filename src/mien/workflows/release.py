@@ -17,7 +17,7 @@ from mien.core.own_files import parse_toml, reading
 from mien.core.preprocess import resized, to_input
 from mien.core.tta import Views, checked_views
 from mien.data.records import FaceSet
-from mien.data.store import clean_mask, read_store
+from mien.data.store import clean_mask
 from mien.errors import DataError, ModelError
 from mien.names import nearest
 from mien.train.devices import pick_device
@@ -27,7 +27,7 @@ from mien.train.transfer import RUN
 from mien.workflows.calibrate import class_shares
 from mien.workflows.card_figures import calibrated, logits_of, scored
 from mien.workflows.release_int8 import try_int8
-from mien.workflows.run_folder import RECIPE, read_run_json
+from mien.workflows.run_folder import RECIPE, data_of_run, read_run_json
 from mien.workflows.scorer import checked_rows
 
 MIN_SAME_LABELS = 0.998
@@ -128,9 +128,7 @@ def release(
     """
     check_model_name(name)
     trained = load_trained(folder, pick_device("cpu"))
-    faces = read_store(data)
-    if faces.content_hash() != trained.data["content_hash"]:
-        raise DataError(f"{data} is not the data that {folder} learned from; give that file with --data")
+    faces = data_of_run(data, folder, trained.data["content_hash"])
     checked_rows(faces, "val", trained.labels)
     settings = settings or ReleaseSettings()
     checked_views(settings.views)

@@ -17,6 +17,7 @@ from mien.core.locks import sole
 from mien.core.outputs import check_output_folder
 from mien.core.own_files import check_shape, parse_json, reading
 from mien.data.records import FaceSet
+from mien.data.store import read_store
 from mien.errors import DataError, MienError
 
 LOCK = "lock"
@@ -70,6 +71,23 @@ def read_run_json(run: Path, name: str, shape: Any) -> Any:
         held = parse_json(path.read_text(encoding="utf-8"))
         check_shape(held, shape)
     return held
+
+
+def data_of_run(data: Path, run: Path, content_hash: str) -> FaceSet:
+    """The data set that a run learned from.
+
+    Args:
+        data: Its file.
+        run: The run folder.
+        content_hash: What the run knows of the data set.
+
+    Raises:
+        DataError: the file cannot be read, or holds another data set.
+    """
+    faces = read_store(data)
+    if faces.content_hash() != content_hash:
+        raise DataError(f"{data} is not the data that {run} learned from; give that file with --data")
+    return faces
 
 
 def count_test_evaluation(run: Path) -> int:

@@ -143,12 +143,17 @@ def test_training_is_compared_over_the_faces(quiz):
     assert "+8.3 points, 95 % -16.9 to +35.4" in said  # Newcombe's, of 12 and 11 of 12
 
 
+def of_two(quiz, n_ada, n_ben):
+    """The report beside `tiny` of two people who name their first faces rightly."""
+    labels = quiz.faces().labels
+    take(quiz, "Ada", labels[:n_ada])
+    take(quiz, "Ben", labels[:n_ben])
+    return quiz_report(quiz.path, "tiny")
+
+
 def test_two_faces_prove_nothing_however_many_people_name_them(quiz, tiny_home, monkeypatch):
     monkeypatch.setenv("MIEN_HOME", str(tiny_home))
-    labels = quiz.faces().labels
-    take(quiz, "Ada", labels[:2])
-    take(quiz, "Ben", labels[:2])
-    report = quiz_report(quiz.path, "tiny")
+    report = of_two(quiz, 2, 2)
     assert all(said.startswith("2 faces cannot tell ") for said in report.sentences)
     (pooled,) = report.pooled
     assert pooled.accuracy_interval == report.people[0].accuracy_interval == accuracy_interval(2, 2)
@@ -157,12 +162,9 @@ def test_two_faces_prove_nothing_however_many_people_name_them(quiz, tiny_home, 
 
 def test_the_model_is_scored_on_the_faces_that_were_answered(quiz, tiny_home, monkeypatch):
     monkeypatch.setenv("MIEN_HOME", str(tiny_home))
-    labels = quiz.faces().labels
-    take(quiz, "Ada", labels[:5])
-    take(quiz, "Ben", labels[:3])
-    report = quiz_report(quiz.path, "tiny")
+    report = of_two(quiz, 5, 3)
     ada, ben = report.people
-    happy = labels == HAPPY  # what tiny always says
+    happy = quiz.faces().labels == HAPPY  # what tiny always says
     assert (report.n_drawn, report.model.n, report.raters.recall[0]) == (12, 5, None)
     assert (ada.model, ben.model) == (happy[:5].mean(), happy[:3].mean())
     assert report.pooled[0].model == (happy[:5].sum() + happy[:3].sum()) / 8

@@ -93,8 +93,7 @@ def run_row(
     folder = settings.runs / row.name
     if members and settings.overrides:
         _refuse_others(members, settings)
-    if found := _scored(row, settings):
-        _refuse_another(row, found, store, settings)
+    if found := _scored(row, store, settings):
         return found
     read_info(store)
     check_output_folder(settings.runs)
@@ -102,7 +101,7 @@ def run_row(
     with sole(settings.runs / f"{row.name}.lock") as holder:
         if holder:
             raise TakenError(f"{folder} is being run by {holder}")
-        if found := _scored(row, settings):
+        if found := _scored(row, store, settings):
             return found
         if members:
             return _vote(row, members, store, settings)
@@ -111,13 +110,15 @@ def run_row(
         return _run(row, store, settings, report)
 
 
-def _scored(row: Row, settings: PaperSettings) -> dict[str, Any] | None:
+def _scored(row: Row, store: Path, settings: PaperSettings) -> dict[str, Any] | None:
     """The result of a run that was trained to its end and scored as asked."""
     folder = settings.runs / row.name
     found = read_result(folder)
     is_trained = bool(row.members) or (folder / "weights.safetensors").is_file()
-    is_whole = found and is_trained and found["finished"] and (found["test"] or not settings.open_test)
-    return found if is_whole else None
+    if not (found and is_trained and found["finished"] and (found["test"] or not settings.open_test)):
+        return None
+    _refuse_another(row, found, store, settings)
+    return found
 
 
 def _refuse_another(row: Row, found: dict[str, Any], store: Path, settings: PaperSettings) -> None:
