@@ -43,7 +43,7 @@ def load_note(path: Path) -> dict[str, Any]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     with (
-        reading(path, "is not a readable checkpoint of mien", error=ModelError),
+        reading(path, "is not a readable checkpoint of mien (copy it or train again)", error=ModelError),
         safe_open(path, framework="pt") as file,
     ):
         yield file

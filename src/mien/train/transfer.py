@@ -6,6 +6,7 @@ for every other network, by the recipe's mean and deviation: the papers fed 0-1 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +24,11 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "pool": ("avg", "flatten"),
     "batch_norm": ("frozen", "train"),
 }
+
+
+def backbone_run(backbone: str) -> Path | None:
+    """The folder of the run that a backbone, ``run:FOLDER``, is; None for every other backbone."""
+    return Path(backbone.removeprefix(RUN)) if backbone.startswith(RUN) else None
 
 
 def _each(value: Any, n: int, key: str) -> list[Any]:
@@ -187,7 +193,7 @@ class Transferred(nn.Module):
             ModelError: the faces have another number of channels.
         """
         channels = self.settings.channels
-        if not self.settings.backbone.startswith(RUN):
+        if not backbone_run(self.settings.backbone):
             if x.shape[1] not in (1, channels):
                 raise ModelError(
                     f"'{self.settings.backbone}' was built for faces of {channels} channel(s), "
@@ -213,7 +219,7 @@ class Transferred(nn.Module):
         """By following the shapes alone, which costs no arithmetic."""
         training = self.backbone.training
         shapes = {name: t.to("meta") for name, t in self.backbone.state_dict().items()}
-        channels = 1 if self.settings.backbone.startswith(RUN) else self.settings.channels
+        channels = 1 if backbone_run(self.settings.backbone) else self.settings.channels
         face = torch.zeros(2, channels, self.size, self.size, device="meta")
         try:
             with torch.no_grad():

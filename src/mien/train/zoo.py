@@ -22,7 +22,7 @@ from mien.train.landmark_net import LandmarkNet
 from mien.train.papers import auc, chmura, cs230, cs231n, maastricht
 from mien.train.papers.face_net import FaceNet
 from mien.train.recipe import NetSettings
-from mien.train.transfer import RUN, TRANSFERRED, Transfer, Transferred
+from mien.train.transfer import TRANSFERRED, Transfer, Transferred, backbone_run
 
 Maker = Callable[..., nn.Module] | Transfer
 
@@ -165,8 +165,8 @@ def make_transferred(n_classes: int, settings: Transfer) -> Transferred:
 
 def _make_backbone(settings: Transfer) -> tuple[nn.Module, int]:
     """A network without its last layer, and the side of its faces."""
-    if settings.backbone.startswith(RUN):
-        net, size = _run_backbone(Path(settings.backbone.removeprefix(RUN)))
+    if run := backbone_run(settings.backbone):
+        net, size = _run_backbone(run)
         return net, settings.size or size
     make = BACKBONES.get(settings.backbone, from_timm)
     try:

@@ -12,7 +12,7 @@ from mien.data.leaks import LEARNED, Learned, is_official, read_learned
 from mien.train.checkpoints import load_note
 from mien.train.initialise import is_released
 from mien.train.recipe import NetSettings
-from mien.train.transfer import RUN
+from mien.train.transfer import backbone_run
 
 NOTHING = Learned(np.zeros(0, np.uint64), np.zeros(0, np.uint64))
 
@@ -28,8 +28,7 @@ def learned_before(net: NetSettings, name: str, content_hash: str) -> Learned:
         name: Of the data set that the run learns from.
         content_hash: Of that data set.
     """
-    backbone = str(net.options.get("backbone", ""))
-    starts = [net.init_from, backbone.removeprefix(RUN) if backbone.startswith(RUN) else ""]
+    starts = [net.init_from, str(backbone_run(str(net.options.get("backbone", ""))) or "")]
     return reduce(or_, [_of_start(start, name, content_hash) for start in starts if start], NOTHING)
 
 

@@ -23,7 +23,7 @@ from mien.names import nearest
 from mien.train.devices import pick_device
 from mien.train.export import export_onnx
 from mien.train.trained_net import TrainedNet, load_trained, parameter_count
-from mien.train.transfer import RUN
+from mien.train.transfer import RUN, backbone_run
 from mien.workflows.calibrate import class_shares
 from mien.workflows.card_figures import calibrated, logits_of, scored
 from mien.workflows.release_int8 import try_int8
@@ -208,7 +208,7 @@ def without_folders(recipe: dict[str, Any]) -> dict[str, Any]:
             value = table[key]
             table[key] = [Path(one).name for one in value] if isinstance(value, list) else Path(value).name
     options = dict(tables["net"].get("options") or {}) if "net" in tables else {}
-    if str(options.get("backbone", "")).startswith(RUN):
-        options["backbone"] = RUN + Path(options["backbone"].removeprefix(RUN)).name
+    if run := backbone_run(str(options.get("backbone", ""))):
+        options["backbone"] = RUN + run.name
         tables["net"]["options"] = options
     return tables

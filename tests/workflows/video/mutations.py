@@ -42,6 +42,8 @@ def encode(kind: str, side: int = 48, n_frames: int = N_FRAMES) -> bytes:
         stream = out.add_stream(codec, rate=25)
         stream.width = stream.height = side
         stream.pix_fmt = PIXELS.get(codec, "yuv420p")
+        if codec == "libx264":  # its rate control and its threads make other bytes now and then
+            stream.options = {"x264-params": "threads=1:qp=28"}
         sound = out.add_stream(sound_codec, rate=44_100) if sound_codec else None
         if sound:
             sound.bit_rate = 128_000
