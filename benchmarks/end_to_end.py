@@ -170,7 +170,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--sides", default="48,64,96,128,200", help="sides of the faces in the scene, pixels")
     parser.add_argument("--rotation", type=float, default=10, help="largest turn either way, degrees")
     parser.add_argument("--faces", type=int, help="take only so many, drawn at random, the same every time")
-    parser.add_argument("--views", type=int, default=1)
+    parser.add_argument("--views", type=int, help="of each face; by default as the model's card says")
     parser.add_argument("--detector", default=DEFAULT_DETECTOR, help="a name, or your own as file.py:Class")
     parser.add_argument("--split", choices=("val", "test"), default="val")
     parser.add_argument("--out", type=Path, help="a JSON file to write")
@@ -189,8 +189,8 @@ def main(given: Sequence[str]) -> None:
         rows.append(measure(analyzer, chosen.images, chosen.labels, side, options.rotation))
         print(f"{side} px: {rows[-1].end_to_end:.1%} of {rows[-1].n:,}", file=sys.stderr)
     print(
-        f"{model.card.name}, {options.detector}, {options.split} faces of {chosen.name}, "
-        f"turned by up to {options.rotation:g}°\n"
+        f"{model.card.name}, {model.views} view(s), {options.detector}, {options.split} faces of "
+        f"{chosen.name}, turned by up to {options.rotation:g}°\n"
     )
     print("\n".join(lines(rows)))
     if options.out:
@@ -199,7 +199,7 @@ def main(given: Sequence[str]) -> None:
             "detector": options.detector,
             "data": chosen.name,
             "split": options.split,
-            "views": options.views,
+            "views": model.views,
         }
         write_json(options.out, {**said, "rotation": options.rotation, "rows": [asdict(row) for row in rows]})
 
