@@ -50,12 +50,13 @@ def test_the_report_of_a_quiz_as_json(mien, quiz_file):
     [
         (["--out", "none.db"], "no quiz at none.db; make one: mien quiz --data fer2013.h5 --out none.db"),
         (["--out", "quiz.db", "--data", "faces.h5", "--n", "3"], "quiz.db asks 10 faces of test by seed 0"),
+        (["--out", "quiz.db", "--n", "5", "--seed", "1"], "--n, --seed: only a new quiz is drawn; give its"),
         (["--out", "new.db", "--data", "faces.h5"], "'made-up' has 10 test faces to ask, cannot draw 100"),
         (["report", "quiz.db", "--out", "none/page.html"], "no folder none to write page.html in"),
         (["report", "quiz.db", "--out", "page.md"], "give it a name that ends with .html or .htm"),
         (["report", "quiz.db", "--model", "tinny"], "no model named 'tinny'; did you mean 'tiny'"),
     ],
-    ids=["no file", "other faces", "too few", "no folder", "no page", "no model"],
+    ids=["no file", "other faces", "no data", "too few", "no folder", "no page", "no model"],
 )
 def test_a_mistake_about_a_quiz_is_one_line(mien, quiz_file, arguments, says):
     result = mien("quiz", *arguments)

@@ -1,13 +1,14 @@
 """``mien quiz``: people label the expressions of faces, and are scored as a model is."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mien.cli.options import AllowHost, AsJson, Device, Host, Port, Token, out_option
 from mien.cli.progress import waiting
 from mien.cli.terminal import print_result, printable
+from mien.errors import MienError
 
 if TYPE_CHECKING:
     from mien.workflows.quiz.report import QuizReport
@@ -41,10 +42,18 @@ def quiz(
     out: Annotated[Path, out_option("The quiz file, made from --data where missing.", True)] = Path(
         "quiz.db"
     ),
-    n: Annotated[int, typer.Option(min=1, help="Faces to ask.")] = 100,
+    n: Annotated[
+        int | None, typer.Option(min=1, help="Faces to ask; 100 unless given.", show_default=False)
+    ] = None,
     training: Annotated[int, typer.Option(min=0, help="Labelled examples before the first question.")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same faces.")] = 0,
-    split: Annotated[str, typer.Option(help="Rows to draw from: train, val or test.")] = "test",
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="The same seed draws the same faces; 0 unless given.", show_default=False),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Rows to draw from: train, val, or test unless given.", show_default=False),
+    ] = None,
     names: Annotated[bool, typer.Option("--names", help="Ask people for their names.")] = False,
     host: Host = "127.0.0.1",
     port: Port = 8000,
@@ -57,8 +66,14 @@ def quiz(
     from mien.cli import server
     from mien.workflows.quiz.quiz_file import ASKED, Draw, open_quiz
 
-    with waiting(f"drawing {n} faces"):
-        held = open_quiz(out, data, Draw(n, max(training, Draw.training), seed, split))
+    new: dict[str, Any] = {"n": n, "seed": seed, "split": split}
+    chosen = {key: value for key, value in new.items() if value is not None}
+    if data is None and chosen:
+        keys = ", ".join(f"--{key}" for key in chosen)
+        raise MienError(f"{keys}: only a new quiz is drawn; give its --data too, or leave {keys} out")
+    draw = Draw(training=max(training, Draw.training), **chosen)
+    with waiting(f"drawing {draw.n} faces"):
+        held = open_quiz(out, data, draw)
     held.close()
     options = {
         "quiz": str(out.resolve()),
