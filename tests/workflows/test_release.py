@@ -58,12 +58,13 @@ def test_the_card_of_ones_own_emotions_says_only_what_is_known(
 ) -> None:
     told = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
     told["recipe"]["net"]["init_from"] = str(tmp_path / "secret" / "older-run")
+    told["recipe"]["net"]["options"] = {"backbone": "run:/secret/sees-by"}
     told["recipe"]["distil"] |= {"teachers": ["/secret/a", "secret/b"], "targets": "fer2013-votes"}
     (run / "recipe.json").write_text(json.dumps(told), encoding="utf-8")
     released = release(run, "bars", made["store"], CardText("three bars"), ReleaseSettings(int8=False))
     recipe = released.card.training["recipe"]
     assert recipe["net"]["init_from"] == "older-run"
-    assert recipe["net"]["name"] == "s2d-resnet"
+    assert (recipe["net"]["name"], recipe["net"]["options"]["backbone"]) == ("s2d-resnet", "run:sees-by")
     assert (recipe["distil"]["teachers"], recipe["distil"]["targets"]) == (["a", "b"], "fer2013-votes")
     text = released.weights.with_suffix(".json").read_text("utf-8") + model_card(released.card, 1)
     for word in ("secret", str(tmp_path), "FER2013", "FER+", "web faces", "gray web", "fear", "rater"):

@@ -241,8 +241,13 @@ def test_trials_that_fail_are_recorded_with_the_reason_and_count(make, trained, 
 
 @pytest.mark.parametrize(
     "error",
-    [KeyboardInterrupt(), OSError(), OutputError("weights.safetensors", "no space left on device")],
-    ids=["ctrl-c", "of the system", "full disk"],
+    [
+        KeyboardInterrupt(),
+        OSError(),
+        OutputError("weights.safetensors", "no space left on device"),
+        DataError("faces.h5 cannot be read"),
+    ],
+    ids=["ctrl-c", "of the system", "full disk", "lost data"],
 )
 def test_a_stopped_trial_goes_on_under_its_number_with_its_values(make, trained, tmp_path, error) -> None:
     def stop(*_: object) -> float:
