@@ -6,6 +6,7 @@ import { type Reading } from "../src/index.js";
 import { People } from "../src/people.js";
 import { expand, reduce, resize, roundEven } from "../src/resample.js";
 import { averageLogits, toProbs } from "../src/views.js";
+import { drawTimeline } from "../ui/draw.js";
 
 const gray = (width: number, height: number, ...data: number[]) => pixels(width, height, 1, new Uint8Array(data));
 
@@ -87,4 +88,16 @@ test("a label does not flicker, and follows in the end", () => {
   assert.equal(label(0.1, 0.3), "happy");
   for (let i = 2; i < 10; i++) label(i / 10, 0.1);
   assert.equal(label(1, 0.1), "sad");
+});
+
+test("the line of a long video paints each pixel once", () => {
+  Object.assign(globalThis, { window: { devicePixelRatio: 1 } });
+  const painted: [x: number, width: number][] = [];
+  const pen = { scale: () => {}, fillStyle: "", fillRect: (x: number, _y: number, width: number) => painted.push([x, width]) };
+  const canvas = { clientWidth: 100, clientHeight: 20, getContext: () => pen } as unknown as HTMLCanvasElement;
+  const moments = Array.from({ length: 36_000 }, (_, i) => ({ time: i / 10, probs: { happy: 1 } }));
+  drawTimeline(canvas, moments, [0, 3600], 3600);
+  const bands = painted.slice(0, -2); // the last two are the mark at the moment
+  assert.equal(bands.length, 100);
+  assert.equal(bands.reduce((sum, [, width]) => sum + width, 0), 100);
 });

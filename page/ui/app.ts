@@ -2,10 +2,10 @@
 
 import { at, make, redraw } from "./dom.js";
 import { Engine, type Loaded } from "./engine.js";
-import { LANGUAGES, percent, preferred, say, speak } from "./messages.js";
+import { LANGUAGES, count, percent, preferred, say, speak } from "./messages.js";
 import { stopMoving, useCamera, watchVideo } from "./moving.js";
 import { readPhotos } from "./photos.js";
-import { busy, fail, idle, retell, start } from "./status.js";
+import { busy, fail, idle, retell, start, warn } from "./status.js";
 import { download } from "./table.js";
 import { type Card } from "../src/index.js";
 
@@ -64,7 +64,10 @@ loading.then(() => {
 
 function take(files: Iterable<File>): void {
   const given = [...files], video = given.find(({ type }) => type.startsWith("video/"));
-  if (video) void start((signal) => watchVideo(loading, video, signal));
+  if (video) void start((signal) => {
+    if (given.length > 1) warn(say("video_alone", { file: video.name, files: count("files", given.length - 1) }));
+    return watchVideo(loading, video, signal);
+  });
   else if (given.length) void start((signal) => readPhotos(loading, given, signal));
 }
 

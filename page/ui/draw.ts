@@ -75,7 +75,8 @@ export function legend(labels: readonly string[]): HTMLUListElement {
   return make("ul", { class: "legend" }, ...entries);
 }
 
-/** Stacked bands of a person's smoothed probabilities from `span[0]` to `span[1]`, with a mark at `now`. */
+/** Stacked bands of a person's smoothed probabilities from `span[0]` to `span[1]`, with a mark at `now`; of moments that
+ * share a pixel's width, the last is drawn, so that hours cost no more than minutes. */
 export function drawTimeline(canvas: HTMLCanvasElement, moments: readonly Moment[], span: readonly [number, number], now: number): void {
   const { pen, width, height } = open(canvas), ratio = canvas.width / width;
   const place = (time: number): number => // whole pixels of the screen: no seams between the bands
@@ -84,6 +85,7 @@ export function drawTimeline(canvas: HTMLCanvasElement, moments: readonly Moment
     const next = moments[i + 1]?.time ?? Math.min(time + 0.1, span[1]);
     if (next < span[0]) return;
     const x = place(time), wide = place(Math.min(next, time + 1)) - x;
+    if (!wide) return;
     let y = height;
     for (const [label, prob] of Object.entries(probs)) {
       pen.fillStyle = colour(label);

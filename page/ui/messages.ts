@@ -11,7 +11,7 @@ type Messages = typeof en;
 export const LANGUAGES: Record<string, Messages> = { en, de, es, fr, zh };
 
 type TextKey = { [K in keyof Messages]: Messages[K] extends string ? K : never }[keyof Messages];
-type CountKey = "photos" | "faces" | "frames" | "people";
+type CountKey = "photos" | "files" | "faces" | "frames" | "people";
 
 const KEPT = "mien-language";
 let language = "en";

@@ -12,7 +12,7 @@ import { Timeline } from "./timeline.js";
 
 const CAMERA_WIDTH = 320, VIDEO_WIDTH = 640, STEP_S = 0.1, LIVE_SPAN_S = 60, MOST_LIVE_ROWS = 50_000;
 const EDGE_S = 0.001; // so that rounding does not give the frame before
-const LONGEST_SEEK_MS = 20_000, LONGEST_PRESENTING_MS = 200;
+const LONGEST_SEEK_MS = 20_000, LONGEST_PRESENTING_MS = 200, DRAW_EVERY_MS = 200;
 const LOOK_AGAIN = 10; // every so many frames the whole image is searched for new faces
 
 /** Reads the frames of a video element one by one. */
@@ -69,9 +69,11 @@ export async function watchVideo(loading: Promise<Loaded>, file: File, signal: A
   };
   const length = await lengthOf(video).catch(broken(0)), frames: Person[][] = [];
   signal.throwIfAborted();
+  let drawnAt = -Infinity;
   const draw = (): void => {
     mark(canvas, video.videoWidth, frames[Math.floor(video.currentTime / STEP_S)] ?? []);
     timeline.draw([0, length], video.currentTime);
+    drawnAt = performance.now();
   };
   const finish = (): void => {
     video.controls = true;
@@ -95,7 +97,7 @@ export async function watchVideo(loading: Promise<Loaded>, file: File, signal: A
     frames.push(people);
     timeline.add(time, i, people);
     busy(() => say("watching", { file: file.name, time: number(time, 1) }), time / length);
-    draw();
+    if (performance.now() - drawnAt > DRAW_EVERY_MS) draw(); // the line of a long video costs more than its frame
   }
   signal.removeEventListener("abort", finish);
   finish();

@@ -32,6 +32,9 @@ export function fail(error: unknown): void {
   at("problem").textContent = error instanceof Error ? error.message : String(error);
 }
 
+/** Says what was not done, beside what goes on. */
+export const warn = (text: string): void => void (at("problem").textContent = text);
+
 /** Ends what went on before, clears the page, and does something new. Its signal tells when it is stopped or fails. */
 export async function start(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
   stopWork();

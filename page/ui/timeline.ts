@@ -6,7 +6,7 @@ import { type Moment, drawTimeline, legend } from "./draw.js";
 import { number, percent, say, word } from "./messages.js";
 import { type Row } from "./table.js";
 
-interface Band { head: HTMLElement; canvas: HTMLCanvasElement; told: HTMLElement; from: HTMLElement; to: HTMLElement; moments: Moment[]; last: Person; seen: number }
+interface Band { head: HTMLElement; canvas: HTMLCanvasElement; told: HTMLElement; from: HTMLElement; to: HTMLElement; moments: Moment[]; sums: number[]; n: number; last: Person; seen: number }
 
 export class Timeline {
   rows: Row[] = [];
@@ -32,6 +32,8 @@ export class Timeline {
     for (const person of people) {
       const band = this.bands.get(person.track) ?? this.another(person, time);
       band.moments.push({ time, probs: person.smooth });
+      band.sums = band.sums.map((sum, i) => sum + person.smooth[this.labels[i]!]!);
+      band.n++;
       band.last = person;
       band.seen = time;
       this.rows.push(this.toRow(time, frame, person));
@@ -52,7 +54,7 @@ export class Timeline {
     canvas.setAttribute("role", "img");
     canvas.addEventListener("click", ({ offsetX }) => this.pick(offsetX / canvas.clientWidth));
     this.place.append(make("section", { class: "person" }, make("h3", {}, head, told), canvas, make("div", { class: "axis" }, from, to)));
-    const band = { head, canvas, told, from, to, moments: [], last: person, seen };
+    const band = { head, canvas, told, from, to, moments: [], sums: this.labels.map(() => 0), n: 0, last: person, seen };
     this.bands.set(person.track, band);
     return band;
   }
@@ -82,10 +84,9 @@ export class Timeline {
     for (const band of this.bands.values()) band.told.textContent = say("on_average", { shares: this.shares(band) });
   }
 
-  private shares({ moments }: Band): string {
-    const mean = (label: string): number => moments.reduce((sum, { probs }) => sum + probs[label]!, 0) / moments.length;
-    const sums = this.labels.map((label) => [mean(label), label] as const).sort((a, b) => b[0] - a[0]);
-    return sums.slice(0, 3).map(([share, label]) => `${word(label)} ${percent(share)}`).join(", ");
+  private shares({ sums, n }: Band): string {
+    const means = this.labels.map((label, i) => [sums[i]! / n, label] as const).sort((a, b) => b[0] - a[0]);
+    return means.slice(0, 3).map(([share, label]) => `${word(label)} ${percent(share)}`).join(", ");
   }
 
   /** Forgets the oldest rows beyond `most`. */

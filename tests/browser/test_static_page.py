@@ -146,6 +146,13 @@ def test_a_video_shows_a_line_through_time(ready, clip, keep):
     assert moved == pytest.approx(3 * 19, abs=6)
 
 
+@one_look
+def test_files_beside_a_video_are_said_to_be_left_out(ready, clip, photo):
+    ready.set_input_files("#files", [photo, clip])
+    expect(ready.locator("#problem")).to_have_text("A video is read by itself: clip.mp4. Left out: 1 file")
+    expect(ready.locator("#status")).to_have_text("20 frames, 1 person.", timeout=LONG_MS)
+
+
 @pytest.mark.parametrize("look", ["phone"], indirect=True)
 def test_the_camera_shows_boxes_until_it_is_stopped(ready, keep):
     ready.locator("#camera").click()

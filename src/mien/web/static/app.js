@@ -3,7 +3,7 @@
 import { colour, drawFaces, drawTimeline, percent } from "./draw.js";
 import { keep, takeToken } from "./kept.js";
 
-const MOST_SHOWN = 200, LIVE_SPAN_S = 60, MOST_LIVE_ROWS = 50_000, FRAME_MS = 70, LIVE_WIDTH = 640;
+const MOST_SHOWN = 200, LIVE_SPAN_S = 60, MOST_LIVE_ROWS = 50_000, FRAME_MS = 70, DRAW_EVERY_MS = 200, LIVE_WIDTH = 640;
 const $ = (id) => document.getElementById(id);
 
 let token = takeToken();
@@ -170,7 +170,10 @@ class Timeline {
     }
     if (!this.people.has(row.track)) this.people.set(row.track, this.newPerson(row.track));
     const person = this.people.get(row.track);
-    person.points.push({ time: row.time_s, probs: this.labels.map((label) => row[`p_smooth_${label}`]) });
+    const probs = this.labels.map((label) => row[`p_smooth_${label}`]);
+    person.points.push({ time: row.time_s, probs });
+    person.sums = probs.map((prob, i) => prob + (person.sums[i] ?? 0));
+    person.n++;
     person.last = row;
   }
 
@@ -179,7 +182,7 @@ class Timeline {
     canvas.setAttribute("role", "img");
     const head = make("h3", {}, `Person ${track}`, told);
     this.place.append(make("section", { class: "person" }, head, canvas, make("div", { class: "axis" }, from, to)));
-    return { canvas, told, from, to, points: [], last: null };
+    return { canvas, told, from, to, points: [], sums: [], n: 0, last: null };
   }
 
   /** Draws the bands from `span[0]` to `span[1]`, with a mark at `now`. */
@@ -199,9 +202,9 @@ class Timeline {
   }
 
   /** Most of the time first. */
-  shares({ points }) {
-    const sums = this.labels.map((label, i) => [points.reduce((sum, point) => sum + point.probs[i], 0) / points.length, label]);
-    return sums.sort((a, b) => b[0] - a[0]).slice(0, 3).map(([share, label]) => `${label} ${percent(share)}`).join(", ");
+  shares({ sums, n }) {
+    const means = this.labels.map((label, i) => [sums[i] / n, label]);
+    return means.sort((a, b) => b[0] - a[0]).slice(0, 3).map(([share, label]) => `${label} ${percent(share)}`).join(", ");
   }
 
   sum() {
@@ -243,9 +246,11 @@ async function watchVideo(file, signal) {
   const size = await known(video);
   const length = job.duration_s ?? video.duration;
   const spanned = () => [0, Math.max(Number.isFinite(length) ? length : 0, timeline.rows.at(-1)?.time_s ?? 0)];
+  let drawnAt = -Infinity;
   const draw = () => {
     if (size) drawFaces(canvas, size, marked(rowsAt(timeline.rows, video.currentTime)));
     timeline.draw(spanned(), video.currentTime);
+    drawnAt = performance.now();
   };
   for (const event of ["timeupdate", "seeked"]) video.addEventListener(event, draw);
   new ResizeObserver(draw).observe(canvas);
@@ -264,7 +269,7 @@ async function watchVideo(file, signal) {
     if (timeline.rows.length % 10) continue;
     busy(`Watching ${file.name}: ${row.time_s.toFixed(1)} s`, length ? row.time_s / length : null);
     timeline.tell(row.time_s);
-    draw();
+    if (performance.now() - drawnAt > DRAW_EVERY_MS) draw();  // the line of a long video takes longer than its rows
   }
   const end = await (await call(path, { signal })).json();
   for (const listener of [forget, finish]) signal.removeEventListener("abort", listener);

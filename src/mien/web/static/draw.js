@@ -109,7 +109,8 @@ function drawChart(pen, [x1, y1, x2], face) {
 }
 
 /**
- * Stacked bands of a person's smoothed probabilities over time.
+ * Stacked bands of a person's smoothed probabilities over time. Of points that share a pixel's width, the last is
+ * drawn, so that hours cost no more than minutes.
  * @param points [{time, probs}] in order
  * @param span [from, to] seconds
  * @param now seconds where a mark is drawn
@@ -123,6 +124,7 @@ export function drawTimeline(canvas, points, labels, span, now) {
     const next = points[i + 1]?.time ?? Math.min(time + .1, span[1]);
     if (next < span[0]) continue;
     const x = place(time), wide = place(Math.min(next, time + 1)) - x;
+    if (!wide) continue;
     let y = height;
     labels.forEach((label, j) => {
       const high = probs[j] * height;
