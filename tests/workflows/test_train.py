@@ -75,6 +75,14 @@ def test_teachers_answer_in_the_precision_of_the_recipe_and_tell_how_far(made: d
     assert bool(apart.max() > 0) is computes_bf16(torch.device("cpu"))
 
 
+def test_a_finished_run_is_left_before_teachers_answer(made: dict[str, Any], tmp_path: Path) -> None:
+    told: list[TrainProgress] = []
+    taught = check_recipe(made["table"] | {"distil": {"teachers": [str(made["run"])]}})
+    for _ in range(2):
+        train(taught, tmp_path / "taught", report=told.append)
+    assert sum(at.preparing == "teachers" for at in told) == 1
+
+
 def test_a_released_model_can_be_a_teacher(made: dict[str, Any], tmp_path: Path) -> None:
     """Its answers are those of its file; what it says of emotions that the faces lack is left out."""
     table = made["table"] | {"distil": {"teachers": ["fer2013-nano"]}}

@@ -107,11 +107,11 @@ def _train(
     report: Callable[[TrainProgress], None],
 ) -> None:
     faces = read_store(recipe.data.store)
-    trainer = make_trainer(recipe, faces, device, workers, report)
     workers.agree("recipe or data set", recipe.model_dump_json() + faces.content_hash())
-    begun = workers.share(_begin(folder, trainer, faces, allow_leak) if workers.leads else None)
-    if begun == "finished":
+    if workers.share(_is_made(folder, recipe, faces) if workers.leads else None):
         return
+    trainer = make_trainer(recipe, faces, device, workers, report)
+    begun = workers.share(_begin(folder, trainer, faces, allow_leak) if workers.leads else None)
     checkpoint, val = folder / CHECKPOINT, faces.select("val")
     if begun:
         advice = "delete it to start over"
@@ -121,8 +121,20 @@ def _train(
     _finish(trainer, val, folder)
 
 
+def _is_made(folder: Path, recipe: Recipe, faces: FaceSet) -> bool:
+    """Whether the folder's run is finished; asked first, for teachers may take minutes to answer.
+
+    Raises:
+        RecipeError: the run is of another recipe or data set.
+    """
+    if not (folder / "recipe.json").is_file():
+        return False
+    check_same_run(folder, recipe, faces)
+    return is_finished(folder)
+
+
 def _begin(folder: Path, trainer: Trainer, faces: FaceSet, allow_leak: bool) -> Any:
-    """Make the folder the run's, and return the last checkpoint, None, or that the run is ``finished``."""
+    """Make the folder the run's, and return the last checkpoint, or None."""
     known = learned(trainer.train) | learned_before(trainer.recipe.net, faces.name, faces.content_hash())
     for split in ("val", "test"):
         leak = find_leak(faces.select(split), known, faces.select("train"))
@@ -130,8 +142,6 @@ def _begin(folder: Path, trainer: Trainer, faces: FaceSet, allow_leak: bool) -> 
     sweep(folder)
     _claim(folder, trainer, faces)
     write_learned(known, folder / LEARNED)
-    if is_finished(folder):
-        return "finished"
     checkpoint = folder / CHECKPOINT
     return load_tensors(checkpoint) if checkpoint.is_file() else None
 
@@ -286,7 +296,7 @@ def _whole_steps() -> Iterator[None]:
 
 
 def _claim(folder: Path, trainer: Trainer, faces: FaceSet) -> None:
-    """Write what the run is, or check that the folder's run is this one."""
+    """Write what the run is, where the folder does not say so already."""
     recipe, started = trainer.recipe, {"init_from": str(trainer.initial)} if trainer.initial else {}
     path = folder / "recipe.json"
     if not path.is_file():
@@ -294,8 +304,6 @@ def _claim(folder: Path, trainer: Trainer, faces: FaceSet) -> None:
         write_json(folder / "environment.json", environment() | several | started)
         # last, for a folder that has it is a run's, and is left as it is
         write_json(path, {"recipe": recipe.model_dump(mode="json"), "data": faces.content_hash()})
-        return
-    check_same_run(folder, recipe, faces)
 
 
 def check_same_run(folder: Path, recipe: Recipe, faces: FaceSet) -> None:
