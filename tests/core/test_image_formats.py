@@ -69,6 +69,27 @@ def test_a_png_is_turned_by_whatever_holds_its_orientation(name: str, place: int
     np.testing.assert_array_equal(open_image(lying[:place] + TEXTS[name] + lying[place:]), RGB)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    "cut", ["no pointer to a next directory", "half a pointer", "two tags more than it has"]
+)
+def test_exif_that_ends_too_early_turns_by_the_tags_that_it_has(cut: str, order: str) -> None:
+    n_tags = 3 if cut == "two tags more than it has" else 1
+    tag = struct.pack(order + "HHIHH", 0x0112, 3, 1, 6, 0)
+    block = (b"II" if order == "<" else b"MM") + struct.pack(order + "HIH", 42, 8, n_tags) + tag
+    block += bytes(2) if cut == "half a pointer" else b""
+    for kind, options in (("PNG", {}), ("WEBP", {"lossless": True})):
+        lying = encode(Image.fromarray(np.rot90(RGB)), kind, exif=block, **options)
+        np.testing.assert_array_equal(open_image(lying), RGB)
+    assert open_image(encode(Image.new("RGB", (9, 6)), "JPEG", exif=b"Exif\0\0" + block)).shape == (9, 6, 3)
+
+
+def test_an_orientation_outside_the_exif_block_leaves_it_to_xmp() -> None:
+    block = b"II" + struct.pack("<HIHHHIII", 42, 8, 1, 0x0112, 3, 9, 1000, 0)
+    lying = encode(Image.fromarray(np.rot90(RGB)), "PNG", exif=block)
+    np.testing.assert_array_equal(open_image(lying[:33] + TEXTS["XMP element"] + lying[33:]), RGB)
+
+
 def test_exif_that_tells_no_orientation_leaves_it_to_xmp() -> None:
     block = Image.Exif()
     block[0x010F] = "a maker"

@@ -46,10 +46,10 @@ class _OrientationOnly(ImageFile.ImageFile):
             (_hex(self.info[name]) for name in RAW_PROFILES if name in self.info), b""
         )
         try:
-            page = tiff.directory(block.removeprefix(b"Exif\0\0"))
+            page = tiff.directory(block.removeprefix(b"Exif\0\0"), may_be_cut=True)
+            return page.number(ORIENTATION_TAG) or _xmp_orientation(self.info)
         except struct.error:
             return _xmp_orientation(self.info)
-        return page.number(ORIENTATION_TAG) or _xmp_orientation(self.info)
 
 
 class _RotatedByPillow(_OrientationOnly):

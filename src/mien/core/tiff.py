@@ -106,8 +106,13 @@ class Directory:
         return not self.number(SUBFILE) & (REDUCED | MASK) and self.number(OLD_SUBFILE) != OLD_REDUCED
 
 
-def directory(tiff: bytes, at: int | None = None) -> Directory:
+def directory(tiff: bytes, at: int | None = None, *, may_be_cut: bool = False) -> Directory:
     """The directory at a place, by default the first.
+
+    Args:
+        tiff: The whole file, or a block of EXIF.
+        at: Where the directory begins.
+        may_be_cut: Whether one that ends too early has the tags up to there, as readers of EXIF do.
 
     Raises:
         struct.error: it is cut, or there is none.
@@ -121,14 +126,18 @@ def directory(tiff: bytes, at: int | None = None) -> Directory:
     if n_tags > MAX_TAGS:
         raise struct.error("too many tags")
     first = start + struct.calcsize("<" + count_form)
-    tags = []
-    for place in range(first, first + entry * n_tags, entry):
-        number, kind, count = struct.unpack_from(f"{order}HH{offset_form}", tiff, place)
-        tag = Tag(number, kind, count, place + entry - inline, place)
-        if tag.size > inline:
-            tag = tag._replace(at=struct.unpack_from(order + offset_form, tiff, tag.at)[0])
-        tags.append(tag)
-    (next_at,) = struct.unpack_from(order + offset_form, tiff, first + entry * n_tags)
+    tags, next_at = [], 0
+    try:
+        for place in range(first, first + entry * n_tags, entry):
+            number, kind, count = struct.unpack_from(f"{order}HH{offset_form}", tiff, place)
+            tag = Tag(number, kind, count, place + entry - inline, place)
+            if tag.size > inline:
+                tag = tag._replace(at=struct.unpack_from(order + offset_form, tiff, tag.at)[0])
+            tags.append(tag)
+        (next_at,) = struct.unpack_from(order + offset_form, tiff, first + entry * n_tags)
+    except struct.error:
+        if not may_be_cut:
+            raise
     return Directory(tiff, order, inline, tuple(tags), next_at)
 
 
