@@ -185,6 +185,14 @@ def test_a_name_that_steers_the_terminal_is_shown_harmless(mien) -> None:
     assert json.loads(mien("read", name, "--model", "tiny", "--json").stdout)["path"] == name
 
 
+def test_a_suffix_that_steers_the_terminal_is_counted_harmless(mien) -> None:
+    Image.new("RGB", (60, 60)).save("a.png")
+    Path("b.x\x1b[31m\nmien: all is well").write_bytes(b"")
+    result = mien("read", ".", "--model", "tiny")
+    told = "mien: passed over 1 file not named like an image (.x?[31m?mien: all is well 1)\n"
+    assert result.stderr == told
+
+
 def test_many_bad_images_are_counted_not_all_listed(mien, tmp_path) -> None:
     Image.new("RGB", (60, 60)).save("good.png")
     for number in range(30):

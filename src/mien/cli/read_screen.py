@@ -84,7 +84,7 @@ class Tally:
                 err=True,
             )
         for note in self._notes():
-            typer.echo(f"mien: {note}", err=True)
+            typer.echo(printable(f"mien: {note}"), err=True)  # of suffixes, which a file may name as it likes
         if counts.n_failed:
             for error in self.errors:
                 typer.echo(f"mien: {printable(error)}", err=True)
