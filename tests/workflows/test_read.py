@@ -338,6 +338,24 @@ def test_an_annotated_image_shows_the_drawing_in_the_size_of_its_source(tmp_path
         assert np.array_equal(np.asarray(same), gray)
 
 
+def test_an_annotated_image_too_long_for_jpeg_is_a_png(tmp_path: Path) -> None:
+    writer = AnnotatedFolder(tmp_path)
+    sizes = {(1, 65_500): "x.jpg", (1, 65_501): "x.png", (65_501, 1): "x-2.png"}
+    for size, name in sizes.items():
+        path = writer.write(ImageResult("x.jpg", (), np.zeros((*size, 3), np.uint8)))
+        assert path.name == name
+        with Image.open(path) as image:
+            assert image.size == size[::-1]
+
+
+@pytest.mark.parametrize("below", ["a.png", "a.png/b"])
+def test_an_annotated_image_in_the_way_of_a_folder_does_not_end_the_run(below: str, tmp_path: Path) -> None:
+    writer = AnnotatedFolder(tmp_path)
+    writer.write(result_of("a.webp", 0.5))  # becomes a.png
+    written = writer.write(replace(result_of(f"{below}/c.png", 0.5), below=below))
+    assert written == tmp_path / "c.png"
+
+
 def test_annotated_images_keep_the_folders_below_the_one_that_was_named(folder: Path) -> None:
     make("a/1.png", "a/b/2.png", "a/b/c/3.jpg", "d/4.png")
     writer = AnnotatedFolder("out")

@@ -14,6 +14,9 @@ from mien.core.images import RGB, ImageSource, as_rgb, open_image
 from mien.core.results import Reading
 from mien.errors import ImageError, MienError
 
+MOST_JPEG_SIDE = 65_500
+"""Pixels of a side of a JPEG file that libjpeg writes."""
+
 Colour = tuple[int, int, int]
 Rect = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels; right and bottom lie outside."""

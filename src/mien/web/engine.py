@@ -15,7 +15,7 @@ from PIL import Image
 from mien.core.analyzer import Analyzer
 from mien.core.detection import Detector, DetectorSettings
 from mien.core.detectors import make_detector
-from mien.core.draw import annotate
+from mien.core.draw import MOST_JPEG_SIDE, annotate
 from mien.core.model_store import find_model
 from mien.core.smoothing import SmoothingSettings
 from mien.core.timeline import TimelineRow
@@ -38,8 +38,6 @@ MOST_PROCESSES, SLOW_NICENESS = 8, 5
 LIVE_SIDE = 640
 LIVE_PIXELS = 4_000_000
 FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG"}
-MOST_JPEG_SIDE = 65_500
-"""Pixels of a side of a JPEG file that libjpeg writes."""
 
 Pixels = NDArray[np.uint8]
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from mien.core.columns import Row
-from mien.core.draw import annotate
+from mien.core.draw import MOST_JPEG_SIDE, annotate
 from mien.core.files import refusals, temporary_file, took_place
 from mien.core.image_names import JPEG_SUFFIXES
 from mien.core.outputs import check_output_folder
@@ -20,6 +20,9 @@ from mien.workflows.read import ImageResult
 
 JPEG_QUALITY = 92
 LONGEST_STEM = 240  # bytes; a name may have 255, and a number and the suffix follow
+
+NO_SUCH_FOLDER = (errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR)
+"""Errors of a folder's path alone: it is too long, or a file, as another annotated image, is in its way."""
 
 
 def to_object(result: ImageResult) -> dict[str, Any]:
@@ -49,8 +52,9 @@ def to_rows(result: ImageResult, labels: Sequence[str], *, landmarks: bool = Fal
 class AnnotatedFolder:
     """Writes annotated images under the names of their sources; a file that exists is never overwritten.
 
-    Folders below the one that was read are kept. The format is JPEG where the source's is, else PNG. A taken
-    name gets a number: ``party-2.jpg``; one too long for the disk is cut.
+    Folders below the one that was read are kept, but where such a folder cannot be made, its images go into
+    ``folder`` itself. The format is JPEG where the source has the name of one and no side is too long for it,
+    else PNG. A taken name gets a number: ``party-2.jpg``; one too long for the disk is cut.
 
     Args:
         folder: Made if need be.
@@ -72,11 +76,12 @@ class AnnotatedFolder:
         stem, suffix = os.path.splitext(os.path.basename(result.name))
         if result.name == STDIN:
             stem = STDIN_STEM
-        suffix = ".jpg" if suffix.lower() in JPEG_SUFFIXES else ".png"
+        is_jpeg = suffix.lower() in JPEG_SUFFIXES and max(result.pixels.shape) <= MOST_JPEG_SIDE
+        suffix = ".jpg" if is_jpeg else ".png"
         folder = self._folder(result.below)
         image = Image.fromarray(annotate(result.pixels, result.readings))
         with refusals(folder / f"{stem}{suffix}"), temporary_file(folder, suffix) as temporary:
-            if suffix == ".jpg":
+            if is_jpeg:
                 image.save(temporary, quality=JPEG_QUALITY, subsampling=0)
             else:
                 image.save(temporary)
@@ -87,9 +92,9 @@ class AnnotatedFolder:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            if error.errno != errno.ENAMETOOLONG:
+            if error.errno not in NO_SUCH_FOLDER:
                 raise
-            return self.folder  # one long path must not end the work on all images
+            return self.folder  # one path must not end the work on all images
         return folder
 
     def _names(self, folder: Path, stem: str, suffix: str) -> Iterator[Path]:
