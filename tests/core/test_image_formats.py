@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from mien.core import image_formats
+from mien.core import image_formats, png
 from mien.core.images import open_image
 from mien.errors import ImageError
 
@@ -109,9 +109,54 @@ def test_a_jpeg_and_a_webp_are_turned_by_xmp_alone() -> None:
     "text", [b"", b"\n", b"\nexif\n", b"\nexif\n  4\nzz", b"\nexif\n 2\nabc", b"no lines at all"], ids=repr
 )
 def test_a_broken_raw_profile_is_no_reason_to_refuse_sound_pixels(text: bytes) -> None:
-    png = encode(Image.fromarray(RGB), "PNG")
-    data = png[:33] + chunk(b"tEXt", b"Raw profile type exif\0" + text) + png[33:]
+    sound = encode(Image.fromarray(RGB), "PNG")
+    data = sound[:33] + chunk(b"tEXt", b"Raw profile type exif\0" + text) + sound[33:]
     np.testing.assert_array_equal(open_image(data), RGB)
+
+
+def text_of(name: str, n_bytes: int) -> bytes:
+    """A chunk of a profile or a text that unpacks to so many bytes and begins with an orientation of 6."""
+    filler = RNG.bytes(1000) * (n_bytes // 1000)
+    long_xmp = xmp(6, AS_ELEMENT) + b" " * n_bytes
+    return {
+        "profile": lambda: chunk(b"iCCP", b"a name\0\0" + zlib.compress(filler)),
+        "packed comment": lambda: chunk(b"zTXt", b"Comment\0\0" + zlib.compress(filler)),
+        "packed comment of any language": lambda: chunk(
+            b"iTXt", b"Comment\0\1\0\0\0" + zlib.compress(b"a" * n_bytes)
+        ),
+        "packed XMP": lambda: chunk(b"iTXt", png.XMP.encode() + b"\0\1\0\0\0" + zlib.compress(long_xmp)),
+        "XMP": lambda: chunk(b"iTXt", png.XMP.encode() + b"\0\0\0en\0title\0" + long_xmp),
+    }[name]()
+
+
+LONG = ["profile", "packed comment", "packed comment of any language", "packed XMP", "XMP"]
+
+
+@pytest.mark.parametrize("place", [33, -12], ids=["before the pixels", "behind them"])
+@pytest.mark.parametrize("name", LONG)
+def test_a_png_is_read_and_turned_however_long_its_texts_are(name: str, place: int) -> None:
+    lying = encode(Image.fromarray(np.rot90(RGB)), "PNG", exif=None if "XMP" in name else exif(6))
+    long_text = text_of(name, 3_000_000)
+    np.testing.assert_array_equal(open_image(lying[:place] + long_text + lying[place:]), RGB)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        chunk(b"zTXt", b"Raw profile type exif\0\0no zlib"),
+        chunk(b"zTXt", b"Raw profile type exif\0\7" + zlib.compress(b"a")),
+        chunk(b"zTXt", b"Raw profile type exif"),
+        chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0no zlib"),
+        chunk(b"iTXt", b"XML:com.adobe.xmp\0\1"),
+        chunk(b"tEXt", b"transparency\0none"),
+        chunk(b"tEXt", b""),
+        chunk(b"iCCP", b""),
+    ],
+    ids=repr,
+)
+def test_a_broken_text_is_no_reason_to_refuse_sound_pixels(text: bytes) -> None:
+    sound = encode(Image.fromarray(RGB), "PNG")
+    np.testing.assert_array_equal(open_image(sound[:33] + text + sound[33:]), RGB)
 
 
 # --- which page is the image ---------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from PIL import Image, ImageFile
 
-from mien.core import avif, tiff
+from mien.core import avif, png, tiff
 
 ORIENTATION_TAG = 0x0112
 HEAD = 256  # bytes that tell a format
@@ -25,9 +25,6 @@ SLOW_DECODERS = {
     "ppm": "a PPM of an unusual depth",
     "bmp_rle": "a run-length BMP",
 }
-
-RAW_PROFILES = ("Raw profile type exif", "Raw profile type APP1")
-"""Texts of a PNG in which ImageMagick and ExifTool keep EXIF, as hexadecimal digits."""
 
 XMP_ORIENTATION = re.compile(r"tiff:Orientation(?:\s*=\s*[\"']|>)\s*([1-8])\b")
 
@@ -43,7 +40,7 @@ class _OrientationOnly(ImageFile.ImageFile):
     def _stored_orientation(self) -> int:
         """EXIF's, or else XMP's; 1 (upright) where neither tells."""
         block = self.info.get("exif") or next(
-            (_hex(self.info[name]) for name in RAW_PROFILES if name in self.info), b""
+            (_hex(self.info[name]) for name in png.RAW_PROFILES if name in self.info), b""
         )
         try:
             page = tiff.directory(block.removeprefix(b"Exif\0\0"), may_be_cut=True)
@@ -71,7 +68,7 @@ def _hex(text: object) -> bytes:
 
 
 def _xmp_orientation(info: Mapping[Any, Any]) -> int:
-    packet = info.get("xmp") or info.get("XML:com.adobe.xmp") or b""
+    packet = info.get("xmp") or info.get(png.XMP) or b""
     text = packet.decode("latin-1") if isinstance(packet, bytes) else str(packet)
     found = XMP_ORIENTATION.search(text)
     return int(found[1]) if found else 1
@@ -103,7 +100,7 @@ def _pillow(first: bytes, name: str, *laid_over: type, prepare: Callable[[bytes]
 
 FORMATS: dict[str, Format] = {
     "JPEG": _pillow(rb"\xff\xd8\xff", "Jpeg", _OrientationOnly),  # of a stereo MPO the first
-    "PNG": _pillow(rb"\x89PNG\r\n\x1a\n", "Png", _OrientationOnly),
+    "PNG": _pillow(rb"\x89PNG\r\n\x1a\n", "Png", _OrientationOnly, prepare=png.prepared),
     "WEBP": _pillow(rb"RIFF.{4}WEBP", "WebP", _OrientationOnly),
     "BMP": _pillow(rb"BM", "Bmp"),
     "GIF": _pillow(rb"GIF8[79]a", "Gif"),

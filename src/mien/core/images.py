@@ -5,7 +5,7 @@ What an image may hold, and what comes out, always uint8 (H, W, 3):
 ================================  =====================================================================
 in the source                     out
 ================================  =====================================================================
-RGB, YCbCr, HSV                   as it is; colour profiles (ICC) are ignored
+RGB, YCbCr, HSV                   as it is; colour profiles (ICC) and texts are ignored, however long
 16-bit RGB                        the upper 8 bits; where no value needs 15 of them, scaled as gray is
 gray, 1-bit                       gray in all three channels; 1-bit is 0 and 255
 16-bit gray (I;16, I)             scaled and rounded, never clipped; white is the largest value of 8, 10,
