@@ -60,6 +60,23 @@ def test_a_column_that_is_not_there_is_told_with_those_that_are(reader_of) -> No
         reader_of("path")({"bytes": [b""], "id": [1]})
 
 
+def test_a_column_to_keep_must_not_have_a_name_of_the_rows(reader_of) -> None:
+    blank = np.zeros((48, 48, 3), np.uint8)
+    for name in ("emotion", "confidence", "error"):
+        with pytest.raises(MienError, match=f"rows have a column '{name}' of their own; rename that"):
+            reader_of("image", keep=("id", name))({"image": [blank], "id": [1], name: ["mine"]})
+    with pytest.raises(MienError, match="rows have a column 'path' of their own"):
+        reader_of("url", keep=("path",))({"url": ["file:///a.png"], "path": ["mine"]})
+
+
+def test_the_paths_of_the_images_may_be_kept(reader_of, tmp_path) -> None:
+    path = str(tmp_path / "gone.png")
+    for column, image in (("path", path), ("image", b"no image")):
+        table = reader_of(column, keep=("path",))({column: [image], "path": [path]})
+        assert table.column_names.count("path") == 1
+        assert table["path"].to_pylist() == [path]
+
+
 class Dataset:
     """Stands for one of Ray."""
 

@@ -122,7 +122,7 @@ class BatchReader:
     Args:
         settings: How images are read.
         column: Holds the images.
-        keep: Further columns that each row of an image gets.
+        keep: Further columns that each row of an image gets; none that rows have themselves.
         limit_s: See `LIMIT_S`.
     """
 
@@ -140,18 +140,26 @@ class BatchReader:
             raise MienError(f"the data set has no column '{absent[0]}', but {', '.join(batch)}")
         images, labels = list(batch[self.column]), self.images.labels
         named = bool(images) and isinstance(images[0], str)
+        names = columns(labels, landmarks=self.landmarks)
+        taken = [name for name in self.keep if name in names and self._differs(name, named)]
+        if taken:
+            raise MienError(f"rows have a column '{taken[0]}' of their own; rename that of the data set")
         rows, places = [], []
         for place, answer in enumerate(self.images.read(images)):
             result = result_of(Source(images[place] if named else ""), answer)
             made = to_rows(result, labels, landmarks=self.landmarks)
             rows += made
             places += [place] * len(made)
-        table = arrow_table(rows, columns(labels, landmarks=self.landmarks))
+        table = arrow_table(rows, names)
         if not named:
             table = table.drop_columns(["path"])
         for position, name in enumerate(name for name in self.keep if name not in table.column_names):
             table = table.add_column(position, name, pa.array([batch[name][place] for place in places]))
         return table
+
+    def _differs(self, name: str, named: bool) -> bool:
+        """Whether a column of that name would hold something else; rows have the images' paths, or none."""
+        return name != "path" or (named and self.column != "path")
 
     def close(self) -> None:
         """End the process."""

@@ -25,7 +25,8 @@ def read_dataset(
             gives, or of arrays (H, W, 3).
         column: Its name.
         settings: How images are read.
-        keep: Further columns that each row of an image gets.
+        keep: Further columns that each row of an image gets. One that has a name of the rows' own, such as
+            ``emotion``, is refused when the rows are computed.
         batch: Images that an actor gets at once.
         actors: How many read at the same time; ``None`` takes all CPUs of the cluster, or all GPUs where
             the settings say ``device="cuda"``.
