@@ -57,13 +57,17 @@ class Inputs:
     def sources(self, passed_over: "PassedOver | None" = None) -> Iterator["Source"]:
         """The images; where the list is standard input, they can be had once."""
         from mien.workflows.find import find_images
+
+        listed, selection = self.listed(), self.selection()
+        found = find_images(self.paths, self.leave_out, passed_over, listed=listed, selection=selection)
+        yield from islice(found, self.limit)
+
+    def listed(self) -> Iterator[str]:
+        """The paths of the list, if one is named; where it is standard input, they can be had once."""
         from mien.workflows.selection import listed_paths
 
-        selection = self.selection()
         with self._list() as stream:
-            listed = listed_paths(stream) if stream else ()
-            found = find_images(self.paths, self.leave_out, passed_over, listed=listed, selection=selection)
-            yield from islice(found, self.limit)
+            yield from listed_paths(stream) if stream else ()
 
     def selection(self) -> "Selection":
         """Which of the images that are found are read."""

@@ -1,9 +1,8 @@
 """``mien read --ray``: the images of a folder or an object store, on a cluster."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -70,11 +69,24 @@ def read_by_ray(inputs: Inputs, job: "RayJob") -> None:
 
 
 def _sources(inputs: Inputs) -> Iterator["Source"]:
-    from mien.workflows.cluster.places import images_at
+    from mien.workflows.cluster.places import images_at, images_listed
+    from mien.workflows.find import find_images
 
-    urls = [path for path in inputs.paths if "://" in path]
-    paths = [path for path in inputs.paths if "://" not in path]
-    found: list[Iterator[Source]] = [images_at(url, inputs.selection()) for url in urls]
-    if paths or inputs.files_from is not None:
-        found.append(replace(inputs, paths=paths).sources())
-    yield from islice((source for some in found for source in some), inputs.limit)
+    selection = inputs.selection()
+    urls, paths = _by_kind(inputs.paths)
+    listed_urls, listed = _by_kind(inputs.listed())
+    found = chain(
+        *(images_at(url, selection) for url in urls),
+        images_listed(listed_urls, selection),
+        find_images(paths, listed=listed, selection=selection),
+    )
+    yield from islice(found, inputs.limit)
+
+
+def _by_kind(names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Addresses, and paths of this machine."""
+    urls: list[str] = []
+    paths: list[str] = []
+    for name in names:
+        (urls if "://" in name else paths).append(name)
+    return urls, paths

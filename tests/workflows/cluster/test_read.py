@@ -16,8 +16,12 @@ import pytest
 pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
 
 from PIL import Image
+from pyarrow import fs
 
+from mien.cli.read_inputs import Inputs
+from mien.cli.read_ray import read_by_ray
 from mien.errors import DataError, MienError
+from mien.workflows.cluster import places, read
 from mien.workflows.cluster.actors import PartReader
 from mien.workflows.cluster.parts import Part
 from mien.workflows.cluster.places import images_at, open_folder, placed
@@ -106,6 +110,70 @@ def test_an_address_is_listed_by_the_ends_of_names(images) -> None:
         list(images_at((images / "gone").as_uri()))
     with pytest.raises(MienError, match="nothing://x cannot be opened"):
         open_folder("nothing://x")
+
+
+@pytest.mark.parametrize(
+    ("address", "first"),
+    [
+        (
+            "s3://b/in?endpoint_override=minio:9&scheme=http",
+            "s3://b/in/{}?endpoint_override=minio:9&scheme=http",
+        ),
+        ("s3://b/in/?region=x", "s3://b/in/{}?region=x"),
+        ("hdfs://host:9000/in", "hdfs://host:9000/in/{}"),
+        ("abfs://container@account/in", "abfs://container@account/in/{}"),
+        ("zip://in::s3://b/all.zip", "zip://in/{}::s3://b/all.zip"),
+        ("file:///", "file:///{}"),
+    ],
+)
+def test_the_name_of_an_image_leads_to_the_same_store(address, first, images, monkeypatch) -> None:
+    opened = fs.LocalFileSystem(), str(images)
+    monkeypatch.setattr(places, "open_folder", lambda _: opened)
+    names = [source.name for source in images_at(address)]
+    assert (names[0], names[-1]) == (first.format("00.png"), first.format("below/bad.jpg"))
+
+
+@pytest.mark.parametrize("name", ["a b.png", "größe.png", "50%.png", "x%20y.png", "why?.png", "no#1.png"])
+def test_an_image_of_any_name_is_opened_by_its_address(name: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "fsspec", None)  # it opens the files of this machine by itself
+    (tmp_path / "in it").mkdir()
+    (tmp_path / "in it" / name).write_bytes(b"")
+    for folder in (f"file://{tmp_path}/in it", (tmp_path / "in it").as_uri()):
+        (source,) = images_at(folder)
+        assert open_folder(source.name)[1] == str(tmp_path / "in it" / name)
+
+
+def test_patterns_choose_at_an_address_as_they_do_in_a_folder(images) -> None:
+    (images / ".hidden").mkdir()
+    for name in (".hidden.png", ".hidden/x.png"):
+        (images / name).write_bytes((images / "00.png").read_bytes())
+    assert len(list(images_at(images.as_uri()))) == N_IMAGES
+    assert len(list(images_at(images.as_uri(), Selection(exclude=["below"])))) == N_IMAGES - 1
+    one = (images / "below" / "bad.jpg").as_uri()
+    assert [source.name for source in images_at(one, Selection(include=["*.jpg"]))] == [one]
+    assert not list(images_at(one, Selection(exclude=["bad.*"])))
+    notes = (images / "notes.txt").as_uri()  # named itself, so whatever its end
+    assert [source.name for source in images_at(notes)] == [notes]
+
+
+def test_a_list_names_images_and_folders_of_a_store(images, tmp_path, monkeypatch) -> None:
+    taken: list[Source] = []
+    monkeypatch.setattr(read, "read_on_ray", lambda job, sources: taken.extend(sources) or ())
+    gone = (tmp_path / "gone").as_uri()
+    lines = [
+        "s3://b/x.jpg?region=y",
+        "s3://b/x.gif",
+        (images / "below").as_uri(),
+        gone,
+        str(images / "00.png"),
+    ]
+    (tmp_path / "list").write_text("\n".join(lines))
+    chosen = {"include": (), "exclude": ["*.gif"], "shard": None, "limit": None, "leave_out": None}
+    read_by_ray(Inputs((), str(tmp_path / "list"), **chosen), RayJob(str(tmp_path)))
+    names = ["s3://b/x.jpg?region=y", f"file://{images}/below/bad.jpg", gone, str(images / "00.png")]
+    assert [source.name for source in taken] == names
+    assert [source.error is None for source in taken] == [True, True, False, True]
+    assert f"{gone} cannot be listed" in taken[2].error
 
 
 def test_images_are_named_alike_on_every_machine_and_once() -> None:
