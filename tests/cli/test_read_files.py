@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from mien.cli.main import ClosedOutput
+
 N = 60
 
 
@@ -202,6 +204,18 @@ def test_patterns_choose_and_what_they_leave_out_is_counted(mien, many) -> None:
     names = [row["path"] for row in csv.DictReader(done.stdout.splitlines())]
     assert names == ["many/0/0.png", "many/0/10.png"]
     assert "that --include and --exclude leave out" in done.stderr
+
+
+def test_a_refused_run_leaves_the_rows_of_an_earlier_one(mien, many, monkeypatch) -> None:
+    mien("read", "many/0/0.png", *OPTIONS, "--out", "a.csv")
+    before = Path("a.csv").read_bytes()
+    Path("taken").touch()
+    assert mien("read", "many/0", *OPTIONS, "--out", "a.csv", "--annotate", "taken").exit_code == 2
+    monkeypatch.setattr("mien.cli.read.row_stream", ClosedOutput)
+    closed = mien("read", "many/0", *OPTIONS, "--out", "a.csv", "--csv")
+    assert "standard output is closed" in closed.stderr
+    assert Path("a.csv").read_bytes() == before
+    assert not Path("a.csv.state").exists()
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ LABELS = ("happy", "sad")
 
 def timeline(path: Path, participant: tuple = (), n: int = 4) -> RowFile:
     names = (*(("participant",) if participant else ()), *columns(LABELS))
-    file = RowFile(path, names, source="films/anna.mp4")
+    file = RowFile(path, names, source="films/anna.mp4").begin()
     for frame in range(n):
         cells = dict.fromkeys(names)
         cells |= {"time_s": frame / 10, "frame": frame, "track": 1, "label": "happy", "uncertain": False}
@@ -193,7 +193,7 @@ def test_a_file_of_events_is_there_after_a_stop_and_goes_on(end: str, tmp_path) 
     offset = file.n_bytes
     file.close(whole=False)
     assert {path.name for path in tmp_path.iterdir()} == {f"x{end}", f"x{end}.rows"}
-    RowFile(tmp_path / f"x{end}", columns(LABELS), offset, "films/anna.mp4").close()
+    RowFile(tmp_path / f"x{end}", columns(LABELS), offset, "films/anna.mp4").begin().close()
     assert [path.name for path in tmp_path.iterdir()] == [f"x{end}"]
 
 

@@ -33,7 +33,7 @@ def written(path: Path) -> list[dict]:
 
 @pytest.mark.parametrize("end", PLAIN)
 def test_every_format_gives_back_what_was_written(end: str, tmp_path: Path) -> None:
-    file = RowFile(tmp_path / f"rows{end}", COLUMNS)
+    file = RowFile(tmp_path / f"rows{end}", COLUMNS).begin()
     file.write(ROWS[:1])
     file.write(ROWS[1:])
     file.close()
@@ -44,7 +44,7 @@ def test_every_format_gives_back_what_was_written(end: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("end", PLAIN)
 def test_a_name_that_ends_lines_stays_one_cell(end: str, tmp_path: Path) -> None:
     names = ["a\rb.png", "a\nb.png", "a\r\nb.png", 'a,"b.png\r']
-    file = RowFile(tmp_path / f"rows{end}", COLUMNS)
+    file = RowFile(tmp_path / f"rows{end}", COLUMNS).begin()
     file.write([(name, *ROWS[0][1:]) for name in names])
     file.close()
     assert [row[COLUMNS[0]] for row in written(file.path)] == names
@@ -52,13 +52,13 @@ def test_a_name_that_ends_lines_stays_one_cell(end: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("end", PLAIN)
 def test_what_lies_behind_the_offset_is_dropped(end: str, tmp_path: Path) -> None:
-    file = RowFile(tmp_path / f"rows{end}", COLUMNS)
+    file = RowFile(tmp_path / f"rows{end}", COLUMNS).begin()
     file.write(ROWS[:1])
     file.sync()
     offset = file.n_bytes
     file.write([("lost.png", 1, True, 0.5, None)])
     file.close(whole=False)
-    again = RowFile(tmp_path / f"rows{end}", COLUMNS, offset)
+    again = RowFile(tmp_path / f"rows{end}", COLUMNS, offset).begin()
     again.write(ROWS[1:])
     again.close()
     assert written(again.path) == [dict(zip(COLUMNS, row, strict=True)) for row in ROWS]
@@ -67,7 +67,7 @@ def test_what_lies_behind_the_offset_is_dropped(end: str, tmp_path: Path) -> Non
 
 
 def test_a_stopped_parquet_file_is_whole_and_its_rows_stay(tmp_path: Path) -> None:
-    file = RowFile(tmp_path / "rows.parquet", COLUMNS)
+    file = RowFile(tmp_path / "rows.parquet", COLUMNS).begin()
     file.write(ROWS)
     file.close(whole=False)
     assert len(written(file.path)) == 2
@@ -76,7 +76,7 @@ def test_a_stopped_parquet_file_is_whole_and_its_rows_stay(tmp_path: Path) -> No
 
 def test_a_large_parquet_file_has_groups_of_bounded_size(tmp_path: Path) -> None:
     pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
-    file = RowFile(tmp_path / "rows.parquet", COLUMNS)
+    file = RowFile(tmp_path / "rows.parquet", COLUMNS).begin()
     for _ in range(10):
         file.write(ROWS * 1000)
     file.close()
@@ -203,7 +203,7 @@ def test_the_state_of_a_run_is_there_before_its_files_and_goes_where_they_cannot
     with pytest.raises(KeyError), RunState(out, {}, resume=False).before_files({}):
         raise KeyError
     assert not (tmp_path / "rows.csv.state").exists()
-    RowFile(out, ("a",), 0).close()  # nothing was written before the kill, so it begins
+    RowFile(out, ("a",), 0).begin().close()  # nothing was written before the kill, so it begins
     assert out.read_text() == "a\n"
 
 
@@ -211,7 +211,7 @@ def test_the_state_of_a_run_is_there_before_its_files_and_goes_where_they_cannot
 @pytest.mark.parametrize("end", [".csv", ".parquet"])
 def test_a_second_run_into_a_file_that_is_being_written_leaves_it_alone(end: str, tmp_path: Path) -> None:
     path = tmp_path / f"rows{end}"
-    file = RowFile(path, COLUMNS)
+    file = RowFile(path, COLUMNS).begin()
     file.write(ROWS[:1])
     for offset in (None, file.n_bytes):
         with pytest.raises(MienError, match=rf"rows\{end} is being written by another process; wait for it"):
@@ -219,8 +219,23 @@ def test_a_second_run_into_a_file_that_is_being_written_leaves_it_alone(end: str
     file.write(ROWS[1:])
     file.close()
     assert [row["path"] for row in written(path)] == [row[0] for row in ROWS]
-    RowFile(path, COLUMNS).close()
+    RowFile(path, COLUMNS).begin().close()
     assert written(path) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a lock would keep the rows from being read there")
+def test_a_run_that_is_refused_leaves_all_files_of_an_earlier_one_as_they_were(tmp_path: Path) -> None:
+    outputs = RowFiles((tmp_path / "a.csv", tmp_path / "b.csv"), tmp_path / "errors.csv")
+    RowRun(RowFiles(outputs.files[:1]), LABELS, {}).begin().close(whole=True)
+    before = outputs.files[0].read_bytes()
+    RowRun(outputs, LABELS, {}).close(whole=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+    other = RowFile(outputs.files[1], ("a",))
+    with pytest.raises(MienError, match=r"b.csv is being written by another process"):
+        RowRun(outputs, LABELS, {})
+    other.close()
+    assert outputs.files[0].read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
 
 class Killed(BaseException):
@@ -241,7 +256,7 @@ def test_a_run_killed_at_its_end_goes_on_and_the_next_one_leaves_only_its_files(
 ) -> None:
     pytest.importorskip("pyarrow", reason="needs pyarrow")
     outputs = RowFiles((tmp_path / "a.parquet", tmp_path / "b.parquet"), resume=True)
-    run = RowRun(outputs, LABELS, {})
+    run = RowRun(outputs, LABELS, {}).begin()
     run.take(ImageResult("x.jpg", error="is damaged"))
     run.save()
     close, calls = RowFile.close, []
@@ -259,6 +274,8 @@ def test_a_run_killed_at_its_end_goes_on_and_the_next_one_leaves_only_its_files(
     run.close(whole=False)  # what the system closes after a kill
     again = RowRun(outputs, LABELS, {})
     assert again.is_done == is_done
+    if not is_done:
+        again.begin()
     assert is_done or list(again.without_done([Source("x.jpg")])) == []
     again.close(whole=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.parquet", "b.parquet"]
@@ -268,7 +285,7 @@ def test_a_run_killed_at_its_end_goes_on_and_the_next_one_leaves_only_its_files(
 @pytest.mark.parametrize("end", PLAIN)
 def test_a_finished_file_with_other_columns_is_not_complete_already(end: str, tmp_path: Path) -> None:
     path = tmp_path / f"rows{end}"
-    run = RowRun(RowFiles((path,)), LABELS, {})
+    run = RowRun(RowFiles((path,)), LABELS, {}).begin()
     run.take(ImageResult("x.jpg", error="is damaged"))
     run.close(whole=True)
     before = path.read_bytes()
@@ -281,12 +298,12 @@ def test_a_finished_file_with_other_columns_is_not_complete_already(end: str, tm
 
 def test_a_run_is_not_complete_without_all_its_files(tmp_path: Path) -> None:
     path, errors = tmp_path / "a.csv", tmp_path / "errors.csv"
-    RowRun(RowFiles((path,)), LABELS, {}).close(whole=True)
+    RowRun(RowFiles((path,)), LABELS, {}).begin().close(whole=True)
     with pytest.raises(MienError, match=r"came to its end without .*errors.csv; start over without --resume"):
         RowRun(RowFiles((path,), errors, resume=True), LABELS, {})
 
 
 def test_a_finished_run_without_images_is_complete(tmp_path: Path) -> None:
     files = (tmp_path / "a.jsonl", tmp_path / "b.csv")
-    RowRun(RowFiles(files), LABELS, {}).close(whole=True)
+    RowRun(RowFiles(files), LABELS, {}).begin().close(whole=True)
     assert RowRun(RowFiles(files, resume=True), LABELS, {}).is_done

@@ -213,11 +213,12 @@ class Job:
 def _run(job: Job, sources: Iterator["Source"], rows: "RowRun | None", tally: Tally) -> None:
     from mien.workflows.read import read_images
 
-    if rows is not None:
-        tally.go_on_from(rows.earlier)
-        sources = rows.without_done(sources)
     outputs = job.outputs
     takers = [tally.take, *([rows.take] if rows else ()), *_takers(outputs, job.analyzer)]
+    if rows is not None:
+        rows.begin()  # behind the takers, which may refuse: it empties files of rows
+        tally.go_on_from(rows.earlier)
+        sources = rows.without_done(sources)
     stdin = getattr(sys.stdin, "buffer", None)  # there is no stdin where it was closed
     hidden = outputs.table and sys.stdout.isatty()
     with progress(job.inputs.count, tally.n_earlier, hidden=hidden) as step:

@@ -242,7 +242,7 @@ class Jobs:
     def _watch(self, job: Job) -> None:
         watcher = self.engine.watcher(landmarks=job.landmarks)
         summary = Summary(watcher.labels)
-        file = RowFile(job.rows, watcher.labels, landmarks=job.landmarks)
+        file = RowFile(job.rows, watcher.labels, landmarks=job.landmarks).begin()
 
         def give(ready: Iterable[Watched]) -> None:
             rows = [row for watched in ready for row in watched.rows]

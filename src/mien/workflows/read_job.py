@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Self
 
 from mien.core.outputs import check_distinct
 from mien.core.paths import path_text
@@ -76,7 +76,7 @@ class Counts:
 
 
 class RowRun:
-    """The open files of a run.
+    """The open files of a run; until `begin` they are as an earlier run left them.
 
     Args:
         outputs: See there.
@@ -118,17 +118,31 @@ class RowRun:
         else:
             self._open(outputs)
 
-    def _open(self, outputs: RowFiles) -> None:
+    @property
+    def _offsets(self) -> dict[str, int]:
         stored = self._state.stored if self._state else None
-        offsets = stored["offsets"] if stored else {}
+        return dict(stored["offsets"]) if stored else {}
+
+    def _open(self, outputs: RowFiles) -> None:
+        offsets = self._offsets
         names = columns(self.labels, landmarks=self.landmarks)
-        with self._state.before_files({"offsets": {}}) if self._state else nullcontext():
-            self._files = [RowFile(path, names, offsets.get(str(path))) for path in outputs.files]
+        with ExitStack() as opened:
+            opened.callback(self.close, whole=False)
+            for path in outputs.files:
+                self._files.append(RowFile(path, names, offsets.get(str(path))))
             if outputs.errors:
-                self._errors = [RowFile(outputs.errors, ERROR_COLUMNS, offsets.get(str(outputs.errors)))]
-        if offsets:
+                self._errors.append(RowFile(outputs.errors, ERROR_COLUMNS, offsets.get(str(outputs.errors))))
+            opened.pop_all()
+
+    def begin(self) -> Self:
+        """Empty the files, or go on in them; call it once nothing else can refuse the run."""
+        with self._state.before_files({"offsets": {}}) if self._state else nullcontext():
+            for file in (*self._files, *self._errors):
+                file.begin()
+        if self._offsets:
             self._note(self._files[0].read())
         self.save()
+        return self
 
     def _note(self, rows: Iterable[Mapping[str, Any]]) -> None:
         for row in rows:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from mien.core.columns import Cell, Row
 from mien.core.files import refusals
@@ -14,6 +14,8 @@ from mien.workflows.rows.formats import RowFormat, format_of
 
 class RowFile:
     """Rows on disk; the end of the file's name tells the format.
+
+    The file is locked at once, and stays as it was until `begin`, so that a run can be refused without loss.
 
     Args:
         path: One that exists is replaced; by a format that is made of lines, when it is closed.
@@ -34,22 +36,22 @@ class RowFile:
         self.path, self.columns, self.source = path, tuple(columns), source
         self.format = format_of(path, columns)
         self.lines = lines_of(path, self.format)
-        self._file = self._go_on(offset) if offset else self._begin()
-
-    def _begin(self) -> BinaryIO:
-        file = self._open()
-        file.truncate()
-        if self.format.header:
-            file.write(self.format.encode(self.columns, [self.columns]))
-        return file
-
-    def _go_on(self, offset: int) -> BinaryIO:
-        if not self.lines.is_file() or self.lines.stat().st_size < offset:
+        self._offset = offset or 0
+        self._has_begun = False
+        self._is_new = not self.lines.is_file()
+        if self._offset and (self._is_new or self.lines.stat().st_size < self._offset):
             raise DataError(f"{self.lines} lost rows since the run was stopped; start over without --resume")
-        file = self._open()
-        file.truncate(offset)
-        file.seek(offset)
-        return file
+        self._file = self._open()
+
+    def begin(self) -> Self:
+        """Empty the file, or go on at its offset; call it before the first rows."""
+        self._has_begun = True
+        with refusals(self.lines):
+            self._file.truncate(self._offset)
+            self._file.seek(self._offset)
+            if self.format.header and not self._offset:
+                self._file.write(self.format.encode(self.columns, [self.columns]))
+        return self
 
     def _open(self) -> BinaryIO:
         """The file as it is, from its beginning; no other process may write into it meanwhile."""
@@ -88,8 +90,16 @@ class RowFile:
         return self.format.decode(self.lines)
 
     def close(self, *, whole: bool = True) -> None:
-        """End the file; with ``whole`` false the lines that it was made of are kept, to go on with them."""
+        """End the file; with ``whole`` false the lines that it was made of are kept, to go on with them.
+
+        One that was not begun is left as it was.
+        """
         if self._file.closed:
+            return
+        if not self._has_begun:
+            self._file.close()
+            if self._is_new:
+                self.lines.unlink()
             return
         self.sync()
         with refusals(self.lines):

@@ -245,8 +245,14 @@ class _Run:
                 check_shape(state.stored, {"offsets": {}, "watcher": {}})
                 self.watcher.restore(state.stored["watcher"])
                 offsets = state.stored["offsets"]
-        with state.before_files({"offsets": {}, "watcher": self.watcher.to_dict()}):
-            self.files = [self._file(path, offsets.get(str(path))) for path in self.job.files]
+        with ExitStack() as opened:  # all of them, before one loses its rows
+            for path in self.job.files:
+                self.files.append(self._file(path, offsets.get(str(path))))
+                opened.callback(self.files[-1].close)
+            with state.before_files({"offsets": {}, "watcher": self.watcher.to_dict()}):
+                for file in self.files:
+                    file.begin()
+            opened.pop_all()
         if offsets:
             with reading(self.files[0].lines, advice="start over without --resume"):
                 self._sum_up(read_rows(self.files[0].lines))

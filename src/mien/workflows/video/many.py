@@ -234,8 +234,9 @@ class Index:
             offset = path.stat().st_size
         elif self._state.stored:
             offset = self._state.stored["offset"]
+        self._file = RowFile(path, COLUMNS, offset)
         with self._state.before_files({"offset": 0}):
-            self._file = RowFile(path, COLUMNS, offset)
+            self._file.begin()
         if offset:
             self.videos = {str(row["video"]) for row in self._file.read()}
         self._save()

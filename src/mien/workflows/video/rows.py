@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from mien.core.columns import Cell
 from mien.core.timeline import TimelineRow, columns
@@ -41,6 +41,11 @@ class RowFile:
         names = named_columns(self.labels, participant, landmarks=landmarks)
         self._file = row_file.RowFile(path, names, offset, source)
         self.path, self.lines = path, self._file.lines
+
+    def begin(self) -> Self:
+        """Empty the file, or go on at its offset; call it before the first rows."""
+        self._file.begin()
+        return self
 
     def write(self, rows: Sequence[TimelineRow]) -> None:
         """Add rows."""
