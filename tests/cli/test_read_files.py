@@ -225,7 +225,11 @@ def test_a_refused_run_leaves_the_rows_of_an_earlier_one(mien, many, monkeypatch
         (["many", "--out", "a.csv", "--errors", "./a.csv"], "two outputs have the same name"),
         (["many", "--resume"], "--resume needs the file that the stopped run wrote; name it with --out"),
         (["many", "--resume", "--out", "a.csv", "--annotate", "b"], "annotated images cannot be continued"),
-        (["many", "--include", "*.bmp"], "--include and --exclude leave out all 60 images"),
+        (
+            ["many", "--include", "*.bmp"],
+            "nothing is left to read: --include and --exclude leave out 60 images",
+        ),
+        (["many", "--exclude", "?"], "--include and --exclude leave out 3 folders"),
         (["--files-from", os.devnull], "nothing to read: the list is empty"),
         (["--files-from", "gone"], "no such file or directory: gone"),
         (

@@ -23,7 +23,7 @@ from mien.cli.options import (
 )
 from mien.cli.read_inputs import Exclude, FilesFrom, Include, Inputs, Limit, Shard
 from mien.cli.read_ray import RayAddress, ray_job, read_by_ray
-from mien.cli.read_screen import TABLE_HEAD, Tally, progress, table_lines
+from mien.cli.read_screen import TABLE_HEAD, Tally, count, progress, table_lines
 from mien.cli.stopping import INTERRUPTED, Stop, stop_on_ctrl_c
 from mien.cli.terminal import printable, row_stream
 from mien.core.outputs import check_apart
@@ -262,10 +262,10 @@ def _refuse_nothing(sources: Iterator["Source"], passed_over: "PassedOver") -> I
             return chain(ahead, sources)
     if passed_over.n_other_parts:
         return iter(ahead)
-    if passed_over.n_unfit and not ahead:
-        raise MienError(
-            f"nothing to read: --include and --exclude leave out all {passed_over.n_unfit:,} images"
-        )
+    left_out = {"image": passed_over.n_unfit, "folder": passed_over.n_shut}
+    if any(left_out.values()) and not ahead:
+        counted = " and ".join(count(n, noun) for noun, n in left_out.items() if n)
+        raise MienError(f"nothing is left to read: --include and --exclude leave out {counted}")
     if not ahead:
         raise MienError("nothing to read: the list is empty")
     more = f" (and {len(ahead) - 1} more)" if len(ahead) > 1 else ""

@@ -79,7 +79,7 @@ class Tally:
         counts = self.counts
         if summary and counts.n_images > 1:
             typer.echo(
-                f"{_count(counts.n_images, 'image')}, {_count(counts.n_faces, 'face')}; "
+                f"{count(counts.n_images, 'image')}, {count(counts.n_faces, 'face')}; "
                 f"{counts.n_faceless:,} without a face, {counts.n_failed:,} not readable",
                 err=True,
             )
@@ -96,19 +96,22 @@ class Tally:
     def _notes(self) -> Iterator[str]:
         """What a person should know who expected more faces or more images."""
         if self.n_earlier:
-            yield f"{_count(self.n_earlier, 'image')} of these read before, by the run that was stopped"
+            yield f"{count(self.n_earlier, 'image')} of these read before, by the run that was stopped"
         if self.n_shrunk:
             side = self.searched_side
             yield (
-                f"{_count(self.n_shrunk, 'image')} of more than {side} pixels a side searched at that size "
+                f"{count(self.n_shrunk, 'image')} of more than {side} pixels a side searched at that size "
                 "for faces of 1/32 of it and larger; --min-face 40 finds smaller ones, and is slower"
             )
         text = str(self.passed_over)
         if text:
             yield f"passed over {text}"
+        for pattern in self.passed_over.idle:
+            yield f"no path below what was named fits the pattern '{pattern}'"
 
 
-def _count(n: int, noun: str) -> str:
+def count(n: int, noun: str) -> str:
+    """``1 image``, ``1,200 images``."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
@@ -143,9 +146,11 @@ class ProgressLines:
 
 
 @contextmanager
-def progress(count: Callable[[], int | None], n_done: int, *, hidden: bool) -> Iterator[Callable[[], object]]:
+def progress(
+    count_all: Callable[[], int | None], n_done: int, *, hidden: bool
+) -> Iterator[Callable[[], object]]:
     """What to call after each image: moves a bar on a terminal, else writes a line now and then."""
-    total = 0 if hidden else count()
+    total = 0 if hidden else count_all()
     if total is not None and total <= FEW:
         yield lambda: None
     elif total is None or not sys.stderr.isatty():

@@ -3,8 +3,9 @@
 import glob
 import os
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -13,7 +14,7 @@ from mien.core.image_names import SUFFIXES, is_image, looks_like_an_image
 from mien.core.images import open_image
 from mien.core.paths import local_path
 from mien.errors import ImageError
-from mien.workflows.selection import Selection
+from mien.workflows.selection import Selection, fits_any
 
 STDIN = "-"
 STDIN_STEM = "standard-input"
@@ -30,11 +31,13 @@ class Source:
         name: The path.
         error: Why there is no image after all.
         below: The folder it lies in, seen from the folder or the pattern that was named.
+        is_named: Whether it was named itself, and not a folder or a pattern that holds it.
     """
 
     name: str
     error: str | None = None
     below: str = ""
+    is_named: bool = False
 
 
 @dataclass(slots=True)
@@ -42,15 +45,18 @@ class PassedOver:
     """What lay in the folders and was not taken for ``what``.
 
     ``closed`` are the errors of folders that cannot be listed, ``n_unfit`` counts what patterns leave out,
-    ``n_other_parts`` what other shards read.
+    ``n_shut`` folders that they leave out unlooked, ``n_other_parts`` what other shards read. ``idle`` are
+    patterns with a slash that fitted no path, known at the end.
     """
 
     suffixes: Counter[str] = field(default_factory=Counter)
     n_links: int = 0
     n_unfit: int = 0
+    n_shut: int = 0
     n_other_parts: int = 0
     what: str = "an image"
     closed: list[OSError] = field(default_factory=list)
+    idle: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         """For people; empty where nothing was passed over."""
@@ -69,6 +75,8 @@ class PassedOver:
             parts.append(f"{len(self.closed):,} folder{'' if one else 's'} that cannot be listed ({first})")
         if self.n_unfit:
             parts.append(f"{self.n_unfit:,} that --include and --exclude leave out")
+        if self.n_shut:
+            parts.append(f"{self.n_shut:,} folder{'' if self.n_shut == 1 else 's'} that --exclude leaves out")
         return " and ".join(parts)
 
 
@@ -104,16 +112,13 @@ def find_images(
     for source in chain(finder.find(map(local_path, paths)), finder.find_listed(map(local_path, listed))):
         if source.name == STDIN:
             yield source
-        elif not selection.fits(_path_below(source)):
+        elif source.error is None and not finder.fits(source):
             counts.n_unfit += 1
         elif not selection.in_shard(source.name):
             counts.n_other_parts += 1
         else:
             yield source
-
-
-def _path_below(source: Source) -> str:
-    return os.path.join(source.below, os.path.basename(source.name)) if source.below else source.name
+    counts.idle = sorted(finder.idle)
 
 
 class _Finder:
@@ -123,6 +128,29 @@ class _Finder:
         self.leave_out, self.selection = leave_out, selection
         self.passed_over = passed_over
         self.done: set[str] = set()
+        self.idle = {p for p in (*selection.include, *selection.exclude) if "/" in p.rstrip("/")}
+
+    def fits(self, source: Source) -> bool:
+        """Whether the patterns take an image, and the folders that it was found in."""
+        place = os.path.join(source.below, os.path.basename(source.name))
+        if source.is_named:
+            place = source.name
+        elif self._is_shut(source.below):
+            return False
+        self._note(place)
+        return self.selection.fits(place)
+
+    def _is_shut(self, below: str) -> bool:
+        """Whether a folder, or one above it, is left out."""
+        while below:
+            self._note(below)
+            if self.selection.excludes(below):
+                return True
+            below = os.path.dirname(below)
+        return False
+
+    def _note(self, place: str) -> None:
+        self.idle = {pattern for pattern in self.idle if not fits_any(place, [pattern])}
 
     def find(self, paths: Iterator[str]) -> Iterator[Source]:
         for path in paths:
@@ -138,13 +166,13 @@ class _Finder:
     def find_listed(self, paths: Iterator[str]) -> Iterator[Source]:
         for path in paths:
             if os.path.isfile(path):
-                yield Source(path)
+                yield Source(path, is_named=True)
             else:
                 yield from self._expand(path)
 
     def _match(self, pattern: str) -> Iterator[Source]:
         base = _without_magic(pattern)
-        matches = [m for m in glob.iglob(pattern, recursive=True) if not self._is_left_out(m)]
+        matches = [m for m in _matches(pattern) if not self._is_left_out(m)]
         folders = {os.path.realpath(m) for m in matches if os.path.isdir(m)}
         wanted = [
             m
@@ -157,8 +185,11 @@ class _Finder:
             folder = path if os.path.isdir(path) else os.path.dirname(path)
             yield from self._expand(path, os.path.relpath(folder or ".", base or "."))
 
-    def _expand(self, path: str, below: str = "") -> Iterator[Source]:
-        below = "" if below == "." else below
+    def _expand(self, path: str, below: str | None = None) -> Iterator[Source]:
+        """What a path stands for, which was named itself, or lies ``below`` a pattern."""
+        is_named = below is None
+        if below is None or below.split(os.sep)[0] in (os.curdir, os.pardir):
+            below = ""
         real = os.path.realpath(path)
         if real in self.done or self._was_walked(real):
             return
@@ -166,13 +197,14 @@ class _Finder:
             yield Source(path, f"{path!r} is where annotated images go; read and write in different folders")
         elif os.path.isdir(path):
             empty = not any(name.startswith(os.path.join(real, "")) for name in self.done)
+            n_shut = self.passed_over.n_shut
             for source in self._walk(path, real, below):
                 empty = False
                 yield source
-            if empty:
+            if empty and self.passed_over.n_shut == n_shut:
                 yield Source(path, f"{path!r} holds no image (mien reads {', '.join(sorted(SUFFIXES))})")
         else:
-            yield Source(path, None if os.path.exists(path) else _why_not(path), below)
+            yield Source(path, None if os.path.exists(path) else _why_not(path), below, is_named)
         self.done.add(real)
 
     def _is_left_out(self, path: str) -> bool:
@@ -188,28 +220,35 @@ class _Finder:
 
     def _walk(self, folder: str, real: str, below: str) -> Iterator[Source]:
         """Images of a folder, then those of its folders; symbolic links to folders are not followed."""
-        if real in self.done or real == self.leave_out:
-            return
-        try:
-            with os.scandir(folder) as entries:
-                is_folder = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
-        except OSError as error:
-            reason = (error.strerror or "unknown reason").lower()
-            yield Source(folder, f"{folder!r} cannot be listed ({reason}); check its permissions")
-            return
-        names = sorted((name for name in is_folder if not name.startswith(".")), key=natural_key)
-        for name in names:
-            path = os.path.join(folder, name)
-            if is_folder[name] or os.path.join(real, name) in self.done:
+        waiting = [(folder, real, below)]  # folders may lie deeper than Python calls
+        while waiting:
+            folder, real, below = waiting.pop()
+            if real in self.done or real == self.leave_out:
                 continue
-            if self._takes(path):
-                yield Source(path, below=below)
-        for name in names:
-            if is_folder[name]:
-                deeper = os.path.join(below, name)
-                if self.selection.excludes(deeper):
+            try:
+                with os.scandir(folder) as entries:
+                    is_folder = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+            except OSError as error:
+                reason = (error.strerror or "unknown reason").lower()
+                yield Source(folder, f"{folder!r} cannot be listed ({reason}); check its permissions")
+                continue
+            names = sorted((name for name in is_folder if not name.startswith(".")), key=natural_key)
+            for name in names:
+                path = os.path.join(folder, name)
+                if is_folder[name] or os.path.join(real, name) in self.done:
                     continue
-                yield from self._walk(os.path.join(folder, name), os.path.join(real, name), deeper)
+                if self._takes(path):
+                    yield Source(path, below=below)
+            deeper = [name for name in names if is_folder[name] and self._enters(os.path.join(below, name))]
+            waiting += [
+                tuple(os.path.join(p, name) for p in (folder, real, below)) for name in reversed(deeper)
+            ]
+
+    def _enters(self, below: str) -> bool:
+        """Whether a folder is searched; counts what is not."""
+        is_out = self._is_shut(below)
+        self.passed_over.n_shut += is_out
+        return not is_out
 
     def _takes(self, path: str) -> bool:
         """Whether a file in a folder is an image; counts what is not."""
@@ -228,6 +267,46 @@ class _Finder:
 def _is_below(path: str, folders: set[str]) -> bool:
     """Whether one of the folders holds it, and so is walked for it."""
     return any(str(parent) in folders for parent in Path(os.path.realpath(path)).parents)
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    """What a pattern stands for, as by `glob.iglob`; but ``**`` ends where links lead in circles."""
+    parts = pattern.replace("/", os.sep).split(os.sep)
+    if "**" not in parts:
+        yield from glob.iglob(pattern)
+        return
+    at = parts.index("**")
+    above, behind = os.sep.join([*parts[:at], ""]), os.sep.join(parts[at + 1 :])
+    for top in glob.iglob(above) if above else [""]:
+        for folder in _folders_below(top):
+            here = glob.escape(folder)
+            if behind:
+                yield from _matches(os.path.join(here, behind))
+                continue
+            yield from [folder] * bool(folder)
+            yield from (path for path in glob.iglob(os.path.join(here, "*")) if not os.path.isdir(path))
+
+
+def _folders_below(top: str) -> Iterator[str]:
+    """A folder and those below it, each once, by names without links where there are such; no hidden ones."""
+    entered: set[str] = set()
+    waiting, links = deque([top]), deque[str]()
+    while waiting or links:
+        folder = (waiting or links).popleft()
+        real = os.path.realpath(folder or os.curdir)
+        if real in entered:
+            continue
+        entered.add(real)
+        yield folder
+        with suppress(OSError), os.scandir(folder or os.curdir) as entries:
+            for entry in entries:
+                if is_folder(entry) and not entry.name.startswith("."):
+                    (links if entry.is_symlink() else waiting).append(os.path.join(folder, entry.name))
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder or a link to one; of a link in a circle `os.DirEntry.is_dir` raises."""
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
 
 
 def _without_magic(pattern: str) -> str:

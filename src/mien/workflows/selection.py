@@ -29,7 +29,7 @@ class Selection:
     """What is taken of the images that are found.
 
     A pattern such as ``"*.jpg"`` stands for names; one with a slash, ``"raw/*"``, for paths below the folder
-    that was named. Upper and lower case are alike.
+    that was named. A slash at its end changes nothing. Upper and lower case are alike.
 
     Args:
         include: Images must fit one of these patterns, if there are any.
@@ -43,11 +43,11 @@ class Selection:
 
     def fits(self, path: str) -> bool:
         """Whether the patterns take an image, by its path below the folder that was named."""
-        return not self.excludes(path) and (not self.include or _fits_any(path, self.include))
+        return not self.excludes(path) and (not self.include or fits_any(path, self.include))
 
     def excludes(self, path: str) -> bool:
         """Whether an image or a folder is left out."""
-        return bool(self.exclude) and _fits_any(path, self.exclude)
+        return bool(self.exclude) and fits_any(path, self.exclude)
 
     def in_shard(self, path: str) -> bool:
         """Whether a path, as it is named, belongs to this part."""
@@ -57,10 +57,12 @@ class Selection:
         return crc32(os.fsencode(path)) % n_parts == part - 1
 
 
-def _fits_any(path: str, patterns: Sequence[str]) -> bool:
+def fits_any(path: str, patterns: Sequence[str]) -> bool:
+    """Whether one of the patterns stands for a path; see `Selection`."""
     path = path.replace(os.sep, "/").casefold()
     name = path.rsplit("/", 1)[-1]
-    return any(fnmatchcase(path if "/" in p else name, p.casefold()) for p in patterns)
+    plain = (pattern.casefold().rstrip("/") for pattern in patterns)
+    return any(fnmatchcase(path if "/" in p else name, p) for p in plain)
 
 
 def parse_shard(text: str) -> tuple[int, int]:

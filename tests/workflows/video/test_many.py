@@ -84,6 +84,17 @@ def test_what_a_folder_holds_besides_videos_is_counted(videos, monkeypatch) -> N
     )
 
 
+def test_videos_may_lie_deeper_than_python_calls(videos, monkeypatch) -> None:
+    top = videos.resolve()
+    os.chdir(top)
+    for _ in range(1100):
+        Path("d").mkdir()
+        os.chdir("d")
+    Path("deep.mp4").touch()
+    monkeypatch.chdir(top)
+    assert "deep.mp4" in {path.name for path, _ in find_videos(["."])}
+
+
 class Killed(BaseException):
     """As if the machine died."""
 

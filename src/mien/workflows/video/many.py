@@ -13,7 +13,7 @@ from mien.core.outputs import check_output_folder
 from mien.core.paths import cut_name, path_text
 from mien.core.video_names import VIDEO_SUFFIXES
 from mien.errors import MienError, VideoError
-from mien.workflows.find import PassedOver, natural_key
+from mien.workflows.find import PassedOver, is_folder, natural_key
 from mien.workflows.rows.formats import FORMATS
 from mien.workflows.rows.row_file import RowFile, check_whole
 from mien.workflows.rows.run_state import RunState, state_of
@@ -102,15 +102,25 @@ def find_videos(sources: Sequence[str], passed_over: PassedOver | None = None) -
 
 
 def _walk(folder: Path, passed_over: PassedOver) -> Iterator[Path]:
-    for below, folders, names in os.walk(folder, onerror=passed_over.closed.append):
-        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
-        passed_over.n_links += sum(os.path.islink(os.path.join(below, name)) for name in folders)
-        for name in sorted(names, key=natural_key):
+    waiting = [folder]  # folders may lie deeper than Python calls
+    while waiting:
+        below = waiting.pop()
+        try:
+            with os.scandir(below) as entries:
+                names = {entry.name: is_folder(entry) for entry in entries if entry.name[0] != "."}
+        except OSError as error:
+            passed_over.closed.append(error)
+            continue
+        ordered = sorted(names, key=natural_key)
+        for name in (name for name in ordered if not names[name]):
             suffix = os.path.splitext(name)[1].lower()
-            if not name.startswith(".") and suffix in VIDEO_SUFFIXES:
-                yield Path(below, name)
-            elif not name.startswith("."):
+            if suffix in VIDEO_SUFFIXES:
+                yield below / name
+            else:
                 passed_over.suffixes[suffix or "no suffix"] += 1
+        folders = [below / name for name in ordered if names[name]]
+        passed_over.n_links += sum(path.is_symlink() for path in folders)
+        waiting += [path for path in reversed(folders) if not path.is_symlink()]
 
 
 def watch_many(
