@@ -218,6 +218,18 @@ def test_a_refused_run_leaves_the_rows_of_an_earlier_one(mien, many, monkeypatch
     assert not Path("a.csv.state").exists()
 
 
+def test_files_are_written_to_the_end_when_standard_output_is_read_no_longer(mien, many, process) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    running = process("read", "many/0", *OPTIONS, "--out", "a.csv", "--json", stdout=writer)
+    os.close(writer)
+    _, err = running.communicate()
+    assert running.returncode == 1  # as without --json: some are broken
+    assert err.startswith(b"mien: standard output was closed; the files are written to the end\n")
+    assert len({row["path"] for row in cells("a.csv")}) == 20
+    assert not Path("a.csv.state").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.options import Detector, MinScore
-from mien.cli.terminal import printable
+from mien.cli.terminal import printable, until_closed
 
 if TYPE_CHECKING:
     from mien.workflows.landmarks import FacePoints
@@ -55,12 +55,13 @@ def landmarks(
     failed: list[str] = []
     taken: set[Path] = set()
     stdin = getattr(sys.stdin, "buffer", None)  # there is no stdin where it was closed
+    say = until_closed(typer.echo) if annotate else typer.echo
     for result in place_landmarks(find_images(paths, annotate), min_score, finder, stdin):
         if result.error is not None:
             failed.append(result.error)
         elif annotate:
             write_drawing(result, annotate, taken)
-        typer.echo(json.dumps(result.to_dict()) if as_json else "\n".join(_lines(result)))
+        say(json.dumps(result.to_dict()) if as_json else "\n".join(_lines(result)))
     for error in failed:
         typer.echo(f"mien: {printable(error)}", err=True)
     if failed:

@@ -7,7 +7,6 @@ Help is plain text: Rich's panels would double the time that ``mien --help`` tak
 import io
 import os
 import sys
-from contextlib import suppress
 from importlib import import_module
 from typing import Annotated, Any, NamedTuple
 
@@ -107,9 +106,9 @@ class LazyCommands(TyperGroup):
             typer.echo("mien: stopped", err=True)
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:  # the reader, such as `head`, has seen enough
-            with suppress(OSError, ValueError):
-                number = sys.stdout.fileno()
-                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            from mien.cli.terminal import drop_output
+
+            drop_output()
             raise typer.Exit(0) from None
         except MienError as error:
             raise _failed(str(error) + _hint(ctx, str(error)), ctx.params.get("verbose", False)) from None

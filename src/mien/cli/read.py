@@ -25,7 +25,7 @@ from mien.cli.read_inputs import Exclude, FilesFrom, Include, Inputs, Limit, Sha
 from mien.cli.read_ray import RayAddress, ray_job, read_by_ray
 from mien.cli.read_screen import TABLE_HEAD, Tally, count, progress, table_lines
 from mien.cli.stopping import INTERRUPTED, Stop, stop_on_ctrl_c
-from mien.cli.terminal import printable, row_stream
+from mien.cli.terminal import printable, row_stream, until_closed
 from mien.core.outputs import check_apart
 from mien.errors import MienError
 
@@ -78,6 +78,10 @@ class Outputs:
     @property
     def table(self) -> bool:
         return not (self.json or self.csv or self.rows.files)
+
+    @property
+    def in_files(self) -> bool:
+        return bool(self.rows.files or self.rows.errors or self.annotate)
 
 
 @app.command(epilog=EXAMPLES)
@@ -214,7 +218,9 @@ def _run(job: Job, sources: Iterator["Source"], rows: "RowRun | None", tally: Ta
     from mien.workflows.read import read_images
 
     outputs = job.outputs
-    takers = [tally.take, *([rows.take] if rows else ()), *_takers(outputs, job.analyzer)]
+    shown = _shown(outputs, job.analyzer)
+    takers = [tally.take, *([rows.take] if rows else ()), *_annotator(outputs.annotate)]
+    takers += map(until_closed, shown) if outputs.in_files else shown
     if rows is not None:
         rows.begin()  # behind the takers, which may refuse: it empties files of rows
         tally.go_on_from(rows.earlier)
@@ -272,11 +278,17 @@ def _refuse_nothing(sources: Iterator["Source"], passed_over: "PassedOver") -> I
     raise MienError(f"nothing to read: {ahead[0].error}{more}")
 
 
-def _takers(outputs: Outputs, analyzer: "Analyzer") -> Iterator[Taker]:
-    from mien.workflows.read_outputs import AnnotatedFolder, to_object
+def _annotator(folder: Path | None) -> Iterator[Taker]:
+    from mien.workflows.read_outputs import AnnotatedFolder
 
-    if outputs.annotate:
-        yield AnnotatedFolder(outputs.annotate).write
+    if folder:
+        yield AnnotatedFolder(folder).write
+
+
+def _shown(outputs: Outputs, analyzer: "Analyzer") -> Iterator[Taker]:
+    """What prints each result."""
+    from mien.workflows.read_outputs import to_object
+
     if outputs.json:
         import json
 

@@ -1,14 +1,17 @@
 """Text that is safe and tidy on a terminal."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Protocol, TextIO, TypeVar
 
 import typer
 
+T = TypeVar("T")
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -32,6 +35,30 @@ def row_stream() -> TextIO:
     if isinstance(stream, TextIOWrapper) and not stream.isatty():
         stream.reconfigure(encoding="utf-8", errors=stream.errors)
     return stream
+
+
+def drop_output() -> None:
+    """Let vanish what is still printed: whatever read standard output, such as `head`, has seen enough."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def until_closed(show: Callable[[T], object]) -> Callable[[T], None]:
+    """``show`` as long as standard output is read; files are written to the end without it."""
+    is_closed = False
+
+    def take(value: T) -> None:
+        nonlocal is_closed
+        if is_closed:
+            return
+        try:
+            show(value)
+        except BrokenPipeError:
+            is_closed = True
+            drop_output()
+            typer.echo("mien: standard output was closed; the files are written to the end", err=True)
+
+    return take
 
 
 def bar(fraction: float, cells: int) -> str:

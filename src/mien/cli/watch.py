@@ -25,7 +25,7 @@ from mien.cli.options import (
 )
 from mien.cli.progress import progress_bar
 from mien.cli.stopping import INTERRUPTED, stop_on_ctrl_c
-from mien.cli.terminal import bar, row_stream
+from mien.cli.terminal import bar, row_stream, until_closed
 from mien.cli.watch_many import (
     Blind,
     IdFrom,
@@ -171,6 +171,8 @@ def watch(
         stop = stack.enter_context(stop_on_ctrl_c())
         show = stack.enter_context(screen(stop) if live and not prints else _progress(pick, hidden=prints))
         printer = _printer(settings, as_csv, participant) if prints else None
+        if printer and (outputs or annotate or plot):
+            printer = until_closed(printer)
 
         def on_watched(watched: "Watched") -> None:
             show.show(watched)

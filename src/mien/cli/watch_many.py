@@ -14,7 +14,7 @@ import typer
 from mien.cli.options import ray_option
 from mien.cli.progress import LINES_EVERY_S
 from mien.cli.stopping import INTERRUPTED, Stop, stop_on_ctrl_c
-from mien.cli.terminal import printable
+from mien.cli.terminal import printable, until_closed
 from mien.errors import MienError
 
 if TYPE_CHECKING:
@@ -111,13 +111,14 @@ def watch_all(job: "ManyJob", settings: "WatchSettings", blind: Path | None, ray
     if str(passed_over):
         typer.echo(printable(f"mien: passed over {passed_over}"), err=True)
     n_done = n_failed = 0
+    say = until_closed(typer.echo)
     with stop_on_ctrl_c() if ray is None else nullcontext(Stop()) as stop:
         for done in _watched(job, settings, ray, stop):
             n_done += 1
             n_failed += done.error is not None
             people = f"{done.persons} person{'' if done.persons == 1 else 's'}"
             outcome = done.error or f"{done.frames:,} frames, {done.seconds:.1f} s, {people}"
-            typer.echo(printable(f"{done.video}: {outcome}"))
+            say(printable(f"{done.video}: {outcome}"))
     if stop.wanted:
         typer.echo(f"mien: stopped after {n_done:,} videos; --resume goes on", err=True)
         raise typer.Exit(INTERRUPTED)
