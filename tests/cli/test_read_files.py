@@ -5,6 +5,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -122,6 +123,17 @@ def test_a_signal_leaves_a_whole_parquet_file_and_a_run_that_goes_on(number, mie
     assert len(set(pq.read_table("a.parquet")["path"].to_pylist())) == N
     again = mien("read", "many", *OPTIONS, "--rotated", "--out", "a.parquet", "--resume")
     assert (again.exit_code, again.stderr) == (0, "a.parquet is complete already; delete it to start over\n")
+
+
+def test_a_signal_ends_a_run_that_waits_for_more_of_a_list(mien, many, process) -> None:
+    running = process("read", "--files-from", "-", *OPTIONS, "--out", "a.csv", stdin=subprocess.PIPE)
+    running.stdin.write(b"many/0/0.png\n")
+    running.stdin.flush()
+    while running.poll() is None and not Path("a.csv.state").exists():
+        time.sleep(0.01)
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(60) == 130  # its standard input is open still
+    assert b"--resume goes on" in running.communicate()[1]
 
 
 def test_images_that_came_since_are_read_too_and_none_twice(mien, many, monkeypatch) -> None:

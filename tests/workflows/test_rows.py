@@ -192,6 +192,14 @@ def test_a_list_in_utf_16_without_its_mark_is_told() -> None:
         list(listed_paths(io.BytesIO("./a.png\n".encode("utf-16-le"))))
 
 
+def test_a_list_that_is_waited_for_ends_when_someone_says_stop() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"a-long-name.png\n")
+    asked = iter([False, False, True])
+    with os.fdopen(reader, "rb") as stream, os.fdopen(writer, "wb"):
+        assert list(listed_paths(stream, lambda: next(asked))) == ["a-long-name.png"]
+
+
 def test_the_state_of_a_run_is_there_before_its_files_and_goes_where_they_cannot_be_opened(
     tmp_path: Path,
 ) -> None:

@@ -183,9 +183,10 @@ def read(
         check_apart(path, [*inputs.paths, *([files_from] if files_from else [])])
     outputs = Outputs(as_json, as_csv, annotate, RowFiles(files, errors, resume))
     tally = Tally(Counts(), PassedOver(), None if min_face is not None else DetectorSettings().max_side)
-    sources = _refuse_nothing(inputs.sources(tally.passed_over), tally.passed_over)
+    stop = Stop()
+    sources = _refuse_nothing(inputs.sources(tally.passed_over, stop), tally.passed_over)
     analyzer = build_analyzer(settings)
-    with stop_on_ctrl_c() if files else nullcontext(Stop()) as stop:
+    with stop_on_ctrl_c(stop) if files else nullcontext():
         pace = Pace(
             1 if jobs is None and device != "cpu" else jobs,
             1 if outputs.table else 8,

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -54,20 +54,22 @@ class Inputs:
         if self.files_from == "-" and "-" in self.paths:
             raise MienError("standard input cannot be both an image and a list; choose one")
 
-    def sources(self, passed_over: "PassedOver | None" = None) -> Iterator["Source"]:
-        """The images; where the list is standard input, they can be had once."""
+    def sources(
+        self, passed_over: "PassedOver | None" = None, stop: Callable[[], bool] = lambda: False
+    ) -> Iterator["Source"]:
+        """The images; where the list is standard input, they can be had once, and ``stop`` ends it."""
         from mien.workflows.find import find_images
 
-        listed, selection = self.listed(), self.selection()
+        listed, selection = self.listed(stop), self.selection()
         found = find_images(self.paths, self.leave_out, passed_over, listed=listed, selection=selection)
         yield from islice(found, self.limit)
 
-    def listed(self) -> Iterator[str]:
+    def listed(self, stop: Callable[[], bool] = lambda: False) -> Iterator[str]:
         """The paths of the list, if one is named; where it is standard input, they can be had once."""
         from mien.workflows.selection import listed_paths
 
         with self._list() as stream:
-            yield from listed_paths(stream) if stream else ()
+            yield from listed_paths(stream, stop) if stream else ()
 
     def selection(self) -> "Selection":
         """Which of the images that are found are read."""

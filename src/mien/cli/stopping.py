@@ -19,9 +19,9 @@ class Stop:
 
 
 @contextmanager
-def stop_on_ctrl_c() -> Iterator[Stop]:
-    """A `Stop` that the first Ctrl-C sets; the second one interrupts."""
-    stop = Stop()
+def stop_on_ctrl_c(stop: Stop | None = None) -> Iterator[Stop]:
+    """A `Stop`, by default a new one, that the first Ctrl-C sets; the second one interrupts."""
+    stop = stop or Stop()
 
     def on_sigint(number: int, frame: Any) -> None:
         if stop.wanted:

@@ -94,11 +94,11 @@ def _read_elsewhere(
     with ReadingPool(reader, workers, keep_pixels=settings.keep_pixels) as pool:
         waiting: deque[Future[list[Answer]]] = deque()
         for batch in batches:
+            if settings.stop():
+                return
             waiting.append(pool.submit(batch))
             if len(waiting) == AHEAD * workers:
                 yield from _result(waiting.popleft(), settings.stop)
-            if settings.stop():
-                return
         while waiting and not settings.stop():
             yield from _result(waiting.popleft(), settings.stop)
 

@@ -240,9 +240,10 @@ class _Finder:
                 if self._takes(path):
                     yield Source(path, below=below)
             deeper = [name for name in names if is_folder[name] and self._enters(os.path.join(below, name))]
-            waiting += [
-                tuple(os.path.join(p, name) for p in (folder, real, below)) for name in reversed(deeper)
-            ]
+            for name in reversed(deeper):
+                waiting.append(
+                    (os.path.join(folder, name), os.path.join(real, name), os.path.join(below, name))
+                )
 
     def _enters(self, below: str) -> bool:
         """Whether a folder is searched; counts what is not."""
@@ -300,11 +301,11 @@ def _folders_below(top: str) -> Iterator[str]:
         yield folder
         with suppress(OSError), os.scandir(folder or os.curdir) as entries:
             for entry in entries:
-                if is_folder(entry) and not entry.name.startswith("."):
+                if is_any_folder(entry) and not entry.name.startswith("."):
                     (links if entry.is_symlink() else waiting).append(os.path.join(folder, entry.name))
 
 
-def is_folder(entry: os.DirEntry[str]) -> bool:
+def is_any_folder(entry: os.DirEntry[str]) -> bool:
     """Whether it is a folder or a link to one; of a link in a circle `os.DirEntry.is_dir` raises."""
     return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
 

@@ -3,6 +3,7 @@
 import codecs
 import os
 import re
+import select
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -20,6 +21,7 @@ MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 """Byte order marks at the start of a text, and how it is written then."""
+POLL_S = 0.2
 MARK_BYTES = 8
 """Bytes that tell how a list is written."""
 
@@ -78,16 +80,20 @@ def parse_shard(text: str) -> tuple[int, int]:
     return part, n_parts
 
 
-def listed_paths(stream: BinaryIO) -> Iterator[str]:
+def listed_paths(stream: BinaryIO, stop: Callable[[], bool] = lambda: False) -> Iterator[str]:
     """The paths of a list, one a line, or each ended by a NUL as by ``find -print0``.
 
     The first bytes tell which, and whether it is UTF-8 or, with its mark, UTF-16 or UTF-32, as Windows
     writes lists. Empty lines are nothing.
 
+    Args:
+        stream: The list.
+        stop: Asked again and again while the list is waited for; true ends it.
+
     Raises:
         MienError: it is UTF-16 without a mark.
     """
-    read = getattr(stream, "read1", stream.read)
+    read = _read_until(stop, stream)
     start = b""
     while len(start) < MARK_BYTES and (block := read(BLOCK)):
         start += block
@@ -106,6 +112,23 @@ def listed_paths(stream: BinaryIO) -> Iterator[str]:
         yield from filter(None, map(_path, whole))
         block = read(BLOCK)
     yield from filter(None, [_path(rest)])
+
+
+def _read_until(stop: Callable[[], bool], stream: BinaryIO) -> Callable[[int], bytes]:
+    """How to read the stream, which ends when someone says stop; a signal alone would not end a read."""
+    read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
+    try:
+        descriptor = stream.fileno()
+    except OSError:  # it is in memory
+        return read
+
+    def reading(n: int) -> bytes:
+        while not stop():
+            if select.select([descriptor], [], [], POLL_S)[0]:
+                return read(n)
+        return b""
+
+    return read if os.name == "nt" else reading  # where select knows sockets alone
 
 
 def _as_utf8(read: Callable[[int], bytes], decode: Callable[[bytes], str]) -> Callable[[int], bytes]:

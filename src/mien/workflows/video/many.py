@@ -13,7 +13,7 @@ from mien.core.outputs import check_output_folder
 from mien.core.paths import cut_name, path_text
 from mien.core.video_names import VIDEO_SUFFIXES
 from mien.errors import MienError, VideoError
-from mien.workflows.find import PassedOver, is_folder, natural_key
+from mien.workflows.find import PassedOver, is_any_folder, natural_key
 from mien.workflows.rows.formats import FORMATS
 from mien.workflows.rows.row_file import RowFile, check_whole
 from mien.workflows.rows.run_state import RunState, state_of
@@ -107,7 +107,7 @@ def _walk(folder: Path, passed_over: PassedOver) -> Iterator[Path]:
         below = waiting.pop()
         try:
             with os.scandir(below) as entries:
-                names = {entry.name: is_folder(entry) for entry in entries if entry.name[0] != "."}
+                names = {entry.name: is_any_folder(entry) for entry in entries if entry.name[0] != "."}
         except OSError as error:
             passed_over.closed.append(error)
             continue
