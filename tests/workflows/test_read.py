@@ -175,7 +175,7 @@ def test_a_json_object_says_all_that_a_reading_does() -> None:
         "error": None,
     }
     assert to_object(FAILED) == {
-        "path": "bad\udcff.png",
+        "path": "bad\ufffd.png",
         "width": None,
         "height": None,
         "faces": [],

@@ -16,6 +16,7 @@ from mien.core.draw import SHADE
 from mien.core.files import atomic_write
 from mien.core.images import DEFAULT_LIMITS, open_image
 from mien.core.landmark_finder import LandmarkFinder
+from mien.core.paths import path_text
 from mien.core.pose import head_pose
 from mien.core.quality import occluded
 from mien.core.results import Face
@@ -43,7 +44,7 @@ class FacePoints:
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""
         if self.error is not None:
-            return {"image": self.name, "error": self.error}
+            return {"image": path_text(self.name), "error": self.error}
         faces = [
             {
                 "box": face.box.to_dict(),
@@ -56,7 +57,7 @@ class FacePoints:
                 self.faces, np.round(self.points, 2).tolist(), self.occluded, strict=True
             )
         ]
-        return {"image": self.name, "faces": faces}
+        return {"image": path_text(self.name), "faces": faces}
 
 
 def place_landmarks(

@@ -29,7 +29,8 @@ def to_object(result: ImageResult) -> dict[str, Any]:
     """A JSON-ready dict: path, width, height, faces (`Reading.to_dict`), error."""
     width, height = result.size_wh or (None, None)
     faces = [reading.to_dict() for reading in result.readings]
-    return {"path": result.name, "width": width, "height": height, "faces": faces, "error": result.error}
+    path = path_text(result.name)
+    return {"path": path, "width": width, "height": height, "faces": faces, "error": result.error}
 
 
 def columns(labels: Sequence[str], *, landmarks: bool = False) -> tuple[str, ...]:
