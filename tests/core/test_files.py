@@ -44,6 +44,19 @@ def test_a_file_is_there_when_the_block_ends_and_not_before(tmp_path: Path) -> N
     assert names(tmp_path) == ["a.txt"]
 
 
+def test_a_link_stays_and_the_file_that_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "a.txt"
+    for target in ("there/old.txt", "there/new.txt"):  # the second one leads to nothing yet
+        (tmp_path / "there" / "old.txt").write_text("old")
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        with atomic_write(link) as temporary:
+            temporary.write_text("new")
+        assert link.is_symlink()
+        assert (tmp_path / target).read_text() == "new"
+
+
 def test_a_file_and_its_folder_are_on_the_disk_before_the_block_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

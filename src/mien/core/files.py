@@ -36,7 +36,8 @@ def atomic_write(path: str | os.PathLike[str], *, replace: bool = True) -> Itera
     """A temporary path beside ``path``, renamed to it at the end; removed if anything goes wrong.
 
     The temporary name keeps the suffix, because writers choose their format by it. When the block ends, the
-    file is on the disk under its name, whenever the power goes.
+    file is on the disk under its name, whenever the power goes. Where ``path`` is a link, the file that it
+    leads to is replaced, as by writing into it.
 
     Args:
         path: The file.
@@ -47,14 +48,15 @@ def atomic_write(path: str | os.PathLike[str], *, replace: bool = True) -> Itera
     """
     path = Path(path)
     check_place(path)
-    with refusals(path), temporary_file(path.parent, path.suffix) as temporary:
+    place = Path(os.path.realpath(path)) if replace and path.is_symlink() else path
+    with refusals(path), temporary_file(place.parent, path.suffix) as temporary:
         yield temporary
         sync(temporary)
         if replace:
-            os.replace(temporary, path)
+            os.replace(temporary, place)
         elif not took_place(temporary, path):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
-        sync_folder(path.parent)
+        sync_folder(place.parent)
 
 
 @contextmanager
