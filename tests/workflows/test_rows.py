@@ -246,6 +246,32 @@ def test_a_run_that_is_refused_leaves_all_files_of_an_earlier_one_as_they_were(t
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a lock would keep the rows from being read there")
+def test_who_writes_into_the_file_of_a_living_run_is_not_told_to_delete_its_state(tmp_path: Path) -> None:
+    outputs = RowFiles((tmp_path / "a.csv",))
+    run = RowRun(outputs, LABELS, {}).begin()
+    for resume in (False, True):
+        with pytest.raises(MienError, match=r"a.csv is being written by another process; wait for it"):
+            RowRun(RowFiles(outputs.files, resume=resume), LABELS, {})
+    run.close(whole=True)
+
+
+def test_a_table_whose_name_ends_as_one_of_events_goes_on(tmp_path: Path) -> None:
+    """Rows of images can be no events, so the longer end of the name means nothing."""
+    outputs = RowFiles((tmp_path / "a.events.csv",), resume=True)
+    run = RowRun(outputs, LABELS, {}).begin()
+    run.take(ImageResult("x.jpg", error="is damaged"))
+    run.save()
+    run.close(whole=False)
+    again = RowRun(outputs, LABELS, {}).begin()
+    assert list(again.without_done([Source("x.jpg")])) == []
+    again.close(whole=True)
+    done = RowRun(outputs, LABELS, {})
+    done.check_done([Source("x.jpg")])
+    assert done.is_done
+    assert done.earlier.n_failed == 1
+
+
 class Killed(BaseException):
     """Stands for the end of the process."""
 
@@ -255,7 +281,7 @@ class Killed(BaseException):
     [
         ("mien.workflows.read_job.RowFile.close", 1, False),
         ("mien.workflows.read_job.RunState.end", 0, False),
-        ("mien.workflows.read_job.drop_lines", 0, True),
+        ("mien.workflows.read_job.RowFile.drop_lines", 0, True),
     ],
     ids=["one of two files made", "both made", "the state is gone"],
 )

@@ -16,7 +16,7 @@ from mien.workflows.find import Source
 from mien.workflows.read import ImageResult
 from mien.workflows.read_outputs import columns, to_rows
 from mien.workflows.rows.formats import format_of
-from mien.workflows.rows.row_file import RowFile, check_whole, drop_lines, whole_rows
+from mien.workflows.rows.row_file import RowFile, check_free, check_whole, drop_lines, whole_rows
 from mien.workflows.rows.run_state import RunState
 
 FORMAT = 1
@@ -106,26 +106,28 @@ class RowRun:
         self._saved = monotonic()
         places = {"rows": [str(path) for path in outputs.files], "errors": str(outputs.errors)}
         run = {"format": FORMAT, **identity, "labels": list(labels), "files": places}
+        names = columns(labels, landmarks=landmarks)
+        check_free(outputs.files, names)
         self._state = RunState(outputs.files[0], run, resume=outputs.resume) if outputs.files else None
         self.is_done = self._state is not None and self._state.is_done
         self._files: list[RowFile] = []
         self._errors: list[RowFile] = []
         if self.is_done:
             errors = [outputs.errors] if outputs.errors else []
-            check_whole(outputs.files, columns(labels, landmarks=landmarks))
+            check_whole(outputs.files, names)
             check_whole(errors, ERROR_COLUMNS)
-            drop_lines([*outputs.files, *errors])
+            drop_lines(outputs.files, names)
+            drop_lines(errors, ERROR_COLUMNS)
         else:
-            self._open(outputs)
+            self._open(outputs, names)
 
     @property
     def _offsets(self) -> dict[str, int]:
         stored = self._state.stored if self._state else None
         return dict(stored["offsets"]) if stored else {}
 
-    def _open(self, outputs: RowFiles) -> None:
+    def _open(self, outputs: RowFiles, names: Sequence[str]) -> None:
         offsets = self._offsets
-        names = columns(self.labels, landmarks=self.landmarks)
         with ExitStack() as opened:
             opened.callback(self.close, whole=False)
             for path in outputs.files:
@@ -151,7 +153,7 @@ class RowRun:
 
     def check_done(self, sources: Iterable[Source]) -> None:
         """Raise a MienError where a run that came to its end gave no row to one of the sources."""
-        self._note(whole_rows(self.outputs.files) or ())
+        self._note(whole_rows(self.outputs.files, columns(self.labels, landmarks=self.landmarks)) or ())
         if missing := next(self.without_done(sources), None):
             raise MienError(
                 f"{self.outputs.files[0]} is complete without {path_text(missing.name)}; name another file "
@@ -195,7 +197,8 @@ class RowRun:
         if whole:
             if self._state:
                 self._state.end()
-            drop_lines(file.path for file in files)
+            for file in files:
+                file.drop_lines()
 
 
 def _digest(path: str) -> int:

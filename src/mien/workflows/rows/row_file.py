@@ -107,7 +107,18 @@ class RowFile:
         if self.format.make:
             self.format.make(self.lines, self.path, self.columns, self.source)
             if whole:
-                drop_lines([self.path])
+                self.drop_lines()
+
+    def drop_lines(self) -> None:
+        """Remove the lines that the whole file was made of; see the function of that name."""
+        drop_lines([self.path], self.columns)
+
+
+def check_free(paths: Iterable[Path], columns: Sequence[str]) -> None:
+    """Raise a MienError where another process writes one of the files, whose state is its own then."""
+    for path in paths:
+        if lines_of(path, format_of(path, columns)).is_file():
+            RowFile(path, columns).close()
 
 
 def check_whole(paths: Sequence[Path], columns: Sequence[str]) -> None:
@@ -115,14 +126,14 @@ def check_whole(paths: Sequence[Path], columns: Sequence[str]) -> None:
     for path in paths:
         if not path.exists():
             raise MienError(f"the run came to its end without {path}; start over without --resume")
-        if not format_of(path).has(path, columns):
+        if not format_of(path, columns).has(path, columns):
             raise MienError(f"{path} has the columns of another run; name another file, or delete it")
 
 
-def whole_rows(paths: Iterable[Path]) -> Iterator[dict[str, Cell]] | None:
+def whole_rows(paths: Iterable[Path], columns: Sequence[str]) -> Iterator[dict[str, Cell]] | None:
     """The rows of a run that came to its end; ``None`` where its files hold events alone."""
     for path in paths:
-        if reads := format_of(path).reads:
+        if reads := format_of(path, columns).reads:
             return reads(path)
     return None
 
@@ -132,13 +143,13 @@ def lines_of(path: Path, form: RowFormat) -> Path:
     return path.with_name(f"{path.name}.rows") if form.make else path
 
 
-def drop_lines(paths: Iterable[Path]) -> None:
+def drop_lines(paths: Iterable[Path], columns: Sequence[str]) -> None:
     """Remove the lines that whole files were made of.
 
     A run calls this when its state is gone: lines without a state are left over, a state without lines has
     lost rows.
     """
     for path in paths:
-        lines = lines_of(path, format_of(path))
+        lines = lines_of(path, format_of(path, columns))
         if lines != path:
             lines.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from mien.core.outputs import check_apart, check_distinct
 from mien.core.own_files import check_shape, reading
 from mien.core.timeline import TimelineRow
 from mien.errors import MienError, VideoError
-from mien.workflows.rows.row_file import check_whole, drop_lines, whole_rows
+from mien.workflows.rows.row_file import check_free, check_whole, drop_lines, whole_rows
 from mien.workflows.rows.run_state import RunState
 from mien.workflows.video.decoding import VideoProcess, open_video
 from mien.workflows.video.finished import are_of
@@ -213,13 +213,14 @@ class _Run:
         self.files: list[RowFile] = []
         self._noted: dict[str, Any] = {}
         self._saved_at = -math.inf
+        self._columns = named_columns(watcher.labels, job.participant, landmarks=watcher.settings.landmarks)
+        check_free(job.files, self._columns)
         self._state = RunState(job.files[0], self._identity(), resume=job.resume) if job.files else None
         self.is_done = self._state is not None and self._state.is_done
         if self.is_done:
-            landmarks = watcher.settings.landmarks
-            check_whole(job.files, named_columns(watcher.labels, job.participant, landmarks=landmarks))
-            drop_lines(job.files)
-            self._sum_up(whole_rows(job.files) or ())
+            check_whole(job.files, self._columns)
+            drop_lines(job.files, self._columns)
+            self._sum_up(whole_rows(job.files, self._columns) or ())
             self.summary.finish()
         elif self._state:
             self._open(self._state)
@@ -231,7 +232,7 @@ class _Run:
     def check_source(self, frames: Iterable[Frame]) -> None:
         """Raise a MienError where the rows of a run that came to its end are not those of this video."""
         is_same_again = Source(self.job.source).is_file and not self.job.live
-        rows = whole_rows(self.job.files) if is_same_again else None
+        rows = whole_rows(self.job.files, self._columns) if is_same_again else None
         if rows is not None and not are_of(rows, self.watcher, frames):
             raise MienError(
                 f"{self.job.files[0]} is complete, but of another video, or watched in another way; "
@@ -315,7 +316,8 @@ class _Run:
         if whole:
             if self._state:
                 self._state.end()
-            drop_lines(self.job.files)
+            for file in self.files:
+                file.drop_lines()
 
     def discard(self) -> None:
         """Where no frame came: leave no file that holds nothing."""

@@ -15,7 +15,7 @@ from mien.core.video_names import VIDEO_SUFFIXES
 from mien.errors import MienError, VideoError
 from mien.workflows.find import PassedOver, is_any_folder, natural_key
 from mien.workflows.rows.formats import FORMATS
-from mien.workflows.rows.row_file import RowFile, check_whole
+from mien.workflows.rows.row_file import RowFile, check_free, check_whole
 from mien.workflows.rows.run_state import RunState, state_of
 from mien.workflows.video.job import Outcome, WatchJob, watch_video
 from mien.workflows.video.participants import IdOf
@@ -236,6 +236,7 @@ class Index:
             "settings": settings.identity(),
             "formats": list(job.suffixes),
         }
+        check_free([path], COLUMNS)
         self._state = RunState(path, identity, resume=job.resume)
         self.videos: set[str] = set()
         offset: int | None = None

@@ -66,6 +66,10 @@ class RowFile:
         """End the file; with ``whole`` false the run goes on later, and what that needs is kept."""
         self._file.close(whole=whole)
 
+    def drop_lines(self) -> None:
+        """Remove the lines that the whole file was made of, once no state tells of them."""
+        self._file.drop_lines()
+
 
 def named_columns(
     labels: Sequence[str], participant: str | None, *, landmarks: bool = False
