@@ -202,6 +202,9 @@ def test_many_bad_images_are_counted_not_all_listed(mien, tmp_path) -> None:
     assert len(errors) == 21
     assert "bad0.png' is empty" in errors[0]
     assert errors[-1] == "mien: and 10 more; --errors FILE takes all of them"
+    run = ("read", ".", "--model", "tiny", "--out", "a.csv", "--errors", "e.csv")
+    assert mien(*run).stderr.splitlines()[-1] == "mien: and 10 more; e.csv tells of all of them"
+    assert mien(*run, "--resume").exit_code == 1  # as the finished run
 
 
 def test_what_a_folder_holds_besides_images_is_counted(mien, photos) -> None:
@@ -239,6 +242,7 @@ def test_who_expects_faces_on_a_large_image_is_told_of_the_smallest_looked_for(m
     assert told in mien("read", "large.png", "small.png", "--model", "tiny").stderr
     assert told not in mien("read", "large.png", "--min-face", "40", "--model", "tiny").stderr
     assert mien("read", "small.png", "--model", "tiny").stderr == ""
+    assert mien("read", "large.png", "--detector", "cropped", "--model", "tiny").stderr == ""
 
 
 def test_an_image_may_be_named_from_home_or_by_a_file_address(mien, photos, monkeypatch, tmp_path) -> None:

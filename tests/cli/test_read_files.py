@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from typer import Exit
 
 from mien.cli.main import ClosedOutput
 
@@ -122,7 +123,7 @@ def test_a_signal_leaves_a_whole_parquet_file_and_a_run_that_goes_on(number, mie
     assert "60 images, " in done.stderr
     assert len(set(pq.read_table("a.parquet")["path"].to_pylist())) == N
     again = mien("read", "many", *OPTIONS, "--rotated", "--out", "a.parquet", "--resume")
-    assert (again.exit_code, again.stderr) == (0, "a.parquet is complete already; delete it to start over\n")
+    assert (again.exit_code, again.stderr) == (1, "a.parquet is complete already; delete it to start over\n")
 
 
 def test_a_signal_ends_a_run_that_waits_for_more_of_a_list(mien, many, process) -> None:
@@ -287,3 +288,18 @@ def test_a_log_gets_a_line_every_half_minute_with_rate_and_time_left(capsys) -> 
     ]
     unknown = ProgressLines(None, now=lambda: 0.0)
     assert unknown.line(2.0) == "read 0  2.0 images/s"
+    more = ProgressLines(10, n_done=12, now=lambda: 0.0)  # some came since they were counted
+    assert more.line(2.0) == "read 12/10  2.0 images/s  0:00:00 left"
+
+
+def test_errors_of_a_stopped_run_are_counted_though_none_is_listed(capsys) -> None:
+    from mien.cli.read_screen import Tally
+    from mien.workflows.find import PassedOver
+    from mien.workflows.read_job import Counts
+
+    tally = Tally(Counts(), PassedOver(), None)
+    tally.go_on_from(Counts(n_images=4, n_failed=3))
+    with pytest.raises(Exit):
+        tally.report(summary=False)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "mien: 3 images could not be read; --errors FILE takes all of them"

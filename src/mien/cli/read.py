@@ -53,8 +53,8 @@ Examples:
   mien read s3://photos/2024 --ray auto --out s3://rows/2024 --resume
   curl -s https://example.org/a.jpg | mien read -
 
-Exit code: 0 all images were read; 1 some could not be read; 2 nothing was read,
-or an output could not be written; 130 stopped by Ctrl-C or SIGTERM: the rows in
+Exit code: 0 all images were read; 1 some or all could not be read; 2 there was
+nothing to read, or an output could not be written; 130 stopped by Ctrl-C or SIGTERM: the rows in
 files are kept then, and --resume goes on behind them.
 Other files of a folder are counted on standard error.
 """
@@ -157,6 +157,7 @@ def read(
     to folders are not read. Rows come in the order of the images.
     """
     from mien.core.detection import DEFAULT_DETECTOR, DetectorSettings
+    from mien.core.detectors import SHRINKING
     from mien.core.model_store import DEFAULT_MODEL
     from mien.workflows.find import PassedOver
     from mien.workflows.read import Pace, ReadSettings, build_analyzer
@@ -182,7 +183,9 @@ def read(
     for path in (*files, *([errors] if errors else ())):
         check_apart(path, [*inputs.paths, *([files_from] if files_from else [])])
     outputs = Outputs(as_json, as_csv, annotate, RowFiles(files, errors, resume))
-    tally = Tally(Counts(), PassedOver(), None if min_face is not None else DetectorSettings().max_side)
+    shrinks = min_face is None and settings.detector in SHRINKING
+    searched_side = DetectorSettings().max_side if shrinks else None
+    tally = Tally(Counts(), PassedOver(), searched_side, errors or next(iter(files), None))
     stop = Stop()
     sources = _refuse_nothing(inputs.sources(tally.passed_over, stop), tally.passed_over)
     analyzer = build_analyzer(settings)
@@ -197,7 +200,7 @@ def read(
             if rows is not None and rows.is_done:
                 rows.check_done(sources)
                 typer.echo(f"{files[0]} is complete already; delete it to start over", err=True)
-                return
+                raise typer.Exit(1 if rows.earlier.n_failed else 0)
             _run(Job(inputs, outputs, analyzer, pace), sources, rows, tally)
     if stop.wanted:
         typer.echo(f"mien: stopped after {tally.counts.n_images:,} images; --resume goes on", err=True)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -54,12 +55,14 @@ class Tally:
     """Counts results and keeps the first errors, for the last lines on stderr and the exit code.
 
     ``n_earlier`` of the images were read by a run that was stopped. ``n_shrunk`` images with a side
-    beyond ``searched_side`` were searched shrunk to it; ``None`` where none was.
+    beyond ``searched_side`` were searched shrunk to it; ``None`` where none was. ``errors_in`` is a file that
+    takes all errors.
     """
 
     counts: "Counts"
     passed_over: "PassedOver"
     searched_side: int | None
+    errors_in: Path | None = None
     n_shrunk: int = 0
     n_earlier: int = 0
     errors: list[str] = field(default_factory=list)
@@ -88,9 +91,10 @@ class Tally:
         if counts.n_failed:
             for error in self.errors:
                 typer.echo(f"mien: {printable(error)}", err=True)
-            if counts.n_failed > len(self.errors):
-                rest = counts.n_failed - len(self.errors)
-                typer.echo(f"mien: and {rest:,} more; --errors FILE takes all of them", err=True)
+            if rest := counts.n_failed - len(self.errors):
+                what = f"and {rest:,} more" if self.errors else f"{count(rest, 'image')} could not be read"
+                where = f"{self.errors_in} tells of" if self.errors_in else "--errors FILE takes"
+                typer.echo(f"mien: {what}; {printable(where)} all of them", err=True)
             raise typer.Exit(1)
 
     def _notes(self) -> Iterator[str]:
@@ -141,7 +145,8 @@ class ProgressLines:
         of = f"/{self.total:,}" if self.total is not None else ""
         parts = [f"read {self.n_done:,}{of}", f"{rate:.1f} images/s"]
         if self.total is not None:
-            parts.append(f"{timedelta(seconds=round((self.total - self.n_done) / rate))} left")
+            n_left = max(self.total - self.n_done, 0)  # images may have come since they were counted
+            parts.append(f"{timedelta(seconds=round(n_left / rate))} left")
         return "  ".join(parts)
 
 

@@ -58,6 +58,9 @@ DETECTORS: dict[str, Callable[[DetectorSettings], Detector]] = {
     "cropped": Cropped,
 }
 
+SHRINKING = frozenset({"mtcnn", "one-stage"})
+"""Those that search an image with a side beyond `DetectorSettings.max_side` at that size."""
+
 
 def make_detector(name: str = DEFAULT_DETECTOR, settings: DetectorSettings | None = None) -> Detector:
     """A detector that looks as ``settings`` say.

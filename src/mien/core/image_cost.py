@@ -54,7 +54,7 @@ def check_bytes(n_bytes: int, name: str, limits: ImageLimits) -> None:
     """Raise `ImageTooLargeError` where a file is too long."""
     if n_bytes > limits.max_bytes:
         too_many = f"{name} has {n_bytes:,} bytes, more than the limit of {limits.max_bytes:,}"
-        raise ImageTooLargeError(f"{too_many}; shrink it, or raise max_bytes")
+        raise ImageTooLargeError(f"{too_many}; shrink it, or raise max_bytes of mien.ImageLimits in Python")
 
 
 def check_size(size_wh: tuple[int, int], name: str, limits: ImageLimits) -> None:
@@ -64,12 +64,12 @@ def check_size(size_wh: tuple[int, int], name: str, limits: ImageLimits) -> None
         raise ImageError(f"{name} has no pixels ({width} x {height}); pass an image of at least 1 x 1")
     if width * height > limits.max_pixels:
         too_many = f"{name} has {width} x {height} pixels, more than the limit of {limits.max_pixels:,}"
-        raise ImageTooLargeError(f"{too_many}; shrink it, or raise max_pixels")
+        raise ImageTooLargeError(f"{too_many}; shrink it, or raise max_pixels of mien.ImageLimits in Python")
     if max(width, height) > limits.max_side:
         too_long = (
             f"{name} has {width} x {height} pixels, a side longer than the limit of {limits.max_side:,}"
         )
-        raise ImageTooLargeError(f"{too_long}; cut it up, or raise max_side")
+        raise ImageTooLargeError(f"{too_long}; cut it up, or raise max_side of mien.ImageLimits in Python")
 
 
 def check_structure(kind: str, data: bytes, name: str, limits: ImageLimits) -> None:
