@@ -26,7 +26,8 @@ Examples:
 
 Methods: gradient, smoothgrad, integrated, gradcam, occlusion; a shipped model or
 an .onnx file allows occlusion, a run folder all of them. Arrays lie beside each
-sheet as .npz; --out maps.npz writes arrays alone.
+sheet as .npz; --out maps.npz writes arrays alone. --faithfulness writes a table,
+faithfulness.json, beside its curves; with --out NAME.png NAME-faithfulness.json.
 """
 
 app = typer.Typer()

@@ -89,6 +89,33 @@ def test_an_image_that_is_a_face_gives_arrays_alone_where_npz_is_asked_for(
         assert arrays["classes"].tolist() == [FER2013.index("fear")]
 
 
+def test_arrays_alone_are_written_under_an_npz_in_capitals(tiny: str, image: Path, tmp_path: Path) -> None:
+    explain(Job(tiny, image, tmp_path / "MAPS.NPZ", is_face=True))
+    with np.load(tmp_path / "MAPS.NPZ") as arrays:
+        assert arrays["occlusion"].shape == (1, 48, 48)
+
+
+def test_the_table_of_faithfulness_never_overwrites_a_card(tiny_with, store: Path, tmp_path: Path) -> None:
+    card = Path(tiny_with()).with_suffix(".json")
+    before = card.read_bytes()
+    done = explain(Job(str(card), store, card.with_suffix(".png"), ("faithfulness",), n=2))
+    assert [file.name for file in done.files] == ["tiny.png", "tiny-faithfulness.json"]
+    assert card.read_bytes() == before
+
+
+def test_no_file_beside_a_sheet_takes_the_place_of_what_is_read(tiny_with, image: Path, tmp_path) -> None:
+    model = Path(tiny_with())
+    arrays = tmp_path / "sheet.npz"
+    arrays.symlink_to(model)
+    with pytest.raises(OutputError, match=r"sheet\.npz cannot be written: it is read from"):
+        explain(Job(str(model), image, tmp_path / "sheet.png", is_face=True))
+    arrays.unlink()
+    arrays.mkdir()
+    with pytest.raises(OutputError, match=r"sheet\.npz cannot be written: it is a folder"):
+        explain(Job(str(model), image, tmp_path / "sheet.png", is_face=True))
+    assert not (tmp_path / "sheet.png").exists()
+
+
 def test_pairs_and_means_are_written_for_a_split(tiny: str, store: Path, tmp_path: Path, monkeypatch) -> None:
     def place(self: Mtcnn, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.repeat(FER2013_POINTS[None], len(crops), 0), np.ones(len(crops))
@@ -133,6 +160,7 @@ def test_a_job_that_cannot_be_done_says_why(job: dict, error: type, text: str, t
     [
         ("a.png", ("pairs", "mean"), "pairs and mean make several files; let --out name a folder"),
         ("a.jpg", ("sheet",), "sheets are written as .png"),
+        ("a.npz", ("faithfulness",), r"a table, no \.npz; name a \.png or a folder, got a\.npz"),
     ],
 )
 def test_a_place_that_does_not_fit_is_refused(to: str, kinds: tuple[str, ...], text: str) -> None:

@@ -55,6 +55,10 @@ class Job:
     def __post_init__(self) -> None:
         if self.to.suffix.lower() in (".jpg", ".jpeg", ".pdf", ".svg"):
             raise MienError(f"sheets are written as .png, arrays as .npz, or into a folder; got {self.to}")
+        if "faithfulness" in self.kinds and self.arrays_alone:
+            raise MienError(
+                f"faithfulness makes a .png and a table, no .npz; name a .png or a folder, got {self.to}"
+            )
         if len(self.kinds) > 1 and self.one_file:
             raise MienError(f"{' and '.join(self.kinds)} make several files; let --out name a folder")
 
@@ -67,9 +71,20 @@ class Job:
         """Whether ``to`` is a file and not a folder."""
         return self.to.suffix.lower() in (".png", ".npz")
 
-    def file(self, kind: str) -> Path:
-        """Where the image of a kind goes."""
-        return self.to if self.one_file else self.to / f"{kind}.png"
+    @property
+    def arrays_alone(self) -> bool:
+        """Whether ``to`` is an ``.npz``."""
+        return self.to.suffix.lower() == ".npz"
+
+    def files(self, kind: str) -> tuple[Path, ...]:
+        """What a kind writes: its image, and beside it its arrays or its table; or its arrays alone."""
+        if self.arrays_alone:
+            return (self.to,)
+        image = self.to if self.one_file else self.to / f"{kind}.png"
+        if kind != "faithfulness":
+            return (image, image.with_suffix(".npz"))
+        end = "" if image.stem.endswith(kind) else f"-{kind}"  # NAME.json alone may be a model's card
+        return (image, image.with_name(f"{image.stem}{end}.json"))
 
 
 @dataclass(frozen=True)
@@ -89,14 +104,12 @@ class Work:
 
     def write(self, kind: str, arrays: dict[str, Any], draw: Callable[[Path], object]) -> list[Path]:
         """Write the arrays and the image beside them, or the arrays alone where ``to`` is an ``.npz``."""
-        file = self.job.file(kind)
-        beside = file.with_suffix(".npz")
-        with atomic_write(beside) as temporary:
-            np.savez_compressed(temporary, label_names=np.array(self.subject.labels), **arrays)
-        if file == beside:
-            return [beside]
-        draw(file)
-        return [file, beside]
+        *image, beside = self.job.files(kind)
+        with atomic_write(beside) as temporary, temporary.open("wb") as stream:
+            np.savez_compressed(stream, label_names=np.array(self.subject.labels), **arrays)
+        for file in image:
+            draw(file)
+        return [*image, beside]
 
 
 def caption(subject: Subject, faces: Shown, probs: NDArray[np.floating[Any]], i: int) -> str:

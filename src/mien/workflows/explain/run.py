@@ -9,6 +9,7 @@ import numpy as np
 
 from mien.core.detectors import make_detector
 from mien.core.files import write_json
+from mien.core.model_store import card_file
 from mien.core.outputs import check_apart, check_output, check_output_folder
 from mien.core.preprocess import resized
 from mien.errors import DataError, MienError
@@ -51,18 +52,13 @@ def explain(job: Job, report: Report = silent) -> Explained:
     Raises:
         ModelError: there is no such model, class or layer.
         DataError: the data set cannot be read, or has other labels; or there is no such file.
-        OutputError: a sheet cannot be written, or is the image itself.
+        OutputError: a file cannot be written, or is one that is read: the image, the data set, the model.
         ImageError: the image cannot be read, or shows no face.
         MienError: there is no such detector, the model does not allow a method, or the kinds do not fit into
             one file.
         MissingExtraError: matplotlib, h5py, torch or captum is not installed.
     """
-    if job.one_file:
-        check_output(job.to, makes_folder=True)
-    else:
-        check_output_folder(job.to)
-    for kind in job.kinds:
-        check_apart(job.file(kind), [job.source])
+    _check_files(job)
     detector = make_detector(job.detector)  # of a face or a data set too, so that a wrong name is told
     subject = open_subject(job.model, job.device, half=job.half)
     job.maps.chosen(subject)
@@ -85,6 +81,17 @@ def explain(job: Job, report: Report = silent) -> Explained:
             written = KINDS[kind](work)
         files += written
     return Explained(tuple(files), found)
+
+
+def _check_files(job: Job) -> None:
+    """Every file of a job must be one that can be written, and none that it reads."""
+    if not job.one_file:
+        check_output_folder(job.to)
+    cards = [] if Path(job.model).is_dir() else [card_file(job.model)]
+    sources = [job.source, *cards, *(card.with_suffix(".onnx") for card in cards)]
+    for file in (file for kind in job.kinds for file in job.files(kind)):
+        check_output(file, makes_folder=True)
+        check_apart(file, sources)
 
 
 def _sheet(work: Work) -> list[Path]:
@@ -145,12 +152,11 @@ def _faithfulness(work: Work) -> tuple[Faithfulness, list[Path]]:
     job, subject = work.job, work.subject
     faces = drawn(work.faces, job.number("faithfulness"), job.maps.seed)
     found = measure(subject, subject.inputs(faces.crops), job.maps, seed=job.maps.seed, report=work.report)
-    image = job.file("faithfulness").with_suffix(".png")
-    table = image.with_suffix(".json")
+    image, table = job.files("faithfulness")
     about = {"model": subject.name, "data": job.source.name, "split": job.split, "seed": job.maps.seed}
     write_json(table, {**about, **found.to_dict()})
     faithfulness_figure(found, f"{subject.name} on {job.split}", image)
-    return found, [table, image]
+    return found, [image, table]
 
 
 KINDS: dict[str, Callable[[Work], list[Path]]] = {
