@@ -81,6 +81,16 @@ def test_the_header_holds_what_the_hub_asks_for() -> None:
     assert found["metrics"] == ["accuracy"]
 
 
+def test_scores_of_other_data_than_the_training_data_are_under_its_name() -> None:
+    card = own(training={"data": {"name": "fer2013"}}, scores={"test": {**TEST, "data": "webcam"}})
+    assert header(card)["datasets"] == ["fer2013"]
+    (result,) = header(card)["model-index"][0]["results"]
+    assert result["dataset"] == {"type": "webcam", "name": "webcam, test", "split": "test"}
+    text = model_card(card, 1)
+    assert "| webcam, test | 40 | 75.00% (59.8% - 85.8%) |" in text
+    assert "| webcam, test | faces | precision |" in text
+
+
 def test_other_terms_are_named_other_and_told_in_words() -> None:
     card = own(licence="MIT for the weights, as far as it goes.")
     assert (header(card)["license"], header(card)["license_name"]) == ("other", "see-licence-of-the-weights")

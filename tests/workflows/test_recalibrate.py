@@ -52,6 +52,8 @@ def test_probabilities_follow_the_rows_and_the_network_stays(
     assert (card.name, card.version, card.summary) == ("doubtful", "1.1", "three bars")
     assert (card.training, card.views) == (old.card.training, old.card.views)
     assert card.calibrated_on == "the 100 validation faces of noisy"
+    about = card.scores["test"]["data"], card.scores["test"]["data_hash"]
+    assert about == ("noisy", faces.content_hash())
     assert card.scores["int8"] == old.card.scores["int8"]
     val = faces.select("val")
     np.testing.assert_array_equal(new.logits(val.images), old.logits(val.images))

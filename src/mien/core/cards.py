@@ -48,7 +48,8 @@ class ModelCard:
         limits: Known weaknesses.
         uncertain_below: An answer is ``uncertain`` where no emotion is as probable as this.
         calibrated_on: The rows that temperatures and threshold were fitted on; empty where unknown.
-        scores: Measured figures by name of the test set; the dict form of `mien.core.scores.Scores`.
+        scores: Measured figures by name of the test set; the dict form of `mien.core.scores.Scores`, with
+            the name and content hash of the data set as ``data`` and ``data_hash``.
         training: Recipe, data hash, machine, time.
         version: The maker's version of the model; empty where not stated.
         contact: Whom to ask about it; empty where not stated.

@@ -16,6 +16,7 @@ from mien.core.scores import score
 from mien.core.session import open_session, run
 from mien.core.tta import AUTO, Views, average_logits
 from mien.data.records import FaceSet
+from mien.data.store import clean_mask
 from mien.workflows.calibrate import CALIBRATED_VIEWS, calibrate
 from mien.workflows.scorer import checked_rows
 
@@ -59,14 +60,27 @@ def calibrated(
     )
 
 
-def scored(onnx: Path, card: ModelCard, faces: FaceSet, clean: NDArray[np.bool_] | None) -> ModelCard:
-    """The card with the scores of the test rows, read as `mien.load` reads; written beside the network."""
+def scored(onnx: Path, card: ModelCard, stored: FaceSet, data: Path) -> ModelCard:
+    """The card with the scores of the test rows, read as `mien.load` reads; written beside the network.
+
+    Args:
+        onnx: The network.
+        card: Its card, calibrated.
+        stored: A data set of the card's labels; each table of scores names it.
+        data: The file that it lies in.
+
+    Raises:
+        DataError: the data set has no test rows, or other labels.
+    """
+    test = checked_rows(stored.in_label_order(card.labels), "test", card.labels)
     card.write(onnx.with_suffix(".json"))
-    model, test = Classifier(onnx, threads=0), checked_rows(faces, "test", card.labels)
+    model, clean = Classifier(onnx, threads=0), clean_mask(data, "test")
     probs = model.probs(resized(test.images, card.input_size))
-    scores: dict[str, Any] = {"test": score(probs, test.labels, card.labels).to_dict()}
+    about = {"data": stored.name, "data_hash": stored.content_hash()}
+    scores: dict[str, Any] = {"test": about | score(probs, test.labels, card.labels).to_dict()}
     if clean is not None:
-        scores["test_clean"] = score(probs[clean], test.labels[clean], card.labels).to_dict()
+        found = score(probs[clean], test.labels[clean], card.labels)
+        scores["test_clean"] = about | found.to_dict()
     speed = {"cpu": {"ms_a_face": _ms_a_face(onnx, test.images), "threads": 1, "processor": _processor()}}
     card = replace(card, scores=scores | card.scores | speed)
     card.write(onnx.with_suffix(".json"))

@@ -106,14 +106,19 @@ def header(card: ModelCard) -> dict[str, Any]:
 
 
 def data_name(card: ModelCard) -> str:
-    """What the data set is called that the model learned from and was measured on; empty where unknown."""
+    """What the data set is called that the model learned from; empty where unknown."""
     data = card.training.get("data")
     return str(data.get("name", "")) if isinstance(data, dict) else ""
 
 
+def scored_data(card: ModelCard, scores: Mapping[str, Any]) -> str:
+    """What the data set of a table of scores is called: where that does not say, the training data's name."""
+    return one_line(scores.get("data") or data_name(card))
+
+
 def _results(card: ModelCard) -> Iterator[dict[str, Any]]:
-    data = one_line(data_name(card)) or "not stated"
     for key, scores in score_tables(card).items():
+        data = scored_data(card, scores) or "not stated"
         split, _, config = one_line(key).partition("_")
         yield {
             "task": {"type": TASK, "name": "Facial expression recognition"},
@@ -166,7 +171,8 @@ def sections(card: ModelCard, rows: Mapping[str, str] = SPLITS) -> dict[str, str
 
     Args:
         card: The model's card.
-        rows: What to call the rows that each table of scores was measured on.
+        rows: What to call the rows that each table of scores was measured on; those of other data than the
+            training data are called by its name too.
     """
     name = one_line(data_name(card))
     texts = {
@@ -196,6 +202,7 @@ def _weakest(card: ModelCard) -> str:
 
 def _score_lines(card: ModelCard, rows: Mapping[str, str]) -> Iterator[str]:
     tables = score_tables(card)
+    of = {key: _rows_name(card, rows.get(key, key), scores) for key, scores in tables.items()}
     if not tables:
         yield "Not measured."
         return
@@ -208,7 +215,7 @@ def _score_lines(card: ModelCard, rows: Mapping[str, str]) -> Iterator[str]:
         ("rows", "n", "accuracy", "balanced accuracy", "macro F1", "ECE", "NLL"),
         (
             (
-                rows.get(key, key),
+                of[key],
                 f"{s['n']:,}",
                 *(percent(s, field) for field in ("accuracy", "balanced_accuracy", "macro_f1")),
                 *(
@@ -228,7 +235,7 @@ def _score_lines(card: ModelCard, rows: Mapping[str, str]) -> Iterator[str]:
     if first.get("per_class"):
         yield ""
         yield from table(
-            (rows.get(key, key), "faces", "precision", "recall", "F1"),
+            (of[key], "faces", "precision", "recall", "F1"),
             (
                 (
                     c["label"],
@@ -238,6 +245,11 @@ def _score_lines(card: ModelCard, rows: Mapping[str, str]) -> Iterator[str]:
                 for c in first["per_class"]
             ),
         )
+
+
+def _rows_name(card: ModelCard, name: str, scores: Mapping[str, Any]) -> str:
+    data = scored_data(card, scores)
+    return name if data == one_line(data_name(card)) else f"{data}, {name}"
 
 
 def _version(card: ModelCard) -> Iterator[str]:

@@ -11,7 +11,7 @@ from mien.core.model_store import check_model_name, find_model, put_model, user_
 from mien.core.outputs import check_output_folder
 from mien.core.tta import Views, checked_views
 from mien.data.records import FaceSet
-from mien.data.store import clean_mask, read_store
+from mien.data.store import read_store
 from mien.errors import DataError, MienError
 from mien.workflows.calibrate import class_shares
 from mien.workflows.card_figures import calibrated, scored
@@ -62,7 +62,8 @@ def recalibrate(
     check_model_name(name)
     weights, old = find_model(model)
     views = checked_views(old.views if settings.views is None else settings.views)
-    faces = read_store(data).in_label_order(old.labels)
+    stored = read_store(data)
+    faces = stored.in_label_order(old.labels)
     power = old.prior_power if settings.prior_power is None else settings.prior_power
     prior = old.prior if power == 0 else _prior(old, faces)
     target = settings.to or user_models()
@@ -74,7 +75,7 @@ def recalibrate(
         card = replace(old, name=name, prior=prior, version=settings.version or old.version)
         card = calibrated(onnx, card, faces, views, None if isinstance(power, str) else power)
         kept = {key: old.scores[key] for key in ("int8",) if key in old.scores}  # of the network, which stays
-        card = scored(onnx, replace(card, scores=card.scores | kept), faces, clean_mask(data, "test"))
+        card = scored(onnx, replace(card, scores=card.scores | kept), stored, data)
         return put_model(onnx, target), card
 
 

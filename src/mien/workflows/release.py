@@ -17,7 +17,6 @@ from mien.core.own_files import parse_toml, reading
 from mien.core.preprocess import resized, to_input
 from mien.core.tta import Views, checked_views
 from mien.data.records import FaceSet
-from mien.data.store import clean_mask
 from mien.errors import DataError, ModelError
 from mien.names import nearest
 from mien.train.devices import pick_device
@@ -144,7 +143,7 @@ def release(
         notes = _shrink(onnx, trained, faces) if settings.int8 else {}
         card = _card(onnx, trained, faces, text, settings)
         card = replace(card, training=_training(folder, trained), scores=card.scores | notes)
-        card = scored(onnx, card, faces, clean_mask(data, "test"))
+        card = scored(onnx, card, faces, data)
         weights = put_model(onnx, target)
     return Released(card, weights, same, difference)
 
