@@ -1,6 +1,7 @@
 """A network with its card: views, prior and temperature, against the same arithmetic step by step."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("onnx", reason="needs onnx to make a small model")
+onnx = pytest.importorskip("onnx", reason="needs onnx to make a small model")
 
 from mien.core.calibration import softmax
+from mien.core.cards import read_card
 from mien.core.classifier import Classifier
+from mien.core.model_store import sha256
 from mien.core.session import run
 from mien.errors import ImageError, MienError, ModelError
 
@@ -35,6 +38,56 @@ def seeing(write: Callable[..., Path], tmp_path: Path) -> Path:
     """A linear model, sure of some faces of `crops` and of others not."""
     weight = np.random.default_rng(1).normal(0, 0.02, (48 * 48, 7))
     return write(tmp_path, weight=weight, auto=AUTO, temperatures=TEMPERATURES)
+
+
+def one_face_at_a_time(graph: onnx.GraphProto) -> None:
+    graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+
+
+def doubles(graph: onnx.GraphProto) -> None:
+    graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    graph.node[0].input[0] = "cast"
+    graph.node.insert(0, onnx.helper.make_node("Cast", ["faces"], ["cast"], to=onnx.TensorProto.FLOAT))
+
+
+def no_input(graph: onnx.GraphProto) -> None:
+    del graph.input[:]
+    graph.initializer.append(onnx.numpy_helper.from_array(np.ones((1, 1, 48, 48), np.float32), "faces"))
+
+
+def no_axes(graph: onnx.GraphProto) -> None:
+    graph.node.append(onnx.helper.make_node("ReduceMean", ["logits"], ["mean"], keepdims=0))
+    graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("mean", onnx.TensorProto.FLOAT, []))
+
+
+def maps(graph: onnx.GraphProto) -> None:
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array([1]), "axes"))
+    graph.node.append(onnx.helper.make_node("Unsqueeze", ["logits", "axes"], ["map"]))
+    graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("map", onnx.TensorProto.FLOAT, ["n", 1, 7]))
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (
+            one_face_at_a_time,
+            r"takes 1 face\(s\) at a time, no more and no less; export it with a free batch",
+        ),
+        (doubles, r"takes tensor\(double\); export it with an input of tensor\(float\)"),
+        (no_input, "has 0 inputs; export it with one, faces"),
+        (no_axes, r"maps \['n', 1, 48, 48\] to \[\]; export it so that it maps .* to \(n, labels\)"),
+        (maps, r"maps .* to \['n', 1, 7\]; export it so that it maps .* to \(n, labels\)"),
+    ],
+)
+def test_a_network_that_cannot_read_batches_of_faces_says_how_to_export_it(
+    change: Callable[[onnx.GraphProto], None], text: str, seeing: Path
+) -> None:
+    model = onnx.load(seeing)
+    change(model.graph)
+    onnx.save(model, seeing)
+    replace(read_card(seeing.with_suffix(".json")), sha256=sha256(seeing)).write(seeing.with_suffix(".json"))
+    with pytest.raises(ModelError, match=f"network of 'tiny' {text}"):
+        Classifier(seeing)
 
 
 def test_automatic_views_are_many_where_one_leaves_a_face_in_doubt(seeing: Path, crops: np.ndarray) -> None:

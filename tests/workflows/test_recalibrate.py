@@ -1,6 +1,7 @@
 """A released model is calibrated again: the same network, other probabilities, and scores of its own."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,21 @@ def test_probabilities_follow_the_rows_and_the_network_stays(
     assert scored.scores.accuracy != old.card.scores["test"]["accuracy"]
 
 
+def test_faces_of_another_colour_are_taken_as_the_network_sees_them(
+    noise_faces: Any, tiny_with: Any, tmp_path: Path
+) -> None:
+    gray = noise_faces(30)
+    gray = replace(gray, split=np.repeat([0, 1, 2], 10).astype(np.uint8))
+    write_store(gray, tmp_path / "gray.h5")
+    write_store(replace(gray, images=np.repeat(gray.images[..., None], 3, axis=3)), tmp_path / "rgb.h5")
+    cards = [
+        recalibrate(tiny_with(), kind, tmp_path / f"{kind}.h5", RecalibrationSettings(to=tmp_path))[1]
+        for kind in ("gray", "rgb")
+    ]
+    assert cards[0].temperatures == cards[1].temperatures
+    assert cards[0].scores["test"]["accuracy"] == cards[1].scores["test"]["accuracy"]
+
+
 def test_views_and_prior_are_kept_unless_others_are_asked_for(made: dict[str, Any], bars: Path) -> None:
     shares = [(made["faces"].select("train").labels == label).mean() for label in range(3)]
     _, auto = recalibrate("bars", "auto", made["store"], RecalibrationSettings("auto", 0.5))
@@ -117,6 +133,10 @@ def test_what_cannot_be_calibrated_says_why_and_leaves_nothing(
     for power in ("auto ", 2.1, float("nan"), True):
         with pytest.raises(MienError, match=r"prior_power must lie in 0\.\.2, or be 'auto', got "):
             RecalibrationSettings(prior_power=power)
+    shutil.copyfile(bars, tmp_path / "larger.onnx")
+    replace(find_model("bars")[1], input_size=64).write(tmp_path / "larger.json")
+    with pytest.raises(ModelError, match=r"network of 'bars' maps .* its card says"):
+        recalibrate(str(tmp_path / "larger.onnx"), "other", made["store"])
     assert sorted(home.rglob("*")) == before
 
 

@@ -11,13 +11,12 @@ from PIL import Image
 
 from mien.core.arguments import check_threads
 from mien.core.calibration import correct_prior, softmax
-from mien.core.cards import ModelCard
 from mien.core.images import ImageSource, open_image
 from mien.core.model_store import DEFAULT_MODEL, find_model, lasting_name
 from mien.core.preprocess import face_crop, to_input
 from mien.core.providers import checked_device
 from mien.core.results import Face, Quality, Reading
-from mien.core.session import open_session, run
+from mien.core.session import open_network, run
 from mien.core.tta import AUTO, Faces, Views, auto_logits, average_logits, checked_views
 from mien.errors import ModelError
 
@@ -58,8 +57,7 @@ class Classifier:
         self.temperature = self.card.temperature(self.views)
         self._auto = self.card.auto_views() if self.views == AUTO else None
         self.device = checked_device(device)
-        self.session = open_session(weights, threads, self.device)
-        _check_network(self.session.get_inputs(), self.session.get_outputs(), self.card)
+        self.session = open_network(weights, self.card, threads, self.device)
 
     def __reduce__(self) -> tuple[Any, ...]:
         again = partial(Classifier, self._source, views=self.views, threads=self.threads, device=self.device)
@@ -180,13 +178,3 @@ def load(
 
 def _kind(value: object) -> str:
     return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
-
-
-def _check_network(inputs: list, outputs: list, card: ModelCard) -> None:  # type: ignore[type-arg]
-    """The network must take and give what the card says."""
-    wanted = [card.channels, card.input_size, card.input_size], len(card.labels)
-    got = inputs[0].shape[1:], outputs[0].shape[-1]
-    if len(inputs) != 1 or got != wanted:
-        raise ModelError(
-            f"network of '{card.name}' maps {got[0]} to {got[1]}, its card says {wanted[0]} to {wanted[1]}"
-        )

@@ -89,6 +89,11 @@ def resized(crops: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return out
 
 
+def network_crops(crops: NDArray[np.uint8], size: int, channels: int) -> NDArray[np.uint8]:
+    """Gray or RGB faces of any side as a network of that side, and of 1 or 3 channels, takes them."""
+    return resized(in_channels(crops, channels), size)
+
+
 def to_input(crops: NDArray[np.uint8], mean: float, std: float) -> NDArray[np.float32]:
     """Normalised network input.
 

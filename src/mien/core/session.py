@@ -1,11 +1,13 @@
 """ONNX Runtime: open a network on a device with chosen threads, and run it in batches."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from mien.core.cards import ModelCard
 from mien.core.onnx_files import has_external_tensors
 from mien.core.own_files import reading
 from mien.core.providers import DEVICES, checked_device, providers
@@ -48,6 +50,37 @@ def open_session(model: Path | bytes, threads: int = 1, device: str = "cpu") -> 
     if wanted not in session.get_providers():  # it falls back to the CPU with no more than a warning
         raise MienError(f"device {device} cannot be used here; check its driver, or choose --device cpu")
     return session
+
+
+def open_network(
+    weights: Path, card: ModelCard, threads: int = 1, device: str = "cpu"
+) -> ort.InferenceSession:
+    """The network of a model, which must take and give what its card says; see `open_session`.
+
+    Raises:
+        ModelError: it cannot be run, or is not the network that the card describes.
+        MienError: the device is unknown, or cannot be used here.
+    """
+    session = open_session(weights, threads, device)
+    wrong = _wrong_with(session.get_inputs(), session.get_outputs(), card)
+    if wrong:
+        raise ModelError(f"network of '{card.name}' {wrong}")
+    return session
+
+
+def _wrong_with(inputs: list[Any], outputs: list[Any], card: ModelCard) -> str:
+    """What keeps a network from reading batches of faces; empty where nothing does."""
+    if len(inputs) != 1:
+        return f"has {len(inputs)} inputs; export it with one, faces (n, channels, size, size)"
+    taken, given = inputs[0].shape, outputs[0].shape
+    if inputs[0].type != "tensor(float)":
+        return f"takes {inputs[0].type}; export it with an input of tensor(float)"
+    if len(taken) != 4 or len(given) != 2:
+        return f"maps {taken} to {given}; export it so that it maps (n, channels, size, size) to (n, labels)"
+    if isinstance(taken[0], int):
+        return f"takes {taken[0]} face(s) at a time, no more and no less; export it with a free batch axis"
+    got, wanted = (taken[1:], given[1]), ([card.channels, *2 * [card.input_size]], len(card.labels))
+    return "" if got == wanted else f"maps {got[0]} to {got[1]}, its card says {wanted[0]} to {wanted[1]}"
 
 
 def run(

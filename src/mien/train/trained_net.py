@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from mien.core.cards import ModelCard
 from mien.core.model_store import find_model
-from mien.core.preprocess import in_channels, resized, to_input
-from mien.core.session import open_session, run
+from mien.core.preprocess import network_crops, to_input
+from mien.core.session import open_network, run
 from mien.core.tta import average_logits
 from mien.train.inference import predict
 from mien.train.initialise import is_released
@@ -40,7 +40,7 @@ class TrainedNet:
 
     def inputs(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The network's input, float32 (N, channels, S, S), of such crops."""
-        return to_input(resized(in_channels(crops, self.channels), self.input_size), self.mean, self.std)
+        return to_input(network_crops(crops, self.input_size, self.channels), self.mean, self.std)
 
 
 def load_trained(run: Path, device: torch.device) -> TrainedNet:
@@ -69,7 +69,7 @@ class ReleasedNet:
 
     def logits(self, crops: NDArray[np.uint8], views: int = 1) -> NDArray[np.float32]:
         """See `TrainedNet.logits`."""
-        crops = resized(in_channels(crops, self.card.channels), self.card.input_size)
+        crops = network_crops(crops, self.card.input_size, self.card.channels)
         faces = to_input(crops, self.card.mean, self.card.std)
         return average_logits(lambda x: run(self.session, x), faces, views)
 
@@ -83,7 +83,7 @@ def load_teacher(name: str, device: torch.device) -> TrainedNet | ReleasedNet:
     if not is_released(name):
         return load_trained(Path(name), device)
     path, card = find_model(name)
-    return ReleasedNet(open_session(path, threads=torch.get_num_threads()), card)
+    return ReleasedNet(open_network(path, card, threads=torch.get_num_threads()), card)
 
 
 def teachers_of_batches(

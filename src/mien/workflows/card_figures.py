@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnxruntime import InferenceSession
 
 from mien.core.cards import ModelCard
 from mien.core.classifier import Classifier
-from mien.core.preprocess import resized, to_input
+from mien.core.preprocess import network_crops, to_input
 from mien.core.scores import score
-from mien.core.session import open_session, run
+from mien.core.session import open_network, run
 from mien.core.tta import AUTO, Views, average_logits
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask
@@ -21,9 +22,8 @@ from mien.workflows.calibrate import CALIBRATED_VIEWS, calibrate
 from mien.workflows.scorer import checked_rows
 
 
-def logits_of(onnx: Path, inputs: NDArray[np.float32], views: int) -> NDArray[np.float32]:
+def logits_of(session: InferenceSession, inputs: NDArray[np.float32], views: int) -> NDArray[np.float32]:
     """Logits (N, C) of normalised faces by the network alone, averaged over a number of views."""
-    session = open_session(onnx, threads=0)
     return average_logits(lambda x: run(session, x), inputs, views)
 
 
@@ -41,11 +41,13 @@ def calibrated(
 
     Raises:
         DataError: the data set has no validation rows, or other labels.
+        ModelError: the network is not what the card describes.
     """
     val = checked_rows(faces, "val", card.labels)
     numbers = sorted({*CALIBRATED_VIEWS, *([] if views == AUTO else [int(views)])})
-    inputs = to_input(resized(val.images, card.input_size), card.mean, card.std)
-    raw = {n: logits_of(onnx, inputs, n) for n in numbers}
+    inputs = to_input(network_crops(val.images, card.input_size, card.channels), card.mean, card.std)
+    session = open_network(onnx, card, threads=0)
+    raw = {n: logits_of(session, inputs, n) for n in numbers}
     fitted = calibrate(raw, val.labels, views, card.prior, prior_power)
     return replace(
         card,
@@ -75,7 +77,7 @@ def scored(onnx: Path, card: ModelCard, stored: FaceSet, data: Path) -> ModelCar
     test = checked_rows(stored.in_label_order(card.labels), "test", card.labels)
     card.write(onnx.with_suffix(".json"))
     model, clean = Classifier(onnx, threads=0), clean_mask(data, "test")
-    probs = model.probs(resized(test.images, card.input_size))
+    probs = model.probs(network_crops(test.images, card.input_size, card.channels))
     about = {"data": stored.name, "data_hash": stored.content_hash()}
     scores: dict[str, Any] = {"test": about | score(probs, test.labels, card.labels).to_dict()}
     if clean is not None:
@@ -90,7 +92,7 @@ def scored(onnx: Path, card: ModelCard, stored: FaceSet, data: Path) -> ModelCar
 def _ms_a_face(onnx: Path, images: NDArray[np.uint8], most: int = 32, rounds: int = 5) -> float:
     """CPU time of one face in the views of the card, faces one by one on one thread; the median of rounds."""
     model = Classifier(onnx)
-    crops, taken = resized(images[:most], model.card.input_size), []
+    crops, taken = network_crops(images[:most], model.card.input_size, model.card.channels), []
     for _ in range(rounds):
         start = time.process_time()
         for i in range(len(crops)):

@@ -2,19 +2,17 @@
 
 import shutil
 from dataclasses import asdict, dataclass, fields, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mien.core.cards import NOT_STATED, ModelCard
 from mien.core.files import temporary_folder
 from mien.core.model_store import check_model_name, put_model, sha256, user_models
 from mien.core.outputs import check_output_folder
 from mien.core.own_files import parse_toml, reading
-from mien.core.preprocess import resized, to_input
+from mien.core.session import open_session
 from mien.core.tta import Views, checked_views
 from mien.data.records import FaceSet
 from mien.errors import DataError, ModelError
@@ -153,18 +151,15 @@ def compare(onnx: Path, trained: TrainedNet, faces: FaceSet) -> tuple[float, flo
     images = np.concatenate([faces.select(split).images for split in ("val", "test")])
     if not len(images):
         raise DataError(f"data set '{faces.name}' has no validation or test rows to check the export on")
-    torch_logits, onnx_logits = trained.logits(images), logits_of(onnx, _inputs(trained, images), 1)
+    onnx_logits = logits_of(open_session(onnx, threads=0), trained.inputs(images), 1)
+    torch_logits = trained.logits(images)
     same = torch_logits.argmax(1) == onnx_logits.argmax(1)
     return float(same.mean()), float(np.abs(torch_logits - onnx_logits).max())
 
 
-def _inputs(trained: TrainedNet, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return to_input(resized(images, trained.input_size), trained.mean, trained.std)
-
-
 def _shrink(onnx: Path, trained: TrainedNet, faces: FaceSet) -> dict[str, Any]:
     """Put the int8 file in the place of ``onnx`` where it is good enough; what the card says of it."""
-    found = try_int8(onnx, partial(_inputs, trained), faces)
+    found = try_int8(onnx, trained.inputs, faces)
     if found.path and not found.problem:
         shutil.move(found.path, onnx)
     return {"int8": found.to_dict()}

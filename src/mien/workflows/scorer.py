@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mien.core.calibration import fit_temperature
 from mien.core.classifier import Classifier
-from mien.core.preprocess import in_channels, resized
+from mien.core.preprocess import network_crops
 from mien.core.tta import AUTO, N_VIEWS, Views
 from mien.data.leaks import LEARNED, Leak, find_leak, learned, read_learned, refuse_leak
 from mien.data.records import FaceSet
@@ -44,15 +44,14 @@ def open_scorer(model: str, views: Views | None, device: str) -> Scorer:
     folder = Path(model)
     if not folder.is_dir():
         classifier = Classifier(model, views=views, threads=0)
+        card = classifier.card
         return Scorer(
-            classifier.card.name,
+            card.name,
             classifier.labels,
-            lambda crops, _: classifier.logits(
-                resized(in_channels(crops, classifier.card.channels), classifier.card.input_size)
-            ),
+            lambda crops, _: classifier.logits(network_crops(crops, card.input_size, card.channels)),
             classifier.views,
             classifier.temperature,
-            learned_data=str(classifier.card.training.get("data", {}).get("content_hash", "")),
+            learned_data=str(card.training.get("data", {}).get("content_hash", "")),
         )
     with needs_extra("evaluating a run"):
         from mien.train.devices import pick_device

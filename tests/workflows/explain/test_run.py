@@ -1,6 +1,7 @@
 """Explaining, from a model to files."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from mien.core.emotions import FER2013
 from mien.core.mtcnn import Mtcnn
 from mien.core.preprocess import FER2013_POINTS
 from mien.data.records import FaceSet
-from mien.data.store import write_store
+from mien.data.store import read_store, write_store
 from mien.errors import DataError, ImageError, MienError, ModelError, OutputError
 from mien.workflows.explain.job import Job
 from mien.workflows.explain.run import explain
@@ -129,6 +130,21 @@ def test_pairs_and_means_are_written_for_a_split(tiny: str, store: Path, tmp_pat
         assert arrays["sad_face"].shape == arrays["sad_occlusion"].shape == (48, 48)
 
 
+def test_faces_in_colour_are_explained_as_a_gray_model_sees_them(tiny: str, store: Path, tmp_path) -> None:
+    gray = read_store(store)
+    write_store(replace(gray, images=np.repeat(gray.images[..., None], 3, axis=3)), tmp_path / "colour.h5")
+    for name in ("noise", "colour"):
+        explain(Job(tiny, tmp_path / f"{name}.h5", tmp_path / name, ("sheet", "pairs", "mean"), n=1))
+    for kind in ("sheet", "pairs"):
+        with (
+            np.load(tmp_path / f"noise/{kind}.npz") as one,
+            np.load(tmp_path / f"colour/{kind}.npz") as other,
+        ):
+            assert set(one) == set(other)
+            for key in one:
+                np.testing.assert_array_equal(one[key], other[key])
+
+
 def test_faces_are_drawn_by_the_seed(tiny: str, store: Path) -> None:
     faces = faces_of_store(open_subject(tiny), store, "test")
     assert drawn(faces, 5, 1).names == drawn(faces, 5, 1).names != drawn(faces, 5, 2).names
@@ -182,6 +198,11 @@ def test_a_model_is_explained_with_the_prior_taken_out_as_it_is_read(tiny_with) 
     read = Classifier(path, views=1).probs(crops)
     np.testing.assert_allclose(subject.probs(subject.inputs(crops)), read, rtol=1e-5)
     assert subject.labels[int(read[0].argmax())] == "neutral"
+
+
+def test_a_network_of_another_side_than_its_card_says_is_not_explained(tiny_with) -> None:
+    with pytest.raises(ModelError, match=r"network of 'tiny' maps .* its card says \[1, 64, 64\] to 7"):
+        open_subject(tiny_with(input_size=64))
 
 
 def test_a_face_is_found_by_the_detector_that_is_named(tiny: str, image: Path, tmp_path: Path) -> None:

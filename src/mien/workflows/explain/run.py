@@ -11,7 +11,6 @@ from mien.core.detectors import make_detector
 from mien.core.files import write_json
 from mien.core.model_store import card_file
 from mien.core.outputs import check_apart, check_output, check_output_folder
-from mien.core.preprocess import resized
 from mien.errors import DataError, MienError
 from mien.workflows.explain.faithfulness import SINGLE_RANKINGS, Faithfulness, measure, random_beaten
 from mien.workflows.explain.job import Job, Work, caption, scale
@@ -101,7 +100,7 @@ def _sheet(work: Work) -> list[Path]:
     maps = make_maps(subject, inputs, classes, work.job.maps, work.report)
     work.report("deletion", 0, len(inputs))
     beaten = random_beaten(subject, inputs, classes, maps)
-    crops = resized(faces.crops, subject.input_size)
+    crops = subject.crops(faces.crops)
     sheet = Sheet(
         f"{subject.name}: why {work.job.chosen or 'the named class'}? Each map from 0 to its top. "
         "Below it: against how many random orders the network loses the class sooner when parts are taken "
@@ -141,7 +140,7 @@ def _activations(work: Work) -> list[Path]:
     faces = drawn(work.faces, 1, work.job.maps.seed)
     inputs = work.subject.inputs(faces.crops)
     values = activations(net, inputs, layer)
-    crop = resized(faces.crops, work.subject.input_size)[0]
+    crop = work.subject.crops(faces.crops)[0]
     face = caption(work.subject, faces, work.subject.probs(inputs), 0).replace("\n", ", ")
     title = f"{work.subject.name}, layer {layer}, {face}"
     arrays = {"face": crop, "values": values[0]}

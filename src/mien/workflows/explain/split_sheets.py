@@ -43,7 +43,7 @@ def pairs_sheet(work: Work) -> list[Path]:
             ]
             row = []
             for i, face in enumerate(some):
-                crop = resized(faces.crops[face : face + 1], subject.input_size)[0]
+                crop = subject.crops(faces.crops[face : face + 1])[0]
                 row += [Tile(crop, None, caption(subject, faces, probs, face))]
                 row += [
                     Tile(crop, maps[i], f"{subject.labels[which]}: {scale(method, maps[i])}")
@@ -86,7 +86,7 @@ def mean_sheet(work: Work) -> list[Path]:
         faces = drawn(work.faces.take(rows), job.number("mean"), job.maps.seed)
         inputs = subject.inputs(faces.crops)
         maps = make_maps(subject, inputs, np.full(len(inputs), code), settings, work.report)
-        face, means, n = aligned_means(resized(faces.crops, subject.input_size), maps)
+        face, means, n = aligned_means(subject.crops(faces.crops), maps)
         if not n:
             continue
         gray = np.rint(face).astype(np.uint8)

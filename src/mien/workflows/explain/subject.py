@@ -14,8 +14,8 @@ from mien.core.detection import Detector, find_faces
 from mien.core.images import open_image
 from mien.core.model_store import find_model
 from mien.core.occlusion import Occluder, Predict, occlusion
-from mien.core.preprocess import face_crop, luma, resized, to_input
-from mien.core.session import open_session, run
+from mien.core.preprocess import face_crop, luma, network_crops, to_input
+from mien.core.session import open_network, run
 from mien.errors import DataError, ImageError, MienError, ModelError, needs_extra
 from mien.names import look_up
 
@@ -63,9 +63,13 @@ class Subject:
     net: Any = None
     half: bool = False
 
-    def inputs(self, crops: NDArray[np.uint8]) -> Faces:
-        """Normalised faces (N, channels, S, S) of crops (N, H, H) or (N, H, H, 3)."""
-        return to_input(resized(crops, self.input_size), self.mean, self.std)
+    def crops(self, faces: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Faces (N, H, H) or (N, H, H, 3) of the side and the colours that the model sees."""
+        return network_crops(faces, self.input_size, self.channels)
+
+    def inputs(self, faces: NDArray[np.uint8]) -> Faces:
+        """Normalised faces (N, channels, S, S) of such faces."""
+        return to_input(self.crops(faces), self.mean, self.std)
 
     def probs(self, faces: Faces) -> NDArray[np.floating[Any]]:
         """Probabilities (N, C)."""
@@ -138,7 +142,7 @@ def open_subject(model: str, device: str = "cpu", *, half: bool = False) -> Subj
     if Path(model).is_dir():
         return _open_run(Path(model), device, half)
     weights, card = find_model(model)
-    session = open_session(weights, threads=0)
+    session = open_network(weights, card, threads=0)
     return Subject(
         card.name,
         card.labels,
@@ -207,7 +211,13 @@ def _map(
 
 @dataclass(frozen=True)
 class Shown:
-    """Faces to explain: gray crops (N, S, S), a name for each, and true classes (N,) where they are known."""
+    """Faces to explain.
+
+    Attributes:
+        crops: Gray (N, S, S) or RGB (N, S, S, 3), of any side.
+        names: One for each.
+        labels: True classes (N,), where they are known.
+    """
 
     crops: NDArray[np.uint8]
     names: tuple[str, ...]
