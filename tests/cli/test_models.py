@@ -1,6 +1,7 @@
 """``mien models``: the list and the card of one model."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -120,6 +121,18 @@ def test_a_model_without_scores_has_dashes(mien, tmp_path, tiny_home, monkeypatc
     (row,) = [line for line in mien("models").stdout.splitlines() if line.startswith("bare ")]
     assert row.split() == ["bare", "-", "-", "-", "7", "-", "0.1", "MB"]
     assert mien("models", "bare").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [{"test": 0.71}, {"cpu": 12}, {"cpu": {"ms_a_face": "fast"}}, {"test": {"n": 3, "accuracy": 0.5}}],
+)
+def test_a_model_with_few_or_odd_scores_is_listed_and_shown(scores, mien, tiny_with) -> None:
+    path = tiny_with(scores=scores)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "list_models", lambda: {"tiny": Path(path).with_suffix(".json")})
+        assert "tiny " in mien("models").stdout
+    assert "Sees nothing." in mien("models", path).stdout
 
 
 @pytest.mark.weights

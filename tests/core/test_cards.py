@@ -1,12 +1,13 @@
 """Model cards: what is written is read, and a damaged card says all that is wrong with it."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mien.core.cards import ModelCard, read_card
+from mien.core.cards import CLASS_SCORES, ModelCard, read_card
 from mien.errors import ModelError
 
 CARD = {
@@ -78,6 +79,11 @@ def test_a_short_card_has_the_defaults(tmp_path: Path) -> None:
         ({"format": 2}, "it has format 2, this mien reads up to 1; upgrade mien"),
         ({"scores": {"test": "high"}}, r'scores.test must be an object or a number, got "high"'),
         ({"scores": {"test": {"accuracy": [1]}}}, r"scores.test.accuracy must be a number, got \[1\]"),
+        ({"scores": {"test": {"nll": math.nan}}}, r"scores.test.nll must be a number, got NaN"),
+        (
+            {"scores": {"test": {"per_class": [dict.fromkeys(CLASS_SCORES, math.nan) | {"label": "sad"}]}}},
+            r"per_class of 'sad' must hold the numbers",
+        ),
         ({"scores": {"test": {"ece": {}}}}, r"scores.test.ece must be a number, got {}"),
         (
             {"scores": {"test": {"accuracy_interval": [1]}}},

@@ -25,6 +25,7 @@ from mien.workflows.explain.job import Job
 from mien.workflows.explain.run import explain
 from mien.workflows.explain.subject import MapSettings
 from mien.workflows.run_folder import count_test_evaluation, read_predictions, write_predictions
+from mien.workflows.scorer import open_scorer
 
 pytestmark = pytest.mark.train
 COMMANDS = CliRunner()
@@ -130,6 +131,11 @@ def test_other_labels_are_refused(made: dict[str, Any], run: Path, tmp_path: Pat
             evaluate(str(run), tmp_path / "o.h5")
         unknown = "glad" if "glad" in names else "sad"
         assert f"it does not name {unknown}; import the data again with --labels or" in str(raised.value)
+
+
+@pytest.mark.parametrize("training", [{"data": "FER2013"}, {"data": None}, {}])
+def test_a_card_that_names_no_data_set_in_its_training_is_opened(training: dict, tiny_with: Any) -> None:
+    assert open_scorer(tiny_with(training=training), None, "cpu").learned_data == ""
 
 
 def test_rows_that_a_temperature_is_fitted_to_must_be_new_too(

@@ -109,14 +109,20 @@ def table_lines(found: Iterable[tuple["ModelCard", Path]]) -> list[str]:
 
 def _cells(scores: dict[str, Any], n_labels: int) -> tuple[str, ...]:
     """Accuracy with interval, clean and balanced accuracy on the test set; labels; CPU time of a face."""
-    main, clean = scores.get(MAIN, {}), scores.get(CLEAN, {})
+    main, clean, cpu = (_table(scores, name) for name in (MAIN, CLEAN, "cpu"))
     return (
         _accuracy(main),
         _number(clean.get("accuracy"), 100, 1),
         _number(main.get("balanced_accuracy"), 100, 1),
         str(n_labels),
-        _number(scores.get("cpu", {}).get("ms_a_face"), 1, 1),
+        _number(cpu.get("ms_a_face"), 1, 1),
     )
+
+
+def _table(scores: dict[str, Any], name: str) -> dict[str, Any]:
+    """A part of a card's scores that has parts itself; empty where it is absent, or one figure."""
+    part = scores.get(name)
+    return part if isinstance(part, dict) else {}
 
 
 def _accuracy(table: dict[str, Any]) -> str:
@@ -125,8 +131,8 @@ def _accuracy(table: dict[str, Any]) -> str:
     return _number(table.get("accuracy"), 100, 1) + interval
 
 
-def _number(value: float | None, factor: int, digits: int) -> str:
-    return NONE if value is None else f"{value * factor:.{digits}f}"
+def _number(value: object, factor: int, digits: int) -> str:
+    return f"{value * factor:.{digits}f}" if isinstance(value, int | float) else NONE
 
 
 def _size(weights: Path) -> str:

@@ -1,6 +1,7 @@
 """The model card: what a network takes and gives, where it comes from, and how well it was measured to do."""
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
@@ -109,6 +110,11 @@ class ModelCard:
             raise ModelError(f"the card of '{self.name}' has no automatic views; give their number")
         return AutoViews(int(self.auto["few"]), int(self.auto["many"]), float(self.auto["below"]))
 
+    def learned_from(self) -> dict[str, Any]:
+        """The ``name`` and ``content_hash`` of the training data; empty where ``training`` does not say."""
+        data = self.training.get("data")
+        return data if isinstance(data, dict) else {}
+
     def write(self, path: Path) -> None:
         """Write the card as JSON, whole or not at all."""
         with atomic_write(path) as temporary:
@@ -198,7 +204,7 @@ def _odd(scores: object) -> Iterator[str]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_finite(value: object) -> bool:

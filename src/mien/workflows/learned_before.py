@@ -35,7 +35,7 @@ def learned_before(net: NetSettings, name: str, content_hash: str) -> Learned:
 def _of_start(start: str, name: str, content_hash: str) -> Learned:
     if is_released(start):
         _, card = find_model(start)
-        data = card.training.get("data", {})
+        data = card.learned_from()
         is_apart = is_official(str(data.get("name", ""))) and is_official(name)
         is_known = data.get("content_hash") == content_hash
         return NOTHING if is_known or is_apart else replace(NOTHING, start=card.name)

@@ -107,8 +107,7 @@ def header(card: ModelCard) -> dict[str, Any]:
 
 def data_name(card: ModelCard) -> str:
     """What the data set is called that the model learned from; empty where unknown."""
-    data = card.training.get("data")
-    return str(data.get("name", "")) if isinstance(data, dict) else ""
+    return str(card.learned_from().get("name", ""))
 
 
 def scored_data(card: ModelCard, scores: Mapping[str, Any]) -> str:

@@ -83,7 +83,7 @@ def _prior(card: ModelCard, faces: FaceSet) -> tuple[float, ...]:
     """The share of each class in what the model learned from."""
     if card.prior:
         return card.prior
-    if card.training.get("data", {}).get("content_hash") == faces.content_hash():
+    if card.learned_from().get("content_hash") == faces.content_hash():
         return class_shares(faces)
     raise DataError(
         f"the card of '{card.name}' does not tell how common each emotion was in its training data, and "

@@ -51,7 +51,7 @@ def open_scorer(model: str, views: Views | None, device: str) -> Scorer:
             lambda crops, _: classifier.logits(network_crops(crops, card.input_size, card.channels)),
             classifier.views,
             classifier.temperature,
-            learned_data=str(card.training.get("data", {}).get("content_hash", "")),
+            learned_data=str(card.learned_from().get("content_hash", "")),
         )
     with needs_extra("evaluating a run"):
         from mien.train.devices import pick_device
