@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from mien.cli.progress import progress_bar
+from mien.cli.terminal import text_console
 from mien.cli.training_bar import training_bar
 
 
@@ -20,6 +21,35 @@ def test_a_bar_takes_only_talk_on_a_terminal_for_its_own(rows: bool, is_terminal
     with progress_bar(rows=rows):
         assert (sys.stdout is out) == (rows or not is_terminal)
     assert sys.stdout is out
+
+
+def test_a_label_of_others_is_printed_as_it_is_and_a_closed_pipe_is_told(capsys, monkeypatch) -> None:
+    pytest.importorskip("rich", reason="needs rich")
+    from rich.table import Table
+
+    table = Table(title="rest [/x]")
+    table.add_column("angry [hot]")
+    table.add_row("neutral [/rest] :smile: \x1b[31m")
+    text_console().print(table)
+    shown = capsys.readouterr().out
+    for part in ("rest [/x]", "angry [hot]", "neutral [/rest] :smile: ?[31m"):
+        assert part in shown
+
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    with pytest.raises(BrokenPipeError):
+        text_console().print(table)
+
+
+def test_the_name_of_a_file_is_no_markup_in_a_bar() -> None:
+    pytest.importorskip("rich", reason="needs rich")
+    with progress_bar("description", "rate", quiet=True) as progress:
+        progress.add_task("scoring [/rest].h5", rate="[hot]")
+        (description, rate) = [column(progress.tasks[0]).plain for column in progress.columns]
+    assert (description, rate) == ("scoring [/rest].h5", "[hot]")
 
 
 def test_a_bar_has_the_columns_that_are_named_and_fields_of_its_task(monkeypatch) -> None:

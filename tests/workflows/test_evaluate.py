@@ -17,7 +17,7 @@ from mien.core.calibration import softmax
 from mien.core.scores import score
 from mien.data.records import FaceSet
 from mien.data.store import write_store
-from mien.errors import DataError
+from mien.errors import DataError, MienError, OutputError
 from mien.train.trained_net import load_trained
 from mien.workflows.ensemble import ensemble
 from mien.workflows.evaluate import EvaluateSettings, evaluate
@@ -133,6 +133,23 @@ def test_other_labels_are_refused(made: dict[str, Any], run: Path, tmp_path: Pat
         assert f"it does not name {unknown}; import the data again with --labels or" in str(raised.value)
 
 
+def test_a_log_that_cannot_be_written_is_told_before_the_test_rows_are_scored(
+    made: dict[str, Any], run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run / "test-evaluations.log").unlink(missing_ok=True)
+    (run / "test-evaluations.log").mkdir()
+    monkeypatch.setattr("mien.train.trained_net.predict", None)
+    with pytest.raises(OutputError, match=r"test-evaluations\.log cannot be written: it is a folder"):
+        evaluate(str(run), made["store"])
+    with pytest.raises(OutputError, match=r"test-evaluations\.log cannot be written: it is a folder"):
+        ensemble([str(run), str(made["run"])], made["store"])
+
+
+def test_a_device_that_is_not_there_is_told_for_an_onnx_file_too(tiny_with: Any) -> None:
+    with pytest.raises(MienError, match="'banana'"):
+        open_scorer(tiny_with(), None, "banana")
+
+
 @pytest.mark.parametrize("training", [{"data": "FER2013"}, {"data": None}, {}])
 def test_a_card_that_names_no_data_set_in_its_training_is_opened(training: dict, tiny_with: Any) -> None:
     assert open_scorer(tiny_with(training=training), None, "cpu").learned_data == ""
@@ -159,3 +176,9 @@ def test_rows_that_the_run_learned_from_are_refused_and_marked(made: dict[str, A
     allowed = COMMANDS.invoke(app, [*arguments, "--allow-leak"])
     assert allowed.exit_code == 0
     assert "LEAK: 200 of 200 faces" in allowed.stdout
+    models = [str(run), str(made["run"])]
+    together = ["ensemble", *models, "--data", str(made["store"]), "--split", "train", "--allow-leak"]
+    shown = COMMANDS.invoke(app, together)
+    assert shown.stdout.count("LEAK: bars: 200 of 200 faces") == 2
+    found = json.loads(COMMANDS.invoke(app, [*together, "--json"]).stdout)
+    assert [member["leak"]["leaks"] for member in found["members"]] == [True, True]

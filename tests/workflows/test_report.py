@@ -197,6 +197,15 @@ def test_the_clean_score_stands_beside_the_standard_one(make_run, tmp_path):
     assert "No clean score" not in said(blocks)
 
 
+@pytest.mark.parametrize("leaks", [True, False])
+def test_a_run_that_was_scored_on_faces_that_it_learned_from_is_marked(make_run, tmp_path, leaks):
+    folder = make_run("a")
+    leak = {"leaks": leaks, "pixels": 7, "files": 0, "official": 0 if leaks else 7, "n": 60, "start": ""}
+    write_json(folder / "scores-val.json", {"leak": leak})
+    text = "LEAK: a: 7 of 60 faces are faces that the network learned from; its scores are not of new faces."
+    assert (text in said(make_report([folder], None, tmp_path))) == leaks
+
+
 def test_with_the_data_set_faces_are_shown_and_must_be_the_scored_ones(make_run, faces, tmp_path):
     folder = make_run("a")
     write_store(faces, tmp_path / "faces.h5")

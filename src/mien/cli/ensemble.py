@@ -7,7 +7,7 @@ import typer
 
 from mien.cli.options import AllowLeak, AsJson, Device, ScoresFolder, Views, parse_views
 from mien.cli.progress import waiting
-from mien.cli.terminal import print_result
+from mien.cli.terminal import print_result, text_console
 from mien.errors import needs_extra
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ def ensemble(
 
 
 def _print(result: "EnsembleScores") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=f"{len(result.members)} models on {result.data} {result.split}", title_justify="left")
@@ -63,12 +62,13 @@ def _print(result: "EnsembleScores") -> None:
     for kind, scores in result.votes.items():
         clean = result.clean.get(kind)
         table.add_row(f"{kind} vote", "", *_figures(scores), f"{clean.accuracy:.2%}" if clean else "")
-    console = Console()
+    console = text_console()
     console.print(table)
+    for name, leak in zip(result.members, result.leaks, strict=True):
+        if leak:
+            console.print(f"LEAK: {name}: {leak}; these scores are not of new faces", style="bold")
     test = result.against_best
-    console.print(
-        f"soft vote against the best member on val: McNemar's p = {test.p_value:.3g}", highlight=False
-    )
+    console.print(f"soft vote against the best member on val: McNemar's p = {test.p_value:.3g}")
 
 
 def _figures(scores: "Scores") -> tuple[str, ...]:

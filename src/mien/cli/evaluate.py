@@ -17,7 +17,7 @@ from mien.cli.options import (
     parse_views,
 )
 from mien.cli.progress import waiting
-from mien.cli.terminal import print_result
+from mien.cli.terminal import print_result, text_console
 from mien.errors import needs_extra
 
 if TYPE_CHECKING:
@@ -60,7 +60,6 @@ def evaluate(
 
 
 def _print(result: "Evaluation") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from mien.core.scores import shown_share
@@ -76,7 +75,7 @@ def _print(result: "Evaluation") -> None:
     columns = [scores, *([clean] if clean else [])]
     for name, show in ROWS.items():
         table.add_row(name, *(show(column) for column in columns))
-    console = Console()
+    console = text_console()
     console.print(table)
     classes = Table(title="each emotion", title_justify="left")
     for heading in ("", "faces", "precision", "recall", "F1"):
@@ -92,22 +91,20 @@ def _print(result: "Evaluation") -> None:
         console.print(f"LEAK: {result.leak}; these scores are not of new faces", style="bold")
     elif result.leak is not None and result.leak.official:
         same = f"{result.leak.official:,} of the faces are, pixel by pixel, also among the training faces"
-        console.print(f"{same} of the official split; the clean score leaves them out", highlight=False)
+        console.print(f"{same} of the official split; the clean score leaves them out")
     if result.leak is not None and result.leak.start:
         unknown = "whose training faces are not known here: not searched for those"
-        console.print(f"it started from {result.leak.start}, {unknown}", highlight=False)
+        console.print(f"it started from {result.leak.start}, {unknown}")
     if result.leak is None:
-        console.print(
-            "what this model learned from is not known here: not searched for leaks", highlight=False
-        )
+        console.print("what this model learned from is not known here: not searched for leaks")
     note = f"temperature {result.temperature:.3f}; ECE before it {result.uncalibrated.ece:.4f}"
-    console.print(note, highlight=False)
+    console.print(note)
     if scores.never_predicted:
-        console.print(f"never predicted: {', '.join(scores.never_predicted)}", highlight=False)
+        console.print(f"never predicted: {', '.join(scores.never_predicted)}")
     if clean is None and result.split != "train":
-        console.print("no clean score: run `mien data audit` on the data set first", highlight=False)
+        console.print("no clean score: run `mien data audit` on the data set first")
     if result.test_evaluations:
-        console.print(f"test set evaluated {result.test_evaluations} times by this run", highlight=False)
+        console.print(f"test set evaluated {result.test_evaluations} times by this run")
 
 
 def _with_interval(value: float, interval: tuple[float, float]) -> str:

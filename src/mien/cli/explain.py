@@ -9,7 +9,7 @@ import typer
 
 from mien.cli.options import Detector, Device, Split, Subject, out_option
 from mien.cli.progress import progress_bar
-from mien.cli.terminal import printable
+from mien.cli.terminal import printable, text_console
 
 if TYPE_CHECKING:
     from mien.workflows.explain.faithfulness import Faithfulness
@@ -129,7 +129,6 @@ def _progress() -> Iterator["Report"]:
 
 
 def _print(found: "Faithfulness") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=f"better than random by (area, 95 %), {found.n:,} faces", title_justify="left")
@@ -145,12 +144,11 @@ def _print(found: "Faithfulness") -> None:
             "-" if score.shuffled is None else f"{score.shuffled:+.2f}",
             score.verdict,
         )
-    console = Console()
+    console = text_console()
     console.print(table)
     console.print(
         f"random: deletion {found.random_deletion:.3f}, insertion {found.random_insertion:.3f}; "
-        "shuffled: rank correlation with the maps of shuffled weights, near 0 is sound",
-        highlight=False,
+        "shuffled: rank correlation with the maps of shuffled weights, near 0 is sound"
     )
 
 

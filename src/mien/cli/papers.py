@@ -1,6 +1,7 @@
 """``mien papers``: what five papers print, what really holds, and the same recipes trained again."""
 
 import math
+import shlex
 import time
 from collections.abc import Callable
 from functools import partial
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli.options import Data, Device, Overrides, out_option
+from mien.cli.terminal import text_console
 from mien.cli.training_bar import training_bar
 from mien.errors import MienError, needs_extra
 
@@ -64,14 +66,13 @@ def list_rows() -> None:
 
     Example: mien papers list
     """
-    from rich.console import Console
     from rich.table import Table
 
     from mien.workflows.papers.claims import papers, rows
 
-    console = Console()
+    console = text_console()
     for key, paper in papers().items():
-        console.print(f"\n{paper.title}", highlight=False, markup=False)
+        console.print(f"\n{paper.title}")
         table = Table(box=None, padding=(0, 1, 0, 0), show_header=False)
         for width in (1, 36, 13, None):
             table.add_column(width=width, overflow="fold")
@@ -79,7 +80,7 @@ def list_rows() -> None:
             if row.paper == key:
                 star = "" if not row.command else "*" if not row.why else "+"
                 table.add_row(star, row.name, row.published, row.holds)
-        console.print(table, highlight=False)
+        console.print(table)
     typer.echo(
         "\ncolumns: row, published, what holds  * run here  + needs other weights or data\n"
         "next: mien papers show ROW"
@@ -160,7 +161,7 @@ def run(
             typer.echo(f"{row.name}: {e}", err=True)
         else:
             typer.echo(_result_line(row.name, row.published, result))
-    typer.echo(f"next: mien papers table --runs {out}")
+    typer.echo(f"next: mien papers table --runs {shlex.quote(str(out))}")
     if failed:
         raise typer.Exit(1)
 

@@ -49,7 +49,7 @@ def _columns(names: Sequence[str]) -> Iterator["ProgressColumn"]:
     from rich import progress as rich
 
     made: dict[str, Callable[[], ProgressColumn]] = {
-        "description": lambda: rich.TextColumn("{task.description}"),
+        "description": lambda: rich.TextColumn("{task.description}", markup=False),
         "bar": lambda: rich.BarColumn(bar_width=14),
         "count": rich.MofNCompleteColumn,
         "percent": rich.TaskProgressColumn,
@@ -58,7 +58,7 @@ def _columns(names: Sequence[str]) -> Iterator["ProgressColumn"]:
         "elapsed": rich.TimeElapsedColumn,
     }
     for name in names:
-        yield made[name]() if name in made else rich.TextColumn(f"{{task.fields[{name}]}}")
+        yield made[name]() if name in made else rich.TextColumn(f"{{task.fields[{name}]}}", markup=False)
 
 
 def _progress_in_lines() -> "type[Progress]":

@@ -7,7 +7,7 @@ import typer
 
 from mien.cli.options import AllowHost, AsJson, Device, Host, Port, Token, out_option
 from mien.cli.progress import waiting
-from mien.cli.terminal import print_result, printable
+from mien.cli.terminal import print_result, printable, text_console
 from mien.errors import MienError
 
 if TYPE_CHECKING:
@@ -125,7 +125,6 @@ def report(
 
 
 def _print(found: "QuizReport") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     title = f"{found.n_drawn} faces of {printable(found.data)}, {found.split}"
@@ -148,12 +147,12 @@ def _print(found: "QuizReport") -> None:
     if found.raters:
         low, high = found.raters.accuracy_interval
         table.add_row("one FER+ rater", "", f"{found.raters.accuracy:.1%} ({low:.1%}-{high:.1%})")
-    console = Console()
-    console.print(table, markup=False)
+    console = text_console()
+    console.print(table)
     if found.kappa is not None:
         line = f"agreement of the {found.agreeing} who answered all: Fleiss' kappa {found.kappa:.2f}"
-        console.print(line, highlight=False)
+        console.print(line)
     if found.learned:
         console.print(f"LEAK: the model learned from {found.learned} of these faces", style="bold")
     for sentence in found.sentences:
-        console.print(printable(sentence), highlight=False, markup=False)
+        console.print(printable(sentence))

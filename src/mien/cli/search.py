@@ -1,6 +1,7 @@
 """``mien search``: try many values of a recipe's keys, in as many processes as there is room for."""
 
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +10,7 @@ import typer
 
 from mien.cli.options import Data, Device, out_option
 from mien.cli.progress import progress_bar
-from mien.cli.terminal import printable
+from mien.cli.terminal import printable, text_console
 from mien.core.outputs import check_output
 from mien.errors import needs_extra
 
@@ -83,10 +84,10 @@ def run(
                 time=f"{_clock(at.seconds_left)} left" if at.seconds_left is not None else "",
             )
             if at.ended:
-                progress.console.print(_line(at.ended), highlight=False, markup=False, soft_wrap=True)
+                progress.console.print(_line(at.ended), soft_wrap=True)
 
         state = run_search(search, folder, data=data, device=device, storage=storage, report=report)
-    typer.echo(f"{_summary(state)}; next: mien search show {folder}")
+    typer.echo(f"{_summary(state)}; next: mien search show {shlex.quote(str(folder))}")
 
 
 @app.command("show", epilog=SHOW_EXAMPLES)
@@ -129,10 +130,9 @@ def _object(state: "SearchState", found: "Importances | None", line: str | None)
 
 
 def _print(state: "SearchState", found: "Importances | None", n: int) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = text_console()
     table = Table(
         "trial",
         "validation",
@@ -147,14 +147,14 @@ def _print(state: "SearchState", found: "Importances | None", n: int) -> None:
     if table.row_count:
         console.print(table)
     else:
-        console.print(_summary(state), highlight=False)
+        console.print(_summary(state))
     for trial in state.of("failed")[:n]:
-        console.print(_line(trial), highlight=False, markup=False)
+        console.print(_line(trial))
     if found:
         parts = ", ".join(f"{key} {value:.0%}" for key, value in found.by_key.items())
-        console.print(f"importance ({found.method}, n = {found.n}): {parts}", highlight=False, markup=False)
+        console.print(f"importance ({found.method}, n = {found.n}): {parts}")
     else:
-        console.print("importance: needs ten complete trials that differ", highlight=False)
+        console.print("importance: needs ten complete trials that differ")
 
 
 def _headings(keys: list[str]) -> list[str]:

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, Protocol, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 T = TypeVar("T")
 EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -76,6 +79,27 @@ def _shows_blocks() -> bool:
     except (UnicodeEncodeError, LookupError):
         return False
     return True
+
+
+def text_console() -> "Console":
+    """A console on standard output for tables and lines that show names and labels of others.
+
+    All text is shown as it is: square brackets and colons mean nothing, and characters that move a cursor
+    become ``?``. A reader that has seen enough, such as `head`, ends the command as it ends all others.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    class TextConsole(Console):
+        """Rich's console without its markup."""
+
+        def render_str(self, text: str, **how: Any) -> Text:
+            return super().render_str(printable(text, keep_lines=True), **how)
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return TextConsole(markup=False, emoji=False, highlight=False)
 
 
 class HasDict(Protocol):

@@ -1,8 +1,9 @@
 """Find test faces that are also training faces: a network must not be scored on what it learned from."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,6 +109,10 @@ class Leak:
 
     def __bool__(self) -> bool:
         return self.pixels > self.official or self.files > 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict; ``leaks`` says whether scores of these faces are worth nothing."""
+        return {**asdict(self), "leaks": bool(self)}
 
     def __str__(self) -> str:
         files = f", {self.files:,} come from the same file" if self.files else ""

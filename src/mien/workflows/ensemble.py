@@ -14,12 +14,13 @@ from mien.core.metrics import McNemar, mcnemar
 from mien.core.outputs import check_output_folder
 from mien.core.scores import Scores, score
 from mien.core.voting import VOTES, fit_weights
+from mien.data.leaks import Leak
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_store
 from mien.errors import DataError
 from mien.workflows.evaluate import EvaluateSettings
 from mien.workflows.figures import confusion_figure
-from mien.workflows.run_folder import count_test_evaluation, write_predictions
+from mien.workflows.run_folder import check_test_log, count_test_evaluation, write_predictions
 from mien.workflows.scorer import (
     Scorer,
     check_leak,
@@ -41,6 +42,7 @@ class EnsembleScores:
         votes: Scores of each kind of vote.
         clean: Scores of each kind of vote without faces that have a near copy in training, where searched.
         against_best: McNemar's test of the soft vote against the member that was best on the validation rows.
+        leaks: Faces that each member learned from; ``None`` where what it learned from is not known.
     """
 
     data: str
@@ -51,6 +53,7 @@ class EnsembleScores:
     votes: dict[str, Scores]
     clean: dict[str, Scores]
     against_best: McNemar
+    leaks: tuple[Leak | None, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""
@@ -58,8 +61,15 @@ class EnsembleScores:
             "data": self.data,
             "split": self.split,
             "members": [
-                {"name": name, "weight": weight, "scores": scores.to_dict()}
-                for name, weight, scores in zip(self.members, self.weights, self.alone, strict=True)
+                {
+                    "name": name,
+                    "weight": weight,
+                    "leak": leak.to_dict() if leak else None,
+                    "scores": scores.to_dict(),
+                }
+                for name, weight, leak, scores in zip(
+                    self.members, self.weights, self.leaks, self.alone, strict=True
+                )
             ],
             "votes": {kind: scores.to_dict() for kind, scores in self.votes.items()},
             "clean": {kind: scores.to_dict() for kind, scores in self.clean.items()},
@@ -100,10 +110,18 @@ def ensemble(
     faces = stored.in_label_order(names)
     val = faces.select("val")
     chosen = checked_rows(faces, settings.split, names)
-    for scorer in scorers:
-        for split in dict.fromkeys((settings.split, "val")):  # weights and temperatures are fitted to val
-            check_leak(scorer, faces, split, allowed=settings.allow_leak)
     known = known or {}
+    opened = [  # runs whose look at the test rows is counted
+        scorer.run
+        for scorer, model in zip(scorers, models, strict=True)
+        if scorer.run and settings.split == "test" and model not in known
+    ]
+    for run in opened:
+        check_test_log(run)
+    leaks = []
+    for scorer in scorers:
+        leaks.append(check_leak(scorer, faces, settings.split, allowed=settings.allow_leak))
+        check_leak(scorer, faces, "val", allowed=settings.allow_leak)  # weights are fitted to it
     answers = [known.get(model) for model in models]
     tables = [
         _probs(scorer, faces, settings.split, answer) for scorer, answer in zip(scorers, answers, strict=True)
@@ -112,9 +130,8 @@ def ensemble(
     members = np.stack([by_rows for _, by_rows in tables])
     weights = fit_weights(on_val, val.labels)
     voted = {kind: vote(members, weights) for kind, vote in VOTES.items()}
-    for scorer, answer in zip(scorers, answers, strict=True):
-        if scorer.run and settings.split == "test" and answer is None:
-            count_test_evaluation(scorer.run)
+    for run in opened:
+        count_test_evaluation(run)
     best = int((on_val.argmax(2) == val.labels).mean(1).argmax())
     clean = clean_mask(data, settings.split) if settings.split != "train" else None
     labels = chosen.labels
@@ -128,6 +145,7 @@ def ensemble(
         votes={kind: score(p, labels, names) for kind, p in voted.items()},
         clean=kept,
         against_best=mcnemar(labels, voted["soft"].argmax(1), members[best].argmax(1)),
+        leaks=tuple(leaks),
     )
     if settings.to:
         _write(result, chosen, voted, settings.to)

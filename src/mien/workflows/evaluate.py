@@ -1,6 +1,6 @@
 """Score a model on one split of a data set: pooled over all rows, with intervals, standard and clean."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from mien.data.leaks import Leak
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_store
 from mien.workflows.figures import calibration_figure, confusion_figure
-from mien.workflows.run_folder import count_test_evaluation, write_predictions
+from mien.workflows.run_folder import check_test_log, count_test_evaluation, write_predictions
 from mien.workflows.scorer import check_leak, checked_rows, fitted_temperature, open_scorer
 
 
@@ -48,7 +48,7 @@ class Evaluation:
             "views": self.views,
             "temperature": self.temperature,
             "test_evaluations": self.test_evaluations,
-            "leak": {**asdict(self.leak), "leaks": bool(self.leak)} if self.leak else None,
+            "leak": self.leak.to_dict() if self.leak else None,
             "scores": self.scores.to_dict(),
             "clean": self.clean.to_dict() if self.clean else None,
             "ece_before_temperature": self.uncalibrated.ece,
@@ -64,7 +64,7 @@ class EvaluateSettings:
         views: Views of each face to average (see `mien.core.tta`), or ``"auto"`` for a released model; by
             default the card's, or 1 for a run.
         to: Folder for predictions, figures and the scores as JSON; nothing is written without it.
-        device: Where a run's network is evaluated.
+        device: Where the network runs.
         allow_leak: Score even faces that the model learned from; the result says so.
     """
 
@@ -88,6 +88,7 @@ def evaluate(model: str, data: Path, settings: EvaluateSettings | None = None) -
     Raises:
         DataError: the split is empty, its labels are not the model's, or the model learned from its faces.
         ModelError: there is no such model.
+        OutputError: ``settings.to`` cannot be written, or the log of a run whose test rows are scored.
     """
     settings = settings or EvaluateSettings()
     if settings.to is not None:
@@ -97,6 +98,8 @@ def evaluate(model: str, data: Path, settings: EvaluateSettings | None = None) -
     scorer = open_scorer(model, settings.views, settings.device)
     faces = stored.in_label_order(scorer.labels)
     chosen = checked_rows(faces, split, scorer.labels)
+    if scorer.run and split == "test":
+        check_test_log(scorer.run)
     leak = check_leak(scorer, faces, split, allowed=settings.allow_leak)
     if scorer.temperature is None:
         check_leak(scorer, faces, "val", allowed=settings.allow_leak)  # it is fitted to them

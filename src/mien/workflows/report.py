@@ -6,6 +6,7 @@ makes it. A page may show faces of the data set; it stays on this machine.
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from mien.core.metrics import mcnemar, risk_coverage
 from mien.core.own_files import NUMBER, Maybe, reading
 from mien.core.scores import ClassScore, Scores, score
+from mien.data.leaks import Leak
 from mien.data.records import SPLITS
 from mien.data.store import read_store
 from mien.errors import DataError, MienError
@@ -28,7 +30,8 @@ from mien.workflows.run_folder import Predictions, read_predictions, read_run_js
 SHEETS = ("sheet", "pairs", "mean", "filters", "activations", "faithfulness")
 """What `mien explain` draws."""
 MOST_CURVES = 5
-SCORED = {"clean": Maybe({"accuracy": NUMBER}), "data_hash": Maybe(str), "data": Maybe(str)}
+LEAK = Maybe({"leaks": bool, "pixels": int, "files": int, "official": int, "n": int})
+SCORED = {"clean": Maybe({"accuracy": NUMBER}), "data_hash": Maybe(str), "data": Maybe(str), "leak": LEAK}
 SHAPES = {
     "recipe": {
         "recipe": {
@@ -180,6 +183,7 @@ def _comparison(runs: Sequence[Run], split: str, draw: Path) -> Iterator[Block]:
         return
     yield Heading(f"Scores on {PARTS[split]}")
     yield from _other_data(runs, split)
+    yield from _leaks(runs, split)
     yield Table(
         ("", "faces", "accuracy (95 %)", "clean", "balanced (95 %)", "macro F1 (95 %)", "ECE", "NLL"),
         tuple(_score_row(run, split) for run in runs),
@@ -213,6 +217,14 @@ def _other_data(runs: Sequence[Run], split: str) -> Iterator[Text]:
         groups = {one: ", ".join(run.name for run in runs if run.data(split)[0] == one) for one in names}
         listed = "; ".join(f"{groups[one]}: {name if one else 'not known'}" for one, name in names.items())
         yield Text(f"These runs answered different data sets, so their scores do not compare. {listed}.")
+
+
+def _leaks(runs: Sequence[Run], split: str) -> Iterator[Text]:
+    """Which runs were scored on faces that they learned from."""
+    for run in runs:
+        if (found := run.files.get(f"scores-{split}", {}).get("leak")) and found["leaks"]:
+            leak = Leak(found["pixels"], found["files"], found["official"], found["n"])
+            yield Text(f"LEAK: {run.name}: {leak}; its scores are not of new faces.")
 
 
 def _seed_groups(runs: Sequence[Run], split: str) -> Iterator[list[Run]]:
@@ -374,15 +386,15 @@ def _sheets(folder: Path) -> list[Path]:
 
 def _missing(run: Run, data: Path | None) -> Iterator[tuple[str, str]]:
     """What the page lacks, and the command that makes it."""
-    folder, store = run.folder, data or "DATA"
+    folder, store = shlex.quote(str(run.folder)), shlex.quote(str(data or "DATA"))
     evaluate = f"mien evaluate {folder} {store} --split val --out {folder}"
     if "history" not in run.files:
         yield "history", "mien train, by this version"
     if not run.predictions:
         yield "predictions", evaluate
-    elif not list(folder.glob("calibration-*.png")):
+    elif not list(run.folder.glob("calibration-*.png")):
         yield "calibration diagram", evaluate
-    if run.predictions and not data and not list(folder.glob("examples-*.png")):
+    if run.predictions and not data and not list(run.folder.glob("examples-*.png")):
         yield "right and wrong faces", f"mien report {folder} --data DATA"
-    if not _sheets(folder):
-        yield "maps", f"mien explain {folder} {store} --out {folder / 'explain'}"
+    if not _sheets(run.folder):
+        yield "maps", f"mien explain {folder} {store} --out {shlex.quote(str(run.folder / 'explain'))}"

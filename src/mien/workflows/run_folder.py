@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mien.core.files import atomic_write, refusals
 from mien.core.locks import sole
-from mien.core.outputs import check_output_folder
+from mien.core.outputs import check_output, check_output_folder
 from mien.core.own_files import check_shape, parse_json, reading
 from mien.data.records import FaceSet
 from mien.data.store import read_store
@@ -90,9 +90,18 @@ def data_of_run(data: Path, run: Path, content_hash: str) -> FaceSet:
     return faces
 
 
+TEST_LOG = "test-evaluations.log"
+"""In a run folder: when its test rows were opened."""
+
+
+def check_test_log(run: Path) -> None:
+    """Raise an `OutputError`, before any work, where `count_test_evaluation` could not write."""
+    check_output(run / TEST_LOG)
+
+
 def count_test_evaluation(run: Path) -> int:
     """Log that the test rows of a run were opened; return how often they have been."""
-    log = run / "test-evaluations.log"
+    log = run / TEST_LOG
     with log.open("a", encoding="utf-8") as file:
         file.write(time.strftime("%Y-%m-%d %H:%M:%S %z") + "\n")
         file.flush()

@@ -35,15 +35,16 @@ class Scorer:
 
 
 def open_scorer(model: str, views: Views | None, device: str) -> Scorer:
-    """The model of a name, ``.onnx`` path or run folder.
+    """The model of a name, ``.onnx`` path or run folder, on a device.
 
     Raises:
         ModelError: there is no such model.
+        MienError: the device is unknown, or cannot be used here.
         MissingExtraError: it is a run folder and torch is not installed.
     """
     folder = Path(model)
     if not folder.is_dir():
-        classifier = Classifier(model, views=views, threads=0)
+        classifier = Classifier(model, views=views, threads=0, device=device)
         card = classifier.card
         return Scorer(
             card.name,
@@ -114,7 +115,7 @@ def checked_rows(faces: FaceSet, split: str, labels: tuple[str, ...]) -> FaceSet
         )
     chosen = faces.select(split)
     if not len(chosen):
-        raise DataError(f"data set '{faces.name}' has no {split} rows")
+        raise DataError(f"data set '{faces.name}' has no {split} rows; mien data split makes some")
     return chosen
 
 

@@ -200,6 +200,13 @@ def test_a_model_is_explained_with_the_prior_taken_out_as_it_is_read(tiny_with) 
     assert subject.labels[int(read[0].argmax())] == "neutral"
 
 
+def test_the_device_and_half_precision_are_not_ignored_for_an_onnx_file(tiny: str) -> None:
+    with pytest.raises(MienError, match="'banana'"):
+        open_subject(tiny, "banana")
+    with pytest.raises(MienError, match="--half needs a run folder of `mien train`; 'tiny' is an ONNX file"):
+        open_subject(tiny, half=True)
+
+
 def test_a_network_of_another_side_than_its_card_says_is_not_explained(tiny_with) -> None:
     with pytest.raises(ModelError, match=r"network of 'tiny' maps .* its card says \[1, 64, 64\] to 7"):
         open_subject(tiny_with(input_size=64))

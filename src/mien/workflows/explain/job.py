@@ -34,7 +34,7 @@ class Job:
         detector: What finds the faces of an image.
         split: Of the data set.
         n: How many faces; ``None`` takes `N_FACES`.
-        device: Where a run's network runs.
+        device: Where the network runs.
         half: Let a run's network answer in bfloat16.
     """
 

@@ -132,17 +132,20 @@ def open_subject(model: str, device: str = "cpu", *, half: bool = False) -> Subj
 
     Args:
         model: As for `mien evaluate`.
-        device: Where a run's network runs.
+        device: Where the network runs.
         half: Let a run's network answer in bfloat16; its gradients stay in single precision.
 
     Raises:
         ModelError: there is no such model.
+        MienError: the device is unknown, or cannot be used here; or ``half`` is asked of an ONNX file.
         MissingExtraError: it is a run folder and torch is not installed.
     """
     if Path(model).is_dir():
         return _open_run(Path(model), device, half)
     weights, card = find_model(model)
-    session = open_network(weights, card, threads=0)
+    if half:
+        raise MienError(f"--half needs a run folder of `mien train`; '{card.name}' is an ONNX file")
+    session = open_network(weights, card, threads=0, device=device)
     return Subject(
         card.name,
         card.labels,
