@@ -7,6 +7,7 @@ from PIL import Image
 
 from mien.cli.hints import KINDS, VIDEOS, WORK, hint, other_command
 from mien.cli.main import COMMANDS
+from mien.cli.release import echo_next
 from mien.core.video_names import VIDEO_SUFFIXES
 
 FILES = {
@@ -106,3 +107,10 @@ def test_a_table_of_events_is_not_sent_to_the_import(folder):
 
 def test_what_is_a_video_in_a_folder_is_a_video_here():
     assert set(VIDEOS) == VIDEO_SUFFIXES
+
+
+def test_a_command_that_is_told_can_be_pasted_where_a_name_has_a_space(folder, capsys) -> None:
+    (folder / "v.mp4").rename(folder / "my clip.mp4")
+    assert other_command("read", "my clip.mp4").endswith(": mien watch 'my clip.mp4'")
+    echo_next(Path("my models/sp.onnx"))
+    assert capsys.readouterr().out == "next: mien read photo.jpg --model 'my models/sp.onnx'\n"

@@ -168,6 +168,27 @@ def test_a_broken_card_does_not_hide_the_others(card: str, mien, tiny_home, tmp_
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
 
 
+@pytest.mark.parametrize("name", ["x.onnx", "x.json"])
+def test_a_model_cannot_be_named_like_a_file(name) -> None:
+    with pytest.raises(ModelError, match=rf"'{name}' cannot name a model; leave out '\.{name[2:]}'"):
+        store.check_model_name(name)
+    store.check_model_name("fer-2.1")
+
+
+def test_a_tilde_in_mien_home_is_the_home_folder(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("MIEN_HOME", "~/x")
+    assert store.user_models() == tmp_path / "x" / "models"
+
+
+def test_a_run_folder_is_no_model_and_the_command_that_makes_one_is_told(mien, photos, tmp_path) -> None:
+    (tmp_path / "my run").mkdir()
+    (tmp_path / "my run" / "recipe.json").write_text("{}")
+    result = mien("read", "photos/one.png", "--model", "my run")
+    assert "my run is a run folder and no model; mien release 'my run' --name NAME makes one" in result.stderr
+
+
 def test_who_has_no_home_folder_has_the_shipped_models(mien, monkeypatch) -> None:
     def gone(*_: object) -> None:
         raise RuntimeError("Could not determine home directory.")

@@ -44,7 +44,9 @@ def test_a_card_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_a_short_card_has_the_defaults(tmp_path: Path) -> None:
     card = read_card(written(CARD, tmp_path))
     assert (card.channels, card.views, card.crop_scale, card.temperature(1)) == (1, 1, 1.0, 1.0)
-    with pytest.raises(ModelError, match="model 'tiny' is calibrated for 1 views of a face, not for 10"):
+    with pytest.raises(
+        ModelError, match="for 1 views of a face, not for 10; mien calibrate MODEL DATA --views 10 --name"
+    ):
         card.temperature(10)
 
 

@@ -159,6 +159,10 @@ def test_a_release_that_cannot_be_made_says_why_and_leaves_nothing(
         release(run, "bars", tmp_path / "o.h5", CardText(""))
     with pytest.raises(ModelError, match=r"'\.\./bars' cannot name a model"):
         release(run, "../bars", made["store"], CardText(""))
+    arguments = ["release", str(run), "--name", "bars", "--data", str(made["store"]), "--views", "0"]
+    refused = COMMANDS.invoke(app, arguments)
+    assert refused.exit_code == 2
+    assert "views must be one of 1, 2, 5, 10, 12, 18 or auto, got 0" in refused.stderr
     (run / "weights.safetensors").rename(run / "gone")
     with pytest.raises(ModelError, match="bars holds an unfinished run; give its `mien train` command again"):
         release(run, "bars", made["store"], CardText(""))

@@ -1,5 +1,6 @@
 """``mien average``: the mean of the weights of several runs as one network."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -41,4 +42,4 @@ def average(
     width = max(map(len, [*made.alone, str(made.folder)]))
     for name, accuracy in [*made.alone.items(), (str(made.folder), made.accuracy)]:
         typer.echo(f"{name:<{width}}  validation {accuracy:.2%}")
-    typer.echo(f"wrote {made.folder}; next: mien evaluate {made.folder} DATA --split val")
+    typer.echo(f"wrote {made.folder}; next: mien evaluate {shlex.quote(str(made.folder))} DATA --split val")

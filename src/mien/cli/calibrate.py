@@ -7,7 +7,7 @@ import typer
 
 from mien.cli.options import DataFile, Views, out_option, parse_views, prior_power_option
 from mien.cli.progress import waiting
-from mien.cli.release import echo_figures, parse_power
+from mien.cli.release import echo_figures, echo_next, parse_power
 from mien.errors import needs_extra
 
 EXAMPLES = """\b
@@ -42,4 +42,4 @@ def calibrate(
         weights, card = recalibrate(model, name, data, settings)
     typer.echo(f"wrote {weights} ({weights.stat().st_size / 1e6:.1f} MB) and its card")
     echo_figures(card, data)
-    typer.echo(f"next: mien read photo.jpg --model {name if out is None else weights}")
+    echo_next(name if out is None else weights)

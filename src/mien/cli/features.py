@@ -1,5 +1,6 @@
 """``mien features``: features of a frozen network, and a linear SVM on them."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -100,7 +101,7 @@ def _svm(frozen: "FrozenFeatures", folder: Path, data: Path, device: str) -> Non
         f"test {scores.accuracy:.2%} ({low:.1%}-{high:.1%}){clean}, "
         f"balanced {scores.balanced_accuracy:.2%}, macro F1 {scores.macro_f1:.2%}, ECE {scores.ece:.4f}"
     )
-    typer.echo(f"wrote {folder}; next: mien evaluate {folder} {data}")
+    typer.echo(f"wrote {folder}; next: mien evaluate {shlex.quote(str(folder))} {shlex.quote(str(data))}")
 
 
 def _table(fits: "Sequence[SvmFit]", best: "SvmFit") -> str:

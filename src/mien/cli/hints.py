@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from itertools import islice
 from typing import NamedTuple
@@ -68,15 +69,17 @@ def other_command(command: str, path: str) -> str:
         if os.path.isfile(os.path.join(path, "recipe.json")):  # a run, with its figures
             return ""
         if command == "watch" and _holds_images(path):
-            return f"; this is a folder of images: mien read {path}"
+            return f"; this is a folder of images: mien read {shlex.quote(path)}"
         is_wanted = command in ("train", *WORK.split()) and _holds_images(path)
         return (
-            f"; this is a folder of images: {FOLDER.format(path)} makes a data set of it" if is_wanted else ""
+            f"; this is a folder of images: {FOLDER.format(shlex.quote(path))} makes a data set of it"
+            if is_wanted
+            else ""
         )
     kind = KINDS.get(kind_of(path) or "") if os.path.isfile(path) else None
     if kind is None or command in kind.taken_by:
         return ""
-    return f"; this is {kind.name}: {kind.advice.format(path)}"
+    return f"; this is {kind.name}: {kind.advice.format(shlex.quote(path))}"
 
 
 def hint(command: str, arguments: Sequence[str], said: str) -> str:

@@ -1,7 +1,7 @@
 """Options that several commands share, each said once."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, overload
 
 import typer
 
@@ -23,6 +23,14 @@ def prior_power_option(default: str | bool) -> Any:
         help="How much of the training data's prior to remove; auto lets validation rows choose.",
         show_default=default,
     )
+
+
+@overload
+def parse_views(text: str) -> int | str: ...
+
+
+@overload
+def parse_views(text: None) -> None: ...
 
 
 def parse_views(text: str | None) -> int | str | None:

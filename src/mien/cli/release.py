@@ -1,5 +1,6 @@
 """``mien release``: from a run folder to a model that `mien read` loads."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,7 +50,7 @@ def release(
     with needs_extra("releasing"):
         from mien.workflows.release import ReleaseSettings, read_card_text
         from mien.workflows.release import release as run_release
-    settings = ReleaseSettings(parse_views(views) or 2, out, parse_power(prior_power), int8)
+    settings = ReleaseSettings(parse_views(views), out, parse_power(prior_power), int8)
     text = read_card_text(card, summary or f"trained in {run.name}")
     with waiting("exporting, comparing with torch, calibrating, scoring: some minutes"):
         made = run_release(run, name, data, text, settings)
@@ -57,7 +58,12 @@ def release(
     same = f"{made.same_labels:.2%} of the rows; logits within {made.largest_difference:.1e}"
     typer.echo(f"same label as torch on {same}")
     echo_figures(made.card, data)
-    typer.echo(f"next: mien read photo.jpg --model {name if out is None else made.weights}")
+    echo_next(name if out is None else made.weights)
+
+
+def echo_next(model: str | Path) -> None:
+    """The command that reads with a new model, as it can be pasted."""
+    typer.echo(f"next: mien read photo.jpg --model {shlex.quote(str(model))}")
 
 
 def echo_figures(card: "ModelCard", data: Path) -> None:
@@ -67,7 +73,10 @@ def echo_figures(card: "ModelCard", data: Path) -> None:
     if "test_clean" in scores:
         typer.echo(f"clean test {_accuracy(scores['test_clean'])}")
     else:
-        typer.echo(f"no clean score in the card: run `mien data audit {data}`, then this command again")
+        typer.echo(
+            f"no clean score in the card: run `mien data audit {shlex.quote(str(data))}`, "
+            "then this command again"
+        )
     certain = scores["val_certain"]
     typer.echo(f"calibrated on {card.calibrated_on}")
     typer.echo(

@@ -1,6 +1,7 @@
 """``mien targets``: from recipes to a file that later runs learn from."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,4 +60,4 @@ def soft_targets(
         scores = make_soft_targets(read, data, out, FoldSettings(runs, folds, seed, device), report)
     for one in scores:
         typer.echo(f"{one.name:<24} out of fold: accuracy {one.accuracy:.2%}, NLL {one.nll:.3f}")
-    typer.echo(f"wrote {out}; next: mien train RECIPE --set distil.targets={out}")
+    typer.echo(f"wrote {out}; next: mien train RECIPE --set {shlex.quote(f'distil.targets={out}')}")

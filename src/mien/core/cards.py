@@ -97,7 +97,8 @@ class ModelCard:
         except KeyError:
             known = ", ".join(self.temperatures)
             raise ModelError(
-                f"model '{self.name}' is calibrated for {known} views of a face, not for {views}"
+                f"model '{self.name}' is calibrated for {known} views of a face, not for {views}; "
+                f"mien calibrate MODEL DATA --views {views} --name NAME makes one that is"
             ) from None
 
     def auto_views(self) -> AutoViews:

@@ -31,8 +31,8 @@ class Classifier:
 
     Args:
         name_or_path: A model's name (see ``mien models``) or the path of its ``.onnx`` file.
-        views: Views of each face to average (1, 2 or 10), or ``"auto"``: few of every face, more where those
-            leave it in doubt; ``None`` takes the card's.
+        views: Views of each face to average (1, 2, 5, 10, 12 or 18), or ``"auto"``: few of every face, more
+            where those leave it in doubt; ``None`` takes the card's.
         threads: CPU threads; 0 lets ONNX Runtime choose.
         device: What the network runs on: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"coreml"``, ``"openvino"`` or
             ``"directml"``, as far as the installed ONNX Runtime has it; ``"auto"`` is CUDA if it is there.

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 import shutil
 from collections.abc import Collection
 from contextlib import suppress
@@ -19,12 +20,15 @@ SHIPPED = Path(__file__).parent / "weights"
 def user_models() -> Path:
     """Where `mien release` puts models: ``$MIEN_HOME/models``, or ``~/.local/share/mien/models``.
 
+    A ``~`` in the variable means the home folder here too, for not every program that sets it is a shell.
+
     Raises:
         ModelError: neither is known, as for a user without a home folder.
     """
     home = os.environ.get("MIEN_HOME")
     try:
-        return (Path(home) if home else Path.home() / ".local" / "share" / "mien") / "models"
+        base = Path(home).expanduser().absolute() if home else Path.home() / ".local" / "share" / "mien"
+        return base / "models"
     except RuntimeError as e:
         raise ModelError("this user has no home folder; set MIEN_HOME to the folder for models") from e
 
@@ -33,9 +37,11 @@ def check_model_name(name: str) -> None:
     """Raise where a name cannot be a model's, which is a file's name too.
 
     Raises:
-        ModelError: it has other characters than letters, digits, '-', '_' and '.', or begins with one of
-            the last.
+        ModelError: it has other characters than letters, digits, '-', '_' and '.', begins with '-' or '.',
+            or ends like the name of a file, under which no model would be looked up.
     """
+    if _is_path(name):
+        raise ModelError(f"'{name}' cannot name a model; leave out '{Path(name).suffix}'")
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name[0] in ".-":
         raise ModelError(f"'{name}' cannot name a model; use letters, digits, '-', '_' and '.'")
 
@@ -83,7 +89,11 @@ def card_file(name_or_path: str | os.PathLike[str]) -> Path:
         card = Path(name_or_path).with_suffix(".json")
     else:
         known = list_models()
-        card = look_up(known, _whole_name(str(name_or_path), known), "model", ModelError)
+        name = _whole_name(str(name_or_path), known)
+        if name not in known and (Path(name) / "recipe.json").is_file():
+            make = f"mien release {shlex.quote(name)} --name NAME"
+            raise ModelError(f"{name} is a run folder and no model; {make} makes one of it")
+        card = look_up(known, name, "model", ModelError)
     for file in (card, card.with_suffix(".onnx")):
         if not file.is_file():
             raise ModelError(f"{file} is missing; a model is an .onnx file with its .json card beside it")

@@ -15,6 +15,7 @@ from mien.data.store import read_store
 from mien.errors import DataError, MienError
 from mien.workflows.calibrate import class_shares
 from mien.workflows.card_figures import calibrated, scored
+from mien.workflows.scorer import checked_rows
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ def recalibrate(
     views = checked_views(old.views if settings.views is None else settings.views)
     stored = read_store(data)
     faces = stored.in_label_order(old.labels)
+    for split in ("val", "test"):
+        checked_rows(faces, split, old.labels)
     power = old.prior_power if settings.prior_power is None else settings.prior_power
     prior = old.prior if power == 0 else _prior(old, faces)
     target = settings.to or user_models()

@@ -15,7 +15,7 @@ from mien.core.own_files import parse_toml, reading
 from mien.core.session import open_session
 from mien.core.tta import Views, checked_views
 from mien.data.records import FaceSet
-from mien.errors import DataError, ModelError
+from mien.errors import ModelError
 from mien.names import nearest
 from mien.train.devices import pick_device
 from mien.train.export import export_onnx
@@ -121,14 +121,15 @@ def release(
 
     Raises:
         ModelError: the run is unfinished, the name cannot be a file name, or the export disagrees with torch.
-        DataError: ``data`` is not what the run learned from.
+        DataError: ``data`` is not what the run learned from, or has no validation or no test rows.
     """
     check_model_name(name)
-    trained = load_trained(folder, pick_device("cpu"))
-    faces = data_of_run(data, folder, trained.data["content_hash"])
-    checked_rows(faces, "val", trained.labels)
     settings = settings or ReleaseSettings()
     checked_views(settings.views)
+    trained = load_trained(folder, pick_device("cpu"))
+    faces = data_of_run(data, folder, trained.data["content_hash"])
+    for split in ("val", "test"):
+        checked_rows(faces, split, trained.labels)
     target = settings.to or user_models()
     check_output_folder(target)
     target.mkdir(parents=True, exist_ok=True)
@@ -149,8 +150,6 @@ def release(
 def compare(onnx: Path, trained: TrainedNet, faces: FaceSet) -> tuple[float, float]:
     """Part of the validation and test rows with the same top label, and the largest difference of a logit."""
     images = np.concatenate([faces.select(split).images for split in ("val", "test")])
-    if not len(images):
-        raise DataError(f"data set '{faces.name}' has no validation or test rows to check the export on")
     onnx_logits = logits_of(open_session(onnx, threads=0), trained.inputs(images), 1)
     torch_logits = trained.logits(images)
     same = torch_logits.argmax(1) == onnx_logits.argmax(1)
