@@ -75,10 +75,10 @@ def recalibrate(
     with temporary_folder(target) as temporary:
         onnx = temporary / f"{name}.onnx"
         shutil.copyfile(weights, onnx)
-        card = replace(old, name=name, prior=prior, version=settings.version or old.version)
+        card = replace(old, prior=prior, version=settings.version or old.version)
         card = calibrated(onnx, card, faces, views, None if isinstance(power, str) else power)
         kept = {key: old.scores[key] for key in ("int8",) if key in old.scores}  # of the network, which stays
-        card = scored(onnx, replace(card, scores=card.scores | kept), stored, data)
+        card = scored(onnx, replace(card, name=name, scores=card.scores | kept), stored, data)
         return put_model(onnx, target), card
 
 

@@ -134,7 +134,7 @@ def test_faces_in_colour_are_explained_as_a_gray_model_sees_them(tiny: str, stor
     gray = read_store(store)
     write_store(replace(gray, images=np.repeat(gray.images[..., None], 3, axis=3)), tmp_path / "colour.h5")
     for name in ("noise", "colour"):
-        explain(Job(tiny, tmp_path / f"{name}.h5", tmp_path / name, ("sheet", "pairs", "mean"), n=1))
+        explain(Job(tiny, tmp_path / f"{name}.h5", tmp_path / name, ("sheet", "pairs"), n=1))
     for kind in ("sheet", "pairs"):
         with (
             np.load(tmp_path / f"noise/{kind}.npz") as one,
