@@ -144,3 +144,18 @@ def test_half_a_letter_of_utf_16_is_no_traceback(tmp_path):
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(DataError, match="is no table of text"):
         read_pixel_csv(path, LAYOUT)
+
+
+def test_a_quote_that_nothing_closes_is_named_with_its_line(tmp_path):
+    (tmp_path / "list.csv").write_text('path,label\na.png,happy\n\n"b.png,sad\nc.png,sad\n')
+    with pytest.raises(DataError, match=r"unexpected end of data in the row that begins in line 4; check"):
+        list_paths(tmp_path / "list.csv")
+
+
+def test_a_cell_that_took_in_other_lines_is_malformed_and_no_label(tmp_path):
+    rows = 'a.png,happy\n"b.png,sad\nc.png,sad"\nd.png,"sad\ne.png,sad"\n'
+    (tmp_path / "list.csv").write_text(f"path,label\n{rows}")
+    listing = list_paths(tmp_path / "list.csv")
+    assert listing.label_names == ("happy",)
+    torn = [entry.problem.detail.split(":")[0] for entry in listing.entries() if entry.problem]
+    assert torn == ["a line end in the path", "a line end in the label"]

@@ -59,7 +59,8 @@ def list_paths(path: Path, root: Path | None = None) -> Listing:
                 advice = "holds pixels, not paths; import it: mien data import fer2013"
             raise DataError(f"{path}, line {table.number}: {advice}")
         for _, cells in table.rows():
-            found[emotion_or(cells_of(cells, columns)["label"])] += 1
+            row = cells_of(cells, columns)
+            found["" if _torn(row) else emotion_or(row["label"])] += 1
     # names in the order of the alphabet; of numbers, the shorter one is the smaller
     label_names = tuple(sorted(filter(None, found), key=lambda name: (len(name) * name.isdecimal(), name)))
     if not label_names:
@@ -99,6 +100,9 @@ class _Rows:
             return Entry(file, None, problem=Problem("malformed row", str(e)))
         if not row["path"]:
             return Entry(file, None, problem=Problem("malformed row", "no path"))
+        if torn := _torn(row):
+            detail = f"a line end in the {torn}: is a quote missing or too many?"
+            return Entry(file, None, problem=Problem("malformed row", detail))
         if not label:
             return Entry(file, None, problem=Problem("no label"))
         if label not in self.codes:
@@ -111,6 +115,11 @@ class _Rows:
         """Of a path that Windows wrote, the backslashes become slashes."""
         file = self.root / text
         return self.root / text.replace("\\", "/") if "\\" in text and not is_there(file) else file
+
+
+def _torn(row: dict[str, str]) -> str:
+    """The column whose cell took in other lines, as between two quotes that are no pair; empty for none."""
+    return next((name for name in REQUIRED if "\n" in row[name] or "\r" in row[name]), "")
 
 
 def _box(row: dict[str, str]) -> tuple[float, float, float, float] | None:

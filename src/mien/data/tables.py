@@ -50,11 +50,20 @@ class Table:
         return tuple(map(_name, self.first))
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """The last line and the cells of each row that holds any."""
-        reader = csv.reader(self.lines, delimiter=self.separator, skipinitialspace=True)
-        for cells in reader:
-            if any(cells):
-                yield self.number + reader.line_num, cells
+        """The last line and the cells of each row that holds any.
+
+        Raises:
+            csv.Error: the quotes of a row are no pairs; read on, it would take in the rows after it.
+        """
+        reader = csv.reader(self.lines, delimiter=self.separator, skipinitialspace=True, strict=True)
+        last = self.number
+        try:
+            for cells in reader:
+                last = self.number + reader.line_num
+                if any(cells):
+                    yield last, cells
+        except csv.Error as e:
+            raise csv.Error(f"{e} in the row that begins in line {last + 1}; check its quotes") from e
 
 
 @contextmanager
