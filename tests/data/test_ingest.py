@@ -102,7 +102,20 @@ def test_where_nothing_is_left_the_list_says_why(tmp_path):
     with pytest.raises(DataError, match=r"no image could be taken in; .*a\.skipped\.csv says why"):
         ingest_images(listing([Entry(tmp_path / "none.png", 0)]), tmp_path / "a.h5", ImageSettings(8))
     assert skipped(tmp_path / "a.skipped.csv")[0][2] == "missing file"
-    assert not (tmp_path / "a.h5").exists()
+    assert os.listdir(tmp_path) == ["a.skipped.csv"]
+
+
+def test_images_that_come_later_are_taken_in_by_the_same_call(tmp_path):
+    mine = listing([Entry(tmp_path / "later" / "a.png", 0)])
+    with pytest.raises(DataError, match="no image could be taken in"):
+        ingest_images(mine, tmp_path / "a.h5", ImageSettings(8))
+    save(tmp_path / "later" / "a.png")
+    assert not ingest_images(mine, tmp_path / "a.h5", ImageSettings(8))
+
+
+def test_a_list_of_nothing_says_so(tmp_path):
+    with pytest.raises(DataError, match="no image could be taken in: mine lists none"):
+        ingest_images(listing([]), tmp_path / "a.h5", ImageSettings(8))
 
 
 @pytest.fixture
@@ -238,12 +251,17 @@ def test_a_killed_import_goes_on_and_ends_as_if_nothing_had_happened(
         assert (hundred / a).read_bytes() == (hundred / b).read_bytes()
 
 
-@pytest.mark.parametrize("change", ["size", "source"])
-def test_parts_of_another_import_are_not_gone_on_with(hundred, change, small_parts, monkeypatch):
-    with monkeypatch.context() as patch:
+def stop_before_joining(*args):
+    """Leave the parts of an import, as a kill does."""
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ingest, "write_parts", None)
         with pytest.raises(TypeError):
-            ingest_images(list_paths(hundred / "list.csv"), hundred / "a.h5", ImageSettings(8))
+            ingest_images(*args)
+
+
+@pytest.mark.parametrize("change", ["size", "source"])
+def test_parts_of_another_import_are_not_gone_on_with(hundred, change, small_parts):
+    stop_before_joining(list_paths(hundred / "list.csv"), hundred / "a.h5", ImageSettings(8))
     assert (hundred / "a.h5.part").is_dir()
     same = list_paths(hundred / "list.csv")
     others = replace(same, entries=lambda: (replace(entry, split="test") for entry in same.entries()))
@@ -252,6 +270,39 @@ def test_parts_of_another_import_are_not_gone_on_with(hundred, change, small_par
     faces = read_store(hundred / "a.h5")
     assert faces.images.shape == (89, size, size)
     assert set(faces.split) == ({0} if change == "size" else {2})
+
+
+def test_files_of_the_same_relative_names_in_another_folder_are_not_taken_for_those_done(
+    tmp_path, monkeypatch
+):
+    for value, folder in ((7, "a"), (9, "b")):
+        save(tmp_path / folder / "0.png", value)
+    mine = listing([Entry(Path("0.png"), 0)])
+    monkeypatch.chdir(tmp_path / "a")
+    stop_before_joining(mine, tmp_path / "a.h5", ImageSettings(8))
+    monkeypatch.chdir(tmp_path / "b")
+    ingest_images(mine, tmp_path / "a.h5", ImageSettings(8))
+    assert read_store(tmp_path / "a.h5").images[0, 0, 0] == 9
+
+
+def test_a_file_that_changed_since_the_kill_is_read_again(tmp_path):
+    mine = listing([Entry(save(tmp_path / "0.png", 7), 0)])
+    stop_before_joining(mine, tmp_path / "a.h5", ImageSettings(8))
+    save(tmp_path / "0.png", 9, (16, 16))
+    ingest_images(mine, tmp_path / "a.h5", ImageSettings(8))
+    assert read_store(tmp_path / "a.h5").images[0, 0, 0] == 9
+
+
+@pytest.mark.parametrize("column", ["valence", "arousal", "landmarks"])
+def test_values_that_changed_since_the_kill_are_those_stored(tmp_path, column):
+    old = Entry(save(tmp_path / "0.png"), 0, valence=0, arousal=0, landmarks=np.zeros((1, 2), np.float32))
+    new = replace(old, **{column: 0.5 if column != "landmarks" else np.ones((1, 2), np.float32)})
+    has = {"valence_arousal": True, "n_landmarks": 1}
+    stop_before_joining(listing([old], **has), tmp_path / "a.h5", ImageSettings(8))
+    ingest_images(listing([new], **has), tmp_path / "a.h5", ImageSettings(8))
+    faces = read_store(tmp_path / "a.h5")
+    assert faces.valence_arousal[0].tolist() == [new.valence, new.arousal]
+    assert (faces.landmarks[0] == new.landmarks).all()
 
 
 def test_images_are_written_in_parts_and_never_held_together(tmp_path, monkeypatch, small_parts):

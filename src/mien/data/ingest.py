@@ -152,8 +152,10 @@ class Ingestion:
         parts = self._parts()
         sizes = [len(read_columns(part, "rows")["rows"]) for part in parts]
         if not sum(sizes):
-            where = to.with_suffix(".skipped.csv") if parts else self.listing.name
-            raise DataError(f"no image could be taken in; {where} says why")
+            shutil.rmtree(self.folder)  # the same command may find the images the next time
+            if not parts:
+                raise DataError(f"no image could be taken in: {self.listing.name} lists none")
+            raise DataError(f"no image could be taken in; {to.with_suffix('.skipped.csv')} says why")
         persons = tuple(self.persons) if self.listing.persons else None
         whole = self.folder / "whole.h5"
         faces = (
@@ -307,13 +309,23 @@ def _tracked(
 
 
 def _digest(entries: list[Entry]) -> str:
-    """Tells whether a reader gives the same entries as before the kill."""
+    """Tells whether a reader gives the same entries as before the kill, and the same files lie there."""
     digest = hashlib.sha256()
     for e in entries:
-        digest.update(
-            f"{e.path}|{e.label}|{e.split}|{e.person}|{e.box}|{e.problem}\n".encode(errors="surrogateescape")
-        )
+        said = (e.label, e.split, e.person, e.box, e.valence, e.arousal, e.problem)
+        digest.update(repr((os.path.abspath(e.path), _stamp(e.path), said)).encode())
+        if e.landmarks is not None:
+            digest.update(e.landmarks.tobytes())
     return digest.hexdigest()
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What changes with a file, or with who may read it; None where it is not there."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):  # a name that no system takes
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_mode
 
 
 def _notes(part: Path) -> dict[str, Any]:
