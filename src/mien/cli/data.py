@@ -220,6 +220,7 @@ def crop(
     Example: mien data crop fer2013.h5 --part mouth --out fer2013-mouth.h5
 
     Rows, splits and near copies stay those of the source, so networks on different parts can be compared.
+    With --unsure drop, mien data audit searches near copies again.
     """
     from rich.console import Console
 

@@ -11,6 +11,7 @@ from mien.core.preprocess import face_crop
 from mien.data.duplicates import NearDuplicates
 from mien.data.records import FaceSet
 from mien.data.store import read_near_duplicates, read_store, write_store
+from mien.workflows.datasets.audit import audit_data
 
 
 @pytest.fixture
@@ -44,6 +45,14 @@ def test_a_part_is_written_with_its_source_and_near_copies(store):
     assert read_near_duplicates(out).rows.tolist() == [5]
     mouth = cut.landmarks[0, 3:]
     assert (np.abs(mouth.mean(axis=0) - [24, 22]) < 8).all(), "the mouth is in the middle of its part"
+
+
+def test_where_faces_are_left_out_the_audit_searches_near_copies_again(store):
+    out = store.with_name("mouth.h5")
+    words = ["data", "crop", str(store), "--part", "mouth", "--unsure", "drop", "--out", str(out)]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert (len(read_store(out)), read_near_duplicates(out)) == (1, None)
+    assert audit_data(out).summary()["faces"] == {"train": 1, "val": 0, "test": 0}
 
 
 def test_mistakes_are_one_line(store):

@@ -29,6 +29,9 @@ def crop_data(
 ) -> Cropped:
     """Write a part of every face of ``store``; rows, splits and near copies are those of the source.
 
+    Where faces are left out, near copies are not known until an audit searches them: the one that stands in
+    the source's list may be gone, and another be there.
+
     Raises:
         DataError: the source cannot be read or is not square, no face is left, or ``to`` cannot be written.
     """
@@ -39,7 +42,8 @@ def crop_data(
         raise DataError(
             f"no face of {store} has landmarks of confidence {settings.min_score:g}; ask for less"
         )
-    write_store(cut, to, source_sha256=read_info(store).source_sha256, near=read_near_duplicates(store))
+    near = read_near_duplicates(store) if len(cut) == len(faces) else None
+    write_store(cut, to, source_sha256=read_info(store).source_sha256, near=near)
     return Cropped(read_info(to), n_unsure, len(faces))
 
 
