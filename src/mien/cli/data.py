@@ -176,7 +176,10 @@ def split(
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same split.")] = 0,
     keep_copies_together: Annotated[
         bool,
-        typer.Option("--keep-copies-together", help="Keep identical faces and near copies in one split."),
+        typer.Option(
+            "--keep-copies-together",
+            help="Keep identical faces, near copies and faces of one file in one split.",
+        ),
     ] = False,
 ) -> None:
     """Split a data set again into train, val and test, with the same labels in each.

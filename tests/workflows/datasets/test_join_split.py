@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mien.core.emotions import FER2013
-from mien.data.leaks import is_official
+from mien.data.leaks import find_leak, is_official, learned
 from mien.data.records import FaceSet
 from mien.data.store import read_store, write_store
 from mien.errors import DataError, OutputError
@@ -50,6 +50,18 @@ def test_copies_stay_on_one_side_where_that_is_asked(tmp_path, store, together):
     split = read_store(tmp_path / "b.h5").split
     assert (split[3::5] == split[4::5]).all() == together
     assert seen[-1:] == ([(60, 60)] if together else [])
+
+
+def test_faces_of_one_file_are_copies_that_leak_no_more_once_kept_together(tmp_path, faces):
+    photos = np.zeros((60, 32), np.uint8)
+    photos[:40, 0] = 1 + np.arange(40) // 2  # two faces a photo; of the last 20 faces the file is unknown
+    write_store(replace(faces, file_sha256=photos), tmp_path / "a.h5")
+    settings = SplitSettings(parts=(0.4, 0.3, 0.3), keep_copies_together=True)
+    counts = split_data(tmp_path / "a.h5", tmp_path / "b.h5", settings).counts
+    divided = read_store(tmp_path / "b.h5")
+    train, test = divided.select("train"), divided.select("test")
+    assert not find_leak(test, learned(train), train)
+    assert all(sum(row) >= 16 for row in counts), "unknown files are no common file"
 
 
 def test_a_publisher_s_splits_are_no_longer_its_own(tmp_path, faces):

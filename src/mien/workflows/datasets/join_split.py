@@ -28,7 +28,7 @@ class SplitSettings:
         by: ``label`` shares every label out; ``person`` also keeps the faces of a person on one side.
         parts: shares of train, val and test.
         seed: of the draw.
-        keep_copies_together: identical faces and near copies stay on one side too.
+        keep_copies_together: identical faces, near copies and faces of one file stay on one side too.
     """
 
     by: str = "label"
@@ -93,5 +93,15 @@ def _links(
             raise DataError(f"{faces.name} names no persons; divide it by label")
         links += by_code(faces.persons)
     if settings.keep_copies_together:
+        links += by_code(_file_codes(faces))
         links += list(same_images(faces, progress=progress))
     return links
+
+
+def _file_codes(faces: FaceSet) -> NDArray[np.int64]:
+    """A code for each file that faces (N,) were cut from, -1 where it is unknown."""
+    codes = np.full(len(faces), -1, np.int64)
+    if faces.file_sha256 is not None:
+        known = faces.file_sha256.any(axis=1)
+        codes[known] = np.unique(faces.file_sha256[known], axis=0, return_inverse=True)[1].reshape(-1)
+    return codes
