@@ -102,6 +102,12 @@ def test_images_are_imported_shown_split_and_joined(tmp_path, images, source):
     assert "labels of mine: happy, rage → angry, sad" in result.stdout
 
 
+def test_a_split_that_stays_empty_is_noted(tmp_path, images):
+    _run("import", "csv", images, "--out", tmp_path / "a.h5")
+    result = _run("split", tmp_path / "a.h5", "--parts", "0.98,0.01,0.01", "--out", tmp_path / "b.h5")
+    assert "note: no face in val and test: too few for these shares" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [

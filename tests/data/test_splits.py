@@ -57,6 +57,15 @@ def test_single_faces_make_good_for_what_the_groups_took():
     assert np.bincount(split).tolist() == [60, 20, 20]
 
 
+@pytest.mark.parametrize("n_persons", [3, 5, 9])
+def test_a_few_persons_leave_no_split_without_faces(n_persons):
+    persons = np.arange(20 * n_persons) % n_persons
+    split = divide(np.arange(len(persons)) // 20, persons, PARTS, np.random.default_rng(0))
+    assert np.bincount(split, minlength=3).tolist() == [20 * (n_persons - 2), 20, 20]
+    split = divide(np.zeros_like(persons), persons, (0.9, 0.0, 0.1), np.random.default_rng(0))
+    assert np.bincount(split, minlength=3).tolist() == [20 * (n_persons - 1), 0, 20]
+
+
 def test_the_seed_decides_and_nothing_else():
     def drawn(seed):
         return divide(LABELS, singles(), PARTS, np.random.default_rng(seed)).tolist()

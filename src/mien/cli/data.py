@@ -188,6 +188,7 @@ def split(
     """
     from rich.console import Console
 
+    from mien.data.records import SPLITS
     from mien.workflows.datasets.join_split import SplitSettings, split_data
 
     settings = SplitSettings(by, _parts(parts), seed, keep_copies_together)
@@ -195,6 +196,9 @@ def split(
         info = split_data(store, out, settings, partial(report, "comparing faces"))
     console = Console()
     _show_info(console, info)
+    counts = zip(SPLITS, settings.parts, info.counts, strict=True)
+    if empty := [name for name, share, row in counts if share and not any(row)]:
+        console.print(f"note: no face in {' and '.join(empty)}: too few for these shares", highlight=False)
     console.print(f"wrote {out}", highlight=False, markup=False, soft_wrap=True)
 
 

@@ -18,7 +18,7 @@ def divide(
 
     Groups of several faces are placed first, the largest first, each where its labels are filled least;
     single faces, drawn at random within their label, then fill the splits up. Without larger groups every
-    label is shared out to within one face.
+    label is shared out to within one face. The last groups go where no face is yet, if one shall be there.
 
     Args:
         labels: Shape (N,), codes from 0.
@@ -41,10 +41,13 @@ def divide(
     placed = np.zeros_like(wanted)
     split = np.zeros(len(labels), np.uint8)
     singles, larger = _by_size(groups, rng)
-    for members in larger:
+    for n_before, members in enumerate(larger):
         counts = np.bincount(labels[members], minlength=n_labels)
         # how full each split would be in the labels of this group; one that shall stay empty never wins
         filled = np.where(wanted > 0, (placed + counts) / np.maximum(wanted, 1e-9), np.inf)
+        empty = wanted.any(axis=1) & ~placed.any(axis=1)
+        if empty.any() and len(larger) - n_before + len(singles) <= empty.sum():
+            filled[~empty] = np.inf  # few persons would all be training
         shown = counts > 0
         best = int((filled[:, shown] @ counts[shown]).argmin())
         split[members] = best
