@@ -127,6 +127,36 @@ def test_affectnet_arrays_are_read_as_text_or_numbers_and_never_as_pickles(tmp_p
     assert nine.landmarks[-1].tolist() == [134.5, 135.5]
 
 
+def packed(path):
+    with path.open("wb") as file:
+        np.savez(file, a=np.zeros(2))
+
+
+def huge(path):
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "<f8", "fortran_order": False, "shape": (10**14,)}
+        )
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: path.touch(),
+        lambda path: path.write_bytes(b"PK\x03\x04"),
+        packed,
+        huge,
+    ],
+    ids=["empty", "half an archive", "an archive", "more than the memory"],
+)
+def test_an_affectnet_array_that_is_none_is_a_malformed_row(tmp_path, write):
+    train = tmp_path / "train_set"
+    save(train / "images" / "1.jpg")
+    write_arrays(train, "1", val="0", aro="0", lnd=np.zeros(136))
+    write(train / "annotations" / "1_exp.npy")
+    assert told(list_affectnet(tmp_path)) == [("1.jpg", None, "train", "malformed row")]
+
+
 # RAF-DB
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.emotions import AFFECTNET11
+from mien.core.own_files import reason
 from mien.data.folders import list_numbered
 from mien.data.listing import Entry, Listing, Problem, affect, is_there, label_problem
 from mien.data.tables import cells_of, find_columns, open_table
@@ -126,7 +127,8 @@ def _from_arrays(path: Path) -> Iterator[Entry]:
 
 def _from_files(file: Path, annotations: Path, split: str) -> Entry:
     def value(kind: str) -> NDArray[np.generic]:
-        array: NDArray[np.generic] = np.load(annotations / f"{file.stem}_{kind}.npy", allow_pickle=False)
+        with (annotations / f"{file.stem}_{kind}.npy").open("rb") as opened:
+            array: NDArray[np.generic] = np.lib.format.read_array(opened, allow_pickle=False)
         return array
 
     try:
@@ -138,6 +140,6 @@ def _from_files(file: Path, annotations: Path, split: str) -> Entry:
         landmarks = _landmarks(value("lnd").astype(np.float32))
     except FileNotFoundError as e:
         return Entry(file, None, split, problem=Problem("no label", f"no {Path(e.filename).name}"))
-    except (OSError, ValueError, IndexError) as e:
-        return Entry(file, None, split, problem=Problem("malformed row", f"annotation: {e}"))
+    except Exception as e:  # for a file that is cut or made to harm, numpy raises any other
+        return Entry(file, None, split, problem=Problem("malformed row", f"annotation: {reason(e)}"))
     return Entry(file, label, split, "", None, valence, arousal, landmarks)
