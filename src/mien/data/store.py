@@ -212,6 +212,22 @@ def clean_mask(path: str | os.PathLike[str], split: str = "test") -> NDArray[np.
         return None if mask.size and not mask.any() else mask
 
 
+def is_foreign(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is surely no store: another kind of file, or a sound HDF5 file that mien did not write.
+
+    Raises:
+        MissingExtraError: h5py is not installed.
+    """
+    h5py = require_h5py()
+    if not h5py.is_hdf5(path):
+        return True
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return "format" not in file.attrs
+    except (OSError, RuntimeError, KeyError):  # cut or damaged
+        return False
+
+
 def require_h5py() -> Any:
     """The module h5py; a workflow asks first, so that no time is spent on an import that cannot be kept.
 

@@ -4,6 +4,7 @@ import os
 import sys
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -115,6 +116,29 @@ def test_a_file_that_is_no_store_is_never_overwritten(source):
     with pytest.raises(DataError, match=r"fer2013\.csv exists and is not a data set of mien; choose another"):
         import_data("fer2013", source, source, PARTIAL)
     assert source.read_bytes() == before
+
+
+def test_an_hdf5_file_of_something_else_is_never_overwritten(tmp_path, source):
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        file["weights"] = [1]
+    with pytest.raises(DataError, match=r"model\.h5 exists and is not a data set of mien; choose another"):
+        import_data("fer2013", source, tmp_path / "model.h5", PARTIAL)
+
+
+@pytest.mark.parametrize("damage", ["cut", "zeros", "format"])
+def test_a_damaged_store_is_replaced_by_the_import_that_its_error_advises(tmp_path, source, damage):
+    to = tmp_path / "a.h5"
+    import_data("fer2013", source, to, PARTIAL)
+    data = to.read_bytes()
+    if damage == "format":
+        with h5py.File(to, "r+") as file:
+            file.attrs["format"] = 99
+    else:
+        to.write_bytes(data[:9000] if damage == "cut" else data[:100] + bytes(9000) + data[9100:])
+    with pytest.raises(DataError, match="import it again"):
+        read_info(to)
+    import_data("fer2013", source, to, PARTIAL)
+    assert len(read_store(to)) == 9
 
 
 def test_an_older_store_is_replaced(tmp_path, source):

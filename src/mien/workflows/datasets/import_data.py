@@ -26,7 +26,7 @@ from mien.data.listing import Listing
 from mien.data.pixel_csv import PixelLayout, read_pixel_csv
 from mien.data.rafdb import list_rafdb
 from mien.data.records import SPLITS, FaceSet
-from mien.data.store import StoreInfo, read_info, read_store, require_h5py, write_store
+from mien.data.store import StoreInfo, is_foreign, read_info, read_store, require_h5py, write_store
 from mien.errors import DataError
 from mien.names import look_up
 
@@ -232,6 +232,8 @@ KINDS = (*FACE_SETS, *LISTINGS)
 def check_target(to: Path, sources: Sequence[Path] = ()) -> None:
     """Refuse before the long work: a slip such as ``--out fer2013.csv`` must not cost the user that file.
 
+    A data set that is damaged, or of another format, may be replaced.
+
     Args:
         to: The data set to write.
         sources: Data sets that it is made of.
@@ -244,13 +246,8 @@ def check_target(to: Path, sources: Sequence[Path] = ()) -> None:
     if not to.parent.is_dir():
         raise DataError(f"no folder {to.parent} to write {to.name} in; create it first")
     check_output(to)
-    if to.exists():
-        try:
-            read_info(to)
-        except DataError as e:
-            raise DataError(
-                f"{to} exists and is not a data set of mien; choose another name for --out"
-            ) from e
+    if to.exists() and is_foreign(to):
+        raise DataError(f"{to} exists and is not a data set of mien; choose another name for --out")
 
 
 def _notes(faces: FaceSet, source: Path) -> tuple[str, ...]:
