@@ -711,7 +711,7 @@ def test_a_run_killed_while_it_opens_its_files_goes_on_and_one_that_cannot_leave
         raise MemoryError
 
     with monkeypatch.context() as broken:
-        broken.setattr(RowFile, "_begin", killed)
+        broken.setattr(RowFile, "begin", killed)
         with pytest.raises(MemoryError):
             watch_video(WatchJob(str(small), files=(out,)), settings)
     assert not state.exists()
