@@ -4,13 +4,13 @@ Source: Goodfellow et al., "Challenges in Representation Learning", 2013 (arXiv 
 """
 
 import os
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from mien.core import emotions
 from mien.data.folders import FolderLayout, Progress, read_folders
+from mien.data.listing import Problem
 from mien.data.pixel_csv import USAGES, PixelLayout, read_pixel_csv
 from mien.data.records import SPLITS, FaceSet
 from mien.errors import DataError
@@ -31,7 +31,7 @@ def read_fer2013(
     *,
     expect_official: bool = True,
     progress: Progress | None = None,
-    skipped: Counter[str] | None = None,
+    skipped: list[tuple[Path, Problem]] | None = None,
 ) -> FaceSet:
     """Read FER2013 from a CSV such as ``fer2013.csv`` or a folder with ``train/`` and ``test/``.
 
@@ -42,7 +42,7 @@ def read_fer2013(
         path: The CSV file or the folder.
         expect_official: Insist on the official number of faces per split and emotion.
         progress: Called with the bytes or images read and their total.
-        skipped: Counts the files of the folder that are no images, by reason.
+        skipped: Takes the files of the folder that are no images.
 
     Raises:
         DataError: a row or image is malformed (the text names the line or file), or the counts differ.

@@ -3,7 +3,6 @@
 ``read_folders`` insists on the layout and labels of a known data set; ``list_folders`` takes any tree.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +47,7 @@ def read_folders(
     path: Path,
     layout: FolderLayout,
     progress: Progress | None = None,
-    skipped: Counter[str] | None = None,
+    skipped: list[tuple[Path, Problem]] | None = None,
 ) -> FaceSet:
     """Read every image of the tree, in the order of the sorted paths; ``rows`` are positions in that order.
 
@@ -56,12 +55,12 @@ def read_folders(
         path: The folder with the split folders, or one above it.
         layout: What it must hold.
         progress: Called as images are read.
-        skipped: Counts what is not named like an image, by reason.
+        skipped: Takes what is not named like an image.
 
     Raises:
         DataError: a folder is no split or emotion, or an image cannot be read or has another size.
     """
-    found = list(_images(path, layout, Counter() if skipped is None else skipped))
+    found = list(_images(path, layout, [] if skipped is None else skipped))
     images = np.empty((len(found), layout.side, layout.side), np.uint8)
     for i, (file, _, _) in enumerate(found):
         images[i] = _gray(file, layout.side)
@@ -142,14 +141,16 @@ def _doubts(label_names: tuple[str, ...]) -> Iterator[str]:
         )
 
 
-def _images(path: Path, layout: FolderLayout, skipped: Counter[str]) -> Iterator[tuple[Path, int, int]]:
+def _images(
+    path: Path, layout: FolderLayout, skipped: list[tuple[Path, Problem]]
+) -> Iterator[tuple[Path, int, int]]:
     """File, label and split of every image."""
     tree = read_tree(path)
     if not tree.has_splits:
         raise DataError(f"{path} holds no folder train, val or test; expected train/<emotion>/<image>")
     for file in tree.files:
         if file.problem:
-            skipped[file.problem.reason] += 1
+            skipped.append((file.path, file.problem))
         else:
             label = _label(file.path, file.label, layout.label_names)
             split = layout.split_of_name(file.path.name) or file.split

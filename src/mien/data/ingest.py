@@ -93,7 +93,7 @@ def ingest_images(
         ingestion = Ingestion(listing, settings, target, to.with_name(f"{to.name}.part"))
         ingestion.run(progress or (lambda done, total: None))
         skipped = ingestion.skipped()
-        _write_skipped(skipped, to.with_suffix(".skipped.csv"))
+        write_skipped(skipped, to)
         ingestion.join(to, source_sha256)
     return Counter(reason for _, _, reason, _ in skipped)
 
@@ -155,7 +155,7 @@ class Ingestion:
             shutil.rmtree(self.folder)  # the same command may find the images the next time
             if not parts:
                 raise DataError(f"no image could be taken in: {self.listing.name} lists none")
-            raise DataError(f"no image could be taken in; {to.with_suffix('.skipped.csv')} says why")
+            raise DataError(f"no image could be taken in; {skipped_list(to)} says why")
         persons = tuple(self.persons) if self.listing.persons else None
         whole = self.folder / "whole.h5"
         faces = (
@@ -336,13 +336,25 @@ def _notes(part: Path) -> dict[str, Any]:
     return notes
 
 
-def _as_text(rows: list[list[Any]]) -> Iterator[list[Any]]:
-    """Rows whose names of files that are not UTF-8 can be written."""
-    return ([path_text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+def skipped_list(to: Path) -> Path:
+    """The list of what the import of a store left out."""
+    return to.with_suffix(".skipped.csv")
 
 
-def _write_skipped(skipped: list[list[Any]], path: Path) -> None:
-    path.unlink(missing_ok=True)  # of an earlier import
+def write_skipped(skipped: list[list[Any]], to: Path) -> None:
+    """Write `skipped_list`, or remove that of an earlier import where nothing was left out.
+
+    Args:
+        skipped: Position, path, reason and detail of each entry.
+        to: The store.
+    """
+    path = skipped_list(to)
+    path.unlink(missing_ok=True)
     if skipped:
         with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([["row", "path", "reason", "detail"], *_as_text(skipped)])
+
+
+def _as_text(rows: list[list[Any]]) -> Iterator[list[Any]]:
+    """Rows whose names of files that are not UTF-8 can be written."""
+    return ([path_text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)

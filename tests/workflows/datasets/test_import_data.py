@@ -13,7 +13,7 @@ from mien.core.emotions import FERPLUS, RAFDB
 from mien.data.ferplus import COLUMNS
 from mien.data.image_loading import ImageSettings
 from mien.data.store import clean_mask, read_info, read_store
-from mien.errors import DataError, MissingExtraError
+from mien.errors import DataError, MissingExtraError, OutputError
 from mien.workflows.datasets.audit import audit_data
 from mien.workflows.datasets.import_data import LISTINGS, ImportSettings, find_source, import_data
 
@@ -208,6 +208,43 @@ def test_fer2013_can_be_brought_to_a_size_colour_and_labels_too(tmp_path, source
     done = import_data("fer2013", source, tmp_path / "a.h5", settings)
     assert (done.info.shape, done.info.label_names) == ((9, 24, 24, 3), RAFDB)
     assert done.skipped == {}
+
+
+def test_what_fer2013_leaves_out_is_listed_and_an_older_list_goes(tmp_path, source):
+    listed = tmp_path / "a.skipped.csv"
+    listed.write_text("of an earlier import")
+    assert import_data("fer2013", source, tmp_path / "a.h5", PARTIAL).skipped_list is None
+    assert not listed.exists()
+    faces = {"train/happy/a.png": 1, "train/sad/b.png": 2, "train/sad/notes.txt": None}
+    for name, value in faces.items():
+        path = tmp_path / "classes" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (48, 48), value).save(path) if value else path.touch()
+    done = import_data("fer2013", tmp_path / "classes", tmp_path / "a.h5", PARTIAL)
+    assert (done.skipped, done.skipped_list) == ({"not an image": 1}, listed)
+    with listed.open(newline="") as file:
+        assert list(csv.reader(file))[1] == ["", str(path), "not an image", "by its name"]
+
+
+def test_labels_without_counterpart_are_listed_with_their_rows(tmp_path):
+    pixels = " ".join(["7"] * 2304)
+    (tmp_path / "ckextended.csv").write_text(
+        f"emotion,pixels,Usage\n3,{pixels},Training\n7,{pixels},Training\n"
+    )
+    settings = ImportSettings(labels="fer2013")
+    done = import_data("ckextended", tmp_path / "ckextended.csv", tmp_path / "a.h5", settings)
+    assert done.skipped == {"label without counterpart": 1}
+    with done.skipped_list.open(newline="") as file:
+        (row,) = list(csv.reader(file))[1:]
+    assert row == ["1", str(tmp_path / "ckextended.csv"), "label without counterpart", "contempt"]
+
+
+def test_the_list_of_what_is_left_out_never_replaces_the_source(tmp_path):
+    source = tmp_path / "a.skipped.csv"
+    source.write_text("path,label\nnone.png,happy\n")
+    with pytest.raises(OutputError, match="read from; name another file"):
+        import_data("csv", source, tmp_path / "a.h5")
+    assert source.read_text().startswith("path,label")
 
 
 def test_ferplus_is_imported_with_a_scheme(tmp_path, source):

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from mien.core.emotions import CKEXTENDED
 from mien.core.model_store import sha256
 from mien.core.outputs import check_apart, check_output
@@ -18,11 +20,11 @@ from mien.data.fer2013 import SIDE, read_fer2013
 from mien.data.ferplus import SCHEMES, ferplus_faces, join_ferplus, read_ferplus
 from mien.data.folders import list_folders
 from mien.data.image_loading import ImageSettings
-from mien.data.ingest import ingest_images
+from mien.data.ingest import ingest_images, skipped_list, write_skipped
 from mien.data.jaffe import list_jaffe
 from mien.data.join import resized
 from mien.data.label_maps import label_target, map_labels
-from mien.data.listing import Listing
+from mien.data.listing import Listing, Problem
 from mien.data.pixel_csv import PixelLayout, read_pixel_csv
 from mien.data.rafdb import list_rafdb
 from mien.data.records import SPLITS, FaceSet
@@ -32,6 +34,9 @@ from mien.names import look_up
 
 Report = Callable[[str, int, int], None]
 """Called with (step, done, total), now and then."""
+
+Skipped = list[tuple[Path, Problem]]
+"""Takes the files that are no images."""
 
 CSV_NAMES = ("fer2013.csv", "icml_face_data.csv", "train.csv")
 CSV_INSIDE = {"fer2013": CSV_NAMES, "ferplus": CSV_NAMES, "ckextended": ("ckextended.csv",)}
@@ -107,6 +112,7 @@ def import_data(
 
     Raises:
         DataError: the source is malformed or incomplete, or ``to`` cannot be written.
+        OutputError: the list of what is left out would replace the source.
         MissingExtraError: h5py is not installed.
     """
     look_up(dict.fromkeys(KINDS), kind, "data set", DataError)
@@ -118,23 +124,35 @@ def import_data(
     if settings.renames and not settings.labels:
         raise DataError("--map names labels of a label set; say which one with --labels")
     source = find_source(Path(source), CSV_INSIDE.get(kind, ()))
+    check_apart(skipped_list(to), [source, *filter(None, [settings.ferplus])])
     if kind in FACE_SETS:
-        skipped = Counter[str]()
-        faces = FACE_SETS[kind](source, settings, report, skipped)
-        notes = _notes(faces, source)
-        if settings.labels:
-            n = len(faces)
-            faces = map_labels(faces, settings.labels, settings.renames)
-            skipped.update({"label without counterpart": n - len(faces)} if len(faces) < n else {})
-        write_store(resized(faces, settings.images), to, source_sha256=_source_sha256(source))
+        skipped, notes = _take_faces(kind, source, to, settings, report)
     else:
         listing = LISTINGS[kind](source, settings)
         skipped = _take_in(listing, source, to, settings, report)
         notes = listing.notes
     if settings.search:
         _search(to, report)
-    listed = to.with_suffix(".skipped.csv")
-    return Imported(to, read_info(to), skipped, listed if listed.is_file() else None, notes)
+    return Imported(to, read_info(to), skipped, skipped_list(to) if skipped else None, notes)
+
+
+def _take_faces(
+    kind: str, source: Path, to: Path, settings: ImportSettings, report: Report
+) -> tuple[Counter[str], tuple[str, ...]]:
+    """Write the store of one of ``FACE_SETS``; what was left out, by reason, and the notes."""
+    no_images: Skipped = []
+    faces = FACE_SETS[kind](source, settings, report, no_images)
+    notes = _notes(faces, source)
+    left_out = [["", str(path), problem.reason, problem.detail] for path, problem in no_images]
+    if settings.labels:
+        mapped = map_labels(faces, settings.labels, settings.renames)
+        for i in np.flatnonzero(~np.isin(faces.rows, mapped.rows)):
+            label = faces.label_names[faces.labels[i]]
+            left_out.append([str(faces.rows[i]), str(source), "label without counterpart", label])
+        faces = mapped
+    write_store(resized(faces, settings.images), to, source_sha256=_source_sha256(source))
+    write_skipped(left_out, to)
+    return Counter(reason for _, _, reason, _ in left_out), notes
 
 
 def _take_in(
@@ -178,7 +196,7 @@ def find_source(path: Path, csv_names: tuple[str, ...] = CSV_NAMES) -> Path:
     return path
 
 
-def _import_fer2013(source: Path, settings: ImportSettings, report: Report, skipped: Counter[str]) -> FaceSet:
+def _import_fer2013(source: Path, settings: ImportSettings, report: Report, skipped: Skipped) -> FaceSet:
     if settings.ferplus and source.is_dir():
         raise DataError(
             "FER+ is joined by the rows of the CSV, which a folder lacks; import fer2013.csv instead"
@@ -193,14 +211,14 @@ def _import_fer2013(source: Path, settings: ImportSettings, report: Report, skip
     return join_ferplus(faces, votes) if votes else faces
 
 
-def _import_ferplus(source: Path, settings: ImportSettings, report: Report, skipped: Counter[str]) -> FaceSet:
+def _import_ferplus(source: Path, settings: ImportSettings, report: Report, skipped: Skipped) -> FaceSet:
     look_up(SCHEMES, settings.scheme, "FER+ scheme", DataError)
     if settings.ferplus is None:
         raise DataError("FER+ needs its votes; give --ferplus fer2013new.csv")
     return ferplus_faces(_import_fer2013(source, settings, report, skipped), settings.scheme)
 
 
-def _import_ckextended(source: Path, _: ImportSettings, report: Report, __: Counter[str]) -> FaceSet:
+def _import_ckextended(source: Path, _: ImportSettings, report: Report, __: Skipped) -> FaceSet:
     layout = PixelLayout("ckextended", CKEXTENDED, SIDE)
     faces = read_pixel_csv(source, layout, lambda done, total: report("reading faces", done, total))
     if not len(faces):
@@ -208,7 +226,7 @@ def _import_ckextended(source: Path, _: ImportSettings, report: Report, __: Coun
     return faces
 
 
-FACE_SETS: dict[str, Callable[[Path, ImportSettings, Report, Counter[str]], FaceSet]] = {
+FACE_SETS: dict[str, Callable[[Path, ImportSettings, Report, Skipped], FaceSet]] = {
     "fer2013": _import_fer2013,
     "ferplus": _import_ferplus,
     "ckextended": _import_ckextended,
