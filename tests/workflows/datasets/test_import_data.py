@@ -12,6 +12,7 @@ from PIL import Image
 from mien.core.emotions import FERPLUS, RAFDB
 from mien.data.ferplus import COLUMNS
 from mien.data.image_loading import ImageSettings
+from mien.data.leaks import is_official
 from mien.data.store import clean_mask, read_info, read_store
 from mien.errors import DataError, MissingExtraError, OutputError
 from mien.workflows.datasets.audit import audit_data
@@ -259,6 +260,12 @@ def test_ferplus_is_imported_with_a_scheme(tmp_path, source):
         import_data("ferplus", source, tmp_path / "b.h5", PARTIAL)
     with pytest.raises(DataError, match="no FER\\+ scheme named 'most'"):
         import_data("ferplus", source, tmp_path / "b.h5", replace(settings, scheme="most"))
+
+
+@pytest.mark.parametrize("name", ["fer2013", "ferplus-mouth"])
+def test_the_name_of_a_folder_makes_no_publisher_s_splits(tmp_path, folders, name):
+    done = import_data("folders", folders.rename(tmp_path / name), tmp_path / "a.h5")
+    assert (done.info.name, is_official(done.info.name)) == (f"{name}-folders", False)
 
 
 def test_a_map_needs_a_label_set(tmp_path, folders):

@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from mien.data.ingest import ingest_images, skipped_list, write_skipped
 from mien.data.jaffe import list_jaffe
 from mien.data.join import resized
 from mien.data.label_maps import label_target, map_labels
+from mien.data.leaks import is_official
 from mien.data.listing import Listing, Problem
 from mien.data.pixel_csv import PixelLayout, read_pixel_csv
 from mien.data.rafdb import list_rafdb
@@ -129,6 +130,8 @@ def import_data(
         skipped, notes = _take_faces(kind, source, to, settings, report)
     else:
         listing = LISTINGS[kind](source, settings)
+        if is_official(listing.name):  # the name of a folder proves no publisher's splits
+            listing = replace(listing, name=f"{listing.name}-{kind}")
         skipped = _take_in(listing, source, to, settings, report)
         notes = listing.notes
     if settings.search:
