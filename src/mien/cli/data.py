@@ -269,6 +269,8 @@ def audit(
 
     with _bars("comparing faces") as report:
         found = audit_data(store, out, partial(report, "comparing faces"))
+    if found.note:
+        typer.echo(printable(f"note: {found.note}"), err=True)
     if as_json:
         typer.echo(json.dumps(found.summary(), indent=2))
         return

@@ -26,6 +26,7 @@ class Audit:
         non_faces: faces that most raters called no face; None without FER+ votes.
         groups: faces with identical pixels, each group of at least two, largest first.
         near: validation and test faces with a near copy in training.
+        note: what the user should know besides, one sentence; or empty.
     """
 
     faces: FaceSet
@@ -33,6 +34,7 @@ class Audit:
     non_faces: Positions | None
     groups: tuple[Positions, ...]
     near: NearDuplicates
+    note: str = ""
 
     @property
     def conflicts(self) -> tuple[Positions, ...]:

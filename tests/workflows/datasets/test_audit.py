@@ -1,16 +1,21 @@
 import base64
 import io
+import json
 import os
 import re
+import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from mien.cli.main import app
 from mien.core.emotions import FER2013, FERPLUS_VOTES
 from mien.data.records import FaceSet
-from mien.data.store import write_store
+from mien.data.store import read_store, write_store
 from mien.errors import DataError, OutputError
 from mien.workflows.datasets.audit import audit_data
 
@@ -101,6 +106,26 @@ def test_the_page_loads_nothing_from_elsewhere(tmp_path, store):
 def test_only_the_page_is_written_beside_the_store(tmp_path, store):
     audit_data(store, tmp_path / "audit.html")
     assert sorted(os.listdir(tmp_path)) == ["a.h5", "audit.html"]
+
+
+def test_a_data_set_that_is_replaced_during_the_search_stays(store):
+    newer = replace(read_store(store), name="newer")
+    with pytest.raises(DataError, match=r"a\.h5 was replaced while its faces were compared; audit it again"):
+        audit_data(store, progress=lambda done, total: write_store(newer, store))
+    assert read_store(store).name == "newer"
+
+
+def test_a_search_that_cannot_be_kept_is_shown_and_noted(store, monkeypatch):
+    def refused(*args, **settings):
+        raise DataError("a.h5 cannot be written: permission denied")
+
+    kept = audit_data(shutil.copy(store, store.with_name("b.h5")))
+    monkeypatch.setattr("mien.workflows.datasets.audit.write_store", refused)
+    found = audit_data(store)
+    assert (found.summary(), kept.note) == (kept.summary(), "")
+    assert found.note.endswith("a.h5 cannot be written: permission denied")
+    shown = CliRunner().invoke(app, ["data", "audit", str(store), "--json"])
+    assert (json.loads(shown.stdout), shown.stderr) == (kept.summary(), f"note: {found.note}\n")
 
 
 def test_a_page_in_a_missing_folder_is_refused_before_the_work(tmp_path, store):

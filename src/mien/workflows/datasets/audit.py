@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from mien.data.audit import Audit, audit
 from mien.data.duplicates import SAME_IMAGE, find_near_duplicates
 from mien.data.records import SPLITS, FaceSet
 from mien.data.store import read_info, read_near_duplicates, read_store, write_store
+from mien.errors import DataError
 from mien.workflows.html_pages import check_place, render, write_text
 
 _SHOWN = 48  # images or pairs a section: enough to judge, and the page stays near a megabyte
@@ -27,16 +29,25 @@ def audit_data(
         page: An HTML page to write, with images inside and nothing loaded from elsewhere; or None.
         progress: Called with the faces searched and their total, where a search is needed.
 
+    Returns:
+        The findings; where a search could not be kept, a note says why.
+
     Raises:
-        DataError: the store cannot be read, or the page cannot be written.
+        DataError: the store cannot be read, it was replaced during the search, or the page cannot be written.
     """
     if page is not None:
         check_place(page)
-    faces, near = read_store(store), read_near_duplicates(store)
+    info, faces, near = read_info(store), read_store(store), read_near_duplicates(store)
+    note = ""
     if near is None:
         near = find_near_duplicates(faces, progress=progress)
-        write_store(faces, store, source_sha256=read_info(store).source_sha256, near=near)
-    found = audit(faces, near)
+        if read_info(store) != info:
+            raise DataError(f"{store} was replaced while its faces were compared; audit it again")
+        try:
+            write_store(faces, store, source_sha256=info.source_sha256, near=near)
+        except DataError as e:  # such as a folder that is only read from
+            note = f"the search is not kept, and scores have no clean part: {e}"
+    found = replace(audit(faces, near), note=note)
     if page is not None:
         write_text(page, audit_page(found))
     return found
