@@ -26,7 +26,8 @@ def _read(name: str, folder: Path) -> None:
     elif kind in KINDS:
         in_folder = KINDS[kind] in ("affectnet", "rafdb", "folders")
         source = folder if in_folder else folder / kind
-        import_data(KINDS[kind], source, folder.parent / f"{folder.name}.h5", ImportSettings(partial=True))
+        settings = ImportSettings(partial=KINDS[kind] in ("fer2013", "ferplus"))
+        import_data(KINDS[kind], source, folder.parent / f"{folder.name}.h5", settings)
 
 
 def test_damaged_data_sets_are_read_or_refused_in_one_line(tmp_path: Path, module_at: Any) -> None:

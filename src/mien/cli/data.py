@@ -68,7 +68,8 @@ def import_(
         ),
     ] = None,
     ferplus: Annotated[
-        Path | None, typer.Option(help="fer2013new.csv, the votes of FER+.", show_default=False)
+        Path | None,
+        typer.Option(help="fer2013, ferplus: fer2013new.csv, the votes of FER+.", show_default=False),
     ] = None,
     scheme: Annotated[
         str, typer.Option(help="ferplus: majority, probability, crossentropy or multi_target.")
@@ -77,7 +78,7 @@ def import_(
     root: Annotated[
         Path | None, typer.Option(help="csv: the folder of its paths.", show_default="that of the CSV")
     ] = None,
-    part: Annotated[bool, typer.Option("--partial", help="Accept a part of FER2013.")] = False,
+    part: Annotated[bool, typer.Option("--partial", help="fer2013, ferplus: accept a part of it.")] = False,
     search: Annotated[
         bool,
         typer.Option("--search", help="Search test faces for near copies in training now; else audit does."),

@@ -3,6 +3,7 @@ import hashlib
 import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -266,6 +267,25 @@ def test_ferplus_is_imported_with_a_scheme(tmp_path, source):
 def test_the_name_of_a_folder_makes_no_publisher_s_splits(tmp_path, folders, name):
     done = import_data("folders", folders.rename(tmp_path / name), tmp_path / "a.h5")
     assert (done.info.name, is_official(done.info.name)) == (f"{name}-folders", False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "text"),
+    [
+        (
+            "folders",
+            {"ferplus": Path("none.csv")},
+            "--ferplus belongs to fer2013 and ferplus, not to folders",
+        ),
+        ("csv", {"partial": True}, "--partial belongs to fer2013 and ferplus"),
+        ("fer2013", {"scheme": "nonsense"}, "--scheme belongs to ferplus, not to fer2013; leave it out"),
+        ("jaffe", {"peaks": 7}, "--peaks belongs to ckplus"),
+        ("folders", {"root": Path("none")}, "--root belongs to csv"),
+    ],
+)
+def test_an_option_of_another_kind_is_refused(tmp_path, folders, kind, given, text):
+    with pytest.raises(DataError, match=text):
+        import_data(kind, folders, tmp_path / "a.h5", ImportSettings(**given))
 
 
 def test_a_map_needs_a_label_set(tmp_path, folders):

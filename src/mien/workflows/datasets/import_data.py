@@ -112,7 +112,8 @@ def import_data(
         report: Called as the work goes on.
 
     Raises:
-        DataError: the source is malformed or incomplete, or ``to`` cannot be written.
+        DataError: a setting belongs to another kind, the source is malformed or incomplete, or ``to`` cannot
+            be written.
         OutputError: the list of what is left out would replace the source.
         MissingExtraError: h5py is not installed.
     """
@@ -122,6 +123,7 @@ def import_data(
     to = Path(to)
     require_h5py()
     check_target(to)
+    _check_options(kind, settings)
     if settings.renames and not settings.labels:
         raise DataError("--map names labels of a label set; say which one with --labels")
     source = find_source(Path(source), CSV_INSIDE.get(kind, ()))
@@ -137,6 +139,13 @@ def import_data(
     if settings.search:
         _search(to, report)
     return Imported(to, read_info(to), skipped, skipped_list(to) if skipped else None, notes)
+
+
+def _check_options(kind: str, settings: ImportSettings) -> None:
+    defaults = ImportSettings()
+    for option, kinds in OPTIONS_OF.items():
+        if kind not in kinds and getattr(settings, option) != getattr(defaults, option):
+            raise DataError(f"--{option} belongs to {' and '.join(kinds)}, not to {kind}; leave it out")
 
 
 def _take_faces(
@@ -248,6 +257,16 @@ LISTINGS: dict[str, Callable[[Path, ImportSettings], Listing]] = {
 
 KINDS = (*FACE_SETS, *LISTINGS)
 """The data sets that can be imported."""
+
+
+OPTIONS_OF = {
+    "ferplus": ("fer2013", "ferplus"),
+    "partial": ("fer2013", "ferplus"),
+    "scheme": ("ferplus",),
+    "peaks": ("ckplus",),
+    "root": ("csv",),
+}
+"""The settings that only some kinds read, and those kinds."""
 
 
 def check_target(to: Path, sources: Sequence[Path] = ()) -> None:
