@@ -10,7 +10,7 @@ import typer
 
 from mien.cli.options import out_option
 from mien.cli.progress import progress_bar
-from mien.cli.terminal import printable
+from mien.cli.terminal import printable, text_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -97,7 +97,6 @@ def import_(
     What cannot be used is left out, counted and listed in KIND.skipped.csv; hidden files are not looked at.
     Interrupted: the same command goes on. Exit code: 0 written, whatever was left out; 2 nothing was written.
     """
-    from rich.console import Console
 
     from mien.data.image_loading import ImageSettings
     from mien.data.store import clean_mask, read_near_duplicates
@@ -116,21 +115,21 @@ def import_(
     )
     with _bars("reading faces", "reading images", "comparing faces") as report:
         done = import_data(kind, path, out or Path(f"{kind}.h5"), settings, report)
-    console = Console()
+    console = text_console()
     _show_info(console, done.info)
     for reason, n in done.skipped.most_common():
-        console.print(f"left out: {n:,} {reason}", highlight=False, markup=False)
+        console.print(f"left out: {n:,} {reason}")
     if done.skipped_list:
-        console.print(f"listed in {done.skipped_list}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"listed in {done.skipped_list}", soft_wrap=True)
     clean = clean_mask(done.path)
     if clean is not None:
         n_clean = int(clean.sum())
         console.print(f"clean test faces, without a near copy in training: {n_clean:,}", highlight=False)
     elif read_near_duplicates(done.path) is None:
-        console.print(f"for the clean score: mien data audit {done.path}", highlight=False, markup=False)
+        console.print(f"for the clean score: mien data audit {done.path}")
     for note in done.notes:
-        console.print(f"note: {note}", highlight=False, markup=False)
-    console.print(f"wrote {done.path}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"note: {note}")
+    console.print(f"wrote {done.path}", soft_wrap=True)
 
 
 @app.command("show")
@@ -139,11 +138,10 @@ def show(store: Store) -> None:
 
     Example: mien data show fer2013.h5
     """
-    from rich.console import Console
 
     from mien.data.store import read_info
 
-    _show_info(Console(), read_info(store))
+    _show_info(text_console(), read_info(store))
 
 
 @app.command("join")
@@ -156,16 +154,15 @@ def join(
 
     Example: mien data join fer2013.h5 affectnet.h5 --labels fer2013 --out both.h5
     """
-    from rich.console import Console
 
     from mien.workflows.datasets.join_split import join_data
 
     info, dropped = join_data(stores, out, labels)
-    console = Console()
+    console = text_console()
     _show_info(console, info)
     if dropped:
         console.print(f"left out: {dropped:,} label without counterpart", highlight=False)
-    console.print(f"wrote {out}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"wrote {out}", soft_wrap=True)
 
 
 @app.command("split")
@@ -187,7 +184,6 @@ def split(
 
     Example: mien data split ckplus.h5 --by person --out ckplus-split.h5
     """
-    from rich.console import Console
 
     from mien.data.records import SPLITS
     from mien.workflows.datasets.join_split import SplitSettings, split_data
@@ -195,12 +191,12 @@ def split(
     settings = SplitSettings(by, _parts(parts), seed, keep_copies_together)
     with _bars("comparing faces") as report:
         info = split_data(store, out, settings, partial(report, "comparing faces"))
-    console = Console()
+    console = text_console()
     _show_info(console, info)
     counts = zip(SPLITS, settings.parts, info.counts, strict=True)
     if empty := [name for name, share, row in counts if share and not any(row)]:
         console.print(f"note: no face in {' and '.join(empty)}: too few for these shares", highlight=False)
-    console.print(f"wrote {out}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"wrote {out}", soft_wrap=True)
 
 
 @app.command("crop")
@@ -230,7 +226,6 @@ def crop(
     Rows, splits and near copies stay those of the source, so networks on different parts can be compared.
     With --unsure drop, mien data audit searches near copies again.
     """
-    from rich.console import Console
 
     from mien.data.parts import PartSettings
     from mien.workflows.datasets.crop import crop_data
@@ -238,7 +233,7 @@ def crop(
     settings = PartSettings(part, size, min_score, cast("Unsure", unsure))
     with _bars("cutting faces") as report:
         done = crop_data(store, out, settings, partial(report, "cutting faces"))
-    console = Console()
+    console = text_console()
     _show_info(console, done.info)
     became = {"average": "cut where the part lies on average", "whole": "kept whole", "drop": "left out"}
     share = done.n_unsure / max(done.n_faces, 1)
@@ -247,7 +242,7 @@ def crop(
         f"{min_score:g}: {became[unsure]}",
         highlight=False,
     )
-    console.print(f"wrote {out}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"wrote {out}", soft_wrap=True)
 
 
 @app.command("audit")
@@ -264,8 +259,6 @@ def audit(
     """
     import json
 
-    from rich.console import Console
-
     from mien.workflows.datasets.audit import audit_data
 
     with _bars("comparing faces") as report:
@@ -275,7 +268,7 @@ def audit(
     if as_json:
         typer.echo(json.dumps(found.summary(), indent=2))
         return
-    console = Console()
+    console = text_console()
     console.print(_audit_table(found))
     same = found.summary()["identical"]
     console.print(
@@ -284,7 +277,7 @@ def audit(
         highlight=False,
     )
     if out is not None:
-        console.print(f"wrote {out}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"wrote {out}", soft_wrap=True)
 
 
 @contextmanager
@@ -337,7 +330,7 @@ def _show_info(console: "Console", info: "StoreInfo") -> None:
     n, height, width = info.shape[:3]
     what = f"{width}x{height} {'colour' if len(info.shape) == 4 else 'gray'}"
     also = f"; also {', '.join(info.optional)}" if info.optional else ""
-    console.print(f"{printable(info.name)}, {n:,} faces, {what}{also}", highlight=False, markup=False)
+    console.print(f"{printable(info.name)}, {n:,} faces, {what}{also}")
     table = _table("", (*SPLITS, "all"))
     columns = list(zip(*info.counts, strict=True))
     totals = tuple(map(sum, info.counts))
@@ -346,7 +339,7 @@ def _show_info(console: "Console", info: "StoreInfo") -> None:
     console.print(table, markup=False)
     for source, became in (info.label_map or {}).items():
         pairs = ", ".join(old if old == new else f"{old} → {new or 'dropped'}" for old, new in became.items())
-        console.print(printable(f"labels of {source}: {pairs}"), highlight=False, markup=False)
+        console.print(printable(f"labels of {source}: {pairs}"))
 
 
 def _audit_table(found: "Audit") -> "Table":
