@@ -1,4 +1,5 @@
 import json
+import math
 import subprocess
 import sys
 
@@ -27,7 +28,8 @@ def _run(*words):
     return CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
 
 
-def test_import_writes_the_store_and_prints_what_is_in_it(tmp_path, source):
+def test_import_writes_the_store_and_prints_what_is_in_it(tmp_path, source, monkeypatch):
+    monkeypatch.setattr("mien.cli.progress.LINES_EVERY_S", math.inf)
     result = _run("import", "fer2013", source, "--out", tmp_path / "a.h5", "--partial", "--search")
     assert result.exit_code == 0
     assert len(read_store(tmp_path / "a.h5")) == 9

@@ -41,6 +41,14 @@ def test_persons_of_one_name_in_two_data_sets_stay_two(affectnet):
     assert both.persons[8:].tolist() == [2, 3, -1, 2, 3, 2, 2, 2]
 
 
+def test_data_sets_of_one_name_stay_two_sources_with_their_own_labels(affectnet):
+    joy, fun = (replace(affectnet, label_map={"affectnet": {"happy": word}}) for word in ("joy", "fun"))
+    both = join_faces([joy, fun])
+    assert (both.source_names, both.name) == (("affectnet", "affectnet-2"), "affectnet+affectnet-2")
+    assert both.sources.tolist() == [0] * len(joy) + [1] * len(fun)
+    assert both.label_map == {"affectnet": {"happy": "joy"}, "affectnet-2": {"happy": "fun"}}
+
+
 def test_a_joined_data_set_can_be_joined_again(make_faces):
     a, b, c = (replace(make_faces(2), name=name) for name in "abc")
     all_three = join_faces([join_faces([a, b]), c])

@@ -184,6 +184,15 @@ def test_rafdb_also_takes_a_list_of_aligned_names(tmp_path):
     assert RAFDB[entry.label] == "happy"
 
 
+def test_rafdb_passes_over_what_a_mac_puts_beside(tmp_path):
+    for folder in (tmp_path / "__MACOSX" / "basic", tmp_path / "basic"):
+        (folder / "Image" / "aligned").mkdir(parents=True)
+        (folder / "list_patition_label.txt").write_text("test_0001.jpg 4\n")
+    save(tmp_path / "basic" / "Image" / "aligned" / "test_0001_aligned.jpg")
+    (entry,) = list_rafdb(tmp_path).entries()
+    assert entry.path.is_file()
+
+
 # CK+ and JAFFE
 
 

@@ -173,6 +173,11 @@ def shown(path: Path | str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(path))
 
 
+def is_litter(path: Path, below: Path) -> bool:
+    """Whether a file or folder is hidden or litter, or lies in such a folder ``below`` another."""
+    return any(name.startswith(".") or name.lower() in LITTER for name in path.relative_to(below).parts)
+
+
 def folders_in(path: Path) -> list[Path]:
     """The visible folders; raises as `visible`."""
     return [entry for entry in visible(path) if entry.is_dir()]
@@ -185,11 +190,7 @@ def visible(path: Path) -> list[Path]:
         DataError: it cannot be listed.
     """
     try:
-        return sorted(
-            entry
-            for entry in path.iterdir()
-            if not entry.name.startswith(".") and entry.name.lower() not in LITTER
-        )
+        return sorted(entry for entry in path.iterdir() if not is_litter(entry, path))
     except OSError as e:
         reason = (e.strerror or "unknown reason").lower()
         raise DataError(

@@ -1,7 +1,8 @@
 """Bring data sets onto one size and one set of rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ def resized(faces: FaceSet, settings: ImageSettings) -> FaceSet:
 def join_faces(sets: Sequence[FaceSet]) -> FaceSet:
     """One data set of several that have the same labels; every row tells its source.
 
+    A data set of the name of one before it is called ``NAME-2`` as a source.
+
     Persons are told apart by source. Where only some sets have a column, the rows of the others hold what
     stands for unknown; votes need the same names and landmarks the same number, or are left out.
 
@@ -50,6 +53,7 @@ def join_faces(sets: Sequence[FaceSet]) -> FaceSet:
                 f"images differ: {first.name} has {ours}, {other.name} has {theirs}; "
                 "import them with the same --size and --color"
             )
+    sets = list(_told_apart(sets))
     names = _source_names(sets)
     optional: dict[str, Any] = {
         field: _filled(sets, field)
@@ -78,6 +82,18 @@ def join_faces(sets: Sequence[FaceSet]) -> FaceSet:
 def _shape(faces: FaceSet) -> str:
     height, width = faces.images.shape[1:3]
     return f"{width}x{height} {'colour' if faces.images.ndim == 4 else 'gray'}"
+
+
+def _told_apart(sets: Sequence[FaceSet]) -> Iterator[FaceSet]:
+    """The data sets, each under a name of its own; sources of those that were joined before stay."""
+    taken: set[str] = set()
+    for faces in sets:
+        if not faces.source_names and faces.name in taken:
+            name = next(name for n in count(2) if (name := f"{faces.name}-{n}") not in taken)
+            maps = faces.label_map and {name: faces.label_map.get(faces.name, {})}
+            faces = replace(faces, name=name, label_map=maps)
+        taken.update(faces.source_names or (faces.name,))
+        yield faces
 
 
 def _source_names(sets: Sequence[FaceSet]) -> tuple[str, ...]:

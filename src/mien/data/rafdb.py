@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from mien.core.emotions import RAFDB
+from mien.data.class_folders import is_litter
 from mien.data.folders import list_numbered
 from mien.data.listing import SPLIT_NAMES, Entry, Listing, Problem, is_there
 from mien.errors import DataError
@@ -27,12 +28,13 @@ def list_rafdb(path: Path) -> Listing:
     """
     if not path.is_dir():
         raise DataError(f"no folder at {path}")
-    file = next(iter(sorted(path.rglob(LIST))), None)
+    file = next((found for found in sorted(path.rglob(LIST)) if not is_litter(found, path)), None)
     if file is None:
         if listing := list_numbered(path, "rafdb", RAFDB, first=1):
             return listing
         raise DataError(f"{path} is no RAF-DB: expected {LIST} in it, or folders such as train/1 to train/7")
-    folder = next((found for found in sorted(path.rglob("aligned")) if found.is_dir()), file.parent)
+    folders = (found for found in sorted(path.rglob("aligned")) if found.is_dir())
+    folder = next((found for found in folders if not is_litter(found, path)), file.parent)
     lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     rows = [line.split() for line in lines if line.strip()]
     return Listing("rafdb", RAFDB, partial(_entries, rows, folder), len(rows))
