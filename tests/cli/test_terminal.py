@@ -90,3 +90,9 @@ def test_a_pause_for_scoring_does_not_double_the_time_left(monkeypatch) -> None:
             now[0] = step + 25.0 * (step > 398)  # a step a second, and a pause before the last two
             progress.update(bar, completed=step)
         assert progress.tasks[0].time_remaining == pytest.approx(9_600, rel=0.15)
+
+
+def test_what_is_printed_above_a_bar_is_shown_as_it_is(capsys):
+    with progress_bar("description") as bar:
+        bar.console.print("trial 3  failed: no label [/rest] or [red] :smile:")
+    assert capsys.readouterr().err == "trial 3  failed: no label [/rest] or [red] :smile:\n"

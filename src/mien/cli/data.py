@@ -97,7 +97,6 @@ def import_(
     What cannot be used is left out, counted and listed in KIND.skipped.csv; hidden files are not looked at.
     Interrupted: the same command goes on. Exit code: 0 written, whatever was left out; 2 nothing was written.
     """
-
     from mien.data.image_loading import ImageSettings
     from mien.data.store import clean_mask, read_near_duplicates
     from mien.workflows.datasets.import_data import ImportSettings, import_data
@@ -124,7 +123,7 @@ def import_(
     clean = clean_mask(done.path)
     if clean is not None:
         n_clean = int(clean.sum())
-        console.print(f"clean test faces, without a near copy in training: {n_clean:,}", highlight=False)
+        console.print(f"clean test faces, without a near copy in training: {n_clean:,}")
     elif read_near_duplicates(done.path) is None:
         console.print(f"for the clean score: mien data audit {done.path}")
     for note in done.notes:
@@ -138,7 +137,6 @@ def show(store: Store) -> None:
 
     Example: mien data show fer2013.h5
     """
-
     from mien.data.store import read_info
 
     _show_info(text_console(), read_info(store))
@@ -154,14 +152,13 @@ def join(
 
     Example: mien data join fer2013.h5 affectnet.h5 --labels fer2013 --out both.h5
     """
-
     from mien.workflows.datasets.join_split import join_data
 
     info, dropped = join_data(stores, out, labels)
     console = text_console()
     _show_info(console, info)
     if dropped:
-        console.print(f"left out: {dropped:,} label without counterpart", highlight=False)
+        console.print(f"left out: {dropped:,} label without counterpart")
     console.print(f"wrote {out}", soft_wrap=True)
 
 
@@ -184,7 +181,6 @@ def split(
 
     Example: mien data split ckplus.h5 --by person --out ckplus-split.h5
     """
-
     from mien.data.records import SPLITS
     from mien.workflows.datasets.join_split import SplitSettings, split_data
 
@@ -195,7 +191,7 @@ def split(
     _show_info(console, info)
     counts = zip(SPLITS, settings.parts, info.counts, strict=True)
     if empty := [name for name, share, row in counts if share and not any(row)]:
-        console.print(f"note: no face in {' and '.join(empty)}: too few for these shares", highlight=False)
+        console.print(f"note: no face in {' and '.join(empty)}: too few for these shares")
     console.print(f"wrote {out}", soft_wrap=True)
 
 
@@ -226,7 +222,6 @@ def crop(
     Rows, splits and near copies stay those of the source, so networks on different parts can be compared.
     With --unsure drop, mien data audit searches near copies again.
     """
-
     from mien.data.parts import PartSettings
     from mien.workflows.datasets.crop import crop_data
 
@@ -240,7 +235,6 @@ def crop(
     console.print(
         f"{done.n_unsure:,} of {done.n_faces:,} faces ({share:.1%}) have no landmarks of confidence "
         f"{min_score:g}: {became[unsure]}",
-        highlight=False,
     )
     console.print(f"wrote {out}", soft_wrap=True)
 
@@ -274,7 +268,6 @@ def audit(
     console.print(
         f"{same['redundant_copies']:,} images repeat another exactly, in {same['groups']:,} groups; "
         f"{same['groups_with_conflicting_labels']:,} groups carry different labels",
-        highlight=False,
     )
     if out is not None:
         console.print(f"wrote {out}", soft_wrap=True)
@@ -336,7 +329,7 @@ def _show_info(console: "Console", info: "StoreInfo") -> None:
     totals = tuple(map(sum, info.counts))
     for label, row in zip((*info.label_names, "all"), (*columns, totals), strict=True):
         table.add_row(printable(label), *(f"{count:,}" for count in (*row, sum(row))))
-    console.print(table, markup=False)
+    console.print(table)
     for source, became in (info.label_map or {}).items():
         pairs = ", ".join(old if old == new else f"{old} → {new or 'dropped'}" for old, new in became.items())
         console.print(printable(f"labels of {source}: {pairs}"))

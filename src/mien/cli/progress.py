@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from mien.cli.terminal import printable
+from mien.cli.terminal import printable, text_console
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, Task, TaskID
@@ -30,10 +30,9 @@ def progress_bar(*columns: str, quiet: bool = False, rows: bool = False) -> "Pro
         quiet: Show nothing at all.
         rows: What is printed meanwhile are rows of data.
     """
-    from rich.console import Console
     from rich.progress import Progress
 
-    console = Console(stderr=True, quiet=quiet)
+    console = text_console(stderr=True, quiet=quiet)
     kind = Progress if console.is_terminal or quiet else _progress_in_lines()
     return kind(
         *_columns(columns),

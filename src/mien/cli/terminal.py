@@ -81,8 +81,8 @@ def _shows_blocks() -> bool:
     return True
 
 
-def text_console() -> "Console":
-    """A console on standard output for tables and lines that show names and labels of others.
+def text_console(*, stderr: bool = False, quiet: bool = False) -> "Console":
+    """A console on standard output, or error, for tables and lines that show names and labels of others.
 
     All text is shown as it is: square brackets and colons mean nothing, and characters that move a cursor
     become ``?``. A reader that has seen enough, such as `head`, ends the command as it ends all others.
@@ -99,7 +99,7 @@ def text_console() -> "Console":
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
 
-    return TextConsole(markup=False, emoji=False, highlight=False)
+    return TextConsole(stderr=stderr, quiet=quiet, markup=False, emoji=False, highlight=False)
 
 
 class HasDict(Protocol):

@@ -41,7 +41,7 @@ def training_bar(quiet: bool = False) -> Iterator[Report]:
                 rate="" if at.preparing else rate,
             )
             if at.validation:
-                progress.console.print(f"{name} {line_of(at.validation)}".lstrip(), highlight=False)
+                progress.console.print(f"{name} {line_of(at.validation)}".lstrip())
 
         yield report
 
