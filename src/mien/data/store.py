@@ -191,6 +191,15 @@ def read_near_duplicates(path: str | os.PathLike[str]) -> NearDuplicates | None:
         return NearDuplicates(**{f: _column(group, f) for f in _NEAR}, floor=float(group.attrs["floor"]))
 
 
+def near_duplicates_for(faces: FaceSet, source: str | os.PathLike[str]) -> NearDuplicates | None:
+    """The near duplicates of the store that ``faces`` were made of; raises as ``read_store``.
+
+    None where it was not searched, or faces were left out: the one most like a face may be gone.
+    """
+    whole = np.array_equal(faces.rows, read_columns(source, "rows")["rows"])
+    return read_near_duplicates(source) if whole else None
+
+
 def clean_mask(path: str | os.PathLike[str], split: str = "test") -> NDArray[np.bool_] | None:
     """Which faces (N,) of a split have no near duplicate in training, in the order of ``select(split)``.
 

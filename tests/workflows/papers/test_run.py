@@ -18,11 +18,13 @@ pytest.importorskip("torch", reason="needs the train extra")
 
 from mien.core.calibration import softmax
 from mien.core.emotions import FER2013, FERPLUS_VOTES
+from mien.data.duplicates import NearDuplicates
 from mien.data.records import FaceSet
-from mien.data.store import read_store, write_store
+from mien.data.store import read_near_duplicates, read_store, write_store
 from mien.train.devices import pick_device
 from mien.train.recipe_reading import changes, read_recipe
 from mien.train.trained_net import load_trained
+from mien.workflows.papers.derived import derive
 from mien.workflows.papers.run import PaperSettings, TakenError, run_row
 from mien.workflows.run_folder import read_predictions
 
@@ -200,6 +202,18 @@ def test_a_row_of_ferplus_learns_the_ten_answers(data: Path) -> None:
     assert result["data"]["name"] == "ferplus-answers"
     assert result["test"]["label_names"] == FERPLUS_VOTES
     assert {"contempt", "unknown"} <= set(result["test"]["never_predicted"])
+
+
+@pytest.mark.parametrize(("voted", "kept"), [(96, [80]), (95, None)])
+def test_answers_have_the_near_copies_of_their_source_where_no_face_is_left_out(
+    data: Path, voted: int, kept: list[int] | None
+) -> None:
+    votes = np.repeat(np.arange(96) < voted, 10).reshape(96, 10).astype(np.uint8)
+    fer = replace(bars(), label_names=FER2013, name="fer2013", votes=votes, vote_names=FERPLUS_VOTES)
+    near = NearDuplicates(np.array([80]), np.array([3]), np.float32([0.97]), np.array([False]), 0.9)
+    write_store(fer, data, near=near)
+    found = read_near_duplicates(derive("answers", data, data.with_name("answers.h5"), lambda _: None))
+    assert (None if found is None else found.rows.tolist()) == kept
 
 
 @pytest.mark.train

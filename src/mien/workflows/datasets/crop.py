@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mien.core.detectors import landmarks_on_crops
 from mien.core.preprocess import FER2013_SIZE, resized
 from mien.data.parts import PartSettings, cut_part
-from mien.data.store import StoreInfo, read_info, read_near_duplicates, read_store, write_store
+from mien.data.store import StoreInfo, near_duplicates_for, read_info, read_store, write_store
 from mien.errors import DataError
 from mien.workflows.datasets.import_data import check_target
 
@@ -29,8 +29,7 @@ def crop_data(
 ) -> Cropped:
     """Write a part of every face of ``store``; rows, splits and near copies are those of the source.
 
-    Where faces are left out, near copies are not known until an audit searches them: the one that stands in
-    the source's list may be gone, and another be there.
+    Where faces are left out, near copies are not known until an audit searches them.
 
     Raises:
         DataError: the source cannot be read or is not square, no face is left, or ``to`` cannot be written.
@@ -42,7 +41,7 @@ def crop_data(
         raise DataError(
             f"no face of {store} has landmarks of confidence {settings.min_score:g}; ask for less"
         )
-    near = read_near_duplicates(store) if len(cut) == len(faces) else None
+    near = near_duplicates_for(cut, store)
     write_store(cut, to, source_sha256=read_info(store).source_sha256, near=near)
     return Cropped(read_info(to), n_unsure, len(faces))
 

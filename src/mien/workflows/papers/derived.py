@@ -8,7 +8,7 @@ import numpy as np
 
 from mien.data.ferplus import answer_classes
 from mien.data.parts import PartSettings
-from mien.data.store import read_columns, read_info, read_near_duplicates, read_store, write_store
+from mien.data.store import near_duplicates_for, read_columns, read_info, read_store, write_store
 from mien.workflows.datasets.crop import crop_data
 from mien.workflows.datasets.import_data import check_target
 from mien.workflows.train import TrainProgress
@@ -38,7 +38,7 @@ def derive(what: str, store: Path, to: Path, report: Callable[[TrainProgress], N
         return to
     if what == "answers":
         faces = answer_classes(read_store(store))
-        write_store(faces, to, source_sha256=source, near=read_near_duplicates(store))
+        write_store(faces, to, source_sha256=source, near=near_duplicates_for(faces, store))
         return to
 
     def progress(done: int, total: int) -> None:
