@@ -51,6 +51,23 @@ def test_folders_around_splits_and_classes_are_entered(tmp_path, wrap, inner):
     assert listing.notes == tuple(beside if wrap else [])
 
 
+@pytest.mark.parametrize("wrap", ["", "archive/images"])
+@pytest.mark.parametrize(("one", "other"), [("happy", "sad"), ("boredom", "joy")])
+def test_split_folders_in_every_class_give_the_split(tmp_path, wrap, one, other):
+    save(tmp_path / wrap, f"{one}/Train/a.png", f"{one}/testing/b.png", f"{other}/validation/c.png")
+    save(tmp_path / wrap, f"{other}/old/d.png", f"{other}/e.png")
+    listing = list_folders(tmp_path)
+    assert told(listing) == [("a.png", one, "train"), ("b.png", one, "test"), ("c.png", other, "val")]
+    assert left_out(listing) == [("d.png", "unknown split"), ("e.png", "unknown split")]
+
+
+def test_split_folders_in_some_classes_are_no_splits_and_that_is_said(tmp_path):
+    save(tmp_path, "happy/train/a.png", "happy/test/b.png", "sad/c.png")
+    listing = list_folders(tmp_path)
+    assert {split for _, _, split in told(listing)} == {"train"}
+    assert listing.notes == ("happy holds split folders and sad none, so they count for nothing",)
+
+
 def test_a_wrapped_tree_of_labels_that_mien_does_not_know_is_entered(tmp_path):
     save(tmp_path, "archive/images/boredom/a.png", "archive/images/joy/b.png")
     assert list_folders(tmp_path).label_names == ("boredom", "joy")

@@ -1,4 +1,4 @@
-"""Trees of class folders in common forms: with split folders or without, wrapped in other folders."""
+"""Trees of class folders in common forms: split folders above or below them or none, wrapped in others."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ class ClassTree:
 
     Attributes:
         files: all visible files below the folder with the classes, in the order of their paths in each part.
-        has_splits: whether folders above the classes tell the split.
+        has_splits: whether folders tell the split.
         notes: what the user should know, one sentence each.
     """
 
@@ -58,9 +58,11 @@ def read_tree(path: Path, is_class: IsClass = is_emotion) -> ClassTree:
     root = find_root(path, is_class)
     deeper = len(root.relative_to(path).parts)
     notes = [f"the classes lie {deeper} folders deeper; what lies beside is not looked at"] if deeper else []
-    parts = {folder: SPLIT_NAMES.get(folder.name.lower(), "") for folder in folders_in(root)}
+    parts = {folder: split_of(folder.name) for folder in folders_in(root)}
     if not any(parts.values()):
-        return ClassTree(tuple(_part(root, "train", is_class)), False, tuple(notes))
+        is_split, doubts = _split_below(list(parts))
+        found = _part(root, "" if is_split else "train", is_class)
+        return ClassTree(tuple(found), is_split, (*notes, *doubts))
     files: list[ClassFile] = []
     for part, split in parts.items():
         if split:
@@ -70,6 +72,28 @@ def read_tree(path: Path, is_class: IsClass = is_emotion) -> ClassTree:
             files += (ClassFile(file, "", "train", problem or beside) for file, problem in files_below(part))
     files += _loose(root, "train")
     return ClassTree(tuple(files), True, tuple(notes))
+
+
+def split_of(name: str) -> str:
+    """The split that a folder's name tells; empty where none."""
+    return SPLIT_NAMES.get(name.lower(), "")
+
+
+def _split_below(classes: list[Path]) -> tuple[bool, list[str]]:
+    """Whether all classes that have images hold split folders, and what to say where only some do."""
+    divided = [folder for folder in classes if splits_in(folder)]
+    if not divided:
+        return False, []
+    for folder in classes:
+        if folder not in divided and any(problem is None for _, problem in files_below(folder)):
+            some, other = shown(divided[0].name), shown(folder.name)
+            return False, [f"{some} holds split folders and {other} none, so they count for nothing"]
+    return True, []
+
+
+def splits_in(folder: Path) -> list[Path]:
+    """The folders directly in a folder that are named for a split; raises as `visible`."""
+    return [inner for inner in folders_in(folder) if split_of(inner.name)]
 
 
 DEEPEST = 16
@@ -114,16 +138,22 @@ def _is_wrapper(folder: Path) -> bool:
 
 
 def _is_root(folders: list[Path], is_class: IsClass) -> bool:
-    return any(folder.name.lower() in SPLIT_NAMES or is_class(folder.name) for folder in folders)
+    """Whether folders that lie together are splits, or classes: by their names, or split folders in all."""
+    if any(split_of(folder.name) or is_class(folder.name) for folder in folders):
+        return True
+    splits = [splits_in(folder) for folder in folders]
+    return len(splits) > 1 and all(splits) and not any(folders_in(one) for inner in splits for one in inner)
 
 
 def _part(part: Path, split: str, is_class: IsClass) -> Iterator[ClassFile]:
-    """The files of a split."""
+    """The files of a split; where that is empty, folders in those of the classes tell it."""
     part = find_root(part, is_class)
     for folder in folders_in(part):
-        found = sorted(files_below(folder), key=lambda one: one[0])
-        yield from (ClassFile(file, folder.name, split, problem) for file, problem in found)
-    yield from _loose(part, split)
+        for file, problem in sorted(files_below(folder), key=lambda one: one[0]):
+            told = split or next(map(split_of, file.relative_to(folder).parent.parts), "")
+            beside = None if told else Problem("unknown split", f"beside the split folders of {folder.name}")
+            yield ClassFile(file, folder.name, told or "train", problem or beside)
+    yield from _loose(part, split or "train")
 
 
 def _loose(folder: Path, split: str) -> Iterator[ClassFile]:

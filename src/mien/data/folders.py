@@ -79,7 +79,7 @@ def read_folders(
 
 
 def list_folders(path: Path) -> Listing:
-    """Any tree of class folders, with or without split folders above them; labels are the folders' names.
+    """Any tree of class folders, split folders above or in them or none; labels are the folders' names.
 
     Names of emotions become mien's. Images may lie deeper than their class folder, and all of it in other
     folders. Without split folders everything is training; ``mien data split`` divides it.
