@@ -162,6 +162,24 @@ def test_a_folder_that_cannot_be_listed_stops_the_import(tmp_path, monkeypatch):
         list_folders(tmp_path)
 
 
+def test_names_of_classes_that_differ_in_case_or_unicode_form_are_one_label(tmp_path):
+    save(
+        tmp_path,
+        "test/Tr\u00e4ne/a.png",
+        "test/Boredom/b.png",
+        "train/tra\u0308ne/c.png",
+        "train/boredom/d.png",
+    )
+    listing = list_folders(tmp_path)
+    assert listing.label_names == ("Boredom", "Tr\u00e4ne")
+    assert told(listing) == [
+        ("a.png", "Tr\u00e4ne", "test"),
+        ("b.png", "Boredom", "test"),
+        ("c.png", "Tr\u00e4ne", "train"),
+        ("d.png", "Boredom", "train"),
+    ]
+
+
 def test_numbers_as_labels_are_doubted(tmp_path):
     save(tmp_path, "train/1/a.png", "train/2/b.png")
     assert "mien data import rafdb or affectnet knows theirs" in list_folders(tmp_path).notes[0]
@@ -178,13 +196,14 @@ def test_rafdb_in_folders_from_1_to_7(tmp_path, wrap):
 
 
 def test_affectnet_in_folders_by_number_or_name(tmp_path):
-    save(tmp_path, "Train/0/a.png", "Train/007/b.png", "val/Anger/c.png")
+    save(tmp_path, "Train/0/a.png", "Train/007/b.png", "val/Anger/c.png", "val/Uncertain/d.png")
     listing = list_affectnet(tmp_path)
     assert listing.label_names == AFFECTNET11
     assert told(listing) == [
         ("a.png", "neutral", "train"),
         ("b.png", "contempt", "train"),
         ("c.png", "angry", "val"),
+        ("d.png", "uncertain", "val"),
     ]
 
 

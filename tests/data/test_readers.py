@@ -303,6 +303,14 @@ def test_a_csv_gives_all_its_columns(tmp_path):
     assert (str(b.path), b.label, b.split, b.person, b.box) == ("/b.png", 0, "train", "", None)
 
 
+def test_labels_of_a_csv_that_differ_in_case_or_unicode_form_are_one(tmp_path):
+    rows = ("a.png,Tr\u00e4ne", "b.png,boredom", "c.png,TRA\u0308NE", "d.png,Boredom")
+    (tmp_path / "mine.csv").write_text("\n".join(["path,label", *rows]), encoding="utf-8")
+    listing = list_paths(tmp_path / "mine.csv")
+    assert listing.label_names == ("Tr\u00e4ne", "boredom")
+    assert [label for _, label, *_ in told(listing)] == [0, 1, 0, 1]
+
+
 def test_csv_rows_that_do_not_fit_are_told(tmp_path):
     (tmp_path / "mine.csv").write_text(
         "path,label,split,x1,y1,x2,y2,valence\n"

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mien.core.emotions import emotion_or
 from mien.core.paths import path_text
-from mien.data.listing import SPLIT_NAMES, Entry, Listing, Problem, affect, is_there
+from mien.data.listing import SPLIT_NAMES, Entry, Listing, Problem, affect, is_there, label_key, spelled_once
 from mien.data.tables import cells_of, find_columns, missing_columns, open_table
 from mien.errors import DataError
 
@@ -43,6 +42,8 @@ _BOX = ("x1", "y1", "x2", "y2")
 def list_paths(path: Path, root: Path | None = None) -> Listing:
     """What a CSV of paths and labels lists; names of emotions become mien's, other labels stay.
 
+    Of labels that differ in case alone, the first stays.
+
     Args:
         path: The CSV, whatever its separator and encoding.
         root: The folder that its paths are relative to; None for the folder of the CSV.
@@ -50,7 +51,6 @@ def list_paths(path: Path, root: Path | None = None) -> Listing:
     Raises:
         DataError: the CSV is missing, has no such columns, or names no label.
     """
-    found: Counter[str] = Counter()
     with open_table(path, _NAMES) as table:
         columns = find_columns(table.header, COLUMNS)
         if missing := [name for name in REQUIRED if name not in columns]:
@@ -58,14 +58,14 @@ def list_paths(path: Path, root: Path | None = None) -> Listing:
             if "pixels" in table.header:
                 advice = "holds pixels, not paths; import it: mien data import fer2013"
             raise DataError(f"{path}, line {table.number}: {advice}")
-        for _, cells in table.rows():
-            row = cells_of(cells, columns)
-            found["" if _torn(row) else emotion_or(row["label"])] += 1
+        rows = (cells_of(cells, columns) for _, cells in table.rows())
+        found = Counter("" if _torn(row) else row["label"] for row in rows)
     # names in the order of the alphabet; of numbers, the shorter one is the smaller
-    label_names = tuple(sorted(filter(None, found), key=lambda name: (len(name) * name.isdecimal(), name)))
+    names = spelled_once(filter(None, found))
+    label_names = tuple(sorted(names, key=lambda name: (len(name) * name.isdecimal(), name)))
     if not label_names:
         raise DataError(f"{path} has no row with a label")
-    codes = {name: code for code, name in enumerate(label_names)}
+    codes = {label_key(name): code for code, name in enumerate(label_names)}
     return Listing(
         name=path_text(path.stem),
         label_names=label_names,
@@ -91,7 +91,7 @@ class _Rows:
                 yield self._entry(cells_of(cells, self.columns))
 
     def _entry(self, row: dict[str, str]) -> Entry:
-        file, label = self._file(row["path"]), emotion_or(row["label"])
+        file, label = self._file(row["path"]), label_key(row["label"])
         split = SPLIT_NAMES.get(row.get("split", "").lower() or "train")
         try:
             box = _box(row)

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.core.emotions import emotion, emotion_or
+from mien.core.emotions import emotion
 from mien.core.images import open_image
 from mien.core.paths import path_text
 from mien.data.class_folders import ClassFile, is_emotion, read_tree, shown
 from mien.data.image_loading import SMALL
-from mien.data.listing import Entry, Listing, Problem
+from mien.data.listing import Entry, Listing, Problem, label_key, spelled_once
 from mien.data.records import SPLITS, FaceSet
 from mien.errors import DataError, ImageError, MienError
 
@@ -81,19 +81,19 @@ def read_folders(
 def list_folders(path: Path) -> Listing:
     """Any tree of class folders, split folders above or in them or none; labels are the folders' names.
 
-    Names of emotions become mien's. Images may lie deeper than their class folder, and all of it in other
-    folders. Without split folders everything is training; ``mien data split`` divides it.
+    Names of emotions become mien's; of names that differ in case alone, the first stays. Images may lie
+    deeper than their class folder, and all of it in other folders. Without split folders everything is
+    training; ``mien data split`` divides it.
 
     Raises:
         DataError: there are no class folders with images, or a folder cannot be listed.
     """
     tree = read_tree(path)
-    names = {emotion_or(file.label) for file in tree.files if file.problem is None}
-    if not names:
+    label_names = tuple(sorted(spelled_once(file.label for file in tree.files if file.problem is None)))
+    if not label_names:
         raise DataError(f"{path} holds no class folders with images; expected <label>/<image>")
-    label_names = tuple(sorted(names))
-    codes = {name: code for code, name in enumerate(label_names)}
-    entries = tuple(_entry(file, codes.get(emotion_or(file.label))) for file in tree.files)
+    codes = {label_key(name): code for code, name in enumerate(label_names)}
+    entries = tuple(_entry(file, codes.get(label_key(file.label))) for file in tree.files)
     notes = (*tree.notes, *_doubts(label_names))
     return Listing(
         path_text(path.resolve().name), label_names, lambda: iter(entries), len(entries), notes=notes
@@ -110,10 +110,10 @@ def list_numbered(path: Path, name: str, label_names: tuple[str, ...], first: in
         first: the first code.
     """
     codes = {str(code): i for i, code in enumerate(range(first, first + len(label_names)))}
-    codes |= {label: i for i, label in enumerate(label_names)}
+    codes |= {label_key(label): i for i, label in enumerate(label_names)}
 
     def code(folder: str) -> int | None:
-        text = emotion_or(folder.strip())
+        text = label_key(folder)
         return codes.get(text.lstrip("0") or "0" if text.isdecimal() else text)
 
     tree = read_tree(path, lambda folder: code(folder) is not None)

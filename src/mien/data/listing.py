@@ -1,12 +1,15 @@
 """What a reader of a data set yields: one entry an image, from file names and text alone."""
 
 import math
-from collections.abc import Callable, Iterator
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mien.core.emotions import emotion_or
 
 SPLIT_NAMES = {
     "train": "train",
@@ -80,6 +83,20 @@ class Listing:
     valence_arousal: bool = False
     n_landmarks: int = 0
     notes: tuple[str, ...] = ()
+
+
+def label_key(name: str) -> str:
+    """What the names of one label share, whatever their case and the form of their accents."""
+    return unicodedata.normalize("NFC", emotion_or(name)).strip().casefold()
+
+
+def spelled_once(names: Iterable[str]) -> list[str]:
+    """The labels that ``names`` give, each in the spelling that comes first; emotions in mien's words."""
+    first: dict[str, str] = {}
+    for name in names:
+        if (key := label_key(name)) not in first:
+            first[key] = unicodedata.normalize("NFC", emotion_or(name)).strip()
+    return list(first.values())
 
 
 def label_problem(text: str, n_labels: int) -> Problem:
