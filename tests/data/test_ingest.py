@@ -89,7 +89,7 @@ def test_every_image_that_cannot_be_used_is_counted_and_named_and_stops_nothing(
     ]
     assert counts == Counter(row[2] for row in rows)
     assert rows[0][3] == f"of {good}, of another label, of another split"
-    assert not (tmp_path / "a.h5.part").exists()
+    assert not (tmp_path / ".a.h5.part").exists()
 
 
 def test_an_import_without_losses_leaves_no_list_and_removes_an_older_one(tmp_path):
@@ -208,7 +208,7 @@ KILLED = """
     def killed(*args, **settings):
         if where == "write_parts":
             write(*args, **settings)
-        elif len(list((folder / "a.h5.part").glob("0*.h5"))) < 2:
+        elif len(list((folder / ".a.h5.part").glob("0*.h5"))) < 2:
             return write(*args, **settings)
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -262,7 +262,7 @@ def stop_before_joining(*args):
 @pytest.mark.parametrize("change", ["size", "source"])
 def test_parts_of_another_import_are_not_gone_on_with(hundred, change, small_parts):
     stop_before_joining(list_paths(hundred / "list.csv"), hundred / "a.h5", ImageSettings(8))
-    assert (hundred / "a.h5.part").is_dir()
+    assert (hundred / ".a.h5.part").is_dir()
     same = list_paths(hundred / "list.csv")
     others = replace(same, entries=lambda: (replace(entry, split="test") for entry in same.entries()))
     size = 16 if change == "size" else 8
@@ -361,7 +361,7 @@ def test_progress_counts_to_the_end(tmp_path):
 def test_a_damaged_part_is_made_again(hundred, name, small_parts):
     script = [sys.executable, "-c", textwrap.dedent(KILLED), hundred, "write_parts"]
     subprocess.run(script, check=False)
-    part = hundred / "a.h5.part" / name
+    part = hundred / ".a.h5.part" / name
     part.write_bytes(part.read_bytes()[:60])
     mine = list_paths(hundred / "list.csv")
     ingest_images(mine, hundred / "a.h5", ImageSettings(8))
@@ -371,5 +371,5 @@ def test_a_damaged_part_is_made_again(hundred, name, small_parts):
 
 def test_two_do_not_import_into_one_file(hundred):
     text = r"another process imports into .*a\.h5 \(process \d+ on .*\); wait for it, or name another file"
-    with sole(hundred / "a.h5.lock"), pytest.raises(DataError, match=text):
+    with sole(hundred / ".a.h5.lock"), pytest.raises(DataError, match=text):
         ingest_images(list_paths(hundred / "list.csv"), hundred / "a.h5", ImageSettings(8))

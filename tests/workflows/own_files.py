@@ -245,7 +245,7 @@ def part_samples(folder: Path) -> dict[str, Sample]:
     entries = [Entry(image, i % 2, "train") for i, image in enumerate(images)]
     listing = Listing("made", LABELS, lambda: iter(entries), len(entries))
     to = folder / "imported.h5"
-    kept, part = folder / "kept.part", folder / "imported.h5.part"
+    kept, part = folder / "kept.part", folder / ".imported.h5.part"
     target = Target(LABELS, tuple(range(len(LABELS))))
     Ingestion(listing, ImageSettings(12), target, kept).run(lambda done, total: None)
 

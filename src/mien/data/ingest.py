@@ -1,6 +1,6 @@
 """Take any number of images into one store: on all cores, in bounded memory, and resumable.
 
-What is done lies in a folder ``x.h5.part`` beside the store: a small store for each few thousand entries,
+What is done lies in a folder ``.x.h5.part`` beside the store: a small store for each few thousand entries,
 written whole and named by the position after it, with a JSON of what was left out. HDF5 has no journal: a
 file that grows can be lost to a kill, whole parts cannot. They are joined at the end, when the disk holds the
 images twice.
@@ -87,15 +87,20 @@ def ingest_images(
     """
     names = listing.label_names
     target = target or Target(names, tuple(range(len(names))))
-    with refusals(to), sole(to.with_name(f"{to.name}.lock")) as other:
+    with refusals(to), sole(_beside(to, "lock")) as other:
         if other:
             raise DataError(f"another process imports into {to} ({other}); wait for it, or name another file")
-        ingestion = Ingestion(listing, settings, target, to.with_name(f"{to.name}.part"))
+        ingestion = Ingestion(listing, settings, target, _beside(to, "part"))
         ingestion.run(progress or (lambda done, total: None))
         skipped = ingestion.skipped()
         write_skipped(skipped, to)
         ingestion.join(to, source_sha256)
     return Counter(reason for _, _, reason, _ in skipped)
+
+
+def _beside(to: Path, what: str) -> Path:
+    """What an import keeps beside ``to``; hidden, so that it is no part of a source that ``to`` lies in."""
+    return to.with_name(f".{to.name}.{what}")
 
 
 class _Files:

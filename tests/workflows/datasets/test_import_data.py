@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from mien.core.emotions import FERPLUS, RAFDB
+from mien.data import ingest
 from mien.data.ferplus import COLUMNS
 from mien.data.image_loading import ImageSettings
 from mien.data.leaks import is_official
@@ -203,6 +204,20 @@ def test_images_become_a_store_of_the_wanted_size_colour_and_labels(tmp_path, fo
     assert done.skipped_list == tmp_path / "a.skipped.csv"
     assert last["reading images"] == (6, 6)
     assert clean_mask(tmp_path / "a.h5") is not None
+
+
+def test_an_import_into_its_own_source_goes_on_and_does_not_read_what_it_wrote(folders, monkeypatch):
+    to = folders / "a.h5"
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            ingest, "write_parts", None
+        )  # the import ends before its parts are joined, as by a kill
+        with pytest.raises(TypeError):
+            import_data("folders", folders, to)
+    monkeypatch.setattr(ingest, "write_store", None)  # no part is written again
+    done = import_data("folders", folders, to)
+    assert (done.info.shape[0], done.skipped) == (5, {"not an image": 1})
+    assert {"a.h5", "a.skipped.csv"} == {path.name for path in folders.iterdir() if path.is_file()}
 
 
 def test_fer2013_can_be_brought_to_a_size_colour_and_labels_too(tmp_path, source):
