@@ -1,7 +1,9 @@
 """Each reader against small files in the real format."""
 
 import csv
+import io
 import math
+import os
 
 import numpy as np
 import pytest
@@ -236,6 +238,45 @@ def test_names_in_capitals_are_known(tmp_path, ckplus):
     for file in list(ckplus.rglob("*.png")):
         file.rename(file.with_suffix(".PNG"))
     assert len(told(list_ckplus(ckplus))) == before
+
+
+def refuse(monkeypatch, name, *functions):
+    """As for a user who may not read what is called ``name``; root may read everything."""
+
+    def refused(real):
+        def function(path=".", *rest):
+            if not isinstance(path, int) and os.path.basename(os.fspath(path)) == name:
+                raise PermissionError(13, "Permission denied", path)
+            return real(path, *rest)
+
+        return function
+
+    for module, function in functions:
+        monkeypatch.setattr(module, function, refused(getattr(module, function)))
+
+
+@pytest.mark.parametrize(
+    ("reader", "file", "folder"),
+    [
+        (list_ckplus, "cohn-kanade-images/S005/001/S005_001_00000001.png", "001"),
+        (list_ckplus, "cohn-kanade-images/S010/001/S010_001_00000001.png", "S010"),
+        (list_jaffe, "S1/KA.AN1.39.tiff", "S1"),
+        (list_affectnet, "val_set/images/1.jpg", "images"),
+    ],
+    ids=["a sequence", "a person", "jaffe", "affectnet"],
+)
+def test_a_folder_that_cannot_be_listed_stops_every_reader(tmp_path, monkeypatch, reader, file, folder):
+    (tmp_path / "Emotion").mkdir()
+    save(tmp_path / file)
+    save(tmp_path / "KA.SU3.38.tiff")
+    refuse(monkeypatch, folder, (os, "listdir"), (os, "scandir"))
+    with pytest.raises(DataError, match=rf"{folder} cannot be listed \(permission denied\); check its perm"):
+        reader(tmp_path)
+
+
+def test_a_label_of_ckplus_that_cannot_be_read_is_told(ckplus, monkeypatch):
+    refuse(monkeypatch, "S005_001_00000004_emotion.txt", (io, "open"))
+    assert told(list_ckplus(ckplus))[0] == ("S005_001_00000004.png", None, "train", "unreadable file")
 
 
 def test_jaffe_takes_person_and_emotion_from_the_name(tmp_path):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mien.core.emotions import AFFECTNET11
 from mien.core.own_files import reason
+from mien.data.class_folders import visible
 from mien.data.folders import list_numbered
 from mien.data.listing import Entry, Listing, Problem, affect, is_there, label_problem
 from mien.data.tables import cells_of, find_columns, open_table
@@ -46,7 +47,7 @@ def list_affectnet(path: Path) -> Listing:
     Copies in folders named by code or emotion, such as ``train/0``, have labels alone.
 
     Raises:
-        DataError: no such layout is there.
+        DataError: no such layout is there, or a folder of images cannot be listed.
     """
     if any((path / name).is_dir() for name in SETS):
         entries = partial(_from_arrays, path)
@@ -116,7 +117,9 @@ def _landmarks(points: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _numbered(folder: Path) -> Iterator[Path]:
-    return (file for file in (folder / "images").glob("*.*") if file.stem.isdecimal())
+    images = folder / "images"
+    files = visible(images) if images.is_dir() else ()
+    return (file for file in files if file.stem.isdecimal() and file.suffix)
 
 
 def _from_arrays(path: Path) -> Iterator[Entry]:

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from mien.core.emotions import CKPLUS
+from mien.data.class_folders import folders_in, visible
 from mien.data.listing import Entry, Listing, Problem, label_problem
 from mien.errors import DataError
 
@@ -22,7 +23,7 @@ def list_ckplus(path: Path, peaks: int = 1) -> Listing:
         peaks: How many frames of a sequence, from the last one back, carry its label.
 
     Raises:
-        DataError: the folders are not there, or ``peaks`` is less than 1.
+        DataError: the folders are not there, one cannot be listed, or ``peaks`` is less than 1.
 
     Source: Lucey et al., "The Extended Cohn-Kanade Dataset (CK+)", 2010.
     """
@@ -32,8 +33,9 @@ def list_ckplus(path: Path, peaks: int = 1) -> Listing:
     labels = next((path / name for name in _EMOTION_FOLDERS if (path / name).is_dir()), None)
     if labels is None or not images.is_dir():
         raise DataError(f"{path} is no CK+: expected {_CKPLUS_PICTURES}/ and Emotion/ in it")
-    sequences = sorted(folder for folder in images.glob("S*/*") if folder.is_dir())
-    frames = [sorted(folder.glob("[!.]*.[pP][nN][gG]"))[-peaks:] for folder in sequences]
+    persons = [folder for folder in folders_in(images) if folder.name.startswith("S")]
+    sequences = [sequence for person in persons for sequence in folders_in(person)]
+    frames = [[file for file in visible(one) if file.suffix.lower() == ".png"][-peaks:] for one in sequences]
     entries = partial(_ckplus_entries, frames, labels)
     return Listing("ckplus", CKPLUS, entries, sum(map(len, frames)), persons=True)
 
@@ -48,9 +50,12 @@ def _ckplus_entries(frames: list[list[Path]], labels: Path) -> Iterator[Entry]:
 def _ckplus_label(labels: Path, last: Path) -> tuple[int | None, Problem | None]:
     person, take = last.parts[-3:-1]
     file = labels / person / take / f"{last.stem}_emotion.txt"
-    if not file.is_file():  # 266 of the 593 sequences fit no prototype
-        return None, Problem("no label", f"no {file.name}")
-    text = file.read_text(errors="replace")
+    try:
+        if not file.is_file():  # 266 of the 593 sequences fit no prototype
+            return None, Problem("no label", f"no {file.name}")
+        text = file.read_text(errors="replace")
+    except OSError as e:
+        return None, Problem("unreadable file", f"{file.name}: {e.strerror}")
     try:
         label = float(text)
     except ValueError:

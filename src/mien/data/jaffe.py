@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from mien.core.emotions import JAFFE
+from mien.data.class_folders import files_below
 from mien.data.listing import Entry, Listing, Problem
 from mien.errors import DataError
 
@@ -15,13 +16,15 @@ def list_jaffe(path: Path) -> Listing:
     """JAFFE: a folder of ``KA.AN1.39.tiff``; KA is the person, AN the emotion.
 
     Raises:
-        DataError: no such file is there.
+        DataError: no such file is there, or a folder cannot be listed.
 
     Source: Lyons et al., "Coding Facial Expressions with Gabor Wavelets", 1998.
     """
+    if not path.is_dir():
+        raise DataError(f"no folder at {path}")
     found = [
         (file, match.group(1).upper(), match.group(2).upper())
-        for file in sorted(path.rglob("*"))
+        for file in sorted(file for file, _ in files_below(path))
         if (match := _JAFFE_NAME.fullmatch(file.name))
     ]
     if not found:
