@@ -192,6 +192,22 @@ def test_a_list_may_come_through_a_pipe(mien, many) -> None:
     assert [json.loads(line)["path"] for line in done.stdout.splitlines()] == names
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_what_was_listed_is_read_while_the_list_is_waited_for(jobs, many, process) -> None:
+    """Whoever lists it may wait for the answer before naming the next."""
+    options = (*OPTIONS, "--json", "--limit", "4", "--jobs", jobs)
+    running = process("read", "--files-from", "-", *options, stdin=subprocess.PIPE)
+    guard = threading.Timer(60, running.kill)
+    guard.start()
+    for name in ("many/0/0.png", "gone.png", "many/0/1.png", "many/0/2.png"):
+        running.stdin.write(f"{name}\n".encode())
+        running.stdin.flush()
+        assert json.loads(running.stdout.readline())["path"] == name
+    assert running.wait(60) == 1  # for what is gone; its standard input is open still
+    guard.cancel()
+    running.communicate()
+
+
 def test_a_finished_run_with_landmarks_is_complete(mien, many) -> None:
     run = ("read", "many/0/0.png", *OPTIONS, "--landmarks", "--out", "a.csv", "--resume")
     mien(*run)

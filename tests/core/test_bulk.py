@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 import mien
-from mien.core.bulk import BulkSettings, read_each
+from mien.core.bulk import BulkSettings, Pause, read_each
 from mien.core.cores import free_cores
 from mien.core.own_code import load_own
 from mien.core.reading_pool import ReadingPool
@@ -70,6 +71,25 @@ def test_readings_come_in_the_order_of_the_images_whoever_read_them(analyzer, tm
     levels = [0, *range(100, 120), 0, 90]
     paths = files(tmp_path, *levels)
     assert scores(analyzer.read_many(paths, batch=4, workers=workers)) == levels
+
+
+@pytest.mark.parametrize("workers", [1, 2, None])
+def test_images_before_a_pause_are_answered_in_it(analyzer, tmp_path, workers) -> None:
+    levels = [90, 0, 91, 92, 93, 94]
+    answers: list[Any] = []
+
+    def given() -> Any:
+        for n, path in enumerate(files(tmp_path, *levels), 1):
+            yield path
+            tries = iter(range(6000))
+            while n in (1, 4) and len(answers) < n:
+                yield Pause()
+                next(tries)
+                time.sleep(0.01)  # for the other processes
+
+    for answer in read_each(analyzer, given(), BulkSettings(workers=workers)):
+        answers.append(answer)
+    assert scores(answer.readings for answer in answers) == levels
 
 
 def test_other_processes_read_them(analyzer, tmp_path) -> None:

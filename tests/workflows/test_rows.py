@@ -16,7 +16,7 @@ from mien.workflows.read_job import RowFiles, RowRun
 from mien.workflows.rows.formats import FORMATS, format_of
 from mien.workflows.rows.row_file import RowFile
 from mien.workflows.rows.run_state import RunState
-from mien.workflows.selection import Selection, listed_paths, parse_shard
+from mien.workflows.selection import NOT_YET, Selection, listed_paths, parse_shard
 
 LABELS = ("happy", "sad")
 COLUMNS = ("path", "face", "uncertain", "p_sad", "error")
@@ -192,12 +192,17 @@ def test_a_list_in_utf_16_without_its_mark_is_told() -> None:
         list(listed_paths(io.BytesIO("./a.png\n".encode("utf-16-le"))))
 
 
-def test_a_list_that_is_waited_for_ends_when_someone_says_stop() -> None:
+@pytest.mark.parametrize("name", ["a-long-name.png", "a.png"])
+def test_a_list_that_is_waited_for_says_so_and_ends_when_someone_says_stop(name) -> None:
     reader, writer = os.pipe()
-    os.write(writer, b"a-long-name.png\n")
-    asked = iter([False, False, True])
+    os.write(writer, f"{name}\n".encode())
+    stops: list[bool] = []
     with os.fdopen(reader, "rb") as stream, os.fdopen(writer, "wb"):
-        assert list(listed_paths(stream, lambda: next(asked))) == ["a-long-name.png"]
+        paths = listed_paths(stream, lambda: bool(stops))
+        assert next(filter(None, paths)) == name
+        assert next(paths) == NOT_YET
+        stops.append(True)
+        assert list(paths) == []
 
 
 def test_the_state_of_a_run_is_there_before_its_files_and_goes_where_they_cannot_be_opened(

@@ -265,8 +265,12 @@ def _refuse_nothing(sources: Iterator["Source"], passed_over: "PassedOver") -> I
 
     A part of a whole may be empty.
     """
+    from mien.workflows.find import PAUSE
+
     ahead: list[Source] = []
     for source in sources:
+        if source is PAUSE:
+            continue
         ahead.append(source)
         if source.error is None:
             return chain(ahead, sources)

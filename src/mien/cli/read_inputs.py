@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -36,6 +35,16 @@ Shard = Annotated[
 Limit = Annotated[int | None, typer.Option(metavar="N", min=1, help="Read the first N images only.")]
 
 
+def first_images(sources: Iterator["Source"], limit: int | None) -> Iterator["Source"]:
+    """The first ``limit`` images, or all, and the pauses among them."""
+    from mien.workflows.find import PAUSE
+
+    n_images = 0
+    while n_images != limit and (source := next(sources, None)):
+        n_images += source is not PAUSE
+        yield source
+
+
 @dataclass(frozen=True, slots=True)
 class Inputs:
     """What is read."""
@@ -62,7 +71,7 @@ class Inputs:
 
         listed, selection = self.listed(stop), self.selection()
         found = find_images(self.paths, self.leave_out, passed_over, listed=listed, selection=selection)
-        yield from islice(found, self.limit)
+        yield from first_images(found, self.limit)
 
     def listed(self, stop: Callable[[], bool] = lambda: False) -> Iterator[str]:
         """The paths of the list, if one is named; where it is standard input, they can be had once."""

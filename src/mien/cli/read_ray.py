@@ -74,7 +74,7 @@ def _sources(inputs: Inputs) -> Iterator["Source"]:
 
     selection = inputs.selection()
     urls, paths = _by_kind(inputs.paths)
-    listed_urls, listed = _by_kind(inputs.listed())
+    listed_urls, listed = _by_kind(filter(None, inputs.listed()))
     found = chain(
         *(images_at(url, selection) for url in urls),
         images_listed(listed_urls, selection),

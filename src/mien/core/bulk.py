@@ -10,8 +10,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from mien.core.cores import can_start_python, free_cores
-from mien.core.images import ImageSource
-from mien.core.read_batch import Answer, Reader, read_batch
+from mien.core.read_batch import Answer, Given, Reader, read_batch
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -21,6 +20,10 @@ POOL_FROM = 32
 AHEAD = 2
 """Batches that wait for each process, so that none waits for the disk."""
 POLL_S = 0.2
+
+
+class Pause:
+    """Stands among images where the next one is not there yet: those before it are answered meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,36 +44,60 @@ class BulkSettings:
     stop: Callable[[], bool] = lambda: False
 
 
-def read_each(reader: Reader, images: Iterable[ImageSource], settings: BulkSettings) -> Iterator[Answer]:
+def read_each(reader: Reader, images: Iterable[Given | Pause], settings: BulkSettings) -> Iterator[Answer]:
     """An answer for each image, in their order; see `BulkSettings`.
+
+    A `Pause` among the images may be repeated until the next one is there.
 
     Raises:
         MienError: what is wrong is not an image, but the model or the detector.
     """
     images = iter(images)
     wanted = free_cores() if settings.workers is None else settings.workers
-    wanted = wanted if can_start_python() else 1
+    if wanted == 1 or not can_start_python():
+        yield from _read_here(reader, _batches(images, settings.batch), settings)
+        return
     least = POOL_FROM if settings.workers is None else 2
     most = wanted * AHEAD * settings.batch
-    first = list(islice(images, max(least, most))) if wanted > 1 else []
-    workers = min(wanted, len(first)) if len(first) >= least else 1
-    size = settings.batch if len(first) >= most or workers == 1 else -(-len(first) // (AHEAD * workers))
-    batches = _batches(chain(first, images), size)
-    if workers == 1:
-        return _read_here(reader, batches, settings)
-    return _read_elsewhere(reader, batches, workers, settings)
+    pauses = True
+    while pauses:
+        first, pauses = _until_pause(images, max(least, most))
+        if len(first) >= least:
+            size = settings.batch if pauses or len(first) >= most else -(-len(first) // (AHEAD * wanted))
+            batches = chain(_batches(first, size), _batches(images, settings.batch))
+            yield from _read_elsewhere(reader, batches, wanted, settings)
+            return
+        yield from _read_here(reader, _batches(first, settings.batch), settings)
 
 
-def _batches(images: Iterator[ImageSource], size: int) -> Iterator[list[ImageSource]]:
-    while batch := list(islice(images, size)):
-        if size > 1:
-            _prefetch(batch)
-        yield batch
+def _until_pause(images: Iterator[Given | Pause], most: int) -> tuple[list[Given], bool]:
+    """The next images, and whether a pause ended them."""
+    found: list[Given] = []
+    for image in islice(images, most):
+        if isinstance(image, Pause):
+            return found, True
+        found.append(image)
+    return found, False
 
 
-def _read_here(
-    reader: Reader, batches: Iterator[list[ImageSource]], settings: BulkSettings
-) -> Iterator[Answer]:
+def _batches(images: Iterable[Given | Pause], size: int) -> Iterator[list[Given]]:
+    """Images together; a pause ends a batch early, and has an empty one."""
+    batch: list[Given] = []
+    for image in images:
+        if not isinstance(image, Pause):
+            batch.append(image)
+            if len(batch) < size:
+                continue
+        if batch:
+            yield _prefetched(batch)
+            batch = []
+        if isinstance(image, Pause):
+            yield batch
+    if batch:
+        yield _prefetched(batch)
+
+
+def _read_here(reader: Reader, batches: Iterator[list[Given]], settings: BulkSettings) -> Iterator[Answer]:
     batch = next(batches, None)
     while batch is not None and not settings.stop():
         has_files = len(batch) > 1 and isinstance(batch[-1], str | os.PathLike)
@@ -79,7 +106,7 @@ def _read_here(
         batch = ahead if ahead is not None else next(batches, None)
 
 
-def _until(images: Iterable[ImageSource], stop: Callable[[], bool]) -> Iterator[ImageSource]:
+def _until(images: Iterable[Given], stop: Callable[[], bool]) -> Iterator[Given]:
     for image in images:
         if stop():
             return
@@ -87,7 +114,7 @@ def _until(images: Iterable[ImageSource], stop: Callable[[], bool]) -> Iterator[
 
 
 def _read_elsewhere(
-    reader: Reader, batches: Iterator[list[ImageSource]], workers: int, settings: BulkSettings
+    reader: Reader, batches: Iterator[list[Given]], workers: int, settings: BulkSettings
 ) -> Iterator[Answer]:
     from mien.core.reading_pool import ReadingPool
 
@@ -96,8 +123,9 @@ def _read_elsewhere(
         for batch in batches:
             if settings.stop():
                 return
-            waiting.append(pool.submit(batch))
-            if len(waiting) == AHEAD * workers:
+            if batch:
+                waiting.append(pool.submit(batch))
+            while len(waiting) == AHEAD * workers or (waiting and not batch and waiting[0].done()):
                 yield from _result(waiting.popleft(), settings.stop)
         while waiting and not settings.stop():
             yield from _result(waiting.popleft(), settings.stop)
@@ -111,15 +139,14 @@ def _result(future: "Future[list[Answer]]", stop: Callable[[], bool]) -> list[An
     return []
 
 
-def _prefetch(images: Iterable[ImageSource]) -> None:
-    """Let the system read the files of images that come next, where it can."""
-    advise = getattr(os, "posix_fadvise", None)
-    if advise is None:
-        return
-    for image in images:
-        if isinstance(image, str | os.PathLike):
-            with suppress(OSError, ValueError):
-                _advise(os.fspath(image))
+def _prefetched(images: list[Given]) -> list[Given]:
+    """The same images; the system begins to read the files of several, where it can."""
+    if len(images) > 1 and hasattr(os, "posix_fadvise"):
+        for image in images:
+            if isinstance(image, str | os.PathLike):
+                with suppress(OSError, ValueError):
+                    _advise(os.fspath(image))
+    return images
 
 
 def _advise(path: str) -> None:

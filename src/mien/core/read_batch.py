@@ -16,6 +16,8 @@ from mien.core.results import Face, Quality
 from mien.errors import ImageError
 
 Pixels = NDArray[np.uint8]
+Given = ImageSource | ImageError
+"""An image, or why there is none."""
 NO_FACE = Readings()
 
 
@@ -78,7 +80,7 @@ class Answer:
     error: ImageError | None = None
 
 
-def read_batch(reader: Reader, images: Iterable[ImageSource], *, keep_pixels: bool = False) -> list[Answer]:
+def read_batch(reader: Reader, images: Iterable[Given], *, keep_pixels: bool = False) -> list[Answer]:
     """An answer for each image; only faces wait for each other, not whole images.
 
     Raises:
@@ -89,6 +91,8 @@ def read_batch(reader: Reader, images: Iterable[ImageSource], *, keep_pixels: bo
     places: list[int] = []
     for image in images:
         try:
+            if isinstance(image, ImageError):
+                raise image
             pixels = open_image(image, reader.limits)
             found.append(reader.find_crops(pixels))
         except ImageError as error:

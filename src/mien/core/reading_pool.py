@@ -21,7 +21,7 @@ from mien import errors
 from mien.core.bounds import IGNORE_CTRL_C, leave_signals_to_parent
 from mien.core.images import ImageSource, open_image
 from mien.core.own_code import load_files, own_files
-from mien.core.read_batch import Answer, Reader, read_batch
+from mien.core.read_batch import Answer, Given, Reader, read_batch
 from mien.errors import ImageError, MienError
 
 START = (
@@ -98,24 +98,23 @@ class ReadingPool:
         for process in self._processes:
             process.wait()
 
-    def submit(self, images: Sequence[ImageSource]) -> "Future[list[Answer]]":
+    def submit(self, images: Sequence[Given]) -> "Future[list[Answer]]":
         """The answers of a batch, once it was read.
 
         An image whose reading ends the process, as for want of memory, or takes longer than the limit, is
         tried once more alone, and then gets an answer with an error.
         """
-        ready: list[ImageSource | ImageError] = [self._portable(image) for image in images]
-        return self._threads.submit(self._read, ready)
+        return self._threads.submit(self._read, [self._portable(image) for image in images])
 
-    def _portable(self, image: ImageSource) -> ImageSource | ImageError:
-        if isinstance(image, str | os.PathLike | bytes | bytearray):
+    def _portable(self, image: Given) -> Given:
+        if isinstance(image, str | os.PathLike | bytes | bytearray | ImageError):
             return image
         try:
             return open_image(image, self._limits)
         except ImageError as error:
             return error
 
-    def _read(self, images: list[ImageSource | ImageError]) -> list[Answer]:
+    def _read(self, images: list[Given]) -> list[Answer]:
         good = [image for image in images if not isinstance(image, ImageError)]
         answers = iter(self._ask(good) if good else [])
         return [Answer(error=i) if isinstance(i, ImageError) else next(answers) for i in images]

@@ -14,7 +14,7 @@ from mien.core.image_names import SUFFIXES, is_image, looks_like_an_image
 from mien.core.images import open_image
 from mien.core.paths import local_path
 from mien.errors import ImageError
-from mien.workflows.selection import Selection, fits_any
+from mien.workflows.selection import NOT_YET, Selection, fits_any
 
 STDIN = "-"
 STDIN_STEM = "standard-input"
@@ -38,6 +38,10 @@ class Source:
     error: str | None = None
     below: str = ""
     is_named: bool = False
+
+
+PAUSE = Source("")
+"""Stands between two images where the list that names them is waited for."""
 
 
 @dataclass(slots=True)
@@ -99,18 +103,19 @@ def find_images(
         paths: As a person typed them, in the order wanted; also ``~/...`` and ``file://...``.
         leave_out: A folder that is not searched, for its images are written meanwhile.
         passed_over: Counts what else the folders hold.
-        listed: More paths, without patterns; a file among them is read as often as it is named, so that
-            memory does not grow.
+        listed: More paths, without patterns, as `listed_paths` gives them; a file among them is read as often
+            as it is named, so that memory does not grow.
         selection: What is taken of all these.
 
     Yields:
-        Images; also, with an error, what does not exist, cannot be listed, or holds no image.
+        Images; also, with an error, what does not exist, cannot be listed, or holds no image, and `PAUSE`
+        for each `NOT_YET` of ``listed``.
     """
     out = None if leave_out is None else os.path.realpath(os.fspath(leave_out))
     counts = passed_over or PassedOver()
     finder = _Finder(out, counts, selection)
     for source in chain(finder.find(map(local_path, paths)), finder.find_listed(map(local_path, listed))):
-        if source.name == STDIN:
+        if source.name == STDIN or source is PAUSE:
             yield source
         elif source.error is None and not finder.fits(source):
             counts.n_unfit += 1
@@ -165,7 +170,9 @@ class _Finder:
 
     def find_listed(self, paths: Iterator[str]) -> Iterator[Source]:
         for path in paths:
-            if os.path.isfile(path):
+            if path == NOT_YET:
+                yield PAUSE
+            elif os.path.isfile(path):
                 yield Source(path, is_named=True)
             else:
                 yield from self._expand(path)

@@ -9,16 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.analyzer import Analyzer
-from mien.core.bulk import BulkSettings, read_each
+from mien.core.bulk import BulkSettings, Pause, read_each
 from mien.core.classifier import Classifier
 from mien.core.detection import DEFAULT_DETECTOR, DetectorSettings
 from mien.core.detectors import make_detector
-from mien.core.images import DEFAULT_LIMITS, ImageSource
+from mien.core.images import DEFAULT_LIMITS
 from mien.core.model_store import DEFAULT_MODEL
-from mien.core.read_batch import Reader
+from mien.core.read_batch import Given, Reader
 from mien.core.results import Reading
 from mien.core.tta import Views
-from mien.workflows.find import STDIN, STDIN_CLOSED, Source
+from mien.errors import ImageError
+from mien.workflows.find import PAUSE, STDIN, STDIN_CLOSED, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ def read_images(
     """One result a source, in their order; only the few images at hand are in memory.
 
     Args:
-        sources: Images, such as `find_images` gives.
+        sources: Images, such as `find_images` gives; those before a `PAUSE` have their results soon.
         reader: Usually an `Analyzer`.
         stdin: Where the bytes of the source `STDIN` come from.
         pace: See there.
@@ -134,14 +135,11 @@ def read_images(
     feed = _Feed(sources, stdin)
     settings = BulkSettings(pace.batch, pace.jobs, pace.keep_pixels, pace.stop)
     for answer in read_each(reader, feed, settings):
-        yield from feed.failed()
         source = feed.waiting.popleft()
         error = None if answer.error is None else str(answer.error)
-        if error is not None and source.name == STDIN:
+        if error is not None and source.name == STDIN and source.error is None:
             error = f"standard input: {error}"
         yield ImageResult(source.name, answer.readings, answer.pixels, error, source.below, answer.size_wh)
-    if not pace.stop():
-        yield from feed.failed()
 
 
 class _Feed:
@@ -151,19 +149,18 @@ class _Feed:
         self.sources, self.stdin = sources, stdin
         self.waiting: deque[Source] = deque()
 
-    def __iter__(self) -> Iterator[ImageSource]:
+    def __iter__(self) -> Iterator[Given | Pause]:
         for source in self.sources:
+            if source is PAUSE:
+                yield Pause()
+                continue
             if source.error is None and source.name == STDIN and self.stdin is None:
                 source = Source(STDIN, STDIN_CLOSED)
             self.waiting.append(source)
-            if source.error is None:
+            if source.error is not None:
+                yield ImageError(source.error)
+            else:
                 yield self._bytes() if source.name == STDIN else source.name
 
     def _bytes(self) -> bytes:
         return self.stdin.read(DEFAULT_LIMITS.max_bytes + 1) if self.stdin else b""
-
-    def failed(self) -> Iterator[ImageResult]:
-        """Results of the sources that come next and hold no image."""
-        while self.waiting and self.waiting[0].error is not None:
-            source = self.waiting.popleft()
-            yield ImageResult(source.name, error=source.error)

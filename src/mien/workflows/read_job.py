@@ -12,7 +12,7 @@ from typing import Any, Self
 from mien.core.outputs import check_distinct
 from mien.core.paths import path_text
 from mien.errors import MienError
-from mien.workflows.find import Source
+from mien.workflows.find import PAUSE, Source
 from mien.workflows.read import ImageResult
 from mien.workflows.read_outputs import columns, to_rows
 from mien.workflows.rows.formats import format_of
@@ -154,7 +154,8 @@ class RowRun:
     def check_done(self, sources: Iterable[Source]) -> None:
         """Raise a MienError where a run that came to its end gave no row to one of the sources."""
         self._note(whole_rows(self.outputs.files, columns(self.labels, landmarks=self.landmarks)) or ())
-        if missing := next(self.without_done(sources), None):
+        left = (source for source in self.without_done(sources) if source is not PAUSE)
+        if missing := next(left, None):
             raise MienError(
                 f"{self.outputs.files[0]} is complete without {path_text(missing.name)}; name another file "
                 "for other images, or delete it to read all again"

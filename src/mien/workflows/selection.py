@@ -7,6 +7,7 @@ import select
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import chain
 from typing import BinaryIO
 from zlib import crc32
 
@@ -22,8 +23,11 @@ MARKS = {
 }
 """Byte order marks at the start of a text, and how it is written then."""
 POLL_S = 0.2
+LONGEST_MARK = 4
 MARK_BYTES = 8
 """Bytes that tell how a list is written."""
+NOT_YET = ""
+"""Stands in a list of paths where the next one is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,55 +94,68 @@ def listed_paths(stream: BinaryIO, stop: Callable[[], bool] = lambda: False) -> 
         stream: The list.
         stop: Asked again and again while the list is waited for; true ends it.
 
+    Yields:
+        Paths, and `NOT_YET` again and again while the list is waited for; not on Windows.
+
     Raises:
         MienError: it is UTF-16 without a mark.
     """
-    read = _read_until(stop, stream)
+    blocks = _blocks(stream, stop)
     start = b""
-    while len(start) < MARK_BYTES and (block := read(BLOCK)):
-        start += block
+    for block in blocks:
+        if block is None:
+            yield NOT_YET
+        start += block or b""
+        least = MARK_BYTES if block else LONGEST_MARK  # a short name may be all that comes for now
+        if len(start) >= least and (b"\n" in start or b"\0" in start):
+            break
     if len(start) >= MARK_BYTES and not any(start[1:MARK_BYTES:2]) and all(start[:MARK_BYTES:2]):
         raise MienError("the list of paths is UTF-16 without a mark; save it as UTF-8")
     encoding = next((name for mark, name in MARKS.items() if start.startswith(mark)), None)
     if encoding is not None:
         decode = codecs.getincrementaldecoder(encoding)(errors="surrogatepass").decode
-        read = _as_utf8(read, decode)
+        blocks = _as_utf8(blocks, decode)
         start = decode(start).encode(errors="surrogatepass")
-    block = start
-    end = b"\0" if b"\0" in block else b"\n"
+    end = b"\0" if b"\0" in start else b"\n"
     rest = b""
-    while block:
+    for block in chain([start], blocks):
+        if block is None:
+            yield NOT_YET
+            continue
         *whole, rest = (rest + block).split(end)
         yield from filter(None, map(_path, whole))
-        block = read(BLOCK)
     yield from filter(None, [_path(rest)])
 
 
-def _read_until(stop: Callable[[], bool], stream: BinaryIO) -> Callable[[int], bytes]:
-    """How to read the stream, which ends when someone says stop; a signal alone would not end a read."""
+def _blocks(stream: BinaryIO, stop: Callable[[], bool]) -> Iterator[bytes | None]:
+    """The bytes of a stream as they come, ``None`` while there are none; a signal would not end a read."""
     read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
+    tells = os.name != "nt" and _has_descriptor(stream)  # on Windows select knows sockets alone
+    wait_s = 0.0
+    while not stop():
+        if tells and not select.select([stream], [], [], wait_s)[0]:
+            wait_s = POLL_S
+            yield None
+            continue
+        wait_s = 0.0
+        block = read(BLOCK)
+        if not block:
+            return
+        yield block
+
+
+def _has_descriptor(stream: BinaryIO) -> bool:
+    """Whether it is a file of the system, and not in memory."""
     try:
-        descriptor = stream.fileno()
-    except OSError:  # it is in memory
-        return read
-
-    def reading(n: int) -> bytes:
-        while not stop():
-            if select.select([descriptor], [], [], POLL_S)[0]:
-                return read(n)
-        return b""
-
-    return read if os.name == "nt" else reading  # where select knows sockets alone
+        stream.fileno()
+    except OSError:
+        return False
+    return True
 
 
-def _as_utf8(read: Callable[[int], bytes], decode: Callable[[bytes], str]) -> Callable[[int], bytes]:
-    def reading(n: int) -> bytes:
-        while block := read(n):
-            if text := decode(block):  # half a character may be all that came
-                return text.encode(errors="surrogatepass")
-        return b""
-
-    return reading
+def _as_utf8(blocks: Iterator[bytes | None], decode: Callable[[bytes], str]) -> Iterator[bytes | None]:
+    for block in blocks:
+        yield block and decode(block).encode(errors="surrogatepass")
 
 
 def _path(line: bytes) -> str:
