@@ -45,10 +45,17 @@ def ray_job(
 
 
 def read_by_ray(inputs: Inputs, job: "RayJob") -> None:
-    """Read all images; exit code 1 where some could not be read."""
+    """Read all images; exit code 1 where some could not be read.
+
+    Raises:
+        MienError: there is no image, or one is standard input; or see `read_on_ray`.
+    """
     from mien.workflows.cluster.places import placed
     from mien.workflows.cluster.read import read_on_ray
+    from mien.workflows.find import STDIN
 
+    if STDIN in inputs.paths:
+        raise MienError("an image on standard input is not for --ray; name a path that every machine reaches")
     sources = placed(list(_sources(inputs)))
     if all(source.error is not None for source in sources):
         raise MienError(f"nothing to read: {sources[0].error if sources else 'no image was found'}")

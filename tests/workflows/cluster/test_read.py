@@ -176,6 +176,12 @@ def test_a_list_names_images_and_folders_of_a_store(images, tmp_path, monkeypatc
     assert f"{gone} cannot be listed" in taken[2].error
 
 
+def test_an_image_on_standard_input_is_no_file_of_that_name(tmp_path) -> None:
+    inputs = Inputs(("-",), None, include=(), exclude=(), shard=None, limit=None, leave_out=None)
+    with pytest.raises(MienError, match="an image on standard input is not for --ray"):
+        read_by_ray(inputs, RayJob(str(tmp_path)))
+
+
 def test_images_are_named_alike_on_every_machine_and_once() -> None:
     names = [source.name for source in placed([Source("a.png"), Source(os.path.abspath("a.png"))])]
     assert names == [os.path.abspath("a.png")]
