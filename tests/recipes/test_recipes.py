@@ -99,6 +99,7 @@ def test_the_loss_of_a_batch_falls(name: str, request: pytest.FixtureRequest) ->
         points = np.random.default_rng(0).uniform(10, 38, (len(faces), 68, 2))
         faces = replace(faces, landmarks=points.astype(np.float32))
     trainer = make_trainer(recipe, faces, "cpu")
+    trainer.prepare()
     before = batch_loss(trainer)
     for _ in range(MOST_STEPS):
         trainer.step()

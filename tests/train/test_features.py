@@ -154,6 +154,7 @@ def test_a_head_learns_from_stored_features_what_it_learns_from_faces(
     rows, val = faces.select("train"), faces.select("val")
     plain = Trainer(recipe, rows, SCALE, CPU)
     stored = HeadTrainer(recipe, rows, SCALE, CPU)
+    stored.prepare()
     for step in (0, plain.batches.per_epoch):  # in the second epoch the other faces are mirrored
         with torch.no_grad():
             expected = plain.net.eval().features(plain.batches.at(step).faces)

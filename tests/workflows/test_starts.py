@@ -96,7 +96,7 @@ def test_colour_and_gray_meet_in_one_line(made: dict[str, Any], run: Path, tmp_p
         train(check_recipe(changed(made, "", tmp_path / "colour.h5")), tmp_path / "new")
     assert not (tmp_path / "new").exists()
     table = changed(made, "", tmp_path / "colour.h5", channels=3) | {"distil": {"teachers": [str(run)]}}
-    make_trainer(check_recipe(table), colour, "cpu")
+    make_trainer(check_recipe(table), colour, "cpu").prepare()
 
 
 def test_a_frozen_network_may_start_from_a_released_one(

@@ -68,6 +68,8 @@ def test_teachers_answer_in_the_precision_of_the_recipe_and_tell_how_far(made: d
         table = made["table"] | {"distil": {"teachers": [str(made["run"])]}}
         table["run"] = table["run"] | {"precision": precision}
         trainer = make_trainer(check_recipe(table), made["faces"], "cpu", report=told.append)
+        assert len(told) == len(answers)  # no teacher was asked yet
+        trainer.prepare()
         answers[precision] = np.exp(trainer.teacher_logits)
     assert [(at.preparing, at.step, at.steps) for at in told] == [("teachers", 200, 200)] * 2
     apart = np.abs(answers["fp32"] - answers["bf16"])
@@ -83,11 +85,41 @@ def test_a_finished_run_is_left_before_teachers_answer(made: dict[str, Any], tmp
     assert sum(at.preparing == "teachers" for at in told) == 1
 
 
+@pytest.mark.parametrize("mistake", ["gone", "damaged", "other shapes", "a leak", "the checkpoint"])
+def test_a_mistake_is_told_before_teachers_answer(
+    mistake: str, made: dict[str, Any], run: Path, tmp_path: Path
+) -> None:
+    table = made["table"] | {"distil": {"teachers": [str(made["run"])]}}
+    weights, new = run / "weights.safetensors", tmp_path / "new"
+    if mistake == "a leak":
+        faces = made["faces"]
+        images = faces.images.copy()
+        images[faces.split == 2] = images[:100]
+        write_store(replace(faces, images=images), tmp_path / "leaky.h5")
+        table["data"] = {"store": str(tmp_path / "leaky.h5")}
+    elif mistake == "the checkpoint":
+        new.mkdir()
+        (new / "checkpoint.safetensors").write_bytes(b"no tensors")
+    else:
+        widths = [8, 24] if mistake == "other shapes" else [8, 16]
+        options = table["net"]["options"] | {"widths": widths}
+        table["net"] = {"name": "s2d-resnet", "options": options, "init_from": str(run)}
+    if mistake == "gone":
+        weights.unlink()
+    elif mistake == "damaged":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    told: list[TrainProgress] = []
+    with pytest.raises(MienError):
+        train(check_recipe(table), new, report=told.append)
+    assert told == []
+
+
 def test_a_released_model_can_be_a_teacher(made: dict[str, Any], tmp_path: Path) -> None:
     """Its answers are those of its file; what it says of emotions that the faces lack is left out."""
     table = made["table"] | {"distil": {"teachers": ["fer2013-nano"]}}
     faces: FaceSet = made["faces"]
     trainer = make_trainer(check_recipe(table, files=True), faces, "cpu")
+    trainer.prepare()
     path, card = find_model("fer2013-nano")
     session, views = open_session(path), []
     for images in (faces.select("train").images, faces.select("train").images[:, :, ::-1]):

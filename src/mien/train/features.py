@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -213,11 +214,17 @@ class HeadTrainer(Trainer):
     folder: Path | None = None
     report: Report = lambda *_: None
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    @cached_property
+    def cache(self) -> FeatureCache:
+        """The features of the backbone as it is at the first use."""
         folder = self.folder or feature_folder(self.recipe.data.store)
-        self.cache = FeatureCache(self.net, self.mean_std, self.device, folder, self.report)
-        self.batches = FeatureBatches(self.train, self.recipe, self.mean_std, self.cache)
+        return FeatureCache(self.net, self.mean_std, self.device, folder, self.report)
+
+    def prepare(self) -> None:
+        """Compute what the steps need of all training faces, once: what teachers say, and features."""
+        super().prepare()
+        if not isinstance(self.batches, FeatureBatches):
+            self.batches = FeatureBatches(self.train, self.recipe, self.mean_std, self.cache)
 
     def inputs(self, images: NDArray[np.uint8]) -> Features:
         """The stored features (N, F, 1, 1) of faces (N, H, W)."""

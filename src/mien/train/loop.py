@@ -24,7 +24,7 @@ from mien.train.losses import votes_loss
 from mien.train.optim import AveragedWeights, Position, learning_rate, make_optimizer
 from mien.train.parallel import ALONE, Workers
 from mien.train.recipe import Recipe
-from mien.train.targets import make_target
+from mien.train.targets import Target, make_target
 from mien.train.zoo import build
 
 CHECK_EVERY = 50
@@ -59,6 +59,8 @@ class Totals:
 class Trainer:
     """A network, what it learns from, and how far it is.
 
+    To make one checks all that can be checked at once; `prepare` does what takes minutes.
+
     Args:
         recipe: What to do.
         train: Training faces; see `mien.train.batches.training_rows`.
@@ -67,6 +69,7 @@ class Trainer:
         teacher_logits: What the teachers say of each training face, (N, C), where the recipe distils.
         ask: In place of these: teachers that see each batch as the network does; see `Emotions`.
         workers: The processes that train together; all hold the same weights after each step.
+        teach: Gives ``teacher_logits`` where they are still to be computed.
     """
 
     recipe: Recipe
@@ -76,6 +79,7 @@ class Trainer:
     teacher_logits: NDArray[np.float32] | None = None
     ask: Callable[[Tensor], Tensor] | None = None
     workers: Workers = ALONE
+    teach: Callable[[], NDArray[np.float32]] | None = None
     step_count: int = 0
     seconds: float = 0.0
     totals: Totals = field(default_factory=Totals)
@@ -90,8 +94,7 @@ class Trainer:
         reuse_memory()
         torch.manual_seed(run.seed)
         n_votes = len(self.train.vote_names or ()) if self.recipe.loss.votes_weight else 0
-        taught = (self.teacher_logits, self.ask)
-        self.target = make_target(self.train, self.recipe, self.device, *taught)
+        self.target = self._make_target()
         net = build(self.recipe.net, len(self.target.names), n_votes)
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._check_input()
@@ -102,6 +105,15 @@ class Trainer:
             raise MienError(f"{few}, too few for {self.workers.count} processes; raise run.batch_size")
         self.optimizer = make_optimizer(self.net, self.recipe.optim)
         self.average = AveragedWeights(self.net, run.ema) if run.ema else None
+
+    def _make_target(self) -> Target:
+        return make_target(self.train, self.recipe, self.device, self.teacher_logits, self.ask)
+
+    def prepare(self) -> None:
+        """Compute what the steps need of all training faces, once: what teachers say of them."""
+        if self.teach:
+            self.teacher_logits, self.teach = self.teach(), None
+            self.target = self._make_target()
 
     def _check_input(self) -> None:
         """Let the network answer for one face.
@@ -157,6 +169,7 @@ class Trainer:
         Raises:
             MienError: the loss is no finite number.
         """
+        self.prepare()
         batch = self.batches.at(self.step_count)
         dropped = step_seed(self.recipe.run.seed + 1 + self.workers.rank, self.step_count)
         torch.manual_seed(dropped)  # dropout draws from it

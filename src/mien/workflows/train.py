@@ -117,12 +117,13 @@ def _train(
         advice = "delete it to start over"
         with reading(checkpoint, "does not fit the run", advice=advice, error=ModelError):
             trainer.restore(*begun)
+    trainer.prepare()
     _go(trainer, val, checkpoint, report)
     _finish(trainer, val, folder)
 
 
 def _is_made(folder: Path, recipe: Recipe, faces: FaceSet) -> bool:
-    """Whether the folder's run is finished; asked first, for teachers may take minutes to answer.
+    """Whether the folder's run is finished; asked first, for teachers need not be there then.
 
     Raises:
         RecipeError: the run is of another recipe or data set.
@@ -161,7 +162,10 @@ def make_trainer(
     workers: Workers = ALONE,
     report: Callable[[TrainProgress], None] = lambda _: None,
 ) -> Trainer:
-    """A trainer on the training rows of ``faces``; of the head alone where all else is frozen."""
+    """A trainer on the training rows of ``faces``; of the head alone where all else is frozen.
+
+    Its `Trainer.prepare` is still to be called.
+    """
 
     def preparing(what: str, done: int, of: int) -> None:
         if workers.leads:
@@ -170,18 +174,22 @@ def make_trainer(
     rows = training_rows(faces, recipe.data)
     scale = input_scale(rows, recipe.data.input)
     distil, logits, ask = recipe.distil, None, None
+    teach: Callable[[], NDArray[np.float32]] | None = None
     if distil.teachers:
         teachers = [load_teacher(name, pick_device(device)) for name in distil.teachers]
         check_teachers(teachers, rows)
         if distil.view == "same":
             ask = teachers_of_batches(_of_runs(teachers, rows.label_names), scale, distil.temperature)
         else:
-            with mixed_precision(pick_device(device), recipe.run.precision):
-                logits = teacher_logits(teachers, rows, partial(preparing, "teachers"))
+
+            def teach() -> NDArray[np.float32]:
+                with mixed_precision(pick_device(device), recipe.run.precision):
+                    return teacher_logits(teachers, rows, partial(preparing, "teachers"))
+
     elif distil.targets:
         path = targets_path(distil.targets)
         logits = read_soft_targets(path).logits(rows, faces.content_hash())
-    parts = (recipe, rows, scale, pick_device(device), logits, ask, workers)
+    parts = (recipe, rows, scale, pick_device(device), logits, ask, workers, teach)
     if learns_from_features(recipe):
         return HeadTrainer(*parts, report=partial(preparing, "features"))
     return Trainer(*parts)
