@@ -8,8 +8,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: PLC2701  (documented, though its module is private)
 
 from mien.data.records import FaceSet
-from mien.errors import MienError
+from mien.errors import MienError, RecipeError
 from mien.train.loop import Trainer, best_look, scored_size
+from mien.train.parallel import Workers
 from mien.train.recipe_reading import check_recipe
 
 pytestmark = pytest.mark.train
@@ -48,6 +49,23 @@ def test_the_best_look_is_kept_where_the_recipe_says_so(faces: FaceSet, recipe_t
         t = trainer(faces, recipe_table, keep=keep, ema=0)
         looks(t, [0.2, 0.9, 0.9, 0.5])
         assert t.weights()["head.bias"].tolist() == [bias] * 3, keep
+
+
+def test_one_face_a_batch_is_refused_where_batch_normalisation_needs_two(
+    faces: FaceSet, recipe_table: dict[str, Any]
+) -> None:
+    before = trainer(faces, recipe_table)
+    t = trainer(faces, recipe_table, batch_size=1)  # its normalisation sees several places of the face
+    for name, tensor in before.net.state_dict().items():
+        assert torch.equal(t.net.state_dict()[name], tensor), name
+    t.step()
+    table = recipe_table | {"net": {"name": "dlib-face-resnet"}, "loss": {}}
+    table["run"] |= {"sizes": [[0.0, 48]]}
+    with pytest.raises(RecipeError, match=r"needs 2 faces .*, and a batch has 1: set run.batch_size=2 or"):
+        trainer(faces, table, batch_size=1)
+    rows, run = faces.select("train"), check_recipe(table)
+    with pytest.raises(RecipeError, match=r"a process has 1: set run.batch_size=32 or more"):
+        Trainer(run, rows, (0.5, 0.2), CPU, workers=Workers(0, 16, 16))
 
 
 def test_a_run_ends_after_so_many_looks_without_a_better_one(

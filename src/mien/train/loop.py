@@ -100,9 +100,7 @@ class Trainer:
         self._check_input()
         self.initial = self._start_from(self.recipe.net.init_from) if self.recipe.net.init_from else None
         self.batches = TrainingBatches(self.train, self.recipe, self.mean_std, self.device)
-        if self.batches.batch_size < self.workers.count:
-            few = f"a batch has {self.batches.batch_size} faces"
-            raise MienError(f"{few}, too few for {self.workers.count} processes; raise run.batch_size")
+        self._check_batch()
         self.optimizer = make_optimizer(self.net, self.recipe.optim)
         self.average = AveragedWeights(self.net, run.ema) if run.ema else None
 
@@ -134,6 +132,33 @@ class Trainer:
                 "or import the data with --color or without"
             ) from e
         self.net.train(training)
+
+    def _check_batch(self) -> None:
+        """Let the network learn from one face where a process has no more of a batch.
+
+        Raises:
+            MienError: a process has none.
+            RecipeError: the network needs more, for batch normalisation has no deviation of one value.
+        """
+        n_faces, count = self.batches.batch_size, self.workers.count
+        if n_faces < count:
+            raise MienError(
+                f"a batch has {n_faces} faces, too few for {count} processes; raise run.batch_size"
+            )
+        if n_faces >= 2 * count:
+            return
+        before = {name: t.clone() for name, t in self.net.state_dict().items()}
+        small = resized(self.train.images[:1], min(side for _, side in self.recipe.run.sizes))
+        try:
+            with torch.no_grad():
+                self.net.train()(torch.from_numpy(to_input(small, *self.mean_std)).to(self.device))
+        except ValueError as e:
+            each = "a batch" if count == 1 else "a process"
+            raise RecipeError(
+                f"net.{self.recipe.net.name} needs 2 faces or more for its batch normalisation, and {each} "
+                f"has 1: set run.batch_size={2 * count} or more, and train on as many faces"
+            ) from e
+        self.net.load_state_dict(before)
 
     def _faces(self, images: NDArray[np.uint8]) -> Tensor:
         """Faces (N, H, W) as the whole network takes them, also where a part of it has run already."""
