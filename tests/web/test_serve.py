@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 from socket import create_server
 
@@ -149,6 +150,15 @@ def test_a_mistake_is_one_line_and_nothing_is_served(mien_serve, arguments, says
     assert (result.stdout, result.exit_code) == ("", 2)
     assert says.format(taken=port) in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_a_model_that_cannot_be_run_is_told_before_the_address(mien_serve, tiny_with):
+    whole = Path(tiny_with()).read_bytes()
+    model = Path(tiny_with(sha256=sha256(whole[:-30]).hexdigest()))
+    model.write_bytes(whole[:-30])
+    result = mien_serve("--port", "0", "--model", str(model))
+    assert (result.stdout, result.exit_code, result.stderr.count("\n")) == ("", 2, 1)
+    assert "is not a network that ONNX Runtime can run" in result.stderr
 
 
 OWN = """

@@ -10,8 +10,7 @@ from starlette.middleware import Middleware
 
 from mien import __version__
 from mien.core.bounds import give_memory_back
-from mien.core.model_store import find_model
-from mien.core.providers import checked_device
+from mien.core.classifier import Classifier
 from mien.web.addresses import Heads, Prefixed
 from mien.web.assembly import assemble
 from mien.web.engine import Engine, image_detector
@@ -40,12 +39,11 @@ def make_app(settings: Settings | None = None) -> FastAPI:
     """The service as an ASGI application; its threads and folder begin and end with its lifespan.
 
     Raises:
-        ModelError: the model cannot be found or verified.
-        MienError: there is no such detector or device.
+        ModelError: the model cannot be found, verified or run.
+        MienError: there is no such detector, or the device cannot be used.
     """
     settings = settings or Settings()
-    find_model(settings.model)  # to fail here, and not while the server starts
-    checked_device(settings.device)
+    Classifier(settings.model, device=settings.device)  # to fail here, and not when the address is told
     detector = image_detector(settings)
     metrics = Metrics()
 
