@@ -170,6 +170,21 @@ def test_curves_name_the_best_validation_epoch(drawn):
     assert "accuracy: best 60.00 % at epoch 2" in texts(drawn[0])
 
 
+@pytest.mark.parametrize(
+    ("loss", "more", "height", "scale"),
+    [
+        ("squared", {"val_failures": 0.5}, "mean error, % between outer eye corners", 100),
+        ("l2-svm", {}, "mean cross-entropy", 1),
+    ],
+)
+def test_losses_of_two_units_have_an_axis_each(drawn, loss, more, height, scale):
+    figures.curves_figure([line | more for line in HISTORY], "unused.png", loss)
+    training, validation, *_ = drawn[0].axes
+    assert [training.get_ylabel(), validation.get_ylabel()] == [f"mean loss, {loss}", height]
+    assert [line.get_ydata()[0] for line in training.lines] == [1.8]
+    assert [line.get_ydata()[0] for line in validation.lines] == [scale * 2.0]
+
+
 def test_curves_skip_what_the_history_lacks(drawn):
     rows = [{"epoch": 1, "train_loss": 2.0}, {"epoch": 2, "train_loss": 1.5, "val_loss": 1.8, "lr": None}]
     figures.curves_figure(rows, "unused.png")

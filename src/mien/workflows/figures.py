@@ -74,7 +74,26 @@ PANELS = (
 """Of the learning curves: title, name and scale of the height, and for each key its label, hue and dashes."""
 
 
-def curves_figure(history: Sequence[Mapping[str, float]], path: str | os.PathLike[str]) -> Path:
+Panel = tuple[str, str, float, dict[str, tuple[str, str, str]]]
+
+
+def _panels(drawn: set[str], loss: str) -> list[Panel]:
+    """Those with a line to draw; what cannot share an axis has one each."""
+    panels: list[Panel] = list(PANELS)
+    if loss != "cross-entropy":
+        kind, height, scale = "loss", "mean cross-entropy", 1
+        if "val_failures" in drawn:  # of landmarks
+            kind, height, scale = "error", "mean error, % between outer eye corners", 100
+        panels[:1] = [
+            ("training loss", f"mean loss, {loss}", 1, {"train_loss": TRAINING}),
+            (f"validation {kind}", height, scale, {"val_loss": VALIDATION}),
+        ]
+    return [panel for panel in panels if drawn & panel[3].keys()]
+
+
+def curves_figure(
+    history: Sequence[Mapping[str, float]], path: str | os.PathLike[str], loss: str = "cross-entropy"
+) -> Path:
     """Loss, accuracy and learning rate over the epochs of a run.
 
     Args:
@@ -82,13 +101,15 @@ def curves_figure(history: Sequence[Mapping[str, float]], path: str | os.PathLik
             fractions, ``train_accuracy`` and ``val_accuracy``; a key that is nowhere leaves its line out, and
             a panel without lines is not drawn.
         path: The PNG to write.
+        loss: What training minimised, as a recipe's ``loss.name``. Validation measures cross-entropy, or the
+            error of points, and has an axis of its own where that is another quantity.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
         MienError: ``history`` lacks epochs or anything to draw, or the file cannot be written.
     """
     drawn = {key for row in history for key, value in row.items() if value is not None}
-    panels = [panel for panel in PANELS if drawn & panel[3].keys()]
+    panels = _panels(drawn, loss)
     if not panels or any("epoch" not in row for row in history):
         raise MienError("history must hold epochs with a loss, an accuracy or lr; train for an epoch first")
     figure = style.new_figure(max(4.0 * len(panels), 5.6), 3.8)

@@ -337,7 +337,7 @@ def _finish(trainer: Trainer, val: FaceSet, folder: Path) -> None:
     if trainer.target.counts_right and len(val):
         write_predictions(folder / "predictions-val.csv", val, softmax(logits))
     write_json(folder / "history.json", {"seconds": trainer.seconds, "history": trainer.history})
-    curves_figure(trainer.history, folder / "curves.png")
+    curves_figure(trainer.history, folder / "curves.png", trainer.recipe.loss.name)
     note = {
         "net": trainer.recipe.net.model_dump(mode="json"),
         "n_votes": len(trainer.train.vote_names or ()) if trainer.recipe.loss.votes_weight else 0,

@@ -203,7 +203,7 @@ def _run(
         ),
     }
     if progress.history:
-        curves_figure(progress.history, folder / "curves.png")
+        curves_figure(progress.history, folder / "curves.png", ran.loss.name)
     write_json(folder / "result.json", result)
     return result
 
