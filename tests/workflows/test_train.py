@@ -1,7 +1,11 @@
 """What training refuses before it starts."""
 
+import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +26,7 @@ from mien.data.store import write_store
 from mien.errors import DataError, MienError, RecipeError
 from mien.train.devices import computes_bf16
 from mien.train.recipe_reading import check_recipe
+from mien.workflows import train as workflow
 from mien.workflows.report import make_report
 from mien.workflows.train import TrainProgress, make_trainer, train
 
@@ -166,6 +171,25 @@ def test_a_run_killed_at_its_first_file_is_whole_in_the_end(
             train(check_recipe(table), tmp_path / "run")
     done = train(check_recipe(table), tmp_path / "run")
     assert {"environment.json", "recipe.json"} <= {path.name for path in done.iterdir()}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a signal of POSIX")
+def test_the_time_that_a_run_stood_stopped_is_not_counted(
+    made: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(workflow, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def stop(at: TrainProgress) -> None:
+        clock[0] += 1.0
+        if at.step == at.steps // 2:
+            clock[0] += 1e6  # as if it had been stopped so long
+            signal.raise_signal(signal.SIGCONT)
+
+    train(check_recipe(made["table"]), tmp_path / "run", report=stop)
+    history = json.loads((tmp_path / "run" / "history.json").read_text())
+    assert 0 < history["seconds"] < 1e3
+    assert signal.getsignal(signal.SIGCONT) == signal.SIG_DFL
 
 
 def test_a_run_without_validation_rows_has_a_report(made: dict[str, Any], tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ on ``checkpoint.safetensors``; and at its end ``weights.safetensors``, ``history
 """
 
 import math
+import os
 import signal
 import threading
 import time
@@ -118,7 +119,8 @@ def _train(
         with reading(checkpoint, "does not fit the run", advice=advice, error=ModelError):
             trainer.restore(*begun)
     trainer.prepare()
-    _go(trainer, val, checkpoint, report)
+    with _noted_wakings() as wakings:
+        _go(trainer, val, checkpoint, report, wakings)
     _finish(trainer, val, folder)
 
 
@@ -258,7 +260,13 @@ TELL_EVERY_S = 0.2
 """Seconds between reports."""
 
 
-def _go(trainer: Trainer, val: FaceSet, checkpoint: Path, report: Callable[[TrainProgress], None]) -> None:
+def _go(
+    trainer: Trainer,
+    val: FaceSet,
+    checkpoint: Path,
+    report: Callable[[TrainProgress], None],
+    wakings: list[int],
+) -> None:
     run, leads = trainer.recipe.run, trainer.workers.leads
     per_validation = run.evaluate_every * trainer.batches.per_epoch
     begun = last = saved = reported = time.monotonic()
@@ -270,6 +278,9 @@ def _go(trainer: Trainer, val: FaceSet, checkpoint: Path, report: Callable[[Trai
                 is_due = trainer.step_count % per_validation == 0 or trainer.done
                 validation = trainer.validate(val) if is_due else None
             now = time.monotonic()
+            if wakings:  # how long it stood still cannot be told, so this step does not count
+                wakings.clear()
+                begun, last = begun + now - last, now
             trainer.seconds, last = trainer.seconds + now - last, now
             rate = (trainer.step_count - first) * trainer.batches.batch_size / max(now - begun, 1e-9)
             if leads and now - saved >= run.checkpoint_every_s:
@@ -284,6 +295,20 @@ def _go(trainer: Trainer, val: FaceSet, checkpoint: Path, report: Callable[[Trai
         raise
     if leads:
         save_tensors(checkpoint, trainer.tensors(), trainer.note())
+
+
+@contextmanager
+def _noted_wakings() -> Iterator[list[int]]:
+    """A list that grows when a process that was stopped, as by Ctrl-Z, goes on; on Windows it stays empty."""
+    wakings: list[int] = []
+    if os.name == "nt" or threading.current_thread() is not threading.main_thread():
+        yield wakings
+        return
+    before = signal.signal(signal.SIGCONT, lambda number, _: wakings.append(number))
+    try:
+        yield wakings
+    finally:
+        signal.signal(signal.SIGCONT, before)
 
 
 @contextmanager
