@@ -173,7 +173,7 @@ def test_curves_name_the_best_validation_epoch(drawn):
 @pytest.mark.parametrize(
     ("loss", "more", "height", "scale"),
     [
-        ("squared", {"val_failures": 0.5}, "mean error, % between outer eye corners", 100),
+        ("squared", {"val_failures": 0.5}, "mean error, % of the outer eye distance", 100),
         ("l2-svm", {}, "mean cross-entropy", 1),
     ],
 )

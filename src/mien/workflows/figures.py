@@ -83,7 +83,7 @@ def _panels(drawn: set[str], loss: str) -> list[Panel]:
     if loss != "cross-entropy":
         kind, height, scale = "loss", "mean cross-entropy", 1
         if "val_failures" in drawn:  # of landmarks
-            kind, height, scale = "error", "mean error, % between outer eye corners", 100
+            kind, height, scale = "error", "mean error, % of the outer eye distance", 100
         panels[:1] = [
             ("training loss", f"mean loss, {loss}", 1, {"train_loss": TRAINING}),
             (f"validation {kind}", height, scale, {"val_loss": VALIDATION}),
