@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 Target = NDArray[np.float32]
 Place = tuple[float, float, float]
 """Centre and side of a face, in pixels of the scene."""
+Laid = tuple[Place, Floats | None]
+"""A face's place, and its landmarks (5, 2) in the scene, None where they are unsure."""
 
 SIDE = 160
 DRAWN = (9.0, 110.0)  # sides of the faces in a scene
@@ -86,18 +88,30 @@ class Scenes:
 
     def make(self) -> tuple[Pixels, Target]:
         """A scene, uint8 (160, 160), and its target, float32 (16, 20, 20), as `detector_loss` takes it."""
-        rng, target = self.rng, np.zeros((N_OUTPUTS + 2, len(CELLS), len(CELLS)), np.float32)
-        scene, taken = self.background(), list[Place]()
+        scene, laid = self.make_laid()
+        target = np.zeros((N_OUTPUTS + 2, len(CELLS), len(CELLS)), np.float32)
+        for place, points in laid:
+            add_face(target, place, points)
+        return scene, target
+
+    def make_laid(self) -> tuple[Pixels, list[Laid]]:
+        """A scene, uint8 (160, 160), and the faces in it."""
+        rng, scene, laid = self.rng, self.background(), list[Laid]()
         for _ in range(rng.choice(4, p=(0.4, 0.3, 0.2, 0.1))):
             self.lay_nothing(scene)
         for _ in range(rng.choice(6, p=(0.12, 0.25, 0.23, 0.2, 0.12, 0.08))):
             side = self.side()
             x, y = rng.uniform(-0.1 * side, SIDE + 0.1 * side, 2)
-            if any(max(abs(x - a), abs(y - b)) < 0.55 * (side + s) for a, b, s in taken):
-                continue
-            taken.append((x, y, side))
-            add_face(target, taken[-1], self.lay_face(scene, taken[-1]))
-        return self.photographed(scene), target
+            if not any(max(abs(x - a), abs(y - b)) < 0.55 * (side + s) for (a, b, s), _ in laid):
+                laid.append(((x, y, side), self.lay_face(scene, (x, y, side))))
+        return self.photographed(scene), laid
+
+    def make_empty(self) -> Pixels:
+        """A scene without a face, uint8 (160, 160)."""
+        scene = self.background()
+        for _ in range(self.rng.integers(6)):
+            self.lay_nothing(scene)
+        return self.photographed(scene)
 
     def side(self) -> float:
         return math.exp(self.rng.uniform(*np.log(DRAWN)))

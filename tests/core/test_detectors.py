@@ -169,7 +169,7 @@ def test_what_is_no_rgb_image_is_refused(detector: Detector, bad: Pixels) -> Non
 
 @pytest.mark.parametrize(
     ("name", "session"),
-    [("mtcnn", "mien.core.mtcnn.net_session"), ("one-stage", "mien.core.one_stage.detector_session")],
+    [("mtcnn", "mien.core.mtcnn.net_session"), ("one-stage", "mien.core.one_stage.network_session")],
 )
 def test_nothing_is_loaded_before_the_first_image(
     name: str, session: str, monkeypatch: pytest.MonkeyPatch

@@ -15,7 +15,8 @@ from mien.core.detectors import make_detector
 from mien.core.geometry import overlap, similarity, transform
 from mien.core.mtcnn import MtcnnSettings
 from mien.core.one_stage import (
-    ONET_POINTS,
+    REFINE_POINTS,
+    REFINE_UNIT,
     OneStage,
     OneStageSettings,
     boxes_of,
@@ -115,9 +116,9 @@ def test_the_network_is_opened_once_for_the_threads_and_the_device(monkeypatch):
     monkeypatch.setattr(one_stage, "open_session", lambda packed, *how: opened.append(how) or how)
     monkeypatch.setattr(one_stage, "run", lambda session, images: session)
     detector = OneStage(OneStageSettings(threads=3, device="cuda"))
-    one_stage.detector_session.cache_clear()
+    one_stage.network_session.cache_clear()
     assert [detector.run_net(np.zeros((1, 32, 32), np.uint8)) for _ in range(2)] == [(3, "cuda")] * 2
-    one_stage.detector_session.cache_clear()
+    one_stage.network_session.cache_clear()
     assert opened == [(3, "cuda")]
 
 
@@ -279,11 +280,12 @@ def test_a_box_is_that_of_the_ellipse_in_the_usual_box_which_turns_with_the_face
     assert box == pytest.approx([*rim.min(axis=0), *rim.max(axis=0)], abs=1e-2)
 
 
-def test_the_usual_face_stands_in_the_middle_of_onets_input_and_its_box_fills_the_height():
+def test_the_usual_face_stands_in_the_middle_of_a_frame_and_its_box_is_85_percent_as_high():
     (left, top), (right, bottom) = transform(
-        FER2013_BOX.reshape(2, 2), similarity(FER2013_POINTS, ONET_POINTS)
+        FER2013_BOX.reshape(2, 2), similarity(FER2013_POINTS, REFINE_POINTS)
     )
-    assert (top, bottom, (left + right) / 2) == pytest.approx((0, 48, 24))
+    assert ((top + bottom) / 2, (left + right) / 2) == pytest.approx((24, 24))
+    assert bottom - top == pytest.approx(0.85 * 48)
 
 
 def test_levels_end_where_the_largest_face_fits():
@@ -312,12 +314,13 @@ def test_the_window_around_a_box_shows_it_in_the_middle_at_a_usual_size(sides):
     assert (x2 - x1, y2 - y1) == pytest.approx((usual * width / 120, usual * height / 120))
 
 
-def test_both_networks_scores_are_judged_by_a_logistic_regression():
-    scores, seen = np.array([[0.5, 0.9, 1.0, 0.0], [0.5, 0.3, 0.0, 1.0]], np.float32)
+def test_the_scores_of_three_looks_are_judged_by_a_logistic_regression():
+    scores = np.array([[0.5, 0.9, 1.0, 0.0], [0.5, 0.3, 0.0, 1.0], [0.5, 0.6, 1.0, 0.0]], np.float32)
     surest = math.log(0.9999 / 0.0001)
-    powers = [0, 1.59 * math.log(9) + 1.12 * math.log(3 / 7), 0.47 * surest, -0.47 * surest]
-    wanted = [1 / (1 + math.exp(-power - 1.21)) for power in powers]
-    assert judged(scores, seen) == pytest.approx(wanted, rel=1e-3)
+    by_hand = 0.86 * math.log(9) + 0.31 * math.log(3 / 7) + 0.43 * math.log(3 / 2)
+    powers = [0, by_hand, 0.98 * surest, -0.98 * surest]
+    wanted = [1 / (1 + math.exp(-power - 0.6)) for power in powers]
+    assert judged(*scores) == pytest.approx(wanted, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -338,41 +341,64 @@ def test_the_window_around_a_face_of_thousands_of_pixels_is_that_of_a_smaller_im
     assert np.abs(shown.astype(int) - expected).mean() < 1
 
 
-def test_onet_is_shown_what_each_map_brings_to_it_without_aliasing():
+def test_a_frame_shows_what_its_map_brings_to_it_without_aliasing():
     y, x = np.indices((240, 320)) + 0.5
-    work = Image.fromarray(np.stack([x / 2, y / 2, (x + y) % 2 * 200], axis=2).astype(np.uint8))
     places = [(20, 10, 9), (30, 100, 1), (160, 40, 2), (100, 90, 4.2), (150, 110, 0.25)]
     contrasts = [0, 100, 0, 0, 100 * 0.75**2]  # of single pixels: averaged, as they are, and interpolated
     maps = [np.array([[1 / k, 0, -left / k], [0, 1 / k, -top / k]]) for left, top, k in places]
-    shown = frames(work, maps).astype(float)
-    for (left, top, k), contrast, frame in zip(places, contrasts, shown, strict=True):
+    ramps = (Image.fromarray(np.uint8(values)) for values in (x / 2, y / 2, (x + y) % 2 * 200))
+    across, down, checks = (frames(work, maps).astype(float) for work in ramps)
+    for i, ((left, top, k), contrast) in enumerate(zip(places, contrasts, strict=True)):
         y, x = (np.indices((48, 48)) + 0.5) * k + np.array([top, left]).reshape(2, 1, 1)
         inside = (x < 320 - k) & (y < 240 - k)
-        assert np.abs(frame[..., :2] - np.stack([x, y], axis=2) / 2)[inside].max() < 1.5
-        assert (frame[(x > 320 + k) | (y > 240 + k)] == 127).all()
-        assert np.abs(frame[..., 2] - 100)[inside].max() == pytest.approx(contrast, abs=5)
+        assert np.abs(across[i] - x / 2)[inside].max() < 1.5
+        assert np.abs(down[i] - y / 2)[inside].max() < 1.5
+        assert (across[i][(x > 320 + k) | (y > 240 + k)] == 127).all()
+        assert np.abs(checks[i] - 100)[inside].max() == pytest.approx(contrast, abs=5)
 
 
-class Onet:
+class Look:
     """Answers by the gray in the middle of each face how far off the face lies, in pixels, and a score."""
 
     def __init__(self, answers):
         self.answers, self.shown = answers, []
 
     def __call__(self, faces):
-        self.shown.append([int(face[24, 24, 0]) for face in faces])
+        self.shown.append([int(face[24, 24]) for face in faces])
         shifts, scores = zip(*(self.answers[gray] for gray in self.shown[-1]), strict=True)
-        per_pixel = 48 / 52.5  # of the image, where the faces are as high as the usual one
-        points = ONET_POINTS + np.array(shifts)[:, None] * per_pixel
-        return (points / 48).astype(np.float32), np.array(scores, np.float32)
+        per_pixel = 0.85 * 48 / 52.5  # of the image, where the faces are as high as the usual one
+        points = REFINE_POINTS + np.array(shifts)[:, None] * per_pixel
+        return points.astype(np.float32), np.array(scores, np.float32)
 
 
-def test_onet_looks_twice_at_the_best_candidates_and_each_face_is_told_once(monkeypatch):
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_refinement_network_places_landmarks_in_units_from_their_usual_places(mirrored, monkeypatch):
+    shown = []
+    offsets = np.arange(10).reshape(5, 2) / 10
+
+    def run(session, images):
+        shown.append(images)
+        return np.array([[math.log(3 if len(shown) == 1 else 1 / 3), *offsets.ravel()]], np.float32)
+
+    monkeypatch.setattr(one_stage, "run", run)
+    face = np.random.default_rng(0).integers(0, 256, (1, 48, 48), np.uint8)
+    detector, placed = OneStage(), REFINE_POINTS + REFINE_UNIT * offsets
+    points, scores = (detector.refine_mirrored if mirrored else detector.refine)(face)
+    assert (shown[0] == face).all()
+    if mirrored:
+        assert (shown[1] == face[:, :, ::-1]).all()
+        right_eye, left_eye, nose, right_corner, left_corner = placed * [-1, 1] + [48, 0]
+        placed = (placed + np.array([left_eye, right_eye, nose, left_corner, right_corner])) / 2
+    assert points[0] == pytest.approx(placed, rel=1e-5)
+    assert scores == pytest.approx([0.5 if mirrored else 0.75])
+
+
+def test_the_best_candidates_are_looked_at_twice_and_each_face_is_told_once(monkeypatch):
     candidates = [  # in pixels of half the size: where the middle is, by which score, and the gray there
         (60, 240, 0.15, 20),  # one too many
         (60, 60, 0.9, 40),
-        (160, 60, 0.85, 80),  # ONet doubts it at the first look,
-        (260, 60, 0.2, 120),  # and this, of whom it is 0.9 sure in the end, at the second
+        (160, 60, 0.85, 80),  # doubted at the first look,
+        (260, 60, 0.2, 120),  # and this, of which 0.74 is the answer in the end, at the second
         (64, 62, 0.8, 40),  # in the place of a better one
         (160, 160, 0.6, 200),  # moves by the first look
         (60, 160, 0.7, 160),  # moves by the second to the best one
@@ -384,7 +410,7 @@ def test_onet_looks_twice_at_the_best_candidates_and_each_face_is_told_once(monk
         160: ((0, 0), 0.9),
         200: ((90, 0), 0.11),
     }
-    second = {40: ((0, 0), 0.95), 120: ((0, 0), 0.94), 160: ((0, -100), 0.7), 240: ((0, 4), 0.9)}
+    second = {40: ((0, 0), 0.95), 120: ((0, 0), 0.9), 160: ((0, -100), 0.7), 240: ((0, 4), 0.9)}
     image = np.zeros((600, 800, 3), np.uint8)
     cells = np.full((14, 40, 52), -9, np.float32)
     usual = FER2013_POINTS - (FER2013_BOX[:2] + FER2013_BOX[2:]) / 2
@@ -393,15 +419,17 @@ def test_onet_looks_twice_at_the_best_candidates_and_each_face_is_told_once(monk
         if score:
             cells[0, 3 * row, 5] = math.log(score / (1 - score))
             cells[4:, 3 * row, 5] = ((usual + np.array([x - 44, y - 24 * row - 4])) / 32).ravel()
-    detector = OneStage(OneStageSettings(24, 400, sure=0.95, max_candidates=6))
+    detector = OneStage(OneStageSettings(24, 400, sure=0.75, max_candidates=6))
     answers = iter([cells])
     monkeypatch.setattr(detector, "run_net", lambda gray: [next(answers, np.full((14, 1, 1), -9.0))])
-    detector.mtcnn.run_onet, detector.mtcnn.place = first, second = Onet(first), Onet(second)
-    faces = detector.find(image)
+    detector.refine, detector.refine_mirrored = first, second = Look(first), Look(second)
+    faces = sorted(detector.find(image), key=lambda face: face.box.y1)
     assert first.shown == [[40, 80, 160, 200, 120]], "best first, each place once"
     assert second.shown == [[40, 160, 240, 120]]
-    for face, place, score, seen in zip(faces, [(60, 60), (250, 164)], (0.9, 0.6), (0.95, 0.9), strict=True):
-        power = 1.59 * math.log(score / (1 - score)) + 1.12 * math.log(seen / (1 - seen)) + 1.21
+    looks = [(0.9, 0.9, 0.95), (0.6, 0.11, 0.9)]
+    for face, place, scores in zip(faces, [(60, 60), (250, 164)], looks, strict=True):
+        odds = [math.log(score / (1 - score)) for score in scores]
+        power = 0.86 * odds[0] + 0.31 * odds[1] + 0.43 * odds[2] + 0.6
         assert face.score == pytest.approx(1 / (1 + math.exp(-power)), rel=1e-4)
         assert np.array(face.landmarks.points) == pytest.approx(2 * (usual + place), abs=0.05)
         assert face.box.center == pytest.approx(2 * np.array(place), abs=0.05)
@@ -410,9 +438,9 @@ def test_onet_looks_twice_at_the_best_candidates_and_each_face_is_told_once(monk
 
 def test_the_weights_are_what_their_card_says_and_small():
     card = json.loads((WEIGHTS / "one-stage.json").read_text())
-    packed = (WEIGHTS / one_stage.WEIGHTS).read_bytes()
-    assert hashlib.sha256(packed).hexdigest() == card["sha256"]
-    assert len(packed) <= 1_500_000
+    files = {name: (WEIGHTS / name).read_bytes() for name in (one_stage.WEIGHTS, one_stage.REFINE_WEIGHTS)}
+    assert card["sha256"] == {name: hashlib.sha256(packed).hexdigest() for name, packed in files.items()}
+    assert sum(map(len, files.values())) <= 1_500_000
     assert card["licence"]
     assert card["limits"]
     assert card["data"]
@@ -423,6 +451,6 @@ def test_damaged_weights_are_refused(tmp_path, monkeypatch):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / one_stage.WEIGHTS).write_bytes(b"broken")
     monkeypatch.setattr(one_stage, "SHIPPED", tmp_path)
-    one_stage.detector_session.cache_clear()
+    one_stage.network_session.cache_clear()
     with pytest.raises(ModelError, match="sha256"):
         OneStage().find(np.zeros((64, 64, 3), np.uint8))

@@ -1,9 +1,9 @@
-"""Find faces at any roll in one pass of one network, and let MTCNN's last network confirm and place them.
+"""Find faces at any roll in one pass of one network, and let a second one confirm and place them.
 
-The network answers a grid over the gray image: is the middle of a face here, where exactly, how large, and
-where are its eyes, nose and mouth corners. These turn each face upright for ONet, which has seen many more
-faces: its score decides, and its landmarks are taken. It takes the place of the pyramid, PNet, RNet and the
-four turns of the image of `mien.core.mtcnn`.
+The first network answers a grid over the gray image: is the middle of a face here, where exactly, how large,
+and where are its eyes, nose and mouth corners. These turn each face upright for the refinement network,
+which looks twice: both networks' scores decide, and its landmarks are taken. They take the place of the
+pyramid, the three networks and the four turns of the image of `mien.core.mtcnn`.
 """
 
 import functools
@@ -19,6 +19,7 @@ from PIL import Image
 
 from mien.core.detection import Pixels, places_near
 from mien.core.geometry import Boxes, invert, similarity, stretch, suppress, transform, warp
+from mien.core.landmarks import MIRRORED
 from mien.core.model_store import SHIPPED, read_checked
 from mien.core.mtcnn import FILL, Mtcnn, MtcnnSettings, faces_of
 from mien.core.preprocess import FER2013_BOX, FER2013_POINTS
@@ -26,26 +27,26 @@ from mien.core.results import Box, Face
 from mien.core.session import open_session, run
 
 Floats = NDArray[np.float32]
-Placer = Callable[[Pixels], tuple[Floats, Floats]]
-"""From faces, uint8 (N, 48, 48, 3), to landmarks (N, 5, 2), as fractions of the side, and scores (N,)."""
+Look = Callable[[Pixels], tuple[Floats, Floats]]
 NAME = "one-stage"
-WEIGHTS = f"{NAME}-net.onnx"
+WEIGHTS, REFINE_WEIGHTS = f"{NAME}-net.onnx", f"{NAME}-refine.onnx"
 STRIDE, UNIT, DEEPEST = 8, 32.0, 32  # pixels from cell to cell, of a length of 1, and that divide the sides
 SMALLEST, LARGEST = 24.0, 56.0  # sides of the faces that one level of the pyramid is for
 FACTOR = SMALLEST / LARGEST
 WINDOW = 96  # around a face of usual size, when it is known about where it is
 COARSEST = 40  # pixels of the image as it is to one of the window's
 TILE, OVERLAP, EDGE = 1280, 256, 64  # of a level that is larger than the image, in its pixels
-MAYBE = 0.1  # ONet's score of a face that is worth another look
-JUDGED = (1.59, 1.12, 1.21)
-"""Weights of the two scores' log-odds, and a constant; see `judged`."""
+MAYBE = 0.1  # the refinement network's score of a face that is worth another look
+JUDGED = (0.86, 0.31, 0.43, 0.6)
+"""Weights of the log-odds of three scores, and a constant; see `judged`."""
 SAME_FACE = 0.4  # overlap, as a fraction of the smaller box
-FRAME = 48  # ONet's input
+FRAME = 48  # side of the refinement network's input
 NONE, NO_POINTS = np.empty(0, np.float32), np.empty((0, 5, 2), np.float32)
 CENTRE = (FER2013_BOX[:2] + FER2013_BOX[2:]) / 2
 WIDTH, HEIGHT = FER2013_BOX[2:] - FER2013_BOX[:2]
-ONET_POINTS = (FER2013_POINTS - CENTRE) * (FRAME / HEIGHT) + FRAME / 2
-"""Where the usual face has its landmarks in ONet's input: its box, made square, fills it."""
+REFINE_POINTS = (FER2013_POINTS - CENTRE) * (0.85 * FRAME / HEIGHT) + FRAME / 2
+"""Where the usual face has its landmarks in that input: its box is 85 % as high, in the middle."""
+REFINE_UNIT = 4.8  # pixels of it to a length of 1 in the refinement network's answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class OneStageSettings:
     Args:
         min_face: Below 24 pixels the image is enlarged until such a face has 24.
         threshold: Least score of the network's, 0-1, for a face to be looked at again.
-        sure: Least probability of a face by both networks' scores; see `judged`.
+        sure: Least probability of a face by the scores of all looks at it; see `judged`.
         max_candidates: At most this many faces are looked at again, best first.
     """
 
@@ -87,9 +88,12 @@ class OneStage:
             ImageError: the array is not such an image.
             ModelError: a weight file is damaged.
         """
-        work = self.mtcnn.shrunk(image)
-        gray, scale = work.convert("L"), SMALLEST / self.settings.min_face
-        found = []
+        work = self.mtcnn.shrunk(image).convert("L")
+        return self._settled(image, work, self.candidates(work))
+
+    def candidates(self, gray: Image.Image) -> list[tuple[Floats, Floats]]:
+        """Scores (N,) and landmarks (N, 5, 2), in pixels, of what may be faces, by the image's size."""
+        scale, found = SMALLEST / self.settings.min_face, []
         if scale > 1:
             found += list(self._enlarged(gray, scale))
             scale *= FACTOR
@@ -97,7 +101,7 @@ class OneStage:
             grown = np.array([gray.width / level.width, gray.height / level.height], np.float32)
             scores, places = self._scan(level)
             found.append((scores, places * grown))
-        return self._settled(image, work, found)
+        return found
 
     def _scan(self, level: Image.Image) -> tuple[Floats, Floats]:
         """Scores (N,) and landmarks (N, 5, 2), in pixels, of what may be faces of a gray image."""
@@ -128,10 +132,10 @@ class OneStage:
             ImageError: the array is not an RGB image.
             MienError: see `places_near`.
         """
-        work = self.mtcnn.shrunk(image)
-        gray, scale = work.convert("L"), max(work.size) / max(image.shape[:2])
+        work = self.mtcnn.shrunk(image).convert("L")
+        scale = max(work.size) / max(image.shape[:2])
         matrices = [window_matrix(box, scale) for box in places_near(boxes, image)]
-        shown = np.array([window(gray, matrix) for matrix in matrices], np.uint8)
+        shown = np.array([window(work, matrix) for matrix in matrices], np.uint8)
         found = []
         for cells, matrix in zip(self.run_net(shown.reshape(-1, WINDOW, WINDOW)), matrices, strict=True):
             scores, places = decoded(cells, self.settings.threshold)
@@ -141,28 +145,44 @@ class OneStage:
     def _settled(
         self, image: Pixels, work: Image.Image, found: Sequence[tuple[Floats, Floats]]
     ) -> tuple[Face, ...]:
-        """What ONet makes of scores (N,) and landmarks (N, 5, 2) in ``work``, which may be the same faces."""
+        """What is made of scores (N,) and landmarks (N, 5, 2) in ``work``, which may be the same faces."""
         scores, points = (np.concatenate(parts) for parts in zip(*found, (NONE, NO_POINTS), strict=True))
         most = np.argsort(-scores, kind="stable")[: self.settings.max_candidates]
         most = most[kept_best(points[most], scores[most])]
-        points, seen = self._placed(work, points[most], self.mtcnn.run_onet)
-        most, points = most[seen > MAYBE], points[seen > MAYBE]
-        points, seen = self._placed(work, points, self.mtcnn.place)  # ONet sees them better framed now
-        sure = judged(scores[most], seen)
+        points, first = self._placed(work, points[most], self.refine)
+        most, points, first = most[first > MAYBE], points[first > MAYBE], first[first > MAYBE]
+        points, second = self._placed(work, points, self.refine_mirrored)  # it sees them better framed now
+        sure = judged(scores[most], first, second)
         points, sure = points[sure > self.settings.sure], sure[sure > self.settings.sure]
         best = kept_best(points, sure)
         return faces_of(boxes_of(points[best]), sure[best], points[best], work, image)
 
-    def _placed(self, work: Image.Image, points: Floats, onet: Placer) -> tuple[Floats, Floats]:
-        """Landmarks (N, 5, 2) and scores (N,) of faces whose landmarks are about known, by ONet."""
-        matrices = [similarity(five, ONET_POINTS) for five in points]
-        found, scores = onet(frames(work, matrices))
-        back = [transform(five * FRAME, invert(m)) for five, m in zip(found, matrices, strict=True)]
+    def _placed(self, work: Image.Image, points: Floats, look: Look) -> tuple[Floats, Floats]:
+        """Landmarks (N, 5, 2) and scores (N,) of faces whose landmarks are about known."""
+        maps = [similarity(five, REFINE_POINTS) for five in points]
+        placed, scores = look(frames(work, maps))
+        back = [transform(five, invert(matrix)) for five, matrix in zip(placed, maps, strict=True)]
         return np.array(back, np.float32).reshape(-1, 5, 2), scores
+
+    def refine(self, faces: Pixels) -> tuple[Floats, Floats]:
+        """Landmarks (N, 5, 2), in pixels, and scores (N,) of gray faces (N, 48, 48) by `REFINE_POINTS`."""
+        session = network_session(REFINE_WEIGHTS, self.settings.threads, self.settings.device)
+        answers = run(session, faces[:, None].astype(np.float32))
+        points = REFINE_POINTS + REFINE_UNIT * answers[:, 1:].reshape(-1, 5, 2)
+        scores = 1 / (1 + np.exp(-answers[:, 0]))
+        return np.asarray(points, np.float32), np.asarray(scores, np.float32)
+
+    def refine_mirrored(self, faces: Pixels) -> tuple[Floats, Floats]:
+        """As `refine`, the mean of each face's and its mirror image's."""
+        points, scores = self.refine(faces)
+        mirrored, mirrored_scores = self.refine(np.ascontiguousarray(faces[:, :, ::-1]))
+        mirrored = mirrored[:, MIRRORED[5]]
+        mirrored[..., 0] = FRAME - mirrored[..., 0]
+        return np.float32(0.5) * (points + mirrored), np.float32(0.5) * (scores + mirrored_scores)
 
     def run_net(self, gray: Pixels) -> Floats:
         """The cells (N, 14, h / 8, w / 8) of gray images (N, h, w) whose sides are multiples of 32."""
-        session = detector_session(self.settings.threads, self.settings.device)
+        session = network_session(WEIGHTS, self.settings.threads, self.settings.device)
         return run(session, gray[:, None].astype(np.float32))
 
 
@@ -229,8 +249,8 @@ def window(gray: Image.Image, matrix: NDArray[np.float64]) -> Pixels:
 
 
 def frames(work: Image.Image, matrices: Sequence[NDArray[np.float64]]) -> Pixels:
-    """What ``work`` shows where each of N maps (2, 3) brings it to ONet's input, uint8 (N, 48, 48, 3)."""
-    halves, shown = [work], np.empty((len(matrices), FRAME, FRAME, 3), np.uint8)
+    """What a gray image shows where each of N maps (2, 3) brings it, uint8 (N, 48, 48)."""
+    halves, shown = [work], np.empty((len(matrices), FRAME, FRAME), np.uint8)
     for out, matrix in zip(shown, matrices, strict=True):
         back = invert(matrix)
         level = max(0, int(math.log2(stretch(back))))
@@ -239,17 +259,17 @@ def frames(work: Image.Image, matrices: Sequence[NDArray[np.float64]]) -> Pixels
         size, data = (FRAME, FRAME), tuple((back / 2**level).ravel().tolist())
         out[:] = np.asarray(
             halves[level].transform(
-                size, Image.Transform.AFFINE, data, Image.Resampling.BILINEAR, fillcolor=FILL
+                size, Image.Transform.AFFINE, data, Image.Resampling.BILINEAR, fillcolor=FILL[0]
             )
         )
     return shown
 
 
-def judged(scores: Floats, seen: Floats) -> Floats:
-    """How probable a face is, 0-1, by both networks' scores: a logistic regression."""
-    ours, onets = (np.log(p / (1 - p)) for p in (np.clip(s, 1e-4, 1 - 1e-4) for s in (scores, seen)))
-    of_score, of_seen, constant = JUDGED
-    return np.asarray(1 / (1 + np.exp(-(of_score * ours + of_seen * onets + constant))), np.float32)
+def judged(*scores: Floats) -> Floats:
+    """How probable a face is, 0-1, by the scores of the three looks at it (N,): a logistic regression."""
+    odds = (np.log(p / (1 - p)) for p in (np.clip(one, 1e-4, 1 - 1e-4) for one in scores))
+    total = sum(weight * one for weight, one in zip(JUDGED, odds, strict=False)) + JUDGED[-1]
+    return np.asarray(1 / (1 + np.exp(-total)), np.float32)
 
 
 def kept_best(points: Floats, scores: Floats) -> NDArray[np.intp]:
@@ -270,7 +290,7 @@ def boxes_of(points: Floats) -> Boxes:
 
 
 @functools.cache
-def detector_session(threads: int, device: str = "cpu") -> ort.InferenceSession:
-    """The network's session, opened on first use, after its SHA-256 was compared with its card."""
+def network_session(weights: str, threads: int, device: str = "cpu") -> ort.InferenceSession:
+    """A network's session, opened on first use, after its SHA-256 was compared with its card."""
     card = json.loads((SHIPPED / f"{NAME}.json").read_text("utf-8"))
-    return open_session(read_checked(SHIPPED / WEIGHTS, card["sha256"]), threads, device)
+    return open_session(read_checked(SHIPPED / weights, card["sha256"][weights]), threads, device)

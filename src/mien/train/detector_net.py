@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mien.core.one_stage import FRAME
 from mien.train.nets import BasicBlock, conv_bn
 
 N_OUTPUTS = 14
@@ -13,6 +14,9 @@ N_OUTPUTS = 14
 
 Lengths are in units of `mien.core.one_stage.UNIT` pixels, places from the middle of the cell.
 """
+
+N_REFINED = 11
+"""Of a face: score (logit), and x and y of five landmarks from `REFINE_POINTS` on, in `REFINE_UNIT`."""
 
 
 class DetectorNet(nn.Module):
@@ -49,6 +53,31 @@ class DetectorNet(nn.Module):
         fine = fine + F.interpolate(self.to_fine(middle), scale_factor=2.0, mode="nearest")
         cells: Tensor = self.out(self.head(fine))
         return cells
+
+
+class RefineNet(nn.Module):
+    """A second look at each face that `DetectorNet` found: is it one, and where exactly are its landmarks.
+
+    Args:
+        widths: Channels at a half, a quarter, an eighth and a sixteenth of the side.
+        hidden: Units between the last map and the answers.
+    """
+
+    def __init__(self, widths: Sequence[int] = (24, 48, 80, 128), hidden: int = 128) -> None:
+        super().__init__()
+        half, quarter, eighth, last = widths
+        self.stem = nn.Sequential(conv_bn(1, half, 2), nn.ReLU())
+        self.quarter = _stage(half, quarter, 1)
+        self.eighth = _stage(quarter, eighth, 1)
+        self.last = _stage(eighth, last, 0)
+        self.hidden = nn.Linear(last * (FRAME // 16) ** 2, hidden)
+        self.out = nn.Linear(hidden, N_REFINED)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Gray faces (N, 1, 48, 48), 0-255, framed by `REFINE_POINTS`, to answers (N, 11)."""
+        maps = self.last(self.eighth(self.quarter(self.stem((frames - 127.5) / 64))))
+        answers: Tensor = self.out(F.relu(self.hidden(maps.flatten(1))))
+        return answers
 
 
 def _stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
