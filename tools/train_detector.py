@@ -17,6 +17,7 @@ import torch
 from face_scenes import Cutout, Scenes, cutout
 from landmark_store import sheet_faces
 from numpy.typing import NDArray
+from torch import nn
 
 from mien.core.detectors import landmarks_on_crops
 from mien.core.preprocess import FER2013_POINTS
@@ -87,41 +88,63 @@ def score(net: DetectorNet, pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> s
     return f"loss {loss[0]:.3f} places {loss[1]:.4f} recall {shares}"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def arguments(about: str | None, steps: int) -> argparse.ArgumentParser:
+    """What the trainings of both networks are asked."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("store", "landmarks", "backgrounds", "run"):
         parser.add_argument(name, type=Path)
-    parser.add_argument("--steps", type=int, default=22_000)
-    parser.add_argument("--init", type=Path, help="weights.pt of another run to begin with")
-    args = parser.parse_args()
+    parser.add_argument("--steps", type=int, default=steps)
+    return parser
+
+
+def begin(run: Path) -> None:
     torch.set_num_threads(1)
     reuse_memory()
     torch.manual_seed(0)
-    args.run.mkdir(exist_ok=True)
+    run.mkdir(exist_ok=True)
+
+
+def scenes_of(args: argparse.Namespace, seeds: tuple[int, int]) -> tuple[Scenes, Scenes]:
+    """Scenes to learn from, and those that are kept for validation."""
     fer, (photographs, frames) = fer2013_faces(args.store), landmark_faces(args.landmarks)
     empty = read_backgrounds(args.backgrounds)
     print(
         f"{len(fer)} + {len(photographs)} + {len(frames)} faces, {len(empty)} images without one", flush=True
     )
+    groups = [fer, fer, photographs, photographs, frames]
     learned, kept = (
-        Scenes(
-            [split(group, part) for group in (fer, fer, photographs, photographs, frames)],
-            split(empty, part),
-            seed,
-        )
-        for part, seed in ((True, time.time_ns() % 2**32), (False, 0))
+        Scenes([split(group, part) for group in groups], split(empty, part), seed)
+        for part, seed in zip((True, False), seeds, strict=True)
     )
+    return learned, kept
+
+
+def averaged(net: nn.Module) -> torch.optim.swa_utils.AveragedModel:
+    return torch.optim.swa_utils.AveragedModel(
+        net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
+    )
+
+
+def set_rate(optimiser: torch.optim.Optimizer, peak: float, part: float) -> None:
+    """The learning rate after a part of the steps, 0-1: up to its peak, then linearly to zero."""
+    rate = peak * min(1, part / WARMUP, (1 - part) / (1 - WARMUP))
+    for group in optimiser.param_groups:
+        group["lr"] = max(rate, 1e-6)
+
+
+def main() -> None:
+    parser = arguments(__doc__, 22_000)
+    parser.add_argument("--init", type=Path, help="weights.pt of another run to begin with")
+    args = parser.parse_args()
+    begin(args.run)
+    learned, kept = scenes_of(args, (time.time_ns() % 2**32, 0))
     validation = [batch(kept, 64) for _ in range(16)]
     net = DetectorNet().to(memory_format=torch.channels_last)
     if args.init:
         net.load_state_dict(torch.load(args.init, weights_only=True))
     print(f"{sum(p.numel() for p in net.parameters()):,} parameters")
     optimiser = torch.optim.AdamW(net.parameters(), RATE, weight_decay=0.01, fused=True)
-    ema = torch.optim.swa_utils.AveragedModel(
-        net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
-    )
+    ema = averaged(net)
     saved, start = args.run / "checkpoint.pt", 0
     if saved.exists():
         state = torch.load(saved, weights_only=True)
@@ -130,10 +153,7 @@ def main() -> None:
         start = state["step"]
     sums, clock = np.zeros(2), time.monotonic()
     for step in range(start, args.steps):
-        part = step / args.steps
-        rate = RATE * min(1, part / WARMUP, (1 - part) / (1 - WARMUP))
-        for group in optimiser.param_groups:
-            group["lr"] = max(rate, 1e-6)
+        set_rate(optimiser, RATE, step / args.steps)
         pixels, target = batch(learned, BATCH)
         with torch.autocast("cpu", torch.bfloat16):
             cells = net(pixels.contiguous(memory_format=torch.channels_last))

@@ -8,7 +8,6 @@ which three in five show no face. Every place that it takes for a face is learne
 it makes too are learned more often. The examples are kept in RUN.
 """
 
-import argparse
 import math
 import sys
 import time
@@ -22,9 +21,9 @@ from face_scenes import BOX_SIDE, Laid, Scenes
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
-from train_detector import fer2013_faces, landmark_faces, read_backgrounds, split
+from train_detector import arguments, averaged, begin, scenes_of, set_rate
 
-from mien.core.geometry import invert, similarity, transform
+from mien.core.geometry import similarity, transform
 from mien.core.landmarks import MIRRORED
 from mien.core.one_stage import (
     FRAME,
@@ -32,14 +31,15 @@ from mien.core.one_stage import (
     REFINE_UNIT,
     OneStage,
     OneStageSettings,
+    answered_points,
     frames,
     kept_best,
+    placed,
 )
 from mien.core.preprocess import FER2013_POINTS
 from mien.train.detector_net import RefineNet
-from mien.train.devices import reuse_memory
 
-BATCH, RATE, WARMUP = 256, 2e-3, 0.05
+BATCH, RATE = 256, 2e-3
 UNSURE = 0.01  # of a label
 NEAR, FAR = 0.25, 0.6  # from the middle of a face, in its sides: what is one, and what is none
 EASY, HARD = -3.0, -1.0  # scores, as logits, below and above which a mistake is easy and hard
@@ -102,12 +102,14 @@ class Examples:
         """Scores (N,) as logits, and landmarks (N, 5, 2), by the earlier network; as they are without one."""
         if self.refiner is None or not len(places):
             return np.log(scores / (1 - scores)), places
-        maps = [similarity(five, REFINE_POINTS) for five in places]
-        with torch.no_grad():
-            answers = self.refiner(torch.from_numpy(frames(work, maps))[:, None].float()).numpy()
-        points = REFINE_POINTS + answers[:, 1:].reshape(-1, 5, 2) * REFINE_UNIT
-        back = [transform(five, invert(m)) for five, m in zip(points, maps, strict=True)]
-        return answers[:, 0], np.array(back)
+        points, logits = placed(work, places, self.look)
+        return logits, points
+
+    @torch.no_grad()
+    def look(self, shown: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Landmarks (N, 5, 2), in pixels, and logits (N,) of frames (N, 48, 48) by the earlier network."""
+        answers = self.refiner(torch.from_numpy(shown)[:, None].float()).numpy()
+        return answered_points(answers), answers[:, 0]
 
     def face(self, seen: Floats, again: Floats, points: Floats | None) -> Iterator[Example]:
         if points is None:
@@ -205,14 +207,10 @@ def train(learned: Part, kept: Part, steps: int) -> RefineNet:
     net = RefineNet().to(memory_format=torch.channels_last)
     print(f"{len(learned[0])} examples, {sum(p.numel() for p in net.parameters()):,} parameters", flush=True)
     optimiser = torch.optim.AdamW(net.parameters(), RATE, weight_decay=0.02, fused=True)
-    ema = torch.optim.swa_utils.AveragedModel(
-        net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
-    )
+    ema = averaged(net)
     sums, clock = np.zeros(2), time.monotonic()
     for step in range(steps):
-        rate = RATE * min(1, step / steps / WARMUP, (1 - step / steps) / (1 - WARMUP))
-        for group in optimiser.param_groups:
-            group["lr"] = max(rate, 1e-6)
+        set_rate(optimiser, RATE, step / steps)
         pixels, faces, points = drawn(learned)
         with torch.autocast("cpu", torch.bfloat16):
             answers = net(pixels)
@@ -233,32 +231,19 @@ def train(learned: Part, kept: Part, steps: int) -> RefineNet:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    for name in ("store", "landmarks", "backgrounds", "run"):
-        parser.add_argument(name, type=Path)
+    parser = arguments(__doc__, 12_000)
     parser.add_argument("--scenes", type=int, default=60_000)
-    parser.add_argument("--steps", type=int, default=12_000)
-    parser.add_argument(
-        "--init", type=Path, help="weights.pt of an earlier run, which frames the faces again"
-    )
+    parser.add_argument("--init", type=Path, help="weights.pt of an earlier run, which frames faces again")
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    reuse_memory()
-    torch.manual_seed(0)
-    args.run.mkdir(exist_ok=True)
+    begin(args.run)
     files = [args.run / f"{name}.npz" for name in ("learned", "kept")]
     if not all(file.exists() for file in files):
         refiner = None
         if args.init:
             refiner = RefineNet().eval()
             refiner.load_state_dict(torch.load(args.init, weights_only=True))
-        fer, (photographs, frames_) = fer2013_faces(args.store), landmark_faces(args.landmarks)
-        groups, empty = [fer, fer, photographs, photographs, frames_], read_backgrounds(args.backgrounds)
-        for seed, (file, n) in enumerate(zip(files, (args.scenes, args.scenes // 25), strict=True)):
-            chosen = [split(group, seed == 0) for group in groups]
-            scenes = Scenes(chosen, split(empty, seed == 0), seed)
+        numbers = args.scenes, args.scenes // 25
+        for seed, (file, n, scenes) in enumerate(zip(files, numbers, scenes_of(args, (0, 1)), strict=True)):
             np.savez(file, **collect(Examples(scenes, refiner, seed), n))  # type: ignore[arg-type]
     net = train(*(part(file) for file in files), args.steps)
     torch.save(net.state_dict(), args.run / "weights.pt")

@@ -149,28 +149,20 @@ class OneStage:
         scores, points = (np.concatenate(parts) for parts in zip(*found, (NONE, NO_POINTS), strict=True))
         most = np.argsort(-scores, kind="stable")[: self.settings.max_candidates]
         most = most[kept_best(points[most], scores[most])]
-        points, first = self._placed(work, points[most], self.refine)
+        points, first = placed(work, points[most], self.refine)
         most, points, first = most[first > MAYBE], points[first > MAYBE], first[first > MAYBE]
-        points, second = self._placed(work, points, self.refine_mirrored)  # it sees them better framed now
+        points, second = placed(work, points, self.refine_mirrored)  # it sees them better framed now
         sure = judged(scores[most], first, second)
         points, sure = points[sure > self.settings.sure], sure[sure > self.settings.sure]
         best = kept_best(points, sure)
         return faces_of(boxes_of(points[best]), sure[best], points[best], work, image)
 
-    def _placed(self, work: Image.Image, points: Floats, look: Look) -> tuple[Floats, Floats]:
-        """Landmarks (N, 5, 2) and scores (N,) of faces whose landmarks are about known."""
-        maps = [similarity(five, REFINE_POINTS) for five in points]
-        placed, scores = look(frames(work, maps))
-        back = [transform(five, invert(matrix)) for five, matrix in zip(placed, maps, strict=True)]
-        return np.array(back, np.float32).reshape(-1, 5, 2), scores
-
     def refine(self, faces: Pixels) -> tuple[Floats, Floats]:
         """Landmarks (N, 5, 2), in pixels, and scores (N,) of gray faces (N, 48, 48) by `REFINE_POINTS`."""
         session = network_session(REFINE_WEIGHTS, self.settings.threads, self.settings.device)
         answers = run(session, faces[:, None].astype(np.float32))
-        points = REFINE_POINTS + REFINE_UNIT * answers[:, 1:].reshape(-1, 5, 2)
         scores = 1 / (1 + np.exp(-answers[:, 0]))
-        return np.asarray(points, np.float32), np.asarray(scores, np.float32)
+        return answered_points(answers), np.asarray(scores, np.float32)
 
     def refine_mirrored(self, faces: Pixels) -> tuple[Floats, Floats]:
         """As `refine`, the mean of each face's and its mirror image's."""
@@ -263,6 +255,19 @@ def frames(work: Image.Image, matrices: Sequence[NDArray[np.float64]]) -> Pixels
             )
         )
     return shown
+
+
+def placed(work: Image.Image, points: NDArray[np.floating], look: Look) -> tuple[Floats, Floats]:
+    """Landmarks (N, 5, 2) and scores (N,) that ``look`` gives faces whose landmarks are about known."""
+    maps = [similarity(five, REFINE_POINTS) for five in points]
+    found, scores = look(frames(work, maps))
+    back = [transform(five, invert(matrix)) for five, matrix in zip(found, maps, strict=True)]
+    return np.array(back, np.float32).reshape(-1, 5, 2), scores
+
+
+def answered_points(answers: Floats) -> Floats:
+    """Landmarks (N, 5, 2), in pixels of the frame, of the refinement network's answers (N, 11)."""
+    return np.asarray(REFINE_POINTS + REFINE_UNIT * answers[:, 1:].reshape(-1, 5, 2), np.float32)
 
 
 def judged(*scores: Floats) -> Floats:
