@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor, nn
 from train_detector import arguments, averaged, begin, scenes_of, set_rate
 
-from mien.core.geometry import similarity, transform
+from mien.core.geometry import invert, similarity, transform
 from mien.core.landmarks import MIRRORED
 from mien.core.one_stage import (
     FRAME,
@@ -75,7 +75,8 @@ class Examples:
         work = Image.fromarray(scene)
         chosen = list(self.of_scene(work, laid))
         maps = [similarity(example.seen, REFINE_POINTS) for example in chosen]
-        for example, matrix, frame in zip(chosen, maps, frames(work, maps), strict=True):
+        shown = frames(work, [invert(matrix) for matrix in maps])
+        for example, matrix, frame in zip(chosen, maps, shown, strict=True):
             true = np.full((5, 2), np.nan)
             if example.points is not None:
                 true = transform(example.points, matrix) / FRAME

@@ -70,6 +70,16 @@ def test_the_fit_is_the_one_of_scikit_image():
         np.testing.assert_allclose(ours, theirs.params[:2], atol=1e-9)
 
 
+def test_many_similarities_are_those_of_one_each():
+    rng = np.random.default_rng(6)
+    one, many = rng.normal(size=(5, 2)), rng.normal(size=(7, 5, 2))
+    np.testing.assert_allclose(similarity(one, many), [similarity(one, five) for five in many])
+    np.testing.assert_allclose(similarity(many, one), [similarity(five, one) for five in many])
+    assert similarity(many[:0], one).shape == (0, 2, 3)
+    with pytest.raises(MienError, match="two distinct, finite points"):
+        similarity([*many, np.ones((5, 2))], one)
+
+
 def test_a_mirrored_shape_is_not_mirrored_back():
     src = np.array([[0, 0], [4, 0], [1, 3.0]])
     matrix = similarity(src, src * [-1, 1])

@@ -341,13 +341,13 @@ def test_the_window_around_a_face_of_thousands_of_pixels_is_that_of_a_smaller_im
     assert np.abs(shown.astype(int) - expected).mean() < 1
 
 
-def test_a_frame_shows_what_its_map_brings_to_it_without_aliasing():
+def test_a_frame_shows_where_its_map_leads_to_without_aliasing():
     y, x = np.indices((240, 320)) + 0.5
     places = [(20, 10, 9), (30, 100, 1), (160, 40, 2), (100, 90, 4.2), (150, 110, 0.25)]
     contrasts = [0, 100, 0, 0, 100 * 0.75**2]  # of single pixels: averaged, as they are, and interpolated
-    maps = [np.array([[1 / k, 0, -left / k], [0, 1 / k, -top / k]]) for left, top, k in places]
+    backs = [np.array([[k, 0, left], [0, k, top]]) for left, top, k in places]
     ramps = (Image.fromarray(np.uint8(values)) for values in (x / 2, y / 2, (x + y) % 2 * 200))
-    across, down, checks = (frames(work, maps).astype(float) for work in ramps)
+    across, down, checks = (frames(work, backs).astype(float) for work in ramps)
     for i, ((left, top, k), contrast) in enumerate(zip(places, contrasts, strict=True)):
         y, x = (np.indices((48, 48)) + 0.5) * k + np.array([top, left]).reshape(2, 1, 1)
         inside = (x < 320 - k) & (y < 240 - k)
@@ -377,13 +377,15 @@ def test_the_refinement_network_places_landmarks_in_units_from_their_usual_place
     offsets = np.arange(10).reshape(5, 2) / 10
 
     def run(session, images):
-        shown.append(images)
-        return np.array([[math.log(3 if len(shown) == 1 else 1 / 3), *offsets.ravel()]], np.float32)
+        shown.extend(images)
+        odds = [3, 1 / 3][: len(images)]
+        return np.array([[math.log(one), *offsets.ravel()] for one in odds], np.float32)
 
     monkeypatch.setattr(one_stage, "run", run)
     face = np.random.default_rng(0).integers(0, 256, (1, 48, 48), np.uint8)
     detector, placed = OneStage(), REFINE_POINTS + REFINE_UNIT * offsets
     points, scores = (detector.refine_mirrored if mirrored else detector.refine)(face)
+    assert len(shown) == (2 if mirrored else 1)
     assert (shown[0] == face).all()
     if mirrored:
         assert (shown[1] == face[:, :, ::-1]).all()

@@ -74,11 +74,11 @@ def similarity(src: ArrayLike, dst: ArrayLike) -> NDArray[np.float64]:
     """Rotation, uniform scale and shift that bring ``src`` nearest to ``dst`` by least squares; no mirror.
 
     Args:
-        src: Points (K, 2), K >= 2, not all in one place.
-        dst: Their wanted places (K, 2).
+        src: Points (K, 2), K >= 2, not all in one place; or N such lists (N, K, 2).
+        dst: Their wanted places (K, 2), or (N, K, 2).
 
     Returns:
-        float64 (2, 3): ``matrix @ (x, y, 1)`` is the new place of (x, y).
+        float64 (2, 3): ``matrix @ (x, y, 1)`` is the new place of (x, y). Of N lists (N, 2, 3).
 
     Raises:
         MienError: the shapes differ, or fewer than two distinct or finite points were given.
@@ -87,18 +87,23 @@ def similarity(src: ArrayLike, dst: ArrayLike) -> NDArray[np.float64]:
     PAMI 1991. In the plane his solution is complex regression: dst = a * src + b with complex a and b.
     """
     p, q = np.asarray(src, np.float64), np.asarray(dst, np.float64)
-    if p.shape != q.shape or p.ndim != 2 or p.shape[1] != 2:
+    if p.shape[-2:] != q.shape[-2:] or min(p.ndim, q.ndim) < 2 or p.shape[-1] != 2:
         raise MienError(
             f"a similarity needs two point lists of one shape (K, 2), got {p.shape} and {q.shape}"
         )
-    z, w = p[:, 0] + 1j * p[:, 1], q[:, 0] + 1j * q[:, 1]
-    around = z - z.mean()
-    spread = float(np.vdot(around, around).real)
-    if not (math.isfinite(spread) and spread > 1e-12 and np.isfinite(w).all()):
+    z, w = p[..., 0] + 1j * p[..., 1], q[..., 0] + 1j * q[..., 1]
+    middle = z.mean(axis=-1)
+    around = z - middle[..., None]
+    spread = (around.real**2 + around.imag**2).sum(axis=-1)
+    if not ((spread > 1e-12).all() and np.isfinite(spread).all() and np.isfinite(w).all()):
         raise MienError("a similarity needs at least two distinct, finite points")
-    a = np.vdot(around, w) / spread
-    b = w.mean() - a * z.mean()
-    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
+    a = (around.conj() * w).sum(axis=-1) / spread
+    b = w.mean(axis=-1) - a * middle
+    matrix = np.empty((*a.shape, 2, 3))
+    matrix[..., 0, 0] = matrix[..., 1, 1] = a.real
+    matrix[..., 1, 0], matrix[..., 0, 1] = a.imag, -a.imag
+    matrix[..., 0, 2], matrix[..., 1, 2] = b.real, b.imag
+    return matrix
 
 
 def transform(points: ArrayLike, matrix: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -39,6 +39,7 @@ TILE, OVERLAP, EDGE = 1280, 256, 64  # of a level that is larger than the image,
 MAYBE = 0.1  # the refinement network's score of a face that is worth another look
 JUDGED = (0.86, 0.31, 0.43, 0.6)
 """Weights of the log-odds of three scores, and a constant; see `judged`."""
+NEIGHBOURS = np.indices((3, 3)).reshape(2, 9)
 SAME_FACE = 0.4  # overlap, as a fraction of the smaller box
 FRAME = 48  # side of the refinement network's input
 NONE, NO_POINTS = np.empty(0, np.float32), np.empty((0, 5, 2), np.float32)
@@ -166,16 +167,16 @@ class OneStage:
 
     def refine_mirrored(self, faces: Pixels) -> tuple[Floats, Floats]:
         """As `refine`, the mean of each face's and its mirror image's."""
-        points, scores = self.refine(faces)
-        mirrored, mirrored_scores = self.refine(np.ascontiguousarray(faces[:, :, ::-1]))
-        mirrored = mirrored[:, MIRRORED[5]]
+        points, scores = self.refine(np.concatenate([faces, faces[:, :, ::-1]]))
+        n = len(faces)
+        mirrored = points[n:, MIRRORED[5]]
         mirrored[..., 0] = FRAME - mirrored[..., 0]
-        return np.float32(0.5) * (points + mirrored), np.float32(0.5) * (scores + mirrored_scores)
+        return np.float32(0.5) * (points[:n] + mirrored), np.float32(0.5) * (scores[:n] + scores[n:])
 
-    def run_net(self, gray: Pixels) -> Floats:
+    def run_net(self, gray: Pixels | Floats) -> Floats:
         """The cells (N, 14, h / 8, w / 8) of gray images (N, h, w) whose sides are multiples of 32."""
         session = network_session(WEIGHTS, self.settings.threads, self.settings.device)
-        return run(session, gray[:, None].astype(np.float32))
+        return run(session, gray[:, None].astype(np.float32, copy=False))
 
 
 def levels(gray: Image.Image, scale: float) -> Iterator[Image.Image]:
@@ -197,10 +198,14 @@ def tiles(size_wh: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
             yield x, y, min(x + TILE, size_wh[0]), min(y + TILE, size_wh[1])
 
 
-def padded(gray: Pixels) -> Pixels:
+def padded(gray: Pixels) -> Floats:
     """The image, its right and lower edge continued to multiples of 32."""
     height, width = gray.shape
-    return np.pad(gray, ((0, -height % DEEPEST), (0, -width % DEEPEST)), mode="edge")
+    whole = np.empty((height + -height % DEEPEST, width + -width % DEEPEST), np.float32)
+    whole[:height, :width] = gray
+    whole[:height, width:] = whole[:height, width - 1 : width]
+    whole[height:] = whole[height - 1]
+    return whole
 
 
 def decoded(cells: Floats, threshold: float) -> tuple[Floats, Floats]:
@@ -211,10 +216,12 @@ def decoded(cells: Floats, threshold: float) -> tuple[Floats, Floats]:
         threshold: Least score, between 0 and 1.
     """
     logits = cells[0]
-    height, width = logits.shape
-    around = np.pad(logits, 1, constant_values=-np.inf)
-    highest = np.maximum.reduce([around[y : y + height, x : x + width] for y in range(3) for x in range(3)])
-    rows, columns = np.nonzero((logits > math.log(threshold / (1 - threshold))) & (logits >= highest))
+    rows, columns = np.nonzero(logits > math.log(threshold / (1 - threshold)))
+    around = np.full((logits.shape[0] + 2, logits.shape[1] + 2), -np.inf, np.float32)
+    around[1:-1, 1:-1] = logits
+    highest = around[rows[:, None] + NEIGHBOURS[0], columns[:, None] + NEIGHBOURS[1]].max(axis=1)
+    best = logits[rows, columns] >= highest
+    rows, columns = rows[best], columns[best]
     middles = (np.stack([columns, rows], axis=1).astype(np.float32) + np.float32(0.5)) * STRIDE
     points = (cells[4:, rows, columns].T.reshape(-1, 5, 2) * UNIT + middles[:, None]).astype(np.float32)
     spread = np.abs(points - points.mean(axis=1, keepdims=True)).mean(axis=(1, 2))
@@ -240,11 +247,10 @@ def window(gray: Image.Image, matrix: NDArray[np.float64]) -> Pixels:
     return warp(np.asarray(gray), matrix, (WINDOW, WINDOW))
 
 
-def frames(work: Image.Image, matrices: Sequence[NDArray[np.float64]]) -> Pixels:
-    """What a gray image shows where each of N maps (2, 3) brings it, uint8 (N, 48, 48)."""
-    halves, shown = [work], np.empty((len(matrices), FRAME, FRAME), np.uint8)
-    for out, matrix in zip(shown, matrices, strict=True):
-        back = invert(matrix)
+def frames(work: Image.Image, backs: Sequence[NDArray[np.float64]]) -> Pixels:
+    """What a gray image shows at N frames, uint8 (N, 48, 48), from maps (2, 3) of a frame into the image."""
+    halves, shown = [work], np.empty((len(backs), FRAME, FRAME), np.uint8)
+    for out, back in zip(shown, backs, strict=True):
         level = max(0, int(math.log2(stretch(back))))
         while len(halves) <= level:
             halves.append(halves[-1].reduce(2))
@@ -259,10 +265,10 @@ def frames(work: Image.Image, matrices: Sequence[NDArray[np.float64]]) -> Pixels
 
 def placed(work: Image.Image, points: NDArray[np.floating], look: Look) -> tuple[Floats, Floats]:
     """Landmarks (N, 5, 2) and scores (N,) that ``look`` gives faces whose landmarks are about known."""
-    maps = [similarity(five, REFINE_POINTS) for five in points]
-    found, scores = look(frames(work, maps))
-    back = [transform(five, invert(matrix)) for five, matrix in zip(found, maps, strict=True)]
-    return np.array(back, np.float32).reshape(-1, 5, 2), scores
+    backs = [invert(matrix) for matrix in similarity(points, REFINE_POINTS)]
+    found, scores = look(frames(work, backs))
+    there = [transform(five, back) for five, back in zip(found, backs, strict=True)]
+    return np.array(there, np.float32).reshape(-1, 5, 2), scores
 
 
 def answered_points(answers: Floats) -> Floats:
@@ -284,14 +290,11 @@ def kept_best(points: Floats, scores: Floats) -> NDArray[np.intp]:
 
 def boxes_of(points: Floats) -> Boxes:
     """The upright boxes (N, 4) around faces of five landmarks: each of the ellipse in the turned box."""
-    boxes = np.empty((len(points), 4), np.float32)
-    for box, five in zip(boxes, points, strict=True):
-        matrix = similarity(FER2013_POINTS, five)
-        a, b = matrix[:, 0]
-        half = np.array([math.hypot(WIDTH * a, HEIGHT * b), math.hypot(WIDTH * b, HEIGHT * a)]) / 2
-        middle = transform(CENTRE, matrix)
-        box[:2], box[2:] = middle - half, middle + half
-    return boxes
+    turned = similarity(FER2013_POINTS, points)
+    a, b = turned[:, 0, 0], turned[:, 0, 1]
+    half = np.stack([np.hypot(WIDTH * a, HEIGHT * b), np.hypot(WIDTH * b, HEIGHT * a)], axis=1) / 2
+    middle = turned[..., :2] @ CENTRE + turned[..., 2]
+    return np.concatenate([middle - half, middle + half], axis=1).astype(np.float32)
 
 
 @functools.cache
