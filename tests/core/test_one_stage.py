@@ -438,6 +438,18 @@ def test_the_best_candidates_are_looked_at_twice_and_each_face_is_told_once(monk
         assert (face.box.width, face.box.height) == pytest.approx((2 * 39.3, 2 * 52.5), abs=0.05)
 
 
+def test_a_small_place_that_is_no_face_does_not_hide_the_face_around_it(monkeypatch):
+    usual = FER2013_POINTS - (FER2013_BOX[:2] + FER2013_BOX[2:]) / 2
+    image = np.zeros((400, 400, 3), np.uint8)
+    image[190:206], image[206:220] = 80, 40
+    points = np.float32([0.3 * usual + [200, 212], usual + [200, 200]])
+    detector, looks = OneStage(), {40: ((0, 0), 0.3), 80: ((0, 0), 0.9)}
+    monkeypatch.setattr(detector, "candidates", lambda gray: [(np.float32([0.6, 0.5]), points)])
+    detector.refine = detector.refine_mirrored = Look(looks)
+    (face,) = detector.find(image)
+    assert np.array(face.landmarks.points) == pytest.approx(points[1], abs=0.05)
+
+
 def test_the_weights_are_what_their_card_says_and_small():
     card = json.loads((WEIGHTS / "one-stage.json").read_text())
     files = {name: (WEIGHTS / name).read_bytes() for name in (one_stage.WEIGHTS, one_stage.REFINE_WEIGHTS)}

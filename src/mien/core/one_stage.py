@@ -40,7 +40,8 @@ MAYBE = 0.1  # the refinement network's score of a face that is worth another lo
 JUDGED = (0.86, 0.31, 0.43, 0.6)
 """Weights of the log-odds of three scores, and a constant; see `judged`."""
 NEIGHBOURS = np.indices((3, 3)).reshape(2, 9)
-SAME_FACE = 0.4  # overlap, as a fraction of the smaller box
+SAME_PLACE = 0.4  # overlap, as a fraction of both boxes together, of candidates of which one is looked at
+SAME_FACE = 0.4  # overlap, as a fraction of the smaller box, of which one is told
 FRAME = 48  # side of the refinement network's input
 NONE, NO_POINTS = np.empty(0, np.float32), np.empty((0, 5, 2), np.float32)
 CENTRE = (FER2013_BOX[:2] + FER2013_BOX[2:]) / 2
@@ -64,7 +65,7 @@ class OneStageSettings:
     min_face: float = 40
     max_side: int | None = 1280
     smallest: float | None = None
-    threshold: float = 0.1
+    threshold: float = 0.13
     sure: float = 0.8
     max_candidates: int = 1000
     threads: int = 1
@@ -149,7 +150,7 @@ class OneStage:
         """What is made of scores (N,) and landmarks (N, 5, 2) in ``work``, which may be the same faces."""
         scores, points = (np.concatenate(parts) for parts in zip(*found, (NONE, NO_POINTS), strict=True))
         most = np.argsort(-scores, kind="stable")[: self.settings.max_candidates]
-        most = most[kept_best(points[most], scores[most])]
+        most = most[suppress(boxes_of(points[most]), scores[most], SAME_PLACE)]
         points, first = placed(work, points[most], self.refine)
         most, points, first = most[first > MAYBE], points[first > MAYBE], first[first > MAYBE]
         points, second = placed(work, points, self.refine_mirrored)  # it sees them better framed now
