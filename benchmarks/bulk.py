@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 from mien.cli.main import main
 from mien.core import classifier, read_batch
-from mien.core.mtcnn import Mtcnn
+from mien.core.one_stage import OneStage
 
 PER_FOLDER = 1000
 PAIRS = 5
@@ -99,7 +99,7 @@ def spent_in_parts(folder: Path, out: Path) -> tuple[dict[str, float], float]:
         setattr(owner, name, wrapped)
 
     timed(read_batch, "open_image", "open")
-    timed(Mtcnn, "find", "find")
+    timed(OneStage, "find", "find")
     timed(classifier, "run", "network")
     sys.argv = command(folder, out, 1)[2:]
     start = time.process_time()

@@ -182,7 +182,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "detector class": (lambda: Analyzer(detector=Found), r"^a detector must be .*, got the class Found$"),
     "detector to make": (
         lambda: make_detector(b"mtcnn"),
-        r"^a detector's name must be text, such as 'mtcnn', got b'mtcnn'$",
+        r"^a detector's name must be text, such as 'one-stage', got b'mtcnn'$",
     ),
     "detector name": (lambda: Analyzer(detector="mtcn"), "no detector named 'mtcn'; did you mean 'mtcnn'"),
     "readings None": (

@@ -442,7 +442,7 @@ def test_a_small_place_that_is_no_face_does_not_hide_the_face_around_it(monkeypa
     usual = FER2013_POINTS - (FER2013_BOX[:2] + FER2013_BOX[2:]) / 2
     image = np.zeros((400, 400, 3), np.uint8)
     image[190:206], image[206:220] = 80, 40
-    points = np.float32([0.3 * usual + [200, 212], usual + [200, 200]])
+    points = np.float32([0.3 * usual + [200, 212], usual + 200])
     detector, looks = OneStage(), {40: ((0, 0), 0.3), 80: ((0, 0), 0.9)}
     monkeypatch.setattr(detector, "candidates", lambda gray: [(np.float32([0.6, 0.5]), points)])
     detector.refine = detector.refine_mirrored = Look(looks)

@@ -119,7 +119,9 @@ def test_a_wrong_setting_is_refused(settings, text: str, tiny_home: Path, monkey
 
 def test_settings_reach_the_detector_and_the_model(tiny_home: Path, monkeypatch) -> None:
     monkeypatch.setenv("MIEN_HOME", str(tiny_home))
-    analyzer = build_analyzer(ReadSettings("tiny", min_score=0.5, min_face=24, rotated=True))
+    analyzer = build_analyzer(
+        ReadSettings("tiny", detector="mtcnn", min_score=0.5, min_face=24, rotated=True)
+    )
     assert (analyzer.detector.settings.min_face, analyzer.detector.settings.orientations) == (24, 4)
     assert (analyzer.min_score, analyzer.classifier.card.name) == (0.5, "tiny")
 

@@ -71,7 +71,7 @@ Detector = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="What finds faces: mtcnn, one-stage, cropped where each image is a face, or your own as "
+        help="What finds faces: one-stage, mtcnn, cropped where each image is a face, or your own as "
         "package.module:Class or file.py:Class.",
     ),
 ]

@@ -132,7 +132,11 @@ def read(
     ] = None,
     rotated: Annotated[
         bool,
-        typer.Option("--rotated", help="Also find rotated and upside-down faces; 4 x slower."),
+        typer.Option(
+            "--rotated",
+            help="With --detector mtcnn: also find rotated and upside-down faces, 4 x slower. The "
+            "default detector finds them in any case.",
+        ),
     ] = False,
     views: Views = None,
     landmarks: Landmarks = False,

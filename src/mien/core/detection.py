@@ -17,7 +17,7 @@ from mien.core.preprocess import crop_reach
 from mien.core.results import Box, Face, Landmarks
 from mien.errors import ImageError, MienError
 
-DEFAULT_DETECTOR = "mtcnn"
+DEFAULT_DETECTOR = "one-stage"
 MOST_PIXELS = 100_000_000  # of the crop of a face: more than an image has, and half of what `warp` takes
 Pixels = NDArray[np.uint8]
 NearFinder = Callable[[Pixels, Sequence[Box]], Sequence[Face]]
@@ -31,7 +31,7 @@ class DetectorSettings:
         min_face: Side in pixels of the smallest face that is looked for, in the image as it is searched.
         max_side: An image with a longer side is shrunk to it before it is searched, so that the time is
             bounded; ``None`` searches for faces of ``min_face`` pixels of the image itself.
-        rotated: Also find faces that lie or stand on their head.
+        rotated: Also find faces that lie or stand on their head; ``one-stage`` finds them in any case.
         threads: CPU threads of each network; 0 lets ONNX Runtime choose.
         device: What the networks run on; see `Classifier`.
     """

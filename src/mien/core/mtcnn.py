@@ -90,7 +90,7 @@ class MtcnnSettings:
 
 
 class Mtcnn:
-    """The default detector. Loads nothing before the first image; safe to share between threads."""
+    """Finds upright faces. Loads nothing before the first image; safe to share between threads."""
 
     def __init__(self, settings: MtcnnSettings | None = None) -> None:
         self.settings = settings or MtcnnSettings()

@@ -33,7 +33,7 @@ class ReadSettings:
         min_quality: Faces that can be read less well (0-1) are left out; see `Quality.score`.
         min_face: Side of the smallest face that is looked for, in pixels of the image itself. ``None`` is
             40, or 1/32 of the longest side where that is more, so that the time is bounded.
-        rotated: Also look for faces turned by 90, 180 and 270 degrees, for four times the time.
+        rotated: With ``mtcnn``, also look for faces turned by quarters, for four times the time.
         views: Views of each face that are averaged, a number or ``"auto"``; ``None`` takes the model's own.
         device: What the networks run on; see `Classifier`.
         landmarks: Also place 68 landmarks on each face; see `Analyzer`.
