@@ -6,7 +6,7 @@ import { copyFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { execFileSync } from "node:child_process";
 
 const WEIGHTS = "../src/mien/core/weights/", MODEL = "fer2013-medium";
-const NETS = ["mtcnn-pnet.onnx", "mtcnn-rnet.onnx", "mtcnn-onet.onnx"];
+const NETS = ["one-stage-net.onnx", "one-stage-refine.onnx"];
 const RUNTIME = "node_modules/onnxruntime-web/";
 const common = { bundle: true, format: "esm", target: "es2022", charset: "utf8", legalComments: "none", logLevel: "warning" };
 
@@ -25,10 +25,9 @@ async function pack() {
   await build({ ...common, entryPoints: ["src/index.ts"], outfile: "dist/index.js", packages: "external" });
   copyFileSync("../LICENSE", "LICENSE");
   mkdirSync("dist/models");
-  for (const name of NETS) copyFileSync(WEIGHTS + name, `dist/models/${name}`);
+  for (const name of [...NETS, "one-stage.json"]) copyFileSync(WEIGHTS + name, `dist/models/${name}`);
   copyFileSync(`${WEIGHTS}${MODEL}.onnx`, "dist/models/model.onnx");
   copyFileSync(`${WEIGHTS}${MODEL}.json`, "dist/models/model.json");
-  copyFileSync(`${WEIGHTS}mtcnn-LICENSE.txt`, "dist/models/mtcnn-LICENSE.txt");
 }
 
 await { site, package: pack }[process.argv[2]](process.argv[3]);

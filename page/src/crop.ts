@@ -1,11 +1,12 @@
 /** From a face in an image to what a network takes, as `mien.core.preprocess` does in Python. */
 
-import { type Matrix, type Point, similarity, warp } from "./geometry.js";
+import { type Matrix, type Point, type Quad, similarity, warp } from "./geometry.js";
 import { type Pixels } from "./image.js";
 import { luma } from "./resample.js";
 
 const FER2013_SIZE = 48;
-const FER2013_POINTS: readonly Point[] = [[14.9, 17.7], [33.1, 17.7], [24.0, 28.2], [16.3, 37.8], [31.7, 37.8]];
+export const FER2013_POINTS: readonly Point[] = [[14.9, 17.7], [33.1, 17.7], [24.0, 28.2], [16.3, 37.8], [31.7, 37.8]];
+export const FER2013_BOX: Quad = [4, -2.5, 43.3, 50];
 
 /** The similarity from the image to the crop: the five points go as near as possible to their mean places. */
 export function cropMatrix(points: readonly Point[], size: number, scale: number): Matrix {

@@ -53,11 +53,13 @@ export function invert([a, b, c, d, e, f]: Matrix): Matrix {
   return [p, q, -(p * c + q * f), r, s, -(r * c + s * f)];
 }
 
+/** By how much a map lengthens what it lengthens most: its larger singular value. */
+export const stretch = ([a, b, , d, e]: Matrix): number => (Math.hypot(a + e, b - d) + Math.hypot(a - e, b + d)) / 2;
+
 /** Resample an image through an affine map without aliasing, as `mien.core.geometry.warp` does. */
 export function warp(image: Pixels, matrix: Matrix, width: number, height: number): Pixels {
   const back = invert(matrix), [a, b, c, d, e, f] = back;
-  const shrink = (Math.hypot(a + e, b - d) + Math.hypot(a - e, b + d)) / 2; // the larger singular value
-  const reduction = Math.max(1, Math.trunc(shrink / SUPERSAMPLING));
+  const shrink = stretch(back), reduction = Math.max(1, Math.trunc(shrink / SUPERSAMPLING));
   const { region, left, top } = under(image, back, width, height, 3 * reduction);
   const source = reduction > 1 ? reduce(region, reduction, reduction) : region;
   const samples = Math.max(1, Math.ceil(shrink / reduction - 1e-6));

@@ -22,9 +22,8 @@ export class Network {
   }
 
   /** The outputs, in the network's order. */
-  async run(input: Float32Array | Uint8Array, shape: readonly number[]): Promise<Float32Array[]> {
-    const tensor = input instanceof Uint8Array ? new Tensor("uint8", input, shape) : new Tensor("float32", input, shape);
-    const found = await this.session.run({ [this.session.inputNames[0]!]: tensor });
+  async run(input: Float32Array, shape: readonly number[]): Promise<Float32Array[]> {
+    const found = await this.session.run({ [this.session.inputNames[0]!]: new Tensor("float32", input, shape) });
     return this.session.outputNames.map((name) => found[name]!.data as Float32Array);
   }
 }

@@ -3,8 +3,8 @@
 import { faceCrop, toInput } from "./crop.js";
 import { type Point, type Quad } from "./geometry.js";
 import { type ImageInput, type Pixels, toPixels } from "./image.js";
-import { type Face, Mtcnn } from "./mtcnn.js";
 import { Network } from "./network.js";
+import { type Face, OneStage } from "./one-stage.js";
 import { type Batch, averageLogits, part, toProbs } from "./views.js";
 
 /** The fields of a model card that reading needs; see `mien.core.cards.ModelCard`. */
@@ -54,7 +54,7 @@ export interface ReadOptions {
   near?: Box[];
 }
 
-/** What a reader is made of; `file` gives the bytes of `mtcnn-pnet.onnx` and the like. */
+/** What a reader is made of; `file` gives the bytes of `one-stage-net.onnx` and `one-stage-refine.onnx`. */
 export interface Parts {
   readonly card: Card;
   readonly weights: Uint8Array;
@@ -65,12 +65,12 @@ const NAMES: readonly LandmarkName[] = ["left_eye", "right_eye", "nose", "left_m
 const DEFAULT_THRESHOLD = 0.3;
 
 export class Reader {
-  private constructor(readonly card: Card, private readonly network: Network, private readonly detector: Mtcnn) {}
+  private constructor(readonly card: Card, private readonly network: Network, private readonly detector: OneStage) {}
 
   static async open({ card, weights, file }: Parts): Promise<Reader> {
-    const net = async (name: string) => Network.open(await file(`mtcnn-${name}.onnx`));
-    const nets = { pnet: await net("pnet"), rnet: await net("rnet"), onet: await net("onet") };
-    return new Reader(card, await Network.open(weights), new Mtcnn(nets));
+    const net = async (name: string) => Network.open(await file(`one-stage-${name}.onnx`));
+    const nets = { net: await net("net"), refine: await net("refine") };
+    return new Reader(card, await Network.open(weights), new OneStage(nets));
   }
 
   /** The emotion on every face of an image, largest face first. */

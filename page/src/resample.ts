@@ -96,33 +96,22 @@ export function resize(image: Pixels, width: number, height: number, box?: Rect)
   return isHigh ? down(out, vertical, height, offset) : out;
 }
 
-/** As `resize`, but reduced by a whole number first: Pillow's `reducing_gap=2`. */
-export function resizeReduced(image: Pixels, width: number, height: number, box?: Rect): Pixels {
-  const [x1, y1, x2, y2] = box ?? [0, 0, image.width, image.height];
-  const wide = Math.trunc((x2 - x1) / width / 2) || 1, high = Math.trunc((y2 - y1) / height / 2) || 1;
-  if (wide === 1 && high === 1) return resize(image, width, height, [x1, y1, x2, y2]);
-  const reachX = 0.5 * ((x2 - x1) / width), reachY = 0.5 * ((y2 - y1) / height);
-  const safe: Rect = [
-    Math.max(0, Math.trunc(x1 - reachX)),
-    Math.max(0, Math.trunc(y1 - reachY)),
-    Math.min(image.width, Math.ceil(x2 + reachX)),
-    Math.min(image.height, Math.ceil(y2 + reachY)),
-  ];
-  const small = reduce(image, wide, high, safe);
-  const inside: Rect = [(x1 - safe[0]) / wide, (y1 - safe[1]) / high, (x2 - safe[0]) / wide, (y2 - safe[1]) / high];
-  return resize(small, width, height, inside);
+/** As `resize`, but reduced by a whole number first: Pillow's `reducing_gap`. */
+export function resizeReduced(image: Pixels, width: number, height: number, gap: number): Pixels {
+  const wide = Math.trunc(image.width / width / gap) || 1, high = Math.trunc(image.height / height / gap) || 1;
+  if (wide === 1 && high === 1) return resize(image, width, height);
+  return resize(reduce(image, wide, high), width, height, [0, 0, image.width / wide, image.height / high]);
 }
 
 /** `Image.reduce`: means of `wide` x `high` pixels; what is left at the right and below makes smaller ones. */
-export function reduce(image: Pixels, wide: number, high: number, box?: Rect): Pixels {
-  const [x1, y1, x2, y2] = box ?? [0, 0, image.width, image.height];
+export function reduce(image: Pixels, wide: number, high: number): Pixels {
   const { channels, data } = image;
-  const out = pixels(Math.ceil((x2 - x1) / wide), Math.ceil((y2 - y1) / high), channels);
+  const out = pixels(Math.ceil(image.width / wide), Math.ceil(image.height / high), channels);
   let to = 0;
   for (let y = 0; y < out.height; y++) {
-    const top = y1 + y * high, rows = Math.min(high, y2 - top);
+    const top = y * high, rows = Math.min(high, image.height - top);
     for (let x = 0; x < out.width; x++) {
-      const left = x1 + x * wide, columns = Math.min(wide, x2 - left), n = rows * columns;
+      const left = x * wide, columns = Math.min(wide, image.width - left), n = rows * columns;
       const multiplier = Math.trunc(Math.fround(2 ** 32 / (256 * n)));
       for (let c = 0; c < channels; c++) {
         let sum = n >> 1;
@@ -137,10 +126,11 @@ export function reduce(image: Pixels, wide: number, high: number, box?: Rect): P
   return out;
 }
 
-/** `Image.transform(..., AFFINE, matrix, BILINEAR)`: 0 outside; samples are rounded down, as by Pillow. */
-export function affine(image: Pixels, width: number, height: number, matrix: readonly number[]): Pixels {
+/** `Image.transform(..., AFFINE, matrix, BILINEAR)`: `fill` outside; samples are rounded down, as by Pillow. */
+export function affine(image: Pixels, width: number, height: number, matrix: readonly number[], fill = 0): Pixels {
   const [a, b, c, d, e, f] = matrix as [number, number, number, number, number, number];
   const { channels, data } = image, out = pixels(width, height, channels);
+  out.data.fill(fill);
   const lastX = image.width - 1, lastY = image.height - 1, length = image.width * channels;
   for (let v = 0, to = 0; v < height; v++) {
     for (let u = 0; u < width; u++, to += channels) {
@@ -155,18 +145,6 @@ export function affine(image: Pixels, width: number, height: number, matrix: rea
         out.data[to + k] = Math.trunc(above + (below - above) * dy);
       }
     }
-  }
-  return out;
-}
-
-/** The image with a border of one gray value on all sides. */
-export function expand(image: Pixels, border: number, fill: number): Pixels {
-  const { width, height, channels, data } = image;
-  const out = pixels(width + 2 * border, height + 2 * border, channels);
-  out.data.fill(fill);
-  for (let y = 0; y < height; y++) {
-    const row = data.subarray(y * width * channels, (y + 1) * width * channels);
-    out.data.set(row, ((y + border) * out.width + border) * channels);
   }
   return out;
 }

@@ -4,7 +4,7 @@ import { overlap, similarity, suppress, transform } from "../src/geometry.js";
 import { fromRgba, pixels } from "../src/image.js";
 import { type Reading } from "../src/index.js";
 import { People } from "../src/people.js";
-import { expand, reduce, resize, roundEven } from "../src/resample.js";
+import { affine, reduce, resize, resizeReduced, roundEven } from "../src/resample.js";
 import { averageLogits, toProbs } from "../src/views.js";
 import { drawTimeline } from "../ui/draw.js";
 
@@ -23,8 +23,14 @@ test("what is left over makes smaller blocks", () => {
   assert.deepEqual([...reduce(gray(3, 1, 10, 20, 90), 2, 1).data], [15, 90]);
 });
 
-test("a border goes on all sides", () => {
-  assert.deepEqual([...expand(gray(1, 1, 5), 1, 7).data], [7, 7, 7, 7, 5, 7, 7, 7, 7]);
+test("an image is reduced first where it shrinks by twice the gap", () => {
+  const image = gray(12, 1, 0, 0, 80, 20, 90, 10, 200, 30, 40, 250, 60, 70); // the answers are Pillow's
+  assert.deepEqual([...resizeReduced(image, 3, 1, 2).data], [29, 86, 106]);
+  assert.deepEqual([...resizeReduced(image, 3, 1, 3).data], [34, 81, 108]);
+});
+
+test("what a map shows from outside the image is filled", () => {
+  assert.deepEqual([...affine(gray(2, 1, 10, 30), 4, 1, [1, 0, -1.25, 0, 1, 0], 127).data], [127, 10, 25, 127]);
 });
 
 test("transparency is composited on white, and useless alpha ignored", () => {

@@ -14,6 +14,7 @@ export type Answer =
   | { id: number; loaded: number; total: number }
   | { id: number; error: string };
 
+const NETS = ["one-stage-net.onnx", "one-stage-refine.onnx"];
 const GZIP = [0x1f, 0x8b];
 const tell = (answer: Answer): void => postMessage(answer);
 
@@ -32,10 +33,10 @@ async function open(id: number, folder: string): Promise<Reader> {
     return bytes;
   };
   const [runtime, weights, card, ...nets] = await Promise.all(
-    ["runtime.gz", "model.onnx", "model.json", "mtcnn-pnet.onnx", "mtcnn-rnet.onnx", "mtcnn-onet.onnx"].map(file),
+    ["runtime.gz", "model.onnx", "model.json", ...NETS].map(file),
   );
   configure({ binary: await unpacked(runtime!) });
-  const held = new Map(["pnet", "rnet", "onet"].map((net, i) => [`mtcnn-${net}.onnx`, nets[i]!]));
+  const held = new Map(NETS.map((name, i) => [name, nets[i]!]));
   return Reader.open({
     card: JSON.parse(new TextDecoder().decode(card)) as Card,
     weights: weights!,

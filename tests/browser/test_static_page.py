@@ -97,7 +97,8 @@ def test_it_gives_the_numbers_of_mien_read(ready, photos):
     ready.set_input_files("#files", photos)
     expect(ready.locator("#status")).to_have_text(re.compile("^22 photos, "), timeout=LONG_MS)
     found = rows(ready)
-    wanted = [(photo.name, reading) for photo in photos for reading in mien.read(photo)]
+    analyzer = mien.Analyzer(detector="one-stage")
+    wanted = [(photo.name, reading) for photo in photos for reading in analyzer.read(photo)]
     assert [row["file"] for row in found] == [name for name, _ in wanted]
     for row, (name, reading) in zip(found, wanted, strict=True):
         assert row["emotion"] == reading.emotion, name

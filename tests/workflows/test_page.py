@@ -36,10 +36,8 @@ def test_the_page_has_the_very_networks_of_python(site):
     weights, card = find_model()
     assert (site.folder / "model.onnx").read_bytes() == weights.read_bytes()
     assert json.loads((site.folder / "model.json").read_text("utf-8"))["name"] == card.name == site.model
-    for net in ("pnet", "rnet", "onet"):
-        assert (site.folder / f"mtcnn-{net}.onnx").read_bytes() == (
-            SHIPPED / f"mtcnn-{net}.onnx"
-        ).read_bytes()
+    for net in ("one-stage-net.onnx", "one-stage-refine.onnx"):
+        assert (site.folder / net).read_bytes() == (SHIPPED / net).read_bytes()
 
 
 def test_the_runtime_is_webassembly(site):
@@ -75,6 +73,17 @@ def test_a_page_is_written_over_but_nothing_else(site, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
+def test_a_page_with_the_detector_of_earlier_versions_is_replaced(site, tmp_path):
+    former = ("mtcnn-pnet.onnx", "mtcnn-rnet.onnx", "mtcnn-onet.onnx", "mtcnn-LICENSE.txt")
+    sizes = json.loads((site.folder / "files.json").read_text("utf-8"))
+    listed = {name: size for name, size in sizes.items() if not name.startswith("one-stage")}
+    (tmp_path / "files.json").write_text(json.dumps(listed | dict.fromkeys(former, 5)))
+    for name in (*former, "CNAME"):
+        (tmp_path / name).write_text("words")
+    assert write_page(tmp_path).sizes == site.sizes
+    assert {path.name for path in tmp_path.iterdir()} == {*site.sizes, "CNAME"}
+
+
 @pytest.mark.parametrize("listed", ['{"a.jpg": 3}', '["model.onnx"]', "no JSON", '{"model.onnx": "3 MB"}'])
 def test_a_foreign_site_with_a_list_of_its_files_stays_as_it_was(tmp_path, listed):
     files = {"files.json": listed, "index.html": "my garden"}
@@ -102,7 +111,7 @@ def test_the_policy_lets_the_page_reach_its_own_host_alone(site):
 
 def test_the_licences_come_along(site):
     assert "Microsoft" in (site.folder / "ONNXRUNTIME-LICENSE.txt").read_text()
-    assert "MIT" in (site.folder / "mtcnn-LICENSE.txt").read_text()
+    assert json.loads((site.folder / "one-stage.json").read_text("utf-8"))["licence"].startswith("MIT")
 
 
 def test_the_command_says_what_it_wrote_and_how_to_look(tmp_path):

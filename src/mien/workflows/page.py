@@ -22,13 +22,13 @@ SHARED = (ASSETS.parent / "web" / "static" / "style.css", ASSETS.parent / "web" 
 """What it has in common with the page of `mien serve`."""
 
 RUNTIME = "runtime.wasm.xz"
-NETS = ("mtcnn-pnet.onnx", "mtcnn-rnet.onnx", "mtcnn-onet.onnx")
-LICENCES = ("mtcnn-LICENSE.txt",)
+NETS = ("one-stage-net.onnx", "one-stage-refine.onnx")
+LICENCES = ("one-stage.json",)
 MANIFEST = "files.json"
 """Sizes of the files by name. Where it names `OWN`, `write_page` wrote the folder, and may write it again."""
 
-OWN = dict.fromkeys(("runtime.gz", "model.onnx", "model.json", *NETS), int)
-"""What every list of a page names; other sites have lists of the same name."""
+OWN = dict.fromkeys(("runtime.gz", "model.onnx", "model.json", "ONNXRUNTIME-LICENSE.txt"), int)
+"""What the list of a page of any version names; other sites have lists of the same name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,8 @@ def write_page(to: Path, model: str | os.PathLike[str] = DEFAULT_MODEL) -> Page:
         ModelError: the model cannot be found or verified.
     """
     weights, card = find_model(model)
-    if to.exists() and (not to.is_dir() or any(to.iterdir())) and not _is_page(to):
+    earlier = _listed(to)
+    if to.exists() and (not to.is_dir() or any(to.iterdir())) and not earlier:
         raise MienError(f"{to} holds something else; give a new or an empty folder")
     check_output_folder(to)
     to.mkdir(parents=True, exist_ok=True)
@@ -80,15 +81,19 @@ def write_page(to: Path, model: str | os.PathLike[str] = DEFAULT_MODEL) -> Page:
     for name, data in files.items():
         with atomic_write(to / name) as temporary:
             temporary.write_bytes(data)
+    for path in to.iterdir():
+        if path.name in earlier - files.keys():
+            path.unlink()
     return Page(to, card.name, {name: len(data) for name, data in files.items()})
 
 
-def _is_page(folder: Path) -> bool:
-    """Whether `write_page` wrote a folder."""
+def _listed(folder: Path) -> set[str]:
+    """The files that `write_page` wrote into a folder; none where it did not write it."""
     with suppress(MienError), reading(folder / MANIFEST):
-        check_shape(read_json(folder / MANIFEST), OWN)
-        return True
-    return False
+        sizes = read_json(folder / MANIFEST)
+        check_shape(sizes, OWN)
+        return set(sizes)
+    return set()
 
 
 def worker_head(files: dict[str, bytes]) -> bytes:
