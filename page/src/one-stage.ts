@@ -36,7 +36,7 @@ interface Seen { points: Point[]; scores: number[] }
 const STRIDE = 8, UNIT = 32, DEEPEST = 32, CHANNELS = 14, BATCH = 64, FILL = 127;
 const SMALLEST = 24, LARGEST = 56, WINDOW = 96, COARSEST = 40, FRAME = 48;
 const MAYBE = 0.1, SAME_PLACE = 0.4, SAME_FACE = 0.4;
-const JUDGED = [0.86, 0.31, 0.43], JUDGED_CONSTANT = 0.6;
+const CONVINCED = 0.9, JUDGED = [0.86, 0.31, 0.43], JUDGED_CONSTANT = 0.6;
 const MIRRORED = [1, 0, 2, 4, 3];
 const [LEFT, TOP, RIGHT, BOTTOM] = FER2013_BOX, WIDTH = RIGHT - LEFT, HEIGHT = BOTTOM - TOP;
 const CENTRE: Point = [(LEFT + RIGHT) / 2, (TOP + BOTTOM) / 2];
@@ -79,7 +79,7 @@ export class OneStage {
     const most = [...seen].sort((a, b) => b.scores[0]! - a.scores[0]!).slice(0, this.settings.maxCandidates);
     const once = await this.placed(work, kept(most, SAME_PLACE, "union", ({ scores }) => scores[0]!), false);
     const twice = await this.placed(work, once.filter(({ scores }) => scores[1]! > MAYBE), true); // better framed now
-    const sure = twice.filter((one) => probability(one) > this.settings.sure);
+    const sure = twice.filter((one) => probability(one) > this.settings.sure && one.scores[2]! >= CONVINCED);
     const x = image.width / work.width, y = image.height / work.height;
     const faces = kept(sure, SAME_FACE, "min", probability).map((one): Face => {
       const [x1, y1, x2, y2] = boxOf(one.points);

@@ -450,6 +450,15 @@ def test_a_small_place_that_is_no_face_does_not_hide_the_face_around_it(monkeypa
     assert np.array(face.landmarks.points) == pytest.approx(points[1], abs=0.05)
 
 
+@pytest.mark.parametrize(("last", "n_faces"), [(0.91, 1), (0.89, 0)])
+def test_what_the_last_look_doubts_is_no_face_however_sure_the_others_are(last, n_faces, monkeypatch):
+    usual = FER2013_POINTS - (FER2013_BOX[:2] + FER2013_BOX[2:]) / 2
+    detector, image = OneStage(), np.full((400, 400, 3), 80, np.uint8)
+    monkeypatch.setattr(detector, "candidates", lambda gray: [(np.float32([0.999]), usual[None] + 200)])
+    detector.refine, detector.refine_mirrored = Look({80: ((0, 0), 0.999)}), Look({80: ((0, 0), last)})
+    assert len(detector.find(image)) == n_faces
+
+
 def test_the_weights_are_what_their_card_says_and_small():
     card = json.loads((WEIGHTS / "one-stage.json").read_text())
     files = {name: (WEIGHTS / name).read_bytes() for name in (one_stage.WEIGHTS, one_stage.REFINE_WEIGHTS)}

@@ -37,6 +37,7 @@ WINDOW = 96  # around a face of usual size, when it is known about where it is
 COARSEST = 40  # pixels of the image as it is to one of the window's
 TILE, OVERLAP, EDGE = 1280, 256, 64  # of a level that is larger than the image, in its pixels
 MAYBE = 0.1  # the refinement network's score of a face that is worth another look
+CONVINCED = 0.9  # its least score at the last look: shining clasps and folds of cloth have less
 JUDGED = (0.86, 0.31, 0.43, 0.6)
 """Weights of the log-odds of three scores, and a constant; see `judged`."""
 NEIGHBOURS = np.indices((3, 3)).reshape(2, 9)
@@ -155,7 +156,8 @@ class OneStage:
         most, points, first = most[first > MAYBE], points[first > MAYBE], first[first > MAYBE]
         points, second = placed(work, points, self.refine_mirrored)  # it sees them better framed now
         sure = judged(scores[most], first, second)
-        points, sure = points[sure > self.settings.sure], sure[sure > self.settings.sure]
+        is_face = (sure > self.settings.sure) & (second >= CONVINCED)
+        points, sure = points[is_face], sure[is_face]
         best = kept_best(points, sure)
         return faces_of(boxes_of(points[best]), sure[best], points[best], work, image)
 
