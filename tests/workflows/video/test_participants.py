@@ -79,6 +79,17 @@ def test_the_key_never_lies_with_the_copies_and_never_serves_other_videos(videos
         write_blind(videos, tmp_path / "raters", tmp_path / KEY)
 
 
+def test_copies_of_other_videos_are_never_given_to_raters(videos, tmp_path) -> None:
+    raters, first, second = tmp_path / "raters", tmp_path / "1" / KEY, tmp_path / "2" / KEY
+    (copy,) = write_blind(videos[2:3], raters, first)
+    with pytest.raises(MienError, match=r"001\.mp4 is of another key than .*; give --blind a new folder"):
+        write_blind(videos[3:], raters, second)
+    assert not second.exists()
+    copy.write_bytes(b"another video")
+    with pytest.raises(MienError, match=r"001\.mp4 is no copy of .*carl\.mp4, as the key says; delete it"):
+        write_blind(videos[2:3], raters, first)
+
+
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "blind,video,participant\n../x.mp4,a.mp4,P1\n"])
 def test_a_file_that_is_no_key_is_told(text, tmp_path) -> None:
     (tmp_path / KEY).write_text(text)

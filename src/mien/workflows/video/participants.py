@@ -69,7 +69,8 @@ def write_blind(
         The copies, in their order.
 
     Raises:
-        MienError: the key or the videos would lie beside the copies, or the key tells of other videos.
+        MienError: the key or the videos would lie beside the copies, the key tells of other videos, or
+            ``folder`` holds files that are not copies of these.
     """
     check_output_folder(folder)
     if folder.resolve() in key.resolve().parents:
@@ -90,16 +91,27 @@ def write_blind(
             (f"{n:0{width}d}{path.suffix.lower()}", path_text(str(path)), who)
             for n, (path, who) in enumerate(order, 1)
         ]
+        for name, *_ in cells:
+            if (folder / name).exists():
+                raise MienError(f"{folder / name} is of another key than {key}; give --blind a new folder")
         key.parent.mkdir(parents=True, exist_ok=True)
         _write(key, [KEY_COLUMNS, *cells])
         rows = read_key(key)
     folder.mkdir(parents=True, exist_ok=True)
     copies = [folder / row["blind"] for row in rows]
     for row, copy in zip(rows, copies, strict=True):
-        if not copy.exists():
-            with atomic_write(copy) as temporary:
-                shutil.copyfile(names[row["video"]], temporary)
+        _copy(names[row["video"]], copy)
     return copies
+
+
+def _copy(video: Path, copy: Path) -> None:
+    if not copy.exists():
+        with atomic_write(copy) as temporary:
+            shutil.copyfile(video, temporary)
+    elif copy.stat().st_size != video.stat().st_size:
+        raise MienError(
+            f"{copy} is no copy of {video}, as the key says; delete it, or give --blind a new folder"
+        )
 
 
 def _write(path: Path, rows: Sequence[Sequence[str | None]]) -> None:
