@@ -134,11 +134,12 @@ def test_a_video_whose_end_the_index_missed_is_told_in_it(videos, settings, monk
     assert (done.frames, done.persons) == (6, 1)
 
 
-def test_an_index_of_something_else_is_refused_and_stays(videos, settings) -> None:
+@pytest.mark.parametrize("resume", [True, False])
+def test_an_index_of_something_else_is_refused_and_stays(resume, videos, settings) -> None:
     Path("out").mkdir()
     Path("out/index.csv").write_text("path,error\na.jpg,\n")
-    with pytest.raises(MienError, match=r"out/index\.csv has the columns of another run"):
-        list(watch_many(ManyJob(["in"], Path("out"), resume=True), settings))
+    with pytest.raises(MienError, match=r"out/index\.csv is no index of videos; move it, or give --out"):
+        list(watch_many(ManyJob(["in"], Path("out"), resume=resume), settings))
     assert Path("out/index.csv").read_text() == "path,error\na.jpg,\n"
 
 

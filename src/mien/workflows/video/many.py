@@ -15,7 +15,7 @@ from mien.core.video_names import VIDEO_SUFFIXES
 from mien.errors import MienError, VideoError
 from mien.workflows.find import PassedOver, is_any_folder, natural_key
 from mien.workflows.rows.formats import FORMATS
-from mien.workflows.rows.row_file import RowFile, check_free, check_whole
+from mien.workflows.rows.row_file import RowFile, check_free
 from mien.workflows.rows.run_state import RunState, state_of
 from mien.workflows.video.job import Outcome, WatchJob, watch_video
 from mien.workflows.video.participants import IdOf
@@ -240,8 +240,9 @@ class Index:
         self._state = RunState(path, identity, resume=job.resume)
         self.videos: set[str] = set()
         offset: int | None = None
+        if self._state.stored is None and path.exists() and not FORMATS[".csv"].has(path, COLUMNS):
+            raise MienError(f"{path} is no index of videos; move it, or give --out another folder")
         if self._state.is_done:  # videos may have come since
-            check_whole([path], COLUMNS)
             offset = path.stat().st_size
         elif self._state.stored:
             offset = self._state.stored["offset"]
