@@ -73,6 +73,12 @@ def test_the_participant_is_the_first_column_of_what_is_printed(mien, clip) -> N
     assert json.loads(mien(*common, "--json").stdout.splitlines()[0])["participant"] == "i"
 
 
+def test_the_participant_of_a_stream_is_searched_in_its_address_without_the_password(mien) -> None:
+    done = mien("watch", "rtsp://user:hunter2@127.0.0.1:1/x", "--id-from", "P[0-9]")
+    assert done.exit_code == 2
+    assert "finds no participant in 'rtsp:/user:***@127.0.0.1:1/x'" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

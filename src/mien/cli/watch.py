@@ -37,6 +37,7 @@ from mien.cli.watch_many import (
     watch_all,
 )
 from mien.cli.watch_screen import Show, screen
+from mien.core.addresses import shown
 from mien.errors import MienError
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def watch(
         watch_all(many, settings, blind, ray)
         return
     _refuse_of_many({"--blind": blind, "--format": row_format, "--ray": ray})
-    participant = parse_id_from(id_from)(PurePath(sources[0]))
+    participant = parse_id_from(id_from)(PurePath(shown(sources[0])))
     outputs = tuple(out or ())
     job = WatchJob(sources[0], pick, outputs, annotate, resume, live, sound=sound, participant=participant)
     _check_plot(plot, sources[0])

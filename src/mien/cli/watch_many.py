@@ -15,6 +15,7 @@ from mien.cli.options import ray_option
 from mien.cli.progress import LINES_EVERY_S
 from mien.cli.stopping import INTERRUPTED, Stop, stop_on_ctrl_c
 from mien.cli.terminal import printable, until_closed
+from mien.core.paths import local_path
 from mien.errors import MienError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ RayAddress = Annotated[str | None, ray_option("Watch several videos")]
 
 def are_many(sources: Sequence[str]) -> bool:
     """Whether rows go into a folder: there are several sources, or one is a folder."""
-    return len(sources) > 1 or os.path.isdir(sources[0])
+    return len(sources) > 1 or os.path.isdir(local_path(sources[0]))
 
 
 def one_folder(out: Sequence[Path] | None, refused: dict[str, Any]) -> Path:
@@ -143,7 +144,7 @@ def _watched(job: "ManyJob", settings: "WatchSettings", ray: str | None, stop: S
 def _copy_blind(job: "ManyJob", folder: Path, found: Sequence[tuple[Path, Path]]) -> None:
     from mien.workflows.video.participants import KEY, write_blind
 
-    for source in map(Path, job.sources):
+    for source in map(Path, map(local_path, job.sources)):
         if source.is_dir() and source.resolve() in (folder.resolve(), *folder.resolve().parents):
             raise MienError(f"the copies would be watched too; give --blind a folder outside {source}")
     videos = [(path, job.id_of(below)) for path, below in found]

@@ -64,6 +64,20 @@ def test_what_is_named_twice_is_watched_once_below_the_common_folder(videos) -> 
         find_videos(["none"])
 
 
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [("rtsp://user:hunter2@127.0.0.1:1/x", "'rtsp://user:***@127.0.0.1:1/x'"), ("0", "camera 0")],
+)
+def test_a_stream_or_a_camera_is_none_of_several_videos_and_no_password_is_told(source, name) -> None:
+    with pytest.raises(MienError) as refused:
+        find_videos([source, "b.mp4"])
+    assert str(refused.value) == f"{name} cannot be one of several videos, which are files; watch it alone"
+
+
+def test_videos_are_named_by_addresses_of_files_as_well(videos) -> None:
+    assert find_videos([videos.absolute().as_uri()])[0][1] == Path("2.mp4")
+
+
 def test_what_a_folder_holds_besides_videos_is_counted(videos, monkeypatch) -> None:
     (videos / "GOPR1.LRV").touch()
     (videos / "CLIP.M2TS").touch()

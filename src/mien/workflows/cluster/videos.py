@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from mien.core.paths import path_text
 from mien.errors import MienError
 from mien.workflows.cluster.connection import connected, n_readers, share
 from mien.workflows.video.job import WatchJob
-from mien.workflows.video.many import Done, ManyJob, left_to_watch, watch_one
+from mien.workflows.video.many import Done, ManyJob, find_videos, left_to_watch, watch_one
 from mien.workflows.video.watcher import WatchSettings
 
 TRIES = 3
@@ -30,9 +29,9 @@ def watch_on_ray(job: ManyJob, settings: WatchSettings, address: str = "auto") -
     Raises:
         MienError: there is no video, nothing to resume, or no such cluster.
     """
-    sources = [str(Path(source).absolute()) for source in job.sources]
-    videos = None if job.videos is None else [(path.absolute(), below) for path, below in job.videos]
-    job = replace(job, sources=sources, folder=job.folder.absolute(), videos=videos)
+    found = find_videos(job.sources) if job.videos is None else job.videos
+    videos = [(path.absolute(), below) for path, below in found]
+    job = replace(job, folder=job.folder.absolute(), videos=videos)
     with connected(address), left_to_watch(job, settings) as (left, index):
         for done in _in_tasks(left, settings):
             index.add(done)

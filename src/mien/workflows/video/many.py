@@ -18,6 +18,7 @@ from mien.workflows.rows.formats import FORMATS
 from mien.workflows.rows.row_file import RowFile, check_free
 from mien.workflows.rows.run_state import RunState, state_of
 from mien.workflows.video.job import Outcome, WatchJob, watch_video
+from mien.workflows.video.opening import Source
 from mien.workflows.video.participants import IdOf
 from mien.workflows.video.pick import Pick
 from mien.workflows.video.watcher import Watched, WatchSettings
@@ -86,19 +87,26 @@ def find_videos(sources: Sequence[str], passed_over: PassedOver | None = None) -
         passed_over: Counts what else the folders hold.
 
     Raises:
-        MienError: there is none.
+        MienError: there is none, or a source is a stream or a camera, which ends when it likes.
     """
     found: dict[Path, Path] = {}
-    for source in map(Path, sources):
+    paths = [_local(Source(source)) for source in sources]
+    for source in paths:
         for path in _walk(source, passed_over or PassedOver()) if source.is_dir() else [source]:
             found.setdefault(path.resolve(), path)
     if not found:
         raise MienError(
             f"{', '.join(map(repr, sources))} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))})"
         )
-    tops = [path if path.is_dir() else path.parent for path in map(Path, sources)]
+    tops = [path if path.is_dir() else path.parent for path in paths]
     base = Path(os.path.commonpath([top.absolute() for top in tops]))
     return [(path, Path(os.path.relpath(path.absolute(), base))) for path in found.values()]
+
+
+def _local(source: Source) -> Path:
+    if source.is_remote or (source.is_camera and not os.path.isdir(source.text)):
+        raise MienError(f"{source.name} cannot be one of several videos, which are files; watch it alone")
+    return Path(source.text)
 
 
 def _walk(folder: Path, passed_over: PassedOver) -> Iterator[Path]:
