@@ -18,7 +18,7 @@ from mien.core.events import events_of
 from mien.core.results import Box, Face
 from mien.core.smoothing import SmoothingSettings
 from mien.core.timeline import columns
-from mien.errors import MienError
+from mien.errors import MienError, VideoError
 from mien.workflows.rows.row_file import RowFile
 from mien.workflows.video.frames import Frame
 from mien.workflows.video.job import WatchJob, watch_video
@@ -607,6 +607,21 @@ def test_rows_of_before_stay_where_another_output_is_refused(small, settings, tm
         WatchJob("x.mp4", files=(tmp_path / "a.csv", Path(os.path.relpath(tmp_path / "a.csv"))))
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_rows_of_before_stay_where_no_frame_comes(suffix, small, settings, tmp_path) -> None:
+    rows, new = tmp_path / f"rows{suffix}", tmp_path / f"new{suffix}"
+    rows.write_bytes(b"of before")
+    for path in (rows, new):
+        with pytest.raises(VideoError, match="has no frame from 100 s on"):
+            watch_video(WatchJob(small, Pick(start_s=100), (path,)), settings)
+    watch_video(WatchJob(small, files=(rows,)), settings, stop=lambda: True)
+    assert rows.read_bytes() == b"of before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [rows.name, f"{rows.name}.state"]
+    watch_video(WatchJob(small, files=(rows,), resume=True), settings)
+    assert rows.read_bytes() != b"of before"
+    assert [path.name for path in tmp_path.iterdir()] == [rows.name]
+
+
 def test_an_annotated_video_never_overwrites_its_source(crossing, settings) -> None:
     with pytest.raises(MienError, match="is the video that is read"):
         watch_video(WatchJob(str(crossing), annotate=crossing), settings)
@@ -662,8 +677,8 @@ def test_a_detector_that_answers_nonsense_is_named(settings) -> None:
 
 
 def test_a_damaged_state_is_told_and_changes_no_rows(small, settings, tmp_path) -> None:
-    out = tmp_path / "rows.csv"
-    watch_video(WatchJob(str(small), files=(out,)), settings, stop=lambda: True)
+    out, asked = tmp_path / "rows.csv", iter(range(99))
+    watch_video(WatchJob(str(small), files=(out,)), settings, stop=lambda: next(asked) == 9)
     state = tmp_path / "rows.csv.state"
     before, rows = state.read_bytes(), out.read_bytes()
     for damage in (before[: len(before) // 2], before.replace(b"0", b"1", 1), b"", b"\xff"):

@@ -57,17 +57,21 @@ class RunState:
         return dict(held["state"])
 
     @contextmanager
-    def before_files(self, state: Mapping[str, Any]) -> Iterator[None]:
+    def before_files(self, state: Mapping[str, Any] | None = None) -> Iterator[None]:
         """Around the opening of files: a run that is killed there has a state, so it does not count as whole.
 
         Where a file cannot be opened, nothing is left.
+
+        Args:
+            state: Kept before; ``None`` where one is already.
         """
-        if self.stored is None and not self.is_done:
+        is_new = self.stored is None and not self.is_done
+        if is_new and state is not None:
             self.save(state)
         try:
             yield
         except BaseException:
-            if self.stored is None and not self.is_done:
+            if is_new:
                 self.end()
             raise
 

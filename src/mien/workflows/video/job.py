@@ -145,7 +145,7 @@ def watch_video(
 
             annotated = stack.enter_context(AnnotatedVideo(job.annotate, video, sound=job.sound))
         watcher = Watcher(settings)
-        run = _Run(job, watcher)  # once nothing else can be refused: it empties files of rows
+        run = _Run(job, watcher)
         if run.is_done:
             run.check_source(_decoded(job.pick, -1, video, None))
             return Outcome(run.summary, stopped=False, error=None, is_old=True)
@@ -172,7 +172,7 @@ def watch_video(
                 run.save()
         except VideoError as caught:
             if watcher.last_index < 0:
-                run.discard()
+                run.end(whole=True)
                 raise
             error = caught
         run.save_now()
@@ -213,6 +213,7 @@ class _Run:
         self.files: list[RowFile] = []
         self._noted: dict[str, Any] = {}
         self._saved_at = -math.inf
+        self._has_begun = False
         self._columns = named_columns(watcher.labels, job.participant, landmarks=watcher.settings.landmarks)
         check_free(job.files, self._columns)
         self._state = RunState(job.files[0], self._identity(), resume=job.resume) if job.files else None
@@ -246,18 +247,26 @@ class _Run:
                 check_shape(state.stored, {"offsets": {}, "watcher": {}})
                 self.watcher.restore(state.stored["watcher"])
                 offsets = state.stored["offsets"]
+        self._noted = {"offsets": offsets, "watcher": self.watcher.to_dict()}
+        goes_on = self.watcher.last_index >= 0
         with ExitStack() as opened:  # all of them, before one loses its rows
             for path in self.job.files:
                 self.files.append(self._file(path, offsets.get(str(path))))
                 opened.callback(self.files[-1].close)
-            with state.before_files({"offsets": {}, "watcher": self.watcher.to_dict()}):
-                for file in self.files:
-                    file.begin()
+            with state.before_files(self._noted):
+                if goes_on:
+                    self._begin(state)
             opened.pop_all()
-        if offsets:
+        if goes_on:
             with reading(self.files[0].lines, advice="start over without --resume"):
                 self._sum_up(read_rows(self.files[0].lines))
-        self.save()
+
+    def _begin(self, state: RunState) -> None:
+        """Empty the files, or go on at their offsets; a new run waits with it for its first frame."""
+        self._has_begun = True
+        with state.before_files():
+            for file in self.files:
+                file.begin()
 
     def _file(self, path: Path, offset: int | None) -> RowFile:
         return RowFile(
@@ -285,6 +294,9 @@ class _Run:
         }
 
     def write(self, rows: list[TimelineRow]) -> None:
+        """Take the rows of frames that were watched; those of the first ones may not be ready yet."""
+        if self._state and not self._has_begun and self.watcher.last_index >= 0:
+            self._begin(self._state)
         for row in rows:
             self.summary.add(row)
         for file in self.files:
@@ -309,7 +321,10 @@ class _Run:
         self._saved_at = monotonic()
 
     def end(self, *, whole: bool) -> None:
-        """Close the files, and count the last frame; a run that is to go on keeps its state."""
+        """Close the files, and count the last frame; a run that is to go on keeps its state.
+
+        Where no frame came, files are as they were before.
+        """
         self.summary.finish()
         for file in self.files:
             file.close(whole=False)
@@ -318,12 +333,6 @@ class _Run:
                 self._state.end()
             for file in self.files:
                 file.drop_lines()
-
-    def discard(self) -> None:
-        """Where no frame came: leave no file that holds nothing."""
-        self.end(whole=True)
-        for path in self.job.files:
-            path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """After an error: the files end behind the last row."""
