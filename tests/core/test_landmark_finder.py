@@ -1,6 +1,7 @@
 """The shipped landmark network on a photograph, and what is asked for of it."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from mien.core.model_store import SHIPPED, list_models
 from mien.core.mtcnn import Mtcnn, MtcnnSettings
 from mien.core.one_stage import OneStage
 from mien.errors import ModelError
+from mien.workflows.landmarks import FacePoints, write_drawing
+from mien.workflows.read_outputs import FreeNames
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +122,25 @@ def test_the_command_prints_draws_and_reports(tmp_path, astronaut, monkeypatch):
     assert (tmp_path / "drawn" / "standard-input.png").exists()
     empty = runner.invoke(app, ["landmarks", "-"], input=b"")
     assert (empty.exit_code, "mien: standard input: " in empty.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("stem", ["x", "y" * 251])
+def test_a_drawing_is_never_written_over_one_that_another_run_wrote_meanwhile(stem, tmp_path, monkeypatch):
+    pixels = np.zeros((9, 9, 3), np.uint8)
+    drawings = [FacePoints(f"{folder}/{stem}.png", pixels=pixels) for folder in "ab"]
+    monkeypatch.setattr(Path, "exists", lambda path: False)  # each looked before the other wrote
+    first, second = (write_drawing(one, tmp_path, FreeNames()) for one in drawings)
+    monkeypatch.undo()
+    assert first != second
+    assert sorted(tmp_path.iterdir()) == sorted([first, second])
+
+
+def test_landmarks_are_told_in_hundredths_of_a_pixel():
+    face = mien.Face(mien.Box(0, 0, 9, 9), 0.9)
+    points = np.linspace(108.584, 2000.0, 2 * N_POINTS, dtype=np.float32).reshape(1, N_POINTS, 2)
+    told = np.array(FacePoints("a.png", (face,), points).to_dict()["faces"][0]["landmarks68"])
+    assert told[0, 0] == 108.58
+    assert (told == np.round(told, 2)).all()
 
 
 OWN = """

@@ -47,20 +47,21 @@ def landmarks(
     from mien.core.outputs import check_output_folder
     from mien.workflows.find import find_images
     from mien.workflows.landmarks import place_landmarks, write_drawing
+    from mien.workflows.read_outputs import FreeNames
 
     finder = make_detector(detector or DEFAULT_DETECTOR)
     if annotate:
         check_output_folder(annotate)
         annotate.mkdir(parents=True, exist_ok=True)
     failed: list[str] = []
-    taken: set[Path] = set()
+    names = FreeNames()
     stdin = getattr(sys.stdin, "buffer", None)  # there is no stdin where it was closed
     say = until_closed(typer.echo) if annotate else typer.echo
     for result in place_landmarks(find_images(paths, annotate), min_score, finder, stdin):
         if result.error is not None:
             failed.append(result.error)
         elif annotate:
-            write_drawing(result, annotate, taken)
+            write_drawing(result, annotate, names)
         say(json.dumps(result.to_dict()) if as_json else "\n".join(_lines(result)))
     for error in failed:
         typer.echo(f"mien: {printable(error)}", err=True)

@@ -13,7 +13,7 @@ from mien.core.arguments import check_share
 from mien.core.detection import Detector, find_faces
 from mien.core.detectors import make_detector
 from mien.core.draw import SHADE
-from mien.core.files import atomic_write
+from mien.core.files import refusals, temporary_file
 from mien.core.images import DEFAULT_LIMITS, open_image
 from mien.core.landmark_finder import LandmarkFinder
 from mien.core.paths import path_text
@@ -22,6 +22,7 @@ from mien.core.quality import occluded
 from mien.core.results import Face
 from mien.errors import ImageError
 from mien.workflows.find import STDIN, STDIN_CLOSED, STDIN_STEM, Source
+from mien.workflows.read_outputs import FreeNames
 
 DOT = (86, 180, 233)
 
@@ -54,7 +55,7 @@ class FacePoints:
                 "occluded": None if hidden is None else round(hidden, 4),
             }
             for face, points, hidden in zip(
-                self.faces, np.round(self.points, 2).tolist(), self.occluded, strict=True
+                self.faces, np.round(self.points.astype(float), 2).tolist(), self.occluded, strict=True
             )
         ]
         return {"image": path_text(self.name), "faces": faces}
@@ -114,20 +115,15 @@ def draw_points(pixels: NDArray[np.uint8], points: NDArray[np.floating]) -> NDAr
     return np.array(canvas)
 
 
-def write_drawing(result: FacePoints, folder: Path, taken: set[Path]) -> Path:
-    """Write the image with its points as a PNG of its name; a number is added where the name is taken.
+def write_drawing(result: FacePoints, folder: Path, names: FreeNames) -> Path:
+    """Write the image with its points as a PNG of its name, or of a free one where that is taken.
 
     Raises:
         ImageError: the image could not be read.
     """
     if result.pixels is None:
         raise ImageError(f"{result.name!r} has no pixels to draw on")
-    stem, n = STDIN_STEM if result.name == STDIN else Path(result.name).stem, 1
-    path = folder / f"{stem}.png"
-    while path in taken or path.exists():
-        n += 1
-        path = folder / f"{stem}-{n}.png"
-    taken.add(path)
-    with atomic_write(path) as temporary:
-        Image.fromarray(draw_points(result.pixels, result.points)).save(temporary, "PNG")
-    return path
+    stem = STDIN_STEM if result.name == STDIN else Path(result.name).stem
+    with refusals(folder / f"{stem}.png"), temporary_file(folder, ".png") as temporary:
+        Image.fromarray(draw_points(result.pixels, result.points)).save(temporary)
+        return names.take(temporary, folder, stem)

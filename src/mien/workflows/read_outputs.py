@@ -50,12 +50,35 @@ def to_rows(result: ImageResult, labels: Sequence[str], *, landmarks: bool = Fal
     return [(path, *face_cells(n, reading, landmarks=landmarks), None) for n, reading in faces]
 
 
+class FreeNames:
+    """Names for new files, where nothing that is there may be overwritten, also not by another process.
+
+    A taken name gets a number: ``party-2.jpg``; one too long for the disk is cut.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[Path, int] = {}  # the last number of each name that is taken
+
+    def take(self, file: Path, folder: Path, stem: str) -> Path:
+        """Move a file, of the same file system, to the first free name in ``folder``; its suffix stays."""
+        return next(path for path in self._names(folder, stem, file.suffix) if took_place(file, path))
+
+    def _names(self, folder: Path, stem: str, suffix: str) -> Iterator[Path]:
+        """Names to try, the first without a number."""
+        stem = cut_name(stem, LONGEST_STEM)
+        first = folder / f"{stem}{suffix}"
+        yield first
+        while True:
+            self._last[first] = self._last.get(first, 1) + 1
+            yield folder / f"{stem}-{self._last[first]}{suffix}"
+
+
 class AnnotatedFolder:
     """Writes annotated images under the names of their sources; a file that exists is never overwritten.
 
     Folders below the one that was read are kept, but where such a folder cannot be made, its images go into
     ``folder`` itself. The format is JPEG where the source has the name of one and no side is too long for it,
-    else PNG. A taken name gets a number: ``party-2.jpg``; one too long for the disk is cut.
+    else PNG. See `FreeNames` for names that are taken or too long.
 
     Args:
         folder: Made if need be.
@@ -66,7 +89,7 @@ class AnnotatedFolder:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
-        self._last: dict[Path, int] = {}  # the last number of each name that is taken
+        self._names = FreeNames()
         check_output_folder(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
 
@@ -86,7 +109,7 @@ class AnnotatedFolder:
                 image.save(temporary, quality=JPEG_QUALITY, subsampling=0)
             else:
                 image.save(temporary)
-            return next(path for path in self._names(folder, stem, suffix) if took_place(temporary, path))
+            return self._names.take(temporary, folder, stem)
 
     def _folder(self, below: str) -> Path:
         folder = self.folder / below
@@ -97,12 +120,3 @@ class AnnotatedFolder:
                 raise
             return self.folder  # one path must not end the work on all images
         return folder
-
-    def _names(self, folder: Path, stem: str, suffix: str) -> Iterator[Path]:
-        """Names to try, the first without a number."""
-        stem = cut_name(stem, LONGEST_STEM)
-        first = folder / f"{stem}{suffix}"
-        yield first
-        while True:
-            self._last[first] = self._last.get(first, 1) + 1
-            yield folder / f"{stem}-{self._last[first]}{suffix}"
