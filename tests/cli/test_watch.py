@@ -44,6 +44,8 @@ def test_a_finished_run_gives_its_summary_and_its_plot_again(mien, clip) -> None
     assert done.stderr == "a.csv is complete already; delete it to start over\n"
     assert Path("a.png").exists()
     mien(*run, "a.srt")
+    doubt = "a.srt is complete already, but nothing tells whether it is of this source; delete it to start"
+    assert doubt in mien(*run, "a.srt").stderr
     assert "need rows, and these files hold events alone" in mien(*run, "a.srt", "--plot", "b.png").stderr
 
 

@@ -184,7 +184,8 @@ def watch(
             job, settings, on_watched=on_watched, begin=show.begin, stop=stop, keep_pixels=show.wants_pixels
         )
     if outcome.is_old:
-        typer.echo(f"{job.files[0]} is complete already; delete it to start over", err=True)
+        doubt = "" if outcome.is_compared else ", but nothing tells whether it is of this source"
+        typer.echo(f"{job.files[0]} is complete already{doubt}; delete it to start over", err=True)
     _report(outcome, plot, summary=summary, prints=prints)
     _end(outcome, may_resume=bool(out), live=live)
 

@@ -219,6 +219,7 @@ def test_the_summary_of_a_finished_run_is_that_of_its_rows(suffix, small, settin
     assert again.summary.to_dict() == whole[1].summary.to_dict()
     of_events = watch_video(WatchJob(str(small), files=(events,), resume=True), settings)
     assert (of_events.is_old, of_events.summary.n_frames) == (True, 0)
+    assert (again.is_compared, of_events.is_compared) == (True, False)
 
 
 def test_rows_of_another_video_or_of_other_frames_are_not_complete_already(
@@ -243,6 +244,16 @@ def test_a_finished_run_is_compared_up_to_its_first_person(clips, settings, tmp_
     assert watch_video(WatchJob(tmp_path / "a.mp4", files=(out,), resume=True), settings).is_old
     with pytest.raises(MienError, match="of another video"):
         watch_video(WatchJob(tmp_path / "b.mp4", files=(out,), resume=True), settings)
+
+
+def test_rows_of_other_options_are_not_complete_already(small, settings, whole, tmp_path) -> None:
+    rows, smoother = whole[0] / "rows.csv", tmp_path / "smoother.csv"
+    lines = cells(rows)
+    lines[0]["p_smooth_happy"] = f"{float(lines[0]['p_smooth_happy']) - 0.05}"
+    smoother.write_text("\n".join([",".join(lines[0]), *(",".join(line.values()) for line in lines), ""]))
+    for file, pick in ((smoother, Pick()), (rows, Pick(every_frames=5)), (rows, Pick(end_s=0.9))):
+        with pytest.raises(MienError, match="is complete, but of another video, or watched in another way"):
+            watch_video(WatchJob(small, pick, (file,), resume=True), settings)
 
 
 @pytest.mark.parametrize("end", [".csv", ".events.csv"])

@@ -88,12 +88,14 @@ class Outcome:
         stopped: Whether ``stop`` ended it before the video did.
         error: Why the video ended early, if it did.
         is_old: Whether there was nothing to go on with, because an earlier run came to the end.
+        is_compared: Whether the rows of that run were compared with the video, where they can be.
     """
 
     summary: Summary
     stopped: bool
     error: VideoError | None
     is_old: bool = False
+    is_compared: bool = True
 
 
 def _checked_job(job: object) -> WatchJob:
@@ -147,8 +149,8 @@ def watch_video(
         watcher = Watcher(settings)
         run = _Run(job, watcher)
         if run.is_done:
-            run.check_source(_decoded(job.pick, -1, video, None))
-            return Outcome(run.summary, stopped=False, error=None, is_old=True)
+            is_compared = run.check_source(_decoded(job.pick, -1, video, None))
+            return Outcome(run.summary, stopped=False, error=None, is_old=True, is_compared=is_compared)
         stack.callback(run.close)
         if begin:
             begin(video.info)
@@ -230,15 +232,22 @@ class _Run:
         for cells in rows:
             self.summary.add_cells(cells)
 
-    def check_source(self, frames: Iterable[Frame]) -> None:
-        """Raise a MienError where the rows of a run that came to its end are not those of this video."""
+    def check_source(self, frames: Iterable[Frame]) -> bool:
+        """Whether the rows of a run that came to its end can be compared with the video.
+
+        Raises:
+            MienError: they are those of another one, or of other options.
+        """
         is_same_again = Source(self.job.source).is_file and not self.job.live
         rows = whole_rows(self.job.files, self._columns) if is_same_again else None
-        if rows is not None and not are_of(rows, self.watcher, frames):
+        end_s = self.job.pick.end_s
+        is_longer = end_s is not None and self.summary.last_s > end_s
+        if is_longer or (rows is not None and not are_of(rows, self.watcher, frames)):
             raise MienError(
                 f"{self.job.files[0]} is complete, but of another video, or watched in another way; "
                 "name another file, or delete it"
             )
+        return rows is not None
 
     def _open(self, state: RunState) -> None:
         offsets: dict[str, int] = {}
