@@ -1,6 +1,7 @@
 """Rows of a timeline, and the affect that probabilities amount to."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -8,7 +9,7 @@ from mien.core.affect import AFFECT, affect
 from mien.core.emotions import FER2013, FERPLUS
 from mien.core.results import Box, Face, Quality, Reading
 from mien.core.smoothing import UNCERTAIN
-from mien.core.timeline import Person, TimelineRow, columns
+from mien.core.timeline import Person, TimelineRow, columns, frame_seconds
 
 LABELS = ("happy", "sad")
 FACE = Face(Box(10, 20, 40.126, 60), 0.9876543)
@@ -23,6 +24,15 @@ def test_the_columns_are_those_that_the_manual_lists() -> None:
         *("quality", "quality_size", "quality_blur", "quality_pose", "label", "uncertain"),
         *("p_happy", "p_sad", "p_smooth_happy", "p_smooth_sad", "valence", "arousal"),
     )
+
+
+def test_a_frame_counts_until_the_next_one_but_a_pause_counts_for_a_second_at_most() -> None:
+    times, spans = [0, 0.04, 0.08, 10, 10.04, 15, 20, 25, 25.5], [0.0]
+    for before, after in pairwise(times):
+        spans.append(frame_seconds(after - before, spans[-1]))
+    assert spans[1:] == pytest.approx([0.04, 0.04, 1, 0.04, 1, 2, 4, 0.5])
+    assert frame_seconds(None, spans[-1]) == spans[-1]
+    assert frame_seconds(10, 0.0) == 10  # nothing tells yet whether all are so slow
 
 
 def test_a_row_with_a_person_fills_every_column() -> None:

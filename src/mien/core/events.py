@@ -72,7 +72,7 @@ class _Run:
 def events_of(rows: Iterable[Mapping[str, Any]]) -> list[Event]:
     """The events of a timeline, in the order in which they start.
 
-    A frame counts until the next one. A hard cut ends all events, because it ends the tracks.
+    A frame counts as `frame_seconds` says. A hard cut ends all events, because it ends the tracks.
 
     Args:
         rows: The columns of a timeline to their cells, frame by frame; see `mien.core.timeline.columns`.

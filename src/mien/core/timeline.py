@@ -13,7 +13,7 @@ from mien.core.smoothing import UNCERTAIN
 BEFORE = ("time_s", "frame", "track", "x1", "y1", "x2", "y2", "detection_score")
 QUALITY = ("quality", "quality_size", "quality_blur", "quality_pose")
 LONGEST_FRAME_S = 1.0
-"""A frame counts for no more than this, unless all are so slow."""
+"""A frame counts for no more than this, unless those before it are as slow: a pause tells of no one."""
 LONE_FRAME_S = 0.04
 """How long the only frame of a timeline counts."""
 
@@ -98,7 +98,9 @@ def columns(labels: Sequence[str], *, landmarks: bool = False) -> tuple[str, ...
 
 
 def frame_seconds(gap_s: float | None, last_s: float) -> float:
-    """For how long a frame counts: the time to the next one, unless that is much longer than before.
+    """For how long a frame counts: until the next one, but no more than twice as long as the one before.
+
+    It may always count for `LONGEST_FRAME_S`; the first one counts until the second.
 
     Args:
         gap_s: Seconds between the two frames; ``None`` for the last, which lasts as the one before.

@@ -22,7 +22,7 @@ class PersonSummary:
         track: The number.
         first_s: Seen first, seconds.
         last_s: Seen last, seconds.
-        seconds: Time seen; each frame counts until the next one.
+        seconds: Time seen; see `frame_seconds`.
         by_label: Seconds under each label.
         unrest: Sum over time of the probability of everything but neutral, seconds.
         bins: Bin of time to the sum of the smoothed probabilities and, last, their number.
