@@ -100,9 +100,9 @@ def many_job(
 
 
 def watch_all(job: "ManyJob", settings: "WatchSettings", blind: Path | None, ray: str | None) -> None:
-    """Watch all videos, here or on the cluster ``ray``; exit code 1 where one was not watched to its end."""
+    """Watch all videos, here or on the cluster ``ray``; exit code 1 where the index tells of an error."""
     from mien.workflows.find import PassedOver
-    from mien.workflows.video.many import INDEX, find_videos
+    from mien.workflows.video.many import INDEX, find_videos, n_failed
 
     passed_over = PassedOver(what="a video")
     found = find_videos(job.sources, passed_over)
@@ -111,12 +111,12 @@ def watch_all(job: "ManyJob", settings: "WatchSettings", blind: Path | None, ray
         _copy_blind(job, blind, found)
     if str(passed_over):
         typer.echo(printable(f"mien: passed over {passed_over}"), err=True)
-    n_done = n_failed = 0
+    n_done = n_broken = 0
     say = until_closed(typer.echo)
     with stop_on_ctrl_c() if ray is None else nullcontext(Stop()) as stop:
         for done in _watched(job, settings, ray, stop):
             n_done += 1
-            n_failed += done.error is not None
+            n_broken += done.error is not None
             people = f"{done.persons} person{'' if done.persons == 1 else 's'}"
             outcome = done.error or f"{done.frames:,} frames, {done.seconds:.1f} s, {people}"
             say(printable(f"{done.video}: {outcome}"))
@@ -124,8 +124,10 @@ def watch_all(job: "ManyJob", settings: "WatchSettings", blind: Path | None, ray
         typer.echo(f"mien: stopped after {n_done:,} videos; --resume goes on", err=True)
         raise typer.Exit(INTERRUPTED)
     videos = f"{n_done:,} video{'' if n_done == 1 else 's'}"
-    typer.echo(f"{videos}, {n_failed:,} not to the end; {job.folder / INDEX} tells of all", err=True)
-    if n_failed:
+    n_before = n_failed(job.folder) - n_broken
+    before = f", and {n_before:,} of an earlier run" if n_before else ""
+    typer.echo(f"{videos}, {n_broken:,} not to the end{before}; {job.folder / INDEX} tells of all", err=True)
+    if n_broken or n_before:
         raise typer.Exit(1)
 
 

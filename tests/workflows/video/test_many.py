@@ -218,6 +218,9 @@ def test_the_command_prints_a_line_a_video(videos, tiny_home, monkeypatch) -> No
     assert done.stdout.splitlines()[0] == "in/2.mp4: 6 frames, 0.6 s, 1 person"
     assert "4 videos, 1 not to the end; out/index.csv tells of all" in done.stderr
     assert Path("out/below/2.mp4.jsonl").is_file()
+    again = CliRunner().invoke(app, [*arguments, "--resume"], prog_name="mien")
+    assert again.exit_code == 1
+    assert "0 videos, 0 not to the end, and 1 of an earlier run; out/index.csv tells" in again.stderr
 
 
 def test_a_folder_of_participants_has_their_ids_in_every_row_and_copies_for_raters(

@@ -233,6 +233,11 @@ def _run(
     return watch_video(job, settings, on_watched=on_watched, stop=stop)
 
 
+def n_failed(folder: Path) -> int:
+    """How many videos were not watched to their end, as the index in a folder tells, of all runs."""
+    return sum(row["error"] is not None for row in FORMATS[".csv"].decode(folder / INDEX))
+
+
 class Index:
     """The file that tells of every video that was watched."""
 
