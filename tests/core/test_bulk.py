@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 import mien
 from mien.core.bulk import BulkSettings, Pause, read_each
@@ -117,6 +117,42 @@ def test_bytes_arrays_and_pillow_images_reach_other_processes(analyzer, tmp_path
     (path,) = files(tmp_path, 80)
     images = [Path(path).read_bytes(), np.full((48, 48, 3), 81, np.uint8), Image.open(path), Path(path)]
     assert scores(analyzer.read_many(images, workers=2)) == [80, 81, 80, 80]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_caller_may_reuse_or_close_an_image_once_the_next_is_asked_for(
+    analyzer, tmp_path, workers
+) -> None:
+    frame, pages = np.empty((48, 48, 3), np.uint8), [Image.new("L", (48, 48), n) for n in (84, 85)]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+
+    def given() -> Any:
+        for level in (80, 81):
+            frame[:] = level
+            yield frame
+        for path in files(tmp_path, 82, 83):
+            with open(path, "rb") as file, Image.open(path) as image:
+                yield file
+                yield image
+        with Image.open(tmp_path / "pages.tif") as image:
+            yield from ImageSequence.Iterator(image)
+
+    found = analyzer.read_many(given(), workers=workers)
+    assert scores(found) == [80, 81, 82, 82, 83, 83, 84, 85]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_the_images_themselves_raise_comes_after_the_readings_of_those_before(
+    analyzer, tmp_path, workers
+) -> None:
+    def given() -> Any:
+        yield from files(tmp_path, *range(80, 91))
+        raise RuntimeError("the listing broke")
+
+    readings = analyzer.read_many(given(), batch=4, workers=workers)
+    assert scores([next(readings) for _ in range(11)]) == [*range(80, 91)]
+    with pytest.raises(RuntimeError, match="the listing broke"):
+        next(readings)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

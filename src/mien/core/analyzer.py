@@ -20,7 +20,7 @@ from mien.core.images import DEFAULT_LIMITS, RGB, ImageLimits, ImageSource, as_r
 from mien.core.landmark_finder import LandmarkFinder
 from mien.core.model_store import DEFAULT_MODEL, find_model, lasting_name, model_state
 from mien.core.providers import checked_device
-from mien.core.read_batch import Answer, Found, crop_faces
+from mien.core.read_batch import Answer, Found, crop_faces, read_batch
 from mien.core.readings import Readings
 from mien.core.results import Face
 from mien.errors import MienError, ModelError
@@ -105,7 +105,8 @@ class Analyzer:
         Raises:
             ImageError: the image cannot be read.
         """
-        return next(self.read_many([image], color=color))
+        (answer,) = read_batch(self, [as_rgb(image, color)])
+        return _readings_of(answer)
 
     def read_many(
         self, images: Iterable[ImageSource], batch: int = 8, *, workers: int | None = 1, color: str = RGB
@@ -113,7 +114,8 @@ class Analyzer:
         """Readings of each image in turn; the faces of ``batch`` images go through the network together.
 
         Args:
-            images: As `read` takes them.
+            images: As `read` takes them. The file of a path must be there until its readings are given; any
+                other image may change or be closed once the next one is asked for.
             batch: How many images' faces.
             workers: Processes that read at the same time; ``None`` takes the cores that are free where there
                 are enough images for that. Each opens the network again, and takes its memory.
@@ -123,19 +125,14 @@ class Analyzer:
             ImageError: an image cannot be read; those before it were given, so open images yourself where
                 one bad file must not stop the rest.
             MienError: ``images`` is a single image, or ``batch`` or ``workers`` is no positive number.
+            Exception: what ``images`` itself raises, after the readings of those before.
         """
         check_several(images)
         check_whole(batch, "batch")
         if workers is not None:
             check_whole(workers, "workers")
         ordered = (as_rgb(image, color) for image in images)
-        return self._raise_errors(read_each(self, ordered, BulkSettings(batch, workers)))
-
-    def _raise_errors(self, answers: Iterator[Answer]) -> Iterator[Readings]:
-        for answer in answers:
-            if answer.error is not None:
-                raise answer.error
-            yield answer.readings
+        return (_readings_of(one) for one in read_each(self, ordered, BulkSettings(batch, workers)))
 
     def find_crops(self, image: Pixels) -> Found:
         """The faces of an RGB image (H, W, 3), and each as the network takes it; for `name_crops`."""
@@ -176,6 +173,12 @@ def _checked_detector(detector: Any) -> Detector:
         )
     made: Detector = detector
     return made
+
+
+def _readings_of(answer: Answer) -> Readings:
+    if answer.error is not None:
+        raise answer.error
+    return answer.readings
 
 
 def _with_points(readings: Readings, points: list[list[list[float]]] | None) -> Readings:

@@ -10,7 +10,8 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from mien.core.cores import can_start_python, free_cores
-from mien.core.read_batch import Answer, Given, Reader, read_batch
+from mien.core.read_batch import Answer, Given, Reader, lasting, read_batch
+from mien.errors import ImageError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -47,16 +48,37 @@ class BulkSettings:
 def read_each(reader: Reader, images: Iterable[Given | Pause], settings: BulkSettings) -> Iterator[Answer]:
     """An answer for each image, in their order; see `BulkSettings`.
 
-    A `Pause` among the images may be repeated until the next one is there.
+    A `Pause` among the images may be repeated until the next one is there. Paths are drawn before they are
+    read; any other image may change or be closed once the next one is drawn.
 
     Raises:
         MienError: what is wrong is not an image, but the model or the detector.
+        Exception: what ``images`` raises, after the answers for those before.
     """
-    images = iter(images)
+    failures: list[Exception] = []
+    yield from _read(reader, _prefetched(images, failures), settings)
+    if failures:
+        raise failures[0]
+
+
+def _prefetched(images: Iterable[Given | Pause], failures: list[Exception]) -> Iterator[Given | Pause]:
+    """The same images, ended by a failure; the system begins to read their files, where it can."""
+    try:
+        for image in images:
+            if isinstance(image, str | os.PathLike) and hasattr(os, "posix_fadvise"):
+                with suppress(OSError, ValueError):
+                    _advise(os.fspath(image))
+            yield image
+    except Exception as error:
+        failures.append(error)
+
+
+def _read(reader: Reader, images: Iterator[Given | Pause], settings: BulkSettings) -> Iterator[Answer]:
     wanted = free_cores() if settings.workers is None else settings.workers
     if wanted == 1 or not can_start_python():
-        yield from _read_here(reader, _batches(images, settings.batch), settings)
+        yield from _read_here(reader, _ahead(images, settings.batch), settings)
         return
+    images = (i if isinstance(i, Pause) else lasting(i, reader.limits) for i in images)
     least = POOL_FROM if settings.workers is None else 2
     most = wanted * AHEAD * settings.batch
     pauses = True
@@ -67,7 +89,18 @@ def read_each(reader: Reader, images: Iterable[Given | Pause], settings: BulkSet
             batches = chain(_batches(first, size), _batches(images, settings.batch))
             yield from _read_elsewhere(reader, batches, wanted, settings)
             return
-        yield from _read_here(reader, _batches(first, settings.batch), settings)
+        yield from _read_here(reader, iter(first), settings)
+
+
+def _ahead(images: Iterator[Given | Pause], most: int) -> Iterator[Given | Pause]:
+    """The same images; of files up to ``most`` are drawn at a time, whatever else is given at once."""
+    waiting: deque[Given | Pause] = deque()
+    for image in images:
+        waiting.append(image)
+        can_wait = isinstance(image, str | os.PathLike | ImageError)
+        while waiting and (not can_wait or len(waiting) == most):
+            yield waiting.popleft()
+    yield from waiting
 
 
 def _until_pause(images: Iterator[Given | Pause], most: int) -> tuple[list[Given], bool]:
@@ -89,26 +122,25 @@ def _batches(images: Iterable[Given | Pause], size: int) -> Iterator[list[Given]
             if len(batch) < size:
                 continue
         if batch:
-            yield _prefetched(batch)
+            yield batch
             batch = []
         if isinstance(image, Pause):
             yield batch
     if batch:
-        yield _prefetched(batch)
+        yield batch
 
 
-def _read_here(reader: Reader, batches: Iterator[list[Given]], settings: BulkSettings) -> Iterator[Answer]:
-    batch = next(batches, None)
-    while batch is not None and not settings.stop():
-        has_files = len(batch) > 1 and isinstance(batch[-1], str | os.PathLike)
-        ahead = next(batches, None) if has_files else None  # its files are read meanwhile
-        yield from read_batch(reader, _until(batch, settings.stop), keep_pixels=settings.keep_pixels)
-        batch = ahead if ahead is not None else next(batches, None)
-
-
-def _until(images: Iterable[Given], stop: Callable[[], bool]) -> Iterator[Given]:
+def _read_here(reader: Reader, images: Iterator[Given | Pause], settings: BulkSettings) -> Iterator[Answer]:
     for image in images:
-        if stop():
+        batch = chain([image], islice(images, settings.batch - 1))
+        yield from read_batch(reader, _until(batch, settings.stop), keep_pixels=settings.keep_pixels)
+        if settings.stop():
+            return
+
+
+def _until(images: Iterable[Given | Pause], stop: Callable[[], bool]) -> Iterator[Given]:
+    for image in images:
+        if stop() or isinstance(image, Pause):
             return
         yield image
 
@@ -137,16 +169,6 @@ def _result(future: "Future[list[Answer]]", stop: Callable[[], bool]) -> list[An
         with suppress(TimeoutError):
             return future.result(POLL_S)
     return []
-
-
-def _prefetched(images: list[Given]) -> list[Given]:
-    """The same images; the system begins to read the files of several, where it can."""
-    if len(images) > 1 and hasattr(os, "posix_fadvise"):
-        for image in images:
-            if isinstance(image, str | os.PathLike):
-                with suppress(OSError, ValueError):
-                    _advise(os.fspath(image))
-    return images
 
 
 def _advise(path: str) -> None:

@@ -1,5 +1,6 @@
 """Read a batch of images: their faces go through the network together, and no bad image stops the rest."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -78,6 +79,18 @@ class Answer:
     size_wh: tuple[int, int] | None = None
     pixels: Pixels | None = None
     error: ImageError | None = None
+
+
+def lasting(image: Given, limits: ImageLimits) -> Given:
+    """The image in a form that can wait: what may change or be closed, all but paths and bytes, is opened."""
+    if isinstance(image, str | os.PathLike | bytes | ImageError):
+        return image
+    try:
+        pixels = open_image(image, limits)
+    except ImageError as error:
+        return error
+    is_view = isinstance(image, np.ndarray) and np.may_share_memory(pixels, image)
+    return pixels.copy() if is_view else pixels
 
 
 def read_batch(reader: Reader, images: Iterable[Given], *, keep_pixels: bool = False) -> list[Answer]:

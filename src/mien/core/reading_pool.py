@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 from mien import errors
 from mien.core.bounds import IGNORE_CTRL_C, leave_signals_to_parent
-from mien.core.images import ImageSource, open_image
+from mien.core.images import ImageSource
 from mien.core.own_code import load_files, own_files
 from mien.core.read_batch import Answer, Given, Reader, read_batch
 from mien.errors import ImageError, MienError
@@ -75,7 +75,7 @@ class ReadingPool:
                 f"the analyzer cannot go to other processes ({error}); use workers=1, or a detector whose "
                 "class stands at the top of a module"
             ) from error
-        self._limits, self._limit_s = reader.limits, limit_s
+        self._limit_s = limit_s
         self._own = local()  # of each thread, its process
         self._processes: list[_Process] = []
         self._lock = Lock()
@@ -99,20 +99,12 @@ class ReadingPool:
             process.wait()
 
     def submit(self, images: Sequence[Given]) -> "Future[list[Answer]]":
-        """The answers of a batch, once it was read.
+        """The answers of a batch, once it was read; its images must be such that `lasting` would give them.
 
         An image whose reading ends the process, as for want of memory, or takes longer than the limit, is
         tried once more alone, and then gets an answer with an error.
         """
-        return self._threads.submit(self._read, [self._portable(image) for image in images])
-
-    def _portable(self, image: Given) -> Given:
-        if isinstance(image, str | os.PathLike | bytes | bytearray | ImageError):
-            return image
-        try:
-            return open_image(image, self._limits)
-        except ImageError as error:
-            return error
+        return self._threads.submit(self._read, list(images))
 
     def _read(self, images: list[Given]) -> list[Answer]:
         good = [image for image in images if not isinstance(image, ImageError)]
