@@ -1,6 +1,7 @@
 """TIFFs of scientific programs and scanners: planes, white that is zero, pixels of other types."""
 
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -62,3 +63,41 @@ def test_colour_of_float_is_no_damage() -> None:
         ImageError, match="has pixels of a kind that mien does not read; save it with 8 or 16"
     ):
         open_image(data)
+
+
+def png_of_16_bits(pixels: list[list[int]], clear: list[int] | None = None) -> bytes:
+    """One row of gray, gray and alpha, RGB or RGBA; ``clear`` is the colour that is transparent."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[len(pixels[0])]
+    parts = [chunk(b"IHDR", struct.pack(">IIBBBBB", len(pixels), 1, 16, colour_type, 0, 0, 0))]
+    if clear is not None:
+        parts.append(chunk(b"tRNS", np.array(clear, ">u2").tobytes()))
+    parts.append(chunk(b"IDAT", zlib.compress(b"\0" + np.array(pixels, ">u2").tobytes())))
+    return b"\x89PNG\r\n\x1a\n" + b"".join([*parts, chunk(b"IEND", b"")])
+
+
+@pytest.mark.parametrize("opaque", [4095, 65535])
+def test_colours_of_12_bits_are_scaled_beside_alpha_too(opaque: int) -> None:
+    gray = [[0], [2048], [4095]]
+    expected = [[0] * 3, [128] * 3, [255] * 3]  # round(2048 * 255 / 4095), by hand
+    assert open_image(png_of_16_bits(gray))[0].tolist() == expected
+    assert open_image(png_of_16_bits([v * 3 for v in gray]))[0].tolist() == expected
+    assert open_image(png_of_16_bits([[*v, opaque] for v in gray]))[0].tolist() == expected
+    rgba = [[*v * 3, opaque] for v in gray]
+    assert open_image(png_of_16_bits(rgba))[0].tolist() == expected
+    assert open_image(other_tiff(np.array([rgba], "<u2"), 2))[0].tolist() == expected
+
+
+def test_alpha_of_12_bits_is_scaled_beside_colours_of_16() -> None:
+    pixels = [[65535, 0, 0, 4095], [0, 0, 65535, 0]]
+    assert open_image(png_of_16_bits(pixels))[0].tolist() == [[255, 0, 0], [255, 255, 255]]
+
+
+def test_the_transparent_colour_of_16_bits_is_white_and_its_neighbour_in_the_lower_byte_is_not() -> None:
+    rgb = [[40000, 515, 7], [40000, 514, 7]]
+    assert open_image(png_of_16_bits(rgb, clear=rgb[0]))[0].tolist() == [[255, 255, 255], [156, 2, 0]]
+    gray = [[300], [301], [65535]]
+    assert open_image(png_of_16_bits(gray, clear=gray[0]))[0, :, 0].tolist() == [255, 1, 255]

@@ -14,17 +14,19 @@ from mien.errors import ImageError
 FULL_SCALES = (255, 1023, 4095, 16383, 65535)
 """Largest values of sensors; an image is scaled by the smallest that holds its brightest pixel."""
 
-LITTLE = sys.byteorder == "little"
+GRAY_AND_ALPHA = "LA;16B"
+ORDERS = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 OTHER_BYTE = {
-    "RGB;16B": "RGB;16L",
-    "RGB;16L": "RGB;16B",
-    "RGB;16N": "RGB;16B" if LITTLE else "RGB;16L",
-}
-"""Pillow keeps the upper byte of each value; in the other byte order that is the lower one."""
+    f"{bands};16{order}": f"{bands};16{other}"
+    for bands in ("RGB", "RGBX", "RGBA")
+    for order, other in ORDERS.items()
+} | {GRAY_AND_ALPHA: "RGBA"}
+"""Pillow keeps the upper byte of each value; in the other byte order that is the lower one. Gray and alpha
+have no other order, but their four bytes can be had as four channels."""
 
 
 def gray_of_16_bits(image: Image.Image, name: str) -> NDArray[np.uint8]:
-    """Gray uint8 (H, W, 3), rounded, of an image of mode I or I;16.
+    """Gray uint8 (H, W, 3), rounded, of an image of mode I or I;16; a transparent gray is white.
 
     Raises:
         ImageError: values lie outside 0-65535.
@@ -35,26 +37,43 @@ def gray_of_16_bits(image: Image.Image, name: str) -> NDArray[np.uint8]:
     scaled = _scaled(gray)
     if getattr(image, "tag_v2", {}).get(tiff.PHOTOMETRIC) == tiff.WHITE_IS_ZERO:  # Pillow inverts 8 bits only
         scaled = 255 - scaled
+    if isinstance(clear := image.info.get("transparency"), int):
+        scaled[gray == clear] = 255
     return np.repeat(scaled[..., None], 3, axis=2)
 
 
-def rgb_of_16_bits(
-    upper: NDArray[np.uint8], rawmode: str | None, decode: Callable[[], ImageFile.ImageFile]
-) -> NDArray[np.uint8]:
-    """``upper``, or the scaled image where its 16-bit values use only the lower bits.
+def colours_of_16_bits(
+    image: Image.Image, rawmode: str | None, decode: Callable[[], ImageFile.ImageFile]
+) -> Image.Image:
+    """``image``, or one of scaled values where the upper bytes of its 16-bit values do not tell all.
+
+    So it is where colours or alpha use only the lower bits, or where one colour is transparent.
 
     Args:
-        upper: RGB (H, W, 3), the upper byte of each value.
+        image: Loaded; RGB or RGBA of the upper bytes.
         rawmode: How Pillow unpacked the values; see `rawmode_of`.
         decode: Opens the file again, not loaded yet.
     """
-    if rawmode not in OTHER_BYTE or upper.max() > FULL_SCALES[-2] >> 8:
-        return upper
-    with decode() as image:
-        image.tile = [tile._replace(args=_other_byte(tile.args)) for tile in image.tile]
-        image.load()
-        lower = np.asarray(image)
-    return _scaled(upper.astype(np.int32) << 8 | lower)
+    if rawmode not in OTHER_BYTE:
+        return image
+    highest = np.asarray(image.getextrema())[:, 1]
+    alpha = highest[3] if image.mode == "RGBA" else FULL_SCALES[0]
+    clear = image.info.get("transparency")
+    if clear is None and min(highest[:3].max(), alpha) > FULL_SCALES[-2] >> 8:
+        return image
+    with decode() as file:
+        file.tile = [tile._replace(args=_other_byte(tile.args)) for tile in file.tile]
+        file.load()
+        lower = np.asarray(file)
+    if rawmode == GRAY_AND_ALPHA:
+        values = lower.view(">u2")
+    else:
+        values = np.asarray(image).astype(np.uint16) << 8 | lower
+    n_colours = 1 if rawmode == GRAY_AND_ALPHA else 3
+    parts = [values[..., :n_colours], values[..., n_colours:]]
+    if clear is not None:
+        parts[1] = np.uint16(FULL_SCALES[-1]) * (values != clear).any(axis=2, keepdims=True)
+    return Image.fromarray(np.concatenate([_scaled(part) for part in parts if part.size], axis=2))
 
 
 def rawmode_of(image: Image.Image) -> str | None:
@@ -70,6 +89,7 @@ def _other_byte(args: Any) -> Any:
     return OTHER_BYTE[args]
 
 
-def _scaled(values: NDArray[np.int32]) -> NDArray[np.uint8]:
+def _scaled(values: NDArray[np.integer]) -> NDArray[np.uint8]:
     full = next(scale for scale in FULL_SCALES if scale >= values.max())
-    return ((values * 510 + full) // (2 * full)).astype(np.uint8)
+    table = (np.arange(full + 1) * 510 + full) // (2 * full)
+    return np.take(table.astype(np.uint8), values)

@@ -6,7 +6,7 @@ What an image may hold, and what comes out, always uint8 (H, W, 3):
 in the source                     out
 ================================  =====================================================================
 RGB, YCbCr, HSV                   as it is; colour profiles (ICC) and texts are ignored, however long
-16-bit RGB                        the upper 8 bits; where no value needs 15 of them, scaled as gray is
+16-bit RGB, alpha                 the upper 8 bits; where no value needs 15 of them, scaled as gray is
 gray, 1-bit                       gray in all three channels; 1-bit is 0 and 255
 16-bit gray (I;16, I)             scaled and rounded, never clipped; white is the largest value of 8, 10,
                                   12, 14 or 16 bits, the first that holds all; outside 0-65535: refused
@@ -58,7 +58,7 @@ from mien.core.image_cost import (
     check_size,
     check_structure,
 )
-from mien.core.image_depth import gray_of_16_bits, rawmode_of, rgb_of_16_bits
+from mien.core.image_depth import colours_of_16_bits, gray_of_16_bits, rawmode_of
 from mien.core.image_formats import FORMATS, HEAD, ORIENTATION_TAG, SLOW_DECODERS, decoder, format_of
 from mien.core.paths import local_path
 from mien.errors import ImageError
@@ -269,7 +269,7 @@ def _decoded(kind: str, data: bytes, name: str, limits: ImageLimits) -> NDArray[
             image,
             name,
             limits,
-            lambda upper: rgb_of_16_bits(upper, rawmode, lambda: plugin(FrugalFile(data))),
+            lambda loaded: colours_of_16_bits(loaded, rawmode, lambda: plugin(FrugalFile(data))),
         )
 
 
@@ -277,14 +277,13 @@ def _from_pillow(
     image: Image.Image,
     name: str,
     limits: ImageLimits,
-    deepen: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
+    deepened: Callable[[Image.Image], Image.Image] = lambda image: image,
 ) -> NDArray[np.uint8]:
     check_size(image.size, name, limits)
     try:
         image.load()
         check_size(image.size, name, limits)  # a decoder may find another size than the header's
-        pixels = _rgb(image, name)
-        pixels = deepen(pixels) if deepen else pixels
+        pixels = _rgb(deepened(image), name)
     except ImageError:
         raise
     except Exception as error:  # as above: what a decoder raises on damaged data is not limited
