@@ -29,6 +29,8 @@ def test_one_image_gives_a_flat_row_a_face() -> None:
     assert readings(0.75).to_rows() == [ROW]
     assert [row["face"] for row in mien.to_rows(list(readings(0.75, 0.5)))] == [1, 2]
     assert mien.to_rows(readings()) == []
+    (row,) = mien.to_rows(readings(), ["a.png"])
+    assert row["path"] == "a.png" and row["face"] is None
 
 
 def test_several_images_say_which_and_keep_those_without_a_face() -> None:

@@ -134,6 +134,8 @@ def to_rows(
 ) -> list[dict[str, Cell]]:
     """Flat rows, one a face; an image without a face gives one whose cells are ``None``.
 
+    Readings of one image without a face and without its path give no row.
+
     The columns are those of ``mien read --csv``: ``face`` (from 1), the box, ``detection_score``,
     ``emotion``, ``confidence``, ``uncertain``, ``quality``, behind it ``quality_occluded`` where landmarks
     were asked for, and ``p_`` with each label of any reading. Of several images each row also says which:
@@ -153,7 +155,7 @@ def to_rows(
     else:
         names = [{"image": i} for i in range(len(images))] if paths is None else _names(paths, len(images))
     rows = [row for name, faces in zip(names, images, strict=True) for row in _image_rows(name, faces)]
-    if isinstance(readings, Readings) and not readings:
+    if isinstance(readings, Readings) and not readings and paths is None:
         return []
     columns = dict.fromkeys(column for row in rows for column in row)
     ordered = sorted(columns, key=lambda column: column.startswith("p_"))  # `OCCLUDED` may first come late
