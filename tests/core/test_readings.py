@@ -1,5 +1,6 @@
 """Readings as rows, frames, arrays and a notebook's table; frames of OpenCV."""
 
+import os
 import pickle
 import sys
 from dataclasses import replace
@@ -30,7 +31,7 @@ def test_one_image_gives_a_flat_row_a_face() -> None:
     assert [row["face"] for row in mien.to_rows(list(readings(0.75, 0.5)))] == [1, 2]
     assert mien.to_rows(readings()) == []
     (row,) = mien.to_rows(readings(), ["a.png"])
-    assert row["path"] == "a.png" and row["face"] is None
+    assert (row["path"], row["face"]) == ("a.png", None)
 
 
 def test_several_images_say_which_and_keep_those_without_a_face() -> None:
@@ -54,6 +55,11 @@ def test_readings_of_models_with_other_labels_keep_every_probability() -> None:
     html = Readings(readings(0.5) + calm)._repr_html_()
     assert "<th>happy</th><th>sad</th><th>calm</th>" in html
     assert "<td>75%</td><td>75%</td><td></td><td>25%</td>" in html
+
+
+def test_a_path_of_other_bytes_than_utf8_is_text_that_can_be_printed_and_stored() -> None:
+    (row,) = mien.to_rows([readings(0.75)], [os.fsdecode(b"\xff.png")])
+    assert row["path"] == "\ufffd.png"
 
 
 def frame(monkeypatch: pytest.MonkeyPatch, absent: tuple[str, ...]) -> Any:

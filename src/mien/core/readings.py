@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mien.core.columns import Cell, kind_of
+from mien.core.paths import path_text
 from mien.core.results import Box, Face, Quality, Reading
 from mien.errors import MienError
 
@@ -143,7 +144,7 @@ def to_rows(
 
     Args:
         readings: Of one image, as `read` gives them, or of several, as `Analyzer.read_many` does.
-        paths: The images, in the same order.
+        paths: The images, in the same order; bytes that are not UTF-8 become a replacement character.
 
     Raises:
         MienError: there are more or fewer paths than images.
@@ -163,7 +164,7 @@ def to_rows(
 
 
 def _names(paths: Iterable[str | os.PathLike[str]], n_images: int) -> list[dict[str, Cell]]:
-    names: list[dict[str, Cell]] = [{"path": os.fsdecode(path)} for path in paths]
+    names: list[dict[str, Cell]] = [{"path": path_text(os.fsdecode(path))} for path in paths]
     if len(names) != n_images:
         raise MienError(f"expected a path for each of {n_images} images, got {len(names)}")
     return names
