@@ -180,6 +180,15 @@ def test_speed_is_averaged_by_real_time_not_by_frames() -> None:
     assert speeds == pytest.approx([90 * (1 - math.exp(-0.3 / 0.2))] * 2)
 
 
+def test_time_constants_of_0_take_the_last_speed_and_look_alone() -> None:
+    tracker = Tracker(TrackerSettings(speed_s=0, appearance_s=0))
+    for time_s, left in ((0.0, 100), (0.1, 101), (0.2, 104)):
+        numbers(tracker, time_s, [(box(left), 0)])
+    (track,) = tracker.tracks
+    assert track.speed[0] == pytest.approx(30)
+    np.testing.assert_allclose(track.appearance, track.last_appearance, atol=1e-6)
+
+
 def test_a_restored_tracker_goes_on_as_the_one_that_was_saved() -> None:
     one, other = Tracker(), Tracker()
     for n in range(12):

@@ -72,21 +72,25 @@ def check_kind(value: object, name: str, kind: type) -> None:
         raise MienError(f"{name} must be a {kind.__name__}, got {value!r:.80}")
 
 
-def check_numbers(settings: object, *names: str, least: float = 0.0, finite: bool = False) -> None:
+def check_numbers(
+    settings: object, *names: str, least: float = 0.0, most: float = math.inf, finite: bool = False
+) -> None:
     """Turn fields of a dataclass, which may be frozen, into plain numbers; ``None`` stays if the type has it.
 
     Raises:
-        MienError: a field is no number, less than ``least``, or, where it must be ``finite``, is not.
+        MienError: a field is no number, less than ``least``, more than ``most``, or, where it must be
+            ``finite``, is not.
     """
     types = get_type_hints(type(settings))
     for name in names:
         value = getattr(settings, name)
         if value is None and NoneType in get_args(types[name]):
             continue
-        if not is_number(value) or not value >= least or (finite and value == math.inf):
+        if not is_number(value) or not least <= value <= most or (finite and value == math.inf):
             kind = "finite number" if finite else "number"
             at_least = f" of at least {least:g}" if least > -math.inf else ""
-            raise MienError(f"{name} must be a {kind}{at_least}, got {value!r}")
+            at_most = f" and at most {most:g}" if most < math.inf else ""
+            raise MienError(f"{name} must be a {kind}{at_least}{at_most}, got {value!r}")
         object.__setattr__(settings, name, int(value) if is_whole(value) else float(value))
 
 

@@ -9,7 +9,7 @@ where there is no future, it is the usual one-sided filter. A cut ends one mean 
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,9 +33,9 @@ class SmoothingSettings:
     Args:
         time_s: Time constant, seconds; 0 leaves the probabilities as they are.
         ahead_s: Seconds of the future that count; 0 for live images. Rows come this much later.
-        margin: An emotion takes over when its probability is higher by this.
-        threshold: Below this probability of every emotion the label is ``uncertain``; ``None`` takes the
-            model card's.
+        margin: An emotion takes over when its probability is higher by this, 0-1.
+        threshold: Below this probability (0-1) of every emotion the label is ``uncertain``; ``None`` takes
+            the model card's.
 
     Raises:
         MienError: a number makes no sense.
@@ -50,7 +50,8 @@ class SmoothingSettings:
         for what, seconds in (("time constant", self.time_s), ("look ahead", self.ahead_s)):
             if not is_number(seconds) or not 0 <= seconds <= LONGEST_S:
                 raise MienError(f"the {what} of smoothing must lie in 0..{LONGEST_S:g} s, got {seconds}")
-        check_numbers(self, *(entry.name for entry in fields(self)))
+        check_numbers(self, "time_s", "ahead_s")  # plain from here on
+        check_numbers(self, "margin", "threshold", most=1)
 
 
 @dataclass(slots=True)

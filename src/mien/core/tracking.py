@@ -7,7 +7,7 @@ is random: the same faces give the same numbers.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,16 +33,21 @@ class TrackerSettings:
 
     Args:
         patience_s: Seconds that a face may be out of sight and keep its number.
-        sure_score: Detection score from which a face gets a number at once. Others must be seen twice: in two
-            frames in a row, or within 0.2 s. Where frames are more than ``patience_s`` apart, nobody can be.
-        min_overlap: Least overlap (IoU) with the expected place, both boxes grown.
+        sure_score: Detection score (0-1) from which a face gets a number at once. Others must be seen twice:
+            in two frames in a row, or within 0.2 s. Where frames are more than ``patience_s`` apart, nobody
+            can be.
+        min_overlap: Least overlap (IoU, 0-1) with the expected place, both boxes grown.
         growth: By how many times its side a box grows in each second out of sight, up to ``coast_s``.
-        min_likeness: Least correlation with the face seen last, after a gap of more than ``short_gap_s``.
+        min_likeness: Least correlation (0-1) with the face seen last, after a gap of more than
+            ``short_gap_s``.
         short_gap_s: Seconds up to which place alone may decide, however much an appearance changes. For as
             long a stranger waits for a number where a face may come back from behind another one.
-        speed_s: Time constant of the speed's average, seconds.
+        speed_s: Time constant of the speed's average, seconds; 0 takes the last speed alone.
         coast_s: Seconds that a hidden face moves on at its speed; then it waits where it is.
-        appearance_s: Time constant of the appearance's average, seconds.
+        appearance_s: Time constant of the appearance's average, seconds; 0 takes the last one alone.
+
+    Raises:
+        MienError: a number makes no sense.
     """
 
     patience_s: float = 5.0
@@ -56,7 +61,9 @@ class TrackerSettings:
     appearance_s: float = 1.0
 
     def __post_init__(self) -> None:
-        check_numbers(self, *(entry.name for entry in fields(self)))
+        check_numbers(self, "sure_score", "min_overlap", "min_likeness", most=1)
+        check_numbers(self, "growth", finite=True)
+        check_numbers(self, "patience_s", "short_gap_s", "speed_s", "coast_s", "appearance_s")
 
 
 @dataclass(slots=True)
@@ -213,7 +220,7 @@ class Tracker:
     def _move(self, track: Track, time_s: float, box: Box, appearance: Appearance) -> None:
         settings, gap = self.settings, time_s - track.seen_s
         if gap > 0:
-            share = 1 - math.exp(-gap / settings.speed_s)
+            share = _share(gap, settings.speed_s)
             x1, y1, x2, y2 = track.box
             was, now = ((x1 + x2) / 2, (y1 + y2) / 2), box.center
             track.speed = (
@@ -222,7 +229,7 @@ class Tracker:
             )
         track.changed = float(appearance @ track.last_appearance) < CUT_LIKENESS
         track.last_appearance = appearance
-        share = 1 - math.exp(-max(gap, 0.0) / settings.appearance_s)
+        share = _share(max(gap, 0.0), settings.appearance_s)
         track.appearance = _unit(track.appearance + np.float32(share) * (appearance - track.appearance))
         track.box, track.seen_s = (box.x1, box.y1, box.x2, box.y2), time_s
 
@@ -304,6 +311,11 @@ def assign(costs: NDArray[np.float64]) -> list[tuple[int, int]]:
             owner[column], column = owner[came_from[column]], int(came_from[column])
     held = [(int(owner[j]), j) for j in range(n_columns) if owner[j] != n_rows]
     return sorted((i, j) for i, j in held if costs[i, j] < NEVER)
+
+
+def _share(gap_s: float, time_s: float) -> float:
+    """What the newest value counts in an average with this time constant."""
+    return 1 - math.exp(-gap_s / time_s) if time_s > 0 else 1.0
 
 
 def _grown(box: tuple[float, float, float, float], times: float) -> NDArray[np.float32]:
