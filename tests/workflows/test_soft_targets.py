@@ -109,6 +109,24 @@ def test_a_file_for_every_training_face_and_runs_are_not_made_twice(
             make_soft_targets(other[0], faces_on_disk, tmp_path / "v.safetensors", other[1])
 
 
+def test_files_beside_the_runs_of_the_folds_are_left_alone(
+    faces_on_disk: Path, table: dict[str, Any], tmp_path: Path
+) -> None:
+    table["run"]["epochs"] = 1
+    data, own = faces_on_disk.rename(tmp_path / "fer.h5"), tmp_path / "a-fold-0.h5"
+    own.write_bytes(b"my own")
+    held = data.read_bytes()
+    recipes = {"fer.v2": check_recipe(table), "a": check_recipe(table)}
+    make_soft_targets(recipes, data, tmp_path / "t.safetensors", FoldSettings(tmp_path, n_folds=2))
+    assert (data.read_bytes(), own.read_bytes()) == (held, b"my own")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
+        "a-fold-0.h5",
+        "fer.h5",
+        "t.safetensors",
+    ]
+    assert not list(tmp_path.glob(".mien-*"))
+
+
 @pytest.mark.parametrize(("key", "value"), [("keep", "best"), ("stop_after", 3)])
 def test_a_recipe_that_chooses_by_the_faces_it_names_is_refused(
     table: dict[str, Any], key: str, value: Any, faces_on_disk: Path, tmp_path: Path

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.calibration import softmax
+from mien.core.files import temporary_folder
 from mien.core.outputs import check_output, check_output_folder
 from mien.data.duplicates import same_images
 from mien.data.records import FaceSet
@@ -45,7 +46,7 @@ class FoldSettings:
     """How the training faces are divided, and where the runs go.
 
     Attributes:
-        runs: Folder for the runs ``NAME-fold-I``, and for each fold's data set file while it is needed.
+        runs: Folder for the runs ``NAME-fold-I``; each fold's data set file has a temporary name there.
         n_folds: Parts of the training faces.
         seed: Of the draw of the folds.
         device: Where to train.
@@ -194,14 +195,15 @@ def train_fold(
     Raises:
         RecipeError: the folder holds a run of another recipe, or that learned from other faces.
     """
-    store, folded = folder.with_suffix(".h5"), replace(faces, split=held_out.astype(np.uint8))
-    changed = recipe.model_copy(update={"data": recipe.data.model_copy(update={"store": str(store)})})
+    folded = replace(faces, split=held_out.astype(np.uint8))
     if is_finished(folder):
-        check_same_run(folder, changed, folded)
+        check_same_run(folder, recipe, folded)
         return folder
-    write_store(folded, store)
-    train(changed, folder, device=device, report=report)
-    store.unlink()
+    with temporary_folder(folder.parent) as temporary:  # a name of its own, for files of users lie here too
+        store = str(temporary / "fold.h5")
+        write_store(folded, Path(store))
+        folds = recipe.model_copy(update={"data": recipe.data.model_copy(update={"store": store})})
+        train(folds, folder, device=device, report=report)
     return folder
 
 
