@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -12,7 +13,7 @@ pytest.importorskip("onnxscript", reason="needs the train extra")
 
 from mien.cli.main import app
 from mien.data.records import FaceSet
-from mien.data.store import write_store
+from mien.data.store import read_store, write_store
 from mien.errors import DataError
 from mien.train.recipe_reading import check_recipe
 from mien.workflows.ensemble import ensemble
@@ -52,3 +53,16 @@ def test_models_vote_in_the_order_of_the_first(made: dict[str, Any], run: Path, 
     assert [one.accuracy for one in found.alone] == [one.accuracy for one in alone]
     with pytest.raises(DataError, match=r"the same emotions; fer2013-nano names .*, the first angry"):
         ensemble([str(run), "fer2013-nano"], made["store"])
+
+
+def test_a_leak_is_found_whatever_model_comes_first(noise_faces: Any, module_at: Any, tmp_path: Path) -> None:
+    faces = noise_faces(30)
+    faces = replace(faces, split=np.repeat([0, 1, 2], 10).astype(np.uint8))
+    write_store(replace(faces, images=np.tile(faces.images[:10], (3, 1, 1))), tmp_path / "leaky.h5")
+    learned = {"name": faces.name, "content_hash": read_store(tmp_path / "leaky.h5").content_hash()}
+    write = module_at("tests/fixtures_model.py").write_tiny_model
+    knows = str(write(tmp_path, "knows", training={"data": learned}))
+    other = str(write(tmp_path, "other", labels=tuple(reversed(faces.label_names))))
+    for models in ([knows, other], [other, knows]):
+        with pytest.raises(DataError, match="knows on .* test: 10 of 10 faces are faces that the network"):
+            ensemble(models, tmp_path / "leaky.h5")

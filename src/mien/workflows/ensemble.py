@@ -120,9 +120,9 @@ def ensemble(
         check_test_log(run)
     leaks = []
     for scorer in scorers:
-        leaks.append(check_leak(scorer, faces, settings.split, allowed=settings.allow_leak))
+        leaks.append(check_leak(scorer, stored, settings.split, allowed=settings.allow_leak))
         if settings.split != "val":  # weights are fitted to it
-            check_leak(scorer, faces, "val", allowed=settings.allow_leak)
+            check_leak(scorer, stored, "val", allowed=settings.allow_leak)
     answers = [known.get(model) for model in models]
     tables = [
         _probs(scorer, faces, settings.split, answer) for scorer, answer in zip(scorers, answers, strict=True)

@@ -100,9 +100,9 @@ def evaluate(model: str, data: Path, settings: EvaluateSettings | None = None) -
     chosen = checked_rows(faces, split, scorer.labels)
     if scorer.run and split == "test":
         check_test_log(scorer.run)
-    leak = check_leak(scorer, faces, split, allowed=settings.allow_leak)
+    leak = check_leak(scorer, stored, split, allowed=settings.allow_leak)
     if scorer.temperature is None:
-        check_leak(scorer, faces, "val", allowed=settings.allow_leak)  # it is fitted to them
+        check_leak(scorer, stored, "val", allowed=settings.allow_leak)  # it is fitted to them
     logits = scorer.logits(chosen.images, scorer.views)
     temperature = scorer.temperature
     if temperature is None:

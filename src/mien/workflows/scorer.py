@@ -84,6 +84,12 @@ def in_label_order(scorer: Scorer, labels: tuple[str, ...]) -> Scorer:
 def check_leak(scorer: Scorer, faces: FaceSet, split: str, *, allowed: bool) -> Leak | None:
     """How many faces of a split the model has learned from; ``None`` where that is not known.
 
+    Args:
+        scorer: The model.
+        faces: The data set as it is stored, for by its hash a model knows it.
+        split: The rows to score.
+        allowed: Whether there may be a leak.
+
     Raises:
         DataError: there is a leak, and it is not ``allowed``.
     """
