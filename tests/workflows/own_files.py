@@ -35,7 +35,8 @@ from mien.workflows.papers.page import page
 from mien.workflows.quiz.quiz_file import Draw, Quiz, open_quiz
 from mien.workflows.quiz.report import quiz_report
 from mien.workflows.release import read_card_text
-from mien.workflows.report import make_report, read_run
+from mien.workflows.report import make_report
+from mien.workflows.report_run import read_run
 from mien.workflows.run_folder import write_predictions
 from mien.workflows.search import open_ledger, read_search_folder
 from mien.workflows.search_report import command, importances

@@ -1,6 +1,7 @@
 """The mean of the weights of runs, through the command line."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ pytest.importorskip("onnxscript", reason="needs the train extra")
 import torch
 
 from mien.cli.main import app
-from mien.data.leaks import LEARNED, read_learned
+from mien.data.leaks import LEARNED, Leak, read_learned
 from mien.errors import DataError, ModelError
 from mien.train.averaging import estimate_norms, mean_weights
 from mien.train.checkpoints import load_note, load_tensors, save_tensors
@@ -21,6 +22,7 @@ from mien.train.trained_net import load_trained
 from mien.workflows.average import average
 from mien.workflows.evaluate import EvaluateSettings, evaluate
 from mien.workflows.release import CardText, ReleaseSettings, release
+from mien.workflows.report_run import read_run
 from mien.workflows.train import train
 
 pytestmark = pytest.mark.train
@@ -110,3 +112,11 @@ def test_what_cannot_be_averaged_says_why_and_leaves_nothing(
     with pytest.raises(DataError, match=r"gone\.h5"):
         average(more, out, tmp_path / "gone.h5")
     assert not out.exists()
+
+
+def test_an_accuracy_on_faces_that_were_learned_from_is_marked(leaky: dict[str, Any], tmp_path: Path) -> None:
+    runs, out = [str(leaky["run"]), str(shutil.copytree(leaky["run"], tmp_path / "b"))], tmp_path / "both"
+    done = COMMANDS.invoke(app, ["average", *runs, "--out", str(out)])
+    assert "\nLEAK: 100 of 100 faces are faces that the network learned from" in done.stdout, done.output
+    for run in (leaky["run"], out):
+        assert read_run(run).leak("val") == Leak(100, 0, 0, 100)

@@ -64,5 +64,5 @@ def test_a_leak_is_found_whatever_model_comes_first(noise_faces: Any, module_at:
     knows = str(write(tmp_path, "knows", training={"data": learned}))
     other = str(write(tmp_path, "other", labels=tuple(reversed(faces.label_names))))
     for models in ([knows, other], [other, knows]):
-        with pytest.raises(DataError, match="knows on .* test: 10 of 10 faces are faces that the network"):
+        with pytest.raises(DataError, match=r"knows on .* test: 10 of 10 faces are faces that the network"):
             ensemble(models, tmp_path / "leaky.h5")

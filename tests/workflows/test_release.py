@@ -235,3 +235,29 @@ def test_a_network_that_sees_enlarged_faces_in_colour_is_released_and_reads(
     assert max(named, key=named.get) == "angry"
     with pytest.raises(ModelError, match=r"crops must be uint8 \(N, 24, 24, 3\)"):
         model.probs(red[None, ..., 0])
+
+
+def test_faces_that_the_run_learned_from_are_refused_and_marked_in_the_card(
+    leaky: dict[str, Any], home: Path, tmp_path: Path
+) -> None:
+    run, store = Path(shutil.copytree(leaky["run"], tmp_path / "remembers")), str(leaky["store"])
+    steps = {
+        "release": ["release", str(run), "--name", "leaky", "--data", store, "--no-int8"],
+        "calibrate": ["calibrate", "leaky", store, "--name", "again"],
+    }
+    for name, arguments in zip(("leaky", "again"), steps.values(), strict=True):
+        refused = COMMANDS.invoke(app, arguments)
+        assert "on leaky val: 100 of 100 faces are faces that the network" in refused.stderr
+        assert not (home / "models" / f"{name}.json").exists()
+        allowed = COMMANDS.invoke(app, [*arguments, "--allow-leak"])
+        assert "\nLEAK: the network has learned from test faces" in allowed.stdout, allowed.output
+        card = find_model(name)[1]
+        assert card.scores["test"]["leak"]["pixels"] == 100
+        assert card.calibrated_on.endswith(
+            "of leaky; 100 of 100 faces are faces that the network learned from"
+        )
+        assert "LEAK: the network has learned from faces of these rows: test." in model_card(card, 1)
+        assert (
+            "LEAK: the network has learned from faces of test"
+            in COMMANDS.invoke(app, ["models", name]).stdout
+        )

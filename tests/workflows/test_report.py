@@ -201,8 +201,12 @@ def test_the_clean_score_stands_beside_the_standard_one(make_run, tmp_path):
 def test_a_run_that_was_scored_on_faces_that_it_learned_from_is_marked(make_run, tmp_path, leaks):
     folder = make_run("a")
     leak = {"leaks": leaks, "pixels": 7, "files": 0, "official": 0 if leaks else 7, "n": 60, "start": ""}
-    write_json(folder / "scores-val.json", {"leak": leak})
     text = "LEAK: a: 7 of 60 faces are faces that the network learned from; its scores are not of new faces."
+    write_json(folder / "leaks.json", {"val": leak, "test": None})
+    assert (text in said(make_report([folder], None, tmp_path))) == leaks
+    write_json(folder / "scores-val.json", {"leak": None})  # later, and maybe of another data set
+    assert text not in said(make_report([folder], None, tmp_path))
+    write_json(folder / "scores-val.json", {"leak": leak})
     assert (text in said(make_report([folder], None, tmp_path))) == leaks
 
 

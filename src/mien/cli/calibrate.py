@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.options import DataFile, Views, out_option, parse_views, prior_power_option
+from mien.cli.options import AllowLeak, DataFile, Views, out_option, parse_views, prior_power_option
 from mien.cli.progress import waiting
 from mien.cli.release import echo_figures, echo_next, parse_power
 from mien.errors import needs_extra
@@ -29,6 +29,7 @@ def calibrate(
     views: Views = None,
     prior_power: Annotated[str | None, prior_power_option("the model's")] = None,
     version: Annotated[str, typer.Option(help="Version for the new card.", show_default="the model's")] = "",
+    allow_leak: AllowLeak = False,
 ) -> None:
     """Fit a model's probabilities and its threshold of doubt to the validation rows of a data set, score its
     test rows, and write the same network under a new card."""
@@ -36,7 +37,7 @@ def calibrate(
         from mien.workflows.recalibrate import RecalibrationSettings, recalibrate
     power = None if prior_power is None else parse_power(prior_power)
     settings = RecalibrationSettings(
-        parse_views(views), "auto" if prior_power == "auto" else power, version, out
+        parse_views(views), "auto" if prior_power == "auto" else power, version, out, allow_leak
     )
     with waiting("calibrating, scoring: a minute or more"):
         weights, card = recalibrate(model, name, data, settings)

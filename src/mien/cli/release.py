@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli.options import out_option, parse_views, prior_power_option, views_option
+from mien.cli.options import AllowLeak, out_option, parse_views, prior_power_option, views_option
 from mien.cli.progress import waiting
-from mien.core.cards import MOST_POWER
+from mien.core.cards import MOST_POWER, is_leaking
 from mien.errors import MienError, needs_extra
 
 if TYPE_CHECKING:
@@ -45,12 +45,13 @@ def release(
         typer.Option(help="TOML with summary, licence, data, limits … for the card.", show_default=False),
     ] = None,
     summary: Annotated[str, typer.Option(help="One line for the card.", show_default=False)] = "",
+    allow_leak: AllowLeak = False,
 ) -> None:
     """Export a run to ONNX, check it against torch, calibrate and score it, and write its card."""
     with needs_extra("releasing"):
         from mien.workflows.release import ReleaseSettings, read_card_text
         from mien.workflows.release import release as run_release
-    settings = ReleaseSettings(parse_views(views), out, parse_power(prior_power), int8)
+    settings = ReleaseSettings(parse_views(views), out, parse_power(prior_power), int8, allow_leak)
     text = read_card_text(card, summary or f"trained in {run.name}")
     with waiting("exporting, comparing with torch, calibrating, scoring: some minutes"):
         made = run_release(run, name, data, text, settings)
@@ -77,6 +78,8 @@ def echo_figures(card: "ModelCard", data: Path) -> None:
             f"no clean score in the card: run `mien data audit {shlex.quote(str(data))}`, "
             "then this command again"
         )
+    if is_leaking(scores["test"]):
+        typer.echo("LEAK: the network has learned from test faces; these scores are not of new faces")
     certain = scores["val_certain"]
     typer.echo(f"calibrated on {card.calibrated_on}")
     typer.echo(

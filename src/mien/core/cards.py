@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -202,6 +202,12 @@ def _odd(scores: object) -> Iterator[str]:
             yield f".per_class must be a list of objects with labels, got {json.dumps(row)[:40]}"
         elif not all(_is_number(row.get(name)) for name in CLASS_SCORES):
             yield f".per_class of '{row['label']}' must hold the numbers {', '.join(CLASS_SCORES)}"
+
+
+def is_leaking(scores: Mapping[str, Any]) -> bool:
+    """Whether a table of scores was measured on faces that the network had learned from."""
+    leak = scores.get("leak")
+    return isinstance(leak, dict) and bool(leak.get("leaks"))
 
 
 def _is_number(value: object) -> bool:

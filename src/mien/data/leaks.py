@@ -1,6 +1,7 @@
 """Find test faces that are also training faces: a network must not be scored on what it learned from."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.files import atomic_write
+from mien.core.files import atomic_write, write_json
 from mien.core.own_files import reading
 from mien.data.parts import PARTS
 from mien.data.records import FaceSet
@@ -59,6 +60,8 @@ class Learned:
 
 LEARNED = "learned-faces.npz"
 """In a run folder: marks of the faces that its network has learned from."""
+LEAKS = "leaks.json"
+"""In a run folder whose validation or test rows repeat training faces: how many, by split."""
 
 
 def write_learned(known: Learned, path: Path) -> None:
@@ -134,6 +137,25 @@ def find_leak(scored: FaceSet, known: Learned, own_training: FaceSet) -> Leak:
         official = shared & np.isin(pixels, pixel_marks(own_training))
     files = int(np.isin(file_marks(scored), known.files).sum())
     return Leak(int(shared.sum()), files, int(official.sum()), len(scored), known.start)
+
+
+def check_parts(faces: FaceSet, known: Learned, what: str, *, allowed: bool) -> dict[str, Leak]:
+    """The leaks of the validation and of the test rows, by split.
+
+    Raises:
+        DataError: ``what`` would be scored on rows that leak, and that is not ``allowed``.
+    """
+    training = faces.select("train")
+    leaks = {split: find_leak(faces.select(split), known, training) for split in ("val", "test")}
+    for split, leak in leaks.items():
+        refuse_leak(leak, f"{what} {split}", allowed=allowed)
+    return leaks
+
+
+def write_leaks(leaks: Mapping[str, Leak], folder: Path) -> None:
+    """Keep in a run folder that parts of its data set repeat training faces, where one does."""
+    if any(leaks.values()):
+        write_json(folder / LEAKS, {split: leak.to_dict() for split, leak in leaks.items()})
 
 
 def is_official(name: str) -> bool:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mien.core.calibration import softmax
 from mien.core.files import write_json
-from mien.data.leaks import LEARNED, read_learned, write_learned
+from mien.data.leaks import LEARNED, Leak, check_parts, read_learned, write_leaks, write_learned
 from mien.data.records import FaceSet
 from mien.errors import DataError, ModelError
 from mien.train.averaging import estimate_norms, mean_weights
@@ -33,11 +33,15 @@ SAME = ("labels", "mean_std", "input_size", "channels", "n_votes", "loss", "data
 
 @dataclass(frozen=True)
 class Averaged:
-    """Where the average lies, and the validation accuracy, in one view, of each run and of the average."""
+    """Where the average lies, and the validation accuracy, in one view, of each run and of the average.
+
+    ``leak`` tells how many of the validation faces the runs have learned from.
+    """
 
     folder: Path
     alone: dict[str, float]
     accuracy: float
+    leak: Leak
 
 
 def average(runs: Sequence[Path], folder: Path, data: Path | None = None, device: str = "cpu") -> Averaged:
@@ -68,7 +72,8 @@ def average(runs: Sequence[Path], folder: Path, data: Path | None = None, device
     kept = read_run_json(runs[0], "recipe.json", RECIPE)
     recipe = check_recipe(kept["recipe"], str(runs[0] / "recipe.json"))
     faces = _faces(data or Path(recipe.data.store), trained[0], runs[0])
-    known = [read_learned(run / LEARNED) for run in runs]
+    known = reduce(or_, [read_learned(run / LEARNED) for run in runs])
+    leaks = check_parts(faces, known, "the average on", allowed=True)
     alone = {str(run): _accuracy(one, faces)[0] for run, one in zip(runs, trained, strict=True)}
     mean = mean_weights([one.net.state_dict() for one in trained])
     made = trained[0]
@@ -79,11 +84,12 @@ def average(runs: Sequence[Path], folder: Path, data: Path | None = None, device
         estimate_norms(made, training_rows(faces, recipe.data))
         accuracy, logits = _accuracy(made, faces)
         write_predictions(folder / "predictions-val.csv", faces.select("val"), softmax(logits))
-        write_learned(reduce(or_, known), folder / LEARNED)
+        write_learned(known, folder / LEARNED)
+        write_leaks(leaks, folder)
         write_json(folder / "environment.json", environment() | {"average_of": [run.name for run in runs]})
         write_json(folder / "recipe.json", kept)
         save_tensors(folder / "weights.safetensors", made.net.state_dict(), notes[0])
-    return Averaged(folder, alone, accuracy)
+    return Averaged(folder, alone, accuracy, leaks["val"])
 
 
 def _check_alike(note: dict[str, Any], first: dict[str, Any], what: str) -> None:

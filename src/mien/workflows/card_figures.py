@@ -2,6 +2,7 @@
 
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from mien.core.preprocess import network_crops, to_input
 from mien.core.scores import score
 from mien.core.session import open_network, run
 from mien.core.tta import AUTO, Views, average_logits
+from mien.data.leaks import Leak
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask
 from mien.workflows.calibrate import CALIBRATED_VIEWS, calibrate
@@ -62,7 +64,7 @@ def calibrated(
     )
 
 
-def scored(onnx: Path, card: ModelCard, stored: FaceSet, data: Path) -> ModelCard:
+def scored(onnx: Path, card: ModelCard, stored: FaceSet, data: Path, leaks: Mapping[str, Leak]) -> ModelCard:
     """The card with the scores of the test rows, read as `mien.load` reads; written beside the network.
 
     Args:
@@ -70,6 +72,7 @@ def scored(onnx: Path, card: ModelCard, stored: FaceSet, data: Path) -> ModelCar
         card: Its card, calibrated.
         stored: A data set of the card's labels; each table of scores names it.
         data: The file that it lies in.
+        leaks: What of its validation and test rows the network has learned from, where that is known.
 
     Raises:
         DataError: the data set has no test rows, or other labels.
@@ -78,13 +81,15 @@ def scored(onnx: Path, card: ModelCard, stored: FaceSet, data: Path) -> ModelCar
     card.write(onnx.with_suffix(".json"))
     model, clean = Classifier(onnx, threads=0), clean_mask(data, "test")
     probs = model.probs(network_crops(test.images, card.input_size, card.channels))
-    about = {"data": stored.name, "data_hash": stored.content_hash()}
+    leak = leaks["test"].to_dict() if leaks else None
+    about = {"data": stored.name, "data_hash": stored.content_hash(), "leak": leak}
     scores: dict[str, Any] = {"test": about | score(probs, test.labels, card.labels).to_dict()}
     if clean is not None:
         found = score(probs[clean], test.labels[clean], card.labels)
         scores["test_clean"] = about | found.to_dict()
     speed = {"cpu": {"ms_a_face": _ms_a_face(onnx, test.images), "threads": 1, "processor": _processor()}}
-    card = replace(card, scores=scores | card.scores | speed)
+    on = f"{card.calibrated_on}; {leaks['val']}" if leaks.get("val") else card.calibrated_on
+    card = replace(card, scores=scores | card.scores | speed, calibrated_on=on)
     card.write(onnx.with_suffix(".json"))
     return card
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mien.core.cards import NOT_STATED, ModelCard
+from mien.core.cards import NOT_STATED, ModelCard, is_leaking
 from mien.core.emotions import ALIASES
 from mien.core.files import atomic_write
 from mien.core.outputs import check_output
@@ -225,6 +225,8 @@ def _score_lines(card: ModelCard, rows: Mapping[str, str]) -> Iterator[str]:
             for key, s in tables.items()
         ),
     )
+    if leaking := ", ".join(of[key] for key, s in tables.items() if is_leaking(s)):
+        yield f"\nLEAK: the network has learned from faces of these rows: {leaking}."
     by_views = card.scores.get("val_accuracy_by_views")
     if isinstance(by_views, dict):
         numbers = {n: accuracy for n, accuracy in by_views.items() if isinstance(accuracy, int | float)}

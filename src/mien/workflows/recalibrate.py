@@ -10,12 +10,13 @@ from mien.core.files import temporary_folder
 from mien.core.model_store import check_model_name, find_model, put_model, user_models
 from mien.core.outputs import check_output_folder
 from mien.core.tta import Views, checked_views
+from mien.data.leaks import check_parts
 from mien.data.records import FaceSet
 from mien.data.store import read_store
 from mien.errors import DataError, MienError
 from mien.workflows.calibrate import class_shares
 from mien.workflows.card_figures import calibrated, scored
-from mien.workflows.scorer import checked_rows
+from mien.workflows.scorer import checked_rows, learned_by
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,14 @@ class RecalibrationSettings:
             validation rows choose, ``None`` keeps the card's.
         version: Of the new card; empty keeps the old one's.
         to: Folder for the two files; by default where `mien.load` looks.
+        allow_leak: Calibrate although the network has learned from these rows; the card says so.
     """
 
     views: Views | None = None
     prior_power: float | str | None = None
     version: str = ""
     to: Path | None = None
+    allow_leak: bool = False
 
     def __post_init__(self) -> None:
         power = self.prior_power
@@ -57,7 +60,8 @@ def recalibrate(
 
     Raises:
         ModelError: there is no such model, or the name cannot be a file name.
-        DataError: the data set has other labels, or lacks rows; or the prior is not known.
+        DataError: the data set has other labels, or lacks rows; the prior is not known; or the network has
+            learned from the rows.
     """
     settings = settings or RecalibrationSettings()
     check_model_name(name)
@@ -67,6 +71,9 @@ def recalibrate(
     faces = stored.in_label_order(old.labels)
     for split in ("val", "test"):
         checked_rows(faces, split, old.labels)
+    known = learned_by(None, old.learned_from().get("content_hash", ""), stored)
+    on = f"{old.name} on {stored.name}"
+    leaks = check_parts(stored, known, on, allowed=settings.allow_leak) if known else {}
     power = old.prior_power if settings.prior_power is None else settings.prior_power
     prior = old.prior if power == 0 else _prior(old, faces)
     target = settings.to or user_models()
@@ -78,7 +85,7 @@ def recalibrate(
         card = replace(old, prior=prior, version=settings.version or old.version)
         card = calibrated(onnx, card, faces, views, None if isinstance(power, str) else power)
         kept = {key: old.scores[key] for key in ("int8",) if key in old.scores}  # of the network, which stays
-        card = scored(onnx, replace(card, name=name, scores=card.scores | kept), stored, data)
+        card = scored(onnx, replace(card, name=name, scores=card.scores | kept), stored, data, leaks)
         return put_model(onnx, target), card
 
 

@@ -14,6 +14,7 @@ from mien.core.outputs import check_output_folder
 from mien.core.own_files import parse_toml, reading
 from mien.core.session import open_session
 from mien.core.tta import Views, checked_views
+from mien.data.leaks import check_parts
 from mien.data.records import FaceSet
 from mien.errors import ModelError
 from mien.names import nearest
@@ -25,7 +26,7 @@ from mien.workflows.calibrate import class_shares
 from mien.workflows.card_figures import calibrated, logits_of, scored
 from mien.workflows.release_int8 import try_int8
 from mien.workflows.run_folder import RECIPE, data_of_run, read_run_json
-from mien.workflows.scorer import checked_rows
+from mien.workflows.scorer import checked_rows, learned_by
 
 MIN_SAME_LABELS = 0.998
 """Part of the validation and test rows on which the ONNX file must name the same emotion as torch."""
@@ -99,12 +100,15 @@ class ReleaseSettings:
             validation rows choose. See `mien.workflows.calibrate.choose_prior_power`.
         int8: Ship the network in 8 bits where the validation rows allow it; see
             `mien.workflows.release_int8`.
+        allow_leak: Release although the network has learned from faces that it is scored on; the card says
+            so.
     """
 
     views: Views = 2
     to: Path | None = None
     prior_power: float | None = 0.0
     int8: bool = True
+    allow_leak: bool = False
 
 
 def release(
@@ -121,7 +125,8 @@ def release(
 
     Raises:
         ModelError: the run is unfinished, the name cannot be a file name, or the export disagrees with torch.
-        DataError: ``data`` is not what the run learned from, or has no validation or no test rows.
+        DataError: ``data`` is not what the run learned from, has no validation or no test rows, or the network
+            has learned from them.
     """
     check_model_name(name)
     settings = settings or ReleaseSettings()
@@ -130,6 +135,9 @@ def release(
     faces = data_of_run(data, folder, trained.data["content_hash"])
     for split in ("val", "test"):
         checked_rows(faces, split, trained.labels)
+    known = learned_by(folder, trained.data["content_hash"], faces)
+    on = f"{folder.name} on {faces.name}"
+    leaks = check_parts(faces, known, on, allowed=settings.allow_leak) if known else {}
     target = settings.to or user_models()
     check_output_folder(target)
     target.mkdir(parents=True, exist_ok=True)
@@ -142,7 +150,7 @@ def release(
         notes = _shrink(onnx, trained, faces) if settings.int8 else {}
         card = _card(onnx, trained, faces, text, settings)
         card = replace(card, training=_training(folder, trained), scores=card.scores | notes)
-        card = scored(onnx, card, faces, data)
+        card = scored(onnx, card, faces, data, leaks)
         weights = put_model(onnx, target)
     return Released(card, weights, same, difference)
 

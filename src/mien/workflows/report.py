@@ -7,8 +7,8 @@ makes it. A page may show faces of the data set; it stays on this machine.
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,36 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.metrics import mcnemar, risk_coverage
-from mien.core.own_files import NUMBER, Maybe, reading
-from mien.core.scores import ClassScore, Scores, score
-from mien.data.leaks import Leak
-from mien.data.records import SPLITS
+from mien.core.scores import ClassScore
 from mien.data.store import read_store
-from mien.errors import DataError, MienError
+from mien.errors import DataError
 from mien.workflows.figure_style import percent
 from mien.workflows.figures import examples_figure, risk_coverage_figure
-from mien.workflows.run_folder import Predictions, read_predictions, read_run_json
+from mien.workflows.report_run import PARTS, Run, read_run
+from mien.workflows.run_folder import Predictions
 
 SHEETS = ("sheet", "pairs", "mean", "filters", "activations", "faithfulness")
 """What `mien explain` draws."""
 MOST_CURVES = 5
-LEAK = Maybe({"leaks": bool, "pixels": int, "files": int, "official": int, "n": int})
-SCORED = {"clean": Maybe({"accuracy": NUMBER}), "data_hash": Maybe(str), "data": Maybe(str), "leak": LEAK}
-SHAPES = {
-    "recipe": {
-        "recipe": {
-            "data": Maybe({"store": Maybe(str)}),
-            "net": Maybe({"name": Maybe(str)}),
-            "run": Maybe({"seed": Maybe(int)}),
-        },
-        "data": Maybe(str),
-    },
-    "environment": {},
-    "history": {"seconds": Maybe(NUMBER), "history": Maybe([{"epoch": NUMBER}])},
-    "result": {**SCORED, "seconds": Maybe(NUMBER)},
-}
-"""The shapes of the JSON files of a run folder; those that are not named hold scores."""
-PARTS = {"val": "validation", "test": "test", "train": "training"}
 
 
 @dataclass(frozen=True)
@@ -90,64 +71,6 @@ class Figure:
 
 
 Block = Heading | Text | Table | Matrix | Figure
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """A run folder, as far as it is filled.
-
-    Attributes:
-        name: Of the folder; numbered where two are called alike.
-        folder: Where it is.
-        files: The JSON files by name, such as ``recipe`` or ``scores-val``; absent ones are missing.
-        predictions: By split.
-        scores: Of ``predictions``.
-    """
-
-    name: str
-    folder: Path
-    files: Mapping[str, Any]
-    predictions: Mapping[str, Predictions]
-    scores: Mapping[str, Scores] = field(default_factory=dict)
-
-    def clean(self, split: str) -> dict[str, Any] | None:
-        """Scores without faces that have a near copy in training, where a command measured them."""
-        found = self.files.get(f"scores-{split}", {}).get("clean")
-        return found or (self.files.get("result", {}).get("clean") if split == "test" else None)
-
-    def data(self, split: str) -> tuple[str, str]:
-        """Content hash and name of the data set whose faces it answered; empty where that is not known."""
-        evaluated, recipe = self.files.get(f"scores-{split}", {}), self.files["recipe"]
-        if evaluated.get("data_hash"):
-            return evaluated["data_hash"], evaluated.get("data") or ""
-        store = (recipe["recipe"].get("data") or {}).get("store") or ""
-        return recipe.get("data") or "", Path(store).name
-
-
-def read_run(folder: Path, name: str = "") -> Run:
-    """What lies in a run folder.
-
-    Raises:
-        MienError: it is no run folder.
-        DataError: a file in it is damaged.
-    """
-    if not (folder / "recipe.json").is_file():
-        raise MienError(
-            f"{folder} is no run folder: it has no recipe.json; make one: mien train RECIPE --out {folder}"
-        )
-    names = ("recipe", "environment", "history", "result", *(f"scores-{split}" for split in SPLITS))
-    files = {
-        one: read_run_json(folder, f"{one}.json", SHAPES.get(one, SCORED))
-        for one in names
-        if (folder / f"{one}.json").is_file()
-    }
-    tables = {split: folder / f"predictions-{split}.csv" for split in PARTS}
-    predictions = {split: read_predictions(file) for split, file in tables.items() if file.is_file()}
-    scores = {}
-    for split, found in predictions.items():
-        with reading(tables[split], advice="evaluate the run again"):
-            scores[split] = score(found.probs, found.labels, found.names)
-    return Run(name or folder.resolve().name, folder, files, predictions, scores)
 
 
 def make_report(folders: Sequence[Path], data: Path | None, draw: Path) -> list[Block]:
@@ -222,8 +145,7 @@ def _other_data(runs: Sequence[Run], split: str) -> Iterator[Text]:
 def _leaks(runs: Sequence[Run], split: str) -> Iterator[Text]:
     """Which runs were scored on faces that they learned from."""
     for run in runs:
-        if (found := run.files.get(f"scores-{split}", {}).get("leak")) and found["leaks"]:
-            leak = Leak(found["pixels"], found["files"], found["official"], found["n"])
+        if leak := run.leak(split):
             yield Text(f"LEAK: {run.name}: {leak}; its scores are not of new faces.")
 
 

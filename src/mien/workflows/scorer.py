@@ -12,7 +12,7 @@ from mien.core.calibration import fit_temperature
 from mien.core.classifier import Classifier
 from mien.core.preprocess import network_crops
 from mien.core.tta import AUTO, N_VIEWS, Views
-from mien.data.leaks import LEARNED, Leak, find_leak, learned, read_learned, refuse_leak
+from mien.data.leaks import LEARNED, Leak, Learned, find_leak, learned, read_learned, refuse_leak
 from mien.data.records import FaceSet
 from mien.errors import DataError, ModelError, needs_extra
 
@@ -93,17 +93,26 @@ def check_leak(scorer: Scorer, faces: FaceSet, split: str, *, allowed: bool) -> 
     Raises:
         DataError: there is a leak, and it is not ``allowed``.
     """
-    chosen, training = faces.select(split), faces.select("train")
-    marks = scorer.run / LEARNED if scorer.run else None
-    if marks and marks.is_file():
-        known = read_learned(marks)
-    elif scorer.learned_data == faces.content_hash():
-        known = learned(training)
-    else:
+    known = learned_by(scorer.run, scorer.learned_data, faces)
+    if known is None:
         return None
-    leak = find_leak(chosen, known, training)
+    leak = find_leak(faces.select(split), known, faces.select("train"))
     refuse_leak(leak, f"{scorer.name} on {faces.name} {split}", allowed=allowed)
     return leak
+
+
+def learned_by(run: Path | None, learned_data: str, faces: FaceSet) -> Learned | None:
+    """What a network has learned from; ``None`` where that is not known.
+
+    Args:
+        run: Its run folder, if it is a run's.
+        learned_data: Content hash of the data set whose training part it learned from; empty where unknown.
+        faces: The data set to score it on, as it is stored.
+    """
+    marks = run / LEARNED if run else None
+    if marks and marks.is_file():
+        return read_learned(marks)
+    return learned(faces.select("train")) if learned_data == faces.content_hash() else None
 
 
 def checked_rows(faces: FaceSet, split: str, labels: tuple[str, ...]) -> FaceSet:

@@ -1,8 +1,8 @@
 """Train by a recipe into a run folder; the same command again goes on where a killed one stopped.
 
-A run folder holds ``recipe.json``, ``environment.json`` and marks of its training faces; while the run goes
-on ``checkpoint.safetensors``; and at its end ``weights.safetensors``, ``history.json``, ``curves.png`` and
-``predictions-val.csv``.
+A run folder holds ``recipe.json``, ``environment.json`` and marks of its training faces, with ``leaks.json``
+where other rows repeat them; while the run goes on ``checkpoint.safetensors``; and at its end
+``weights.safetensors``, ``history.json``, ``curves.png`` and ``predictions-val.csv``.
 """
 
 import math
@@ -23,13 +23,7 @@ from numpy.typing import NDArray
 from mien.core.calibration import softmax
 from mien.core.files import sweep, write_json
 from mien.core.own_files import reading
-from mien.data.leaks import (
-    LEARNED,
-    find_leak,
-    learned,
-    refuse_leak,
-    write_learned,
-)
+from mien.data.leaks import LEARNED, check_parts, learned, write_leaks, write_learned
 from mien.data.records import FaceSet
 from mien.data.store import read_store
 from mien.errors import ModelError, RecipeError
@@ -139,12 +133,11 @@ def _is_made(folder: Path, recipe: Recipe, faces: FaceSet) -> bool:
 def _begin(folder: Path, trainer: Trainer, faces: FaceSet, allow_leak: bool) -> Any:
     """Make the folder the run's, and return the last checkpoint, or None."""
     known = learned(trainer.train) | learned_before(trainer.recipe.net, faces.name, faces.content_hash())
-    for split in ("val", "test"):
-        leak = find_leak(faces.select(split), known, faces.select("train"))
-        refuse_leak(leak, f"{trainer.recipe.data.store} {split}", allowed=allow_leak)
+    leaks = check_parts(faces, known, trainer.recipe.data.store, allowed=allow_leak)
     sweep(folder)
     _claim(folder, trainer, faces)
     write_learned(known, folder / LEARNED)
+    write_leaks(leaks, folder)
     checkpoint = folder / CHECKPOINT
     return load_tensors(checkpoint) if checkpoint.is_file() else None
 
