@@ -197,6 +197,12 @@ def test_the_clean_score_stands_beside_the_standard_one(make_run, tmp_path):
     assert "No clean score" not in said(blocks)
 
 
+def test_what_a_paper_scored_on_learned_rows_does_not_make_its_run_damaged(make_run, tmp_path):
+    folder = make_run("a")
+    write_json(folder / "result.json", {"clean": None, "leak": {"n": 90, "accuracy": 0.9}})
+    assert "LEAK" not in said(make_report([folder], None, tmp_path))
+
+
 @pytest.mark.parametrize("leaks", [True, False])
 def test_a_run_that_was_scored_on_faces_that_it_learned_from_is_marked(make_run, tmp_path, leaks):
     folder = make_run("a")

@@ -125,7 +125,7 @@ def release(
 
     Raises:
         ModelError: the run is unfinished, the name cannot be a file name, or the export disagrees with torch.
-        DataError: ``data`` is not what the run learned from, has no validation or no test rows, or the network
+        DataError: ``data`` is not what the run learned from, has no validation or test rows, or the network
             has learned from them.
     """
     check_model_name(name)

@@ -14,7 +14,8 @@ from mien.workflows.run_folder import Predictions, read_predictions, read_run_js
 
 LEAK_COUNTS = ("pixels", "files", "official", "n")
 LEAK = Maybe(dict.fromkeys(LEAK_COUNTS, int))
-SCORED = {"clean": Maybe({"accuracy": NUMBER}), "data_hash": Maybe(str), "data": Maybe(str), "leak": LEAK}
+CLEAN = Maybe({"accuracy": NUMBER})
+SCORED = {"clean": CLEAN, "data_hash": Maybe(str), "data": Maybe(str), "leak": LEAK}
 SHAPES = {
     "recipe": {
         "recipe": {
@@ -27,7 +28,7 @@ SHAPES = {
     "environment": {},
     "leaks": {"val": LEAK, "test": LEAK},
     "history": {"seconds": Maybe(NUMBER), "history": Maybe([{"epoch": NUMBER}])},
-    "result": {**SCORED, "seconds": Maybe(NUMBER)},
+    "result": {"clean": CLEAN, "seconds": Maybe(NUMBER)},
 }
 """The shapes of the JSON files of a run folder; those that are not named hold scores."""
 PARTS = {"val": "validation", "test": "test", "train": "training"}
