@@ -63,7 +63,7 @@ def measured(weights: Path, mean_std: tuple[float, float], faces: FaceSet) -> di
 
 
 def main(run_folder: Path, store: Path, to: Path) -> None:
-    net = load_trained(run_folder, torch.device("cpu"))
+    net = load_trained(run_folder, torch.device("cpu"), landmarks=True)
     weights = to / WEIGHTS
     export_onnx(net.net, net.input_size, weights)
     recipe = json.loads((run_folder / "recipe.json").read_text())

@@ -10,7 +10,7 @@ import torch
 from mien.core.landmarks import MIRRORED
 from mien.data.records import FaceSet
 from mien.data.store import write_store
-from mien.errors import RecipeError
+from mien.errors import ModelError, RecipeError
 from mien.train.augment import affine, move_points, resample
 from mien.train.landmark_net import LandmarkNet
 from mien.train.losses import LANDMARK_LOSSES, WING_CURVE, WING_WIDTH
@@ -18,6 +18,8 @@ from mien.train.recipe import AugmentSettings
 from mien.train.recipe_reading import check_recipe
 from mien.train.targets import make_target, points_of
 from mien.train.trained_net import load_trained
+from mien.workflows.average import average
+from mien.workflows.evaluate import evaluate
 from mien.workflows.train import train
 
 CPU = torch.device("cpu")
@@ -104,7 +106,11 @@ def test_landmarks_are_learned_scored_and_read_back(tmp_path) -> None:
     assert "val_failures" in history
     assert "accuracy" not in history
     assert not (run / "predictions-val.csv").exists()
-    net = load_trained(run, CPU)
+    with pytest.raises(ModelError, match="run has learned landmarks, not emotions; give a run that names"):
+        average([run, tmp_path / "another"], tmp_path / "average")
+    with pytest.raises(ModelError, match="run has learned landmarks"):
+        evaluate(str(run), tmp_path / "dots.h5")
+    net = load_trained(run, CPU, landmarks=True)
     assert net.labels == ("x0", "y0", "x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4")
     val = faces.select("val")
     points = points_of(net.logits(val.images), 32)

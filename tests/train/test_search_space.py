@@ -106,6 +106,19 @@ def test_a_mistake_of_the_recipe_names_the_search(written, text: str, says: str)
         read_search(path)
 
 
+@pytest.mark.parametrize(
+    "loss",
+    ['[set]\n"loss.name" = "wing"', '[space."loss.name"]\nchoices = ["focal", "wing"]'],
+    ids=["set", "space"],
+)
+def test_what_learns_landmarks_is_refused_for_it_has_no_accuracy(written, loss: str) -> None:
+    space = '[space."optim.lr"]\nlow = 0.1\nhigh = 1'
+    with pytest.raises(
+        RecipeError, match=r"mistake.*: loss.name: wing learns landmarks, which have no accuracy"
+    ):
+        read_search(written(f'recipe = "base.toml"\ntrials = 1\n{space}\n{loss}'))
+
+
 def test_values_that_only_do_not_suit_the_recipe_are_left_to_the_trials(written, monkeypatch) -> None:
     path = written('recipe="base.toml"\ntrials=1\n[space]\n"optim.lr" = { low = 0.1, high = 1 }')
 

@@ -137,6 +137,16 @@ def test_a_recipe_that_chooses_by_the_faces_it_names_is_refused(
         make_soft_targets(recipes, faces_on_disk, to, FoldSettings(tmp_path / "runs"))
 
 
+def test_a_recipe_of_landmarks_is_refused_before_a_fold_is_trained(
+    table: dict[str, Any], faces_on_disk: Path, tmp_path: Path
+) -> None:
+    recipe = check_recipe(table | {"loss": {"name": "wing"}})
+    with pytest.raises(RecipeError, match=r"'points' learns landmarks, not emotions \(loss.name=wing\)"):
+        make_soft_targets(
+            {"points": recipe}, faces_on_disk, tmp_path / "t.safetensors", FoldSettings(tmp_path)
+        )
+
+
 @pytest.fixture
 def table(module_at: Any) -> dict[str, Any]:
     return module_at("tests/train/conftest.py").small_table()

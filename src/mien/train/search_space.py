@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from mien.errors import RecipeError
 from mien.names import nearest
+from mien.train.losses import LANDMARK_LOSSES
 from mien.train.recipe import Recipe, Settings
 from mien.train.recipe_reading import read_recipe, read_toml, recipe_folder
 
@@ -174,7 +175,12 @@ def _plan(search: Search, data: Path | None, where: str) -> Plan:
     store = str((data or Path(recipe.data.store)).resolve())
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"store": store})})
     plan = Plan(search, recipe, frozenset())
-    mistakes = [f"space.{key}: is also in [set]" for key in search.space if key in search.fixed]
+    mistakes = [
+        f"loss.name: {loss} learns landmarks, which have no accuracy to choose by"
+        for loss in (search.space["loss.name"].ends if "loss.name" in search.space else [recipe.loss.name])
+        if loss in LANDMARK_LOSSES
+    ]
+    mistakes += [f"space.{key}: is also in [set]" for key in search.space if key in search.fixed]
     whole = set()
     for key, axis in search.space.items():
         values = []

@@ -16,8 +16,10 @@ from mien.core.model_store import find_model
 from mien.core.preprocess import network_crops, to_input
 from mien.core.session import open_network, run
 from mien.core.tta import average_logits
+from mien.errors import ModelError
 from mien.train.inference import predict
 from mien.train.initialise import is_released
+from mien.train.losses import LANDMARK_LOSSES
 from mien.train.zoo import load_net
 
 
@@ -43,13 +45,21 @@ class TrainedNet:
         return to_input(network_crops(crops, self.input_size, self.channels), self.mean, self.std)
 
 
-def load_trained(run: Path, device: torch.device) -> TrainedNet:
+def load_trained(run: Path, device: torch.device, *, landmarks: bool = False) -> TrainedNet:
     """The network of a run folder.
 
+    Args:
+        run: The folder.
+        device: Where it shall run.
+        landmarks: Whether it may be one that gives landmarks in the place of emotions.
+
     Raises:
-        ModelError: the run is not finished, its weights are damaged, or do not fit their network.
+        ModelError: the run is not finished, its weights are damaged, or do not fit their network; or it
+            gives landmarks.
     """
     net, note = load_net(run)
+    if note.get("loss") in LANDMARK_LOSSES and not landmarks:
+        raise ModelError(f"{run} has learned landmarks, not emotions; give a run that names emotions")
     net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     mean, std = note["mean_std"]
     labels, channels = tuple(note["labels"]), note.get("channels", 1)

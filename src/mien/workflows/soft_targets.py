@@ -22,6 +22,7 @@ from mien.data.splits import connected
 from mien.data.store import read_store, write_store
 from mien.errors import DataError, MienError, MissingExtraError, RecipeError
 from mien.train.devices import pick_device
+from mien.train.losses import LANDMARK_LOSSES
 from mien.train.recipe import Recipe
 from mien.train.soft_targets import SoftTargets, read_soft_targets, write_soft_targets
 from mien.train.targets import shares
@@ -89,12 +90,12 @@ def make_soft_targets(
         The scores of each recipe, of their mean, and with the votes where the data set has them.
 
     Raises:
-        RecipeError: the folder holds runs of another recipe or of other folds, or a recipe chooses by its
-            validation rows, which are the faces that the run is to name.
+        RecipeError: the folder holds runs of another recipe or of other folds, or a recipe learns landmarks,
+            or chooses by its validation rows, which are the faces that the run is to name.
         DataError: too few faces for the folds.
     """
     for name, recipe in recipes.items():
-        _check_blind(name, recipe)
+        _check_teacher(name, recipe)
     check_output(to, ends=[".safetensors"])
     if to.exists():  # a network's weights end alike
         try:
@@ -128,7 +129,12 @@ def make_soft_targets(
     return scores
 
 
-def _check_blind(name: str, recipe: Recipe) -> None:
+def _check_teacher(name: str, recipe: Recipe) -> None:
+    if recipe.loss.name in LANDMARK_LOSSES:
+        raise RecipeError(
+            f"recipe '{name}' learns landmarks, not emotions (loss.name={recipe.loss.name}); "
+            "take one that learns emotions"
+        )
     chooses = {
         "run.keep=last": recipe.run.keep == "best",
         "run.stop_after=0": recipe.run.stop_after > 0,

@@ -229,7 +229,7 @@ def test_a_network_of_landmarks_is_scored_by_its_error_on_each_source(data: Path
     result = run_row(row, settings(data))
     assert [(one["source"], one["n"]) for one in result["test"]] == [("lfpw", 12), ("ytf", 12)]
     test = faces.select("test")
-    given = load_trained(folder, pick_device("cpu")).logits(test.images).reshape(-1, 68, 2)
+    given = load_trained(folder, pick_device("cpu"), landmarks=True).logits(test.images).reshape(-1, 68, 2)
     far = np.linalg.norm((given + 0.5) * 16 - test.landmarks, axis=2).mean(1) / 10
     assert result["test"][1]["error"] == pytest.approx(far[test.sources == 1].mean(), rel=1e-4)
     assert run_row(row, settings(data)) == json.loads(json.dumps(result))

@@ -238,7 +238,7 @@ def open_run(folder: Path, faces: FaceSet, device: str) -> tuple[Recipe, Trained
         DataError: the run learned from other data than ``faces``.
     """
     if (folder / "weights.safetensors").is_file():
-        net = load_trained(folder, pick_device(device))
+        net = load_trained(folder, pick_device(device), landmarks=True)
         ran = _recipe_of(folder, faces)
         history = read_run_json(folder, "history.json", {"seconds": NUMBER, "history": [{"epoch": NUMBER}]})
         epochs = history["history"][-1]["epoch"] if history["history"] else 0
