@@ -13,7 +13,7 @@ from mien.core import files
 from mien.core.files import atomic_write, temporary_folder
 from mien.core.locks import sole
 from mien.core.outputs import check_output, check_output_folder
-from mien.errors import MienError, OutputError
+from mien.errors import MienError, OutputError, VideoError
 
 
 @pytest.fixture(autouse=True)
@@ -145,6 +145,8 @@ def test_a_full_disk_is_one_line_that_names_the_file(tmp_path: Path, error: Exce
 
 
 def test_errors_about_other_files_and_of_other_kinds_pass(tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match=r"^no frame of 'http"), atomic_write(tmp_path / "a.txt"):
+        raise VideoError("no frame of 'http://a/s.mp4' can be decoded: input/output error")
     with pytest.raises(FileNotFoundError, match="missing"), atomic_write(tmp_path / "a.txt"):
         (tmp_path / "missing").read_text()
     with pytest.raises(ValueError, match="no card"), atomic_write(tmp_path / "a.txt"):

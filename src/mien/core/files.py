@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mien.core.locks import is_left, is_named, take
 from mien.core.outputs import check_place
-from mien.errors import OutputError
+from mien.errors import MienError, OutputError
 
 PREFIX = ".mien-"
 REFUSALS = {
@@ -118,10 +118,13 @@ def sweep(folder: Path) -> None:
 
 @contextmanager
 def refusals(path: Path) -> Iterator[None]:
-    """What the disk refuses inside becomes an `OutputError` that names ``path``; other errors pass."""
+    """What the disk refuses inside becomes an `OutputError` that names ``path``; other errors pass.
+
+    Those of mien do too, whatever they quote: they have named what they are about.
+    """
     try:
         yield
-    except OutputError:
+    except MienError:
         raise
     except Exception as error:
         number = _refusal(error, path)

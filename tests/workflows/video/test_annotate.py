@@ -9,7 +9,7 @@ from PIL import Image
 
 av = pytest.importorskip("av", reason="needs PyAV")
 
-from mien.errors import MienError, VideoError
+from mien.errors import MienError, OutputError, VideoError
 from mien.workflows.video.job import WatchJob, watch_video
 from mien.workflows.video.pick import Pick
 from mien.workflows.video.watcher import WatchSettings
@@ -134,3 +134,17 @@ def test_nothing_is_left_of_a_run_without_a_frame(settings, tmp_path) -> None:
     with pytest.raises(VideoError, match="has no frame from 60 s on"):
         watch_video(WatchJob(str(path), Pick(start_s=60), files, tmp_path / "marked.mp4"), settings)
     assert [one.name for one in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_a_full_disk_is_told_of_the_file_that_was_named_and_leaves_nothing(clips, settings, tmp_path) -> None:
+    resource = pytest.importorskip("resource", reason="needs limits of a process")
+    noise = np.random.default_rng(0).integers(0, 256, (30, 240, 320, 3), np.uint8)
+    clips.write_clip(tmp_path / "a.mp4", [(n / 10, pixels) for n, pixels in enumerate(noise)])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
+    try:
+        with pytest.raises(OutputError, match=r"marked\.mp4 cannot be written: file too large"):
+            watch_video(WatchJob(tmp_path / "a.mp4", annotate=tmp_path / "marked.mp4"), settings)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.core.draw import annotate
-from mien.core.files import atomic_write
+from mien.core.files import atomic_write, refusals
 from mien.core.outputs import check_output
 from mien.core.results import Reading
 from mien.core.timeline import Person, TimelineRow
@@ -69,15 +69,23 @@ class AnnotatedVideo:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        try:
+            with refusals(self.path):
+                self._finish()
+        except BaseException as failed:
+            self._whole.__exit__(type(failed), failed, None)
+            raise
+        if self._stream is None and kind is None:
+            kind, error = MienError, MienError("no frame")  # an empty file must not appear
+        self._whole.__exit__(None if self._stream is not None else kind, error, trace)
+
+    def _finish(self) -> None:
         if self._stream is not None:
             for packet in self._stream.encode():
                 self._container.mux(packet)
             for packet in self._sound.rest() if self._sound else ():
                 self._container.mux(packet)
         self._container.close()
-        if self._stream is None and kind is None:
-            kind, error = MienError, MienError("no frame")  # an empty file must not appear
-        self._whole.__exit__(None if self._stream is not None else kind, error, trace)
 
     def sound(self, packet: "Packet[Any]") -> None:
         """Take a packet of the sound."""
@@ -86,8 +94,9 @@ class AnnotatedVideo:
         if self._stream is None:
             self._waiting.append(packet)
             return
-        for ready in self._sound.take(packet):
-            self._container.mux(ready)
+        with refusals(self.path):
+            for ready in self._sound.take(packet):
+                self._container.mux(ready)
 
     def write(self, watched: Watched) -> None:
         """Take the next frame; its pixels must have been kept."""
@@ -106,8 +115,9 @@ class AnnotatedVideo:
         self._last = frame.pts
         if (frame.width, frame.height) != (self._stream.width, self._stream.height):
             frame = frame.reformat(self._stream.width, self._stream.height)
-        for packet in self._stream.encode(frame):
-            self._container.mux(packet)
+        with refusals(self.path):
+            for packet in self._stream.encode(frame):
+                self._container.mux(packet)
 
     def _check_size(self, pixels: Pixels) -> None:
         height, width = pixels.shape[:2]
