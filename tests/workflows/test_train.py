@@ -44,6 +44,24 @@ def test_training_refuses_a_split_that_repeats_its_faces(made: dict[str, Any], t
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("table", "change", "instead"),
+    [
+        ("run", {"keep": "best", "stop_after": 1}, "run.keep=last, run.stop_after=0"),
+        ("optim", {"schedule": "plateau"}, "optim.schedule=cosine"),
+    ],
+    ids=["run", "optim"],
+)
+def test_a_recipe_that_chooses_by_validation_rows_needs_some(
+    made: dict[str, Any], tmp_path: Path, table: str, change: dict[str, Any], instead: str
+) -> None:
+    write_store(made["faces"].select("train"), tmp_path / "train.h5")
+    recipe = made["table"] | {"data": {"store": str(tmp_path / "train.h5")}}
+    with pytest.raises(RecipeError, match=f"has no validation rows, by which .* or set {instead}"):
+        train(check_recipe(recipe | {table: recipe[table] | change}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_two_do_not_train_in_one_folder(made: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     text = r"another process trains in .*run \(process \d+ on .*\); wait for it, or choose another folder"

@@ -161,6 +161,16 @@ def _contradictions(recipe: Recipe, side: int | None) -> list[str]:
     return [text for text, holds in found.items() if holds] + _of_emotions_alone(recipe)
 
 
+def choices_by_validation(recipe: Recipe) -> str:
+    """What to set so that nothing in a run goes by its validation rows; empty where nothing does."""
+    chooses = {
+        "run.keep=last": recipe.run.keep == "best",
+        "run.stop_after=0": recipe.run.stop_after > 0,
+        "optim.schedule=cosine": recipe.optim.schedule == "plateau",
+    }
+    return ", ".join(change for change, does in chooses.items() if does)
+
+
 def _of_emotions_alone(recipe: Recipe) -> list[str]:
     """What is set for emotions, where points or valence and arousal are learned."""
     loss = recipe.loss

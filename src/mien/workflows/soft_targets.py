@@ -24,6 +24,7 @@ from mien.errors import DataError, MienError, MissingExtraError, RecipeError
 from mien.train.devices import pick_device
 from mien.train.losses import LANDMARK_LOSSES
 from mien.train.recipe import Recipe
+from mien.train.recipe_reading import choices_by_validation
 from mien.train.soft_targets import SoftTargets, read_soft_targets, write_soft_targets
 from mien.train.targets import shares
 from mien.train.trained_net import load_trained
@@ -135,15 +136,10 @@ def _check_teacher(name: str, recipe: Recipe) -> None:
             f"recipe '{name}' learns landmarks, not emotions (loss.name={recipe.loss.name}); "
             "take one that learns emotions"
         )
-    chooses = {
-        "run.keep=last": recipe.run.keep == "best",
-        "run.stop_after=0": recipe.run.stop_after > 0,
-        "optim.schedule=cosine": recipe.optim.schedule == "plateau",
-    }
-    if said := [change for change, does in chooses.items() if does]:
+    if said := choices_by_validation(recipe):
         raise RecipeError(
             f"recipe '{name}' chooses by its validation rows, which are the faces that a fold's run names, "
-            f"and so by their own labels; set {', '.join(said)}"
+            f"and so by their own labels; set {said}"
         )
 
 

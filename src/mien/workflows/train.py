@@ -34,7 +34,7 @@ from mien.train.features import HeadTrainer, learns_from_features
 from mien.train.loop import Trainer, scored_size
 from mien.train.parallel import ALONE, Workers
 from mien.train.recipe import Recipe
-from mien.train.recipe_reading import changes, check_recipe, targets_path
+from mien.train.recipe_reading import changes, check_recipe, choices_by_validation, targets_path
 from mien.train.soft_targets import read_soft_targets
 from mien.train.trained_net import ReleasedNet, TrainedNet, load_teacher, teachers_of_batches
 from mien.workflows.figures import curves_figure
@@ -83,7 +83,8 @@ def train(
         The run folder.
 
     Raises:
-        RecipeError: the folder holds a run of another recipe or on other data.
+        RecipeError: the folder holds a run of another recipe or on other data, or the recipe chooses by
+            validation rows and there are none.
         MienError: another process trains in the folder.
         OutputError: the folder or a file in it cannot be written.
         DataError: the data set cannot be read, has no training rows, or repeats them in other parts.
@@ -105,6 +106,11 @@ def _train(
     workers.agree("recipe or data set", recipe.model_dump_json() + faces.content_hash())
     if workers.share(_is_made(folder, recipe, faces) if workers.leads else None):
         return
+    if not len(faces.select("val")) and (change := choices_by_validation(recipe)):
+        raise RecipeError(
+            f"{recipe.data.store} has no validation rows, by which this recipe chooses; make some with "
+            f"`mien data split`, or set {change}"
+        )
     trainer = make_trainer(recipe, faces, device, workers, report)
     begun = workers.share(_begin(folder, trainer, faces, allow_leak) if workers.leads else None)
     checkpoint, val = folder / CHECKPOINT, faces.select("val")
