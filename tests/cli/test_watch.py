@@ -146,9 +146,10 @@ def test_a_stopped_run_leaves_whole_lines_and_says_how_to_go_on(process, clip, t
         time.sleep(0.01)
     running.send_signal(number)
     _, err = running.communicate(timeout=60)
-    text = out.read_text()
-    assert text.endswith("\n")
-    assert len({line.count(",") for line in text.splitlines()}) == 1
+    if out.exists():  # else it was stopped before its first frame
+        text = out.read_text()
+        assert text.endswith("\n")
+        assert len({line.count(",") for line in text.splitlines()}) == 1
     if running.returncode:  # else it was at its end already
         assert running.returncode == 130
         assert b"--resume goes on" in err
