@@ -10,7 +10,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 class Settings(BaseModel):
     """A table of the recipe. Unknown keys are mistakes; values never change after checking."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DataSettings(Settings):
@@ -159,10 +159,8 @@ class RunSettings(Settings):
         gt=0,
         description="faces a step; those that fill no batch wait an epoch; in order, the last ones always",
     )
-    seed: int = Field(
-        0, ge=0, lt=2**63, description="of the first weights, the order, every change and dropout"
-    )
-    sizes: list[tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[int, Field(ge=8, le=1024)]]] = Field(
+    seed: int = Field(0, ge=0, description="of the first weights, the order, every change and dropout")
+    sizes: list[tuple[Fraction, Annotated[int, Field(ge=8, le=1024)]]] = Field(
         [(0.0, 48)],
         min_length=1,
         description="[part of the run, side in pixels] pairs: progressive resizing; the last is scored",
@@ -182,7 +180,7 @@ class RunSettings(Settings):
     checkpoint_every_s: float = Field(
         60.0, ge=0, description="seconds between checkpoints; 0 writes each step"
     )
-    threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0 leaves the choice to torch")
+    threads: int = Field(0, ge=0, description="CPU threads; 0 leaves the choice to torch")
 
 
 class Recipe(Settings):
