@@ -79,7 +79,7 @@ def scenes() -> list[Scene]:
         scene("hopper small", [placed("hopper", (100, 240), -5, 0.33)]),
         scene("hopper cut by the left edge", [placed("hopper", (70, 180))]),
         scene(
-            "two people", [placed("astronaut", (140, 150)), placed("hopper", (380, 170), 5, 0.8)], (520, 340)
+            "two people", [placed("astronaut", (130, 150)), placed("hopper", (380, 170), 5, 0.8)], (520, 340)
         ),
         scene("three people on a wide image", row, (1400, 420)),
         scene("nobody", [], noise=60),

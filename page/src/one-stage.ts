@@ -30,6 +30,9 @@ export interface Face {
 
 export type Nets = Record<"net" | "refine", Network>;
 
+/** The files of its networks. */
+export const FILES: Record<keyof Nets, string> = { net: "one-stage-net.onnx", refine: "one-stage-refine.onnx" };
+
 /** What may be a face, with its score in each look. */
 interface Seen { points: Point[]; scores: number[] }
 

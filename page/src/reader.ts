@@ -4,7 +4,7 @@ import { faceCrop, toInput } from "./crop.js";
 import { type Point, type Quad } from "./geometry.js";
 import { type ImageInput, type Pixels, toPixels } from "./image.js";
 import { Network } from "./network.js";
-import { type Face, OneStage } from "./one-stage.js";
+import { FILES, type Face, type Nets, OneStage } from "./one-stage.js";
 import { type Batch, averageLogits, part, toProbs } from "./views.js";
 
 /** The fields of a model card that reading needs; see `mien.core.cards.ModelCard`. */
@@ -54,7 +54,7 @@ export interface ReadOptions {
   near?: Box[];
 }
 
-/** What a reader is made of; `file` gives the bytes of `one-stage-net.onnx` and `one-stage-refine.onnx`. */
+/** What a reader is made of; `file` gives the bytes of each of the detector's `FILES`. */
 export interface Parts {
   readonly card: Card;
   readonly weights: Uint8Array;
@@ -68,9 +68,9 @@ export class Reader {
   private constructor(readonly card: Card, private readonly network: Network, private readonly detector: OneStage) {}
 
   static async open({ card, weights, file }: Parts): Promise<Reader> {
-    const net = async (name: string) => Network.open(await file(`one-stage-${name}.onnx`));
-    const nets = { net: await net("net"), refine: await net("refine") };
-    return new Reader(card, await Network.open(weights), new OneStage(nets));
+    const net = async (name: keyof Nets) => Network.open(await file(FILES[name]));
+    const detector = new OneStage({ net: await net("net"), refine: await net("refine") });
+    return new Reader(card, await Network.open(weights), detector);
   }
 
   /** The emotion on every face of an image, largest face first. */

@@ -2,6 +2,7 @@
 
 import { Reader, configure, type ReadOptions, type Reading } from "../src/index.js";
 import { type ImageInput } from "../src/image.js";
+import { FILES } from "../src/one-stage.js";
 import { type Card } from "../src/reader.js";
 
 export type Asked =
@@ -14,7 +15,7 @@ export type Answer =
   | { id: number; loaded: number; total: number }
   | { id: number; error: string };
 
-const NETS = ["one-stage-net.onnx", "one-stage-refine.onnx"];
+const NETS = Object.values(FILES);
 const GZIP = [0x1f, 0x8b];
 const tell = (answer: Answer): void => postMessage(answer);
 

@@ -94,14 +94,14 @@ class Smoother:
         time_s, logs, again = person.waiting.popleft()
         if again:
             person.total, person.weight, person.label = np.zeros(len(self.labels)), 0.0, None
-        fade = self._weight(time_s - person.time_s)
+        fade = faded(time_s - person.time_s, self.settings.time_s)
         person.total = person.total * fade + logs
         person.weight, person.time_s = person.weight * fade + 1, time_s
         total, weight = person.total.copy(), person.weight
         for later_s, later_logs, is_cut in person.waiting:
             if is_cut or later_s > time_s + self.settings.ahead_s:
                 break
-            share = self._weight(later_s - time_s)
+            share = faded(later_s - time_s, self.settings.time_s)
             total += share * later_logs
             weight += share
         probs = softmax(total / weight)
@@ -111,9 +111,6 @@ class Smoother:
     def forget(self, tracks: Sequence[int]) -> None:
         """Drop all persons but ``tracks`` and those with moments left."""
         self._persons = {n: p for n, p in self._persons.items() if n in tracks or p.waiting}
-
-    def _weight(self, gap_s: float) -> float:
-        return math.exp(-max(gap_s, 0.0) / self.settings.time_s) if self.settings.time_s > 0 else 0.0
 
     def next_label(self, last: str | None, probs: NDArray[np.floating[Any]]) -> str:
         """Hysteresis: the last label stays until another is clearly better, or none is good enough.
@@ -156,3 +153,8 @@ class Smoother:
             )
             for track, p in state.items()
         }
+
+
+def faded(gap_s: float, time_s: float) -> float:
+    """What a value of ``gap_s`` seconds ago still counts, 0-1; none where the time constant is 0."""
+    return math.exp(-max(gap_s, 0.0) / time_s) if time_s > 0 else 0.0

@@ -5,7 +5,6 @@ image it resembles; the pairs are chosen together, so that their total cost is t
 is random: the same faces give the same numbers.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +16,7 @@ from PIL import Image
 from mien.core.arguments import check_numbers
 from mien.core.geometry import overlap
 from mien.core.results import Box
+from mien.core.smoothing import faded
 
 Appearance = NDArray[np.float32]
 """A face's image as a vector of mean 0 and length 1, so that a product of two is their correlation."""
@@ -220,7 +220,7 @@ class Tracker:
     def _move(self, track: Track, time_s: float, box: Box, appearance: Appearance) -> None:
         settings, gap = self.settings, time_s - track.seen_s
         if gap > 0:
-            share = _share(gap, settings.speed_s)
+            share = 1 - faded(gap, settings.speed_s)
             x1, y1, x2, y2 = track.box
             was, now = ((x1 + x2) / 2, (y1 + y2) / 2), box.center
             track.speed = (
@@ -229,7 +229,7 @@ class Tracker:
             )
         track.changed = float(appearance @ track.last_appearance) < CUT_LIKENESS
         track.last_appearance = appearance
-        share = _share(max(gap, 0.0), settings.appearance_s)
+        share = 1 - faded(gap, settings.appearance_s)
         track.appearance = _unit(track.appearance + np.float32(share) * (appearance - track.appearance))
         track.box, track.seen_s = (box.x1, box.y1, box.x2, box.y2), time_s
 
@@ -311,11 +311,6 @@ def assign(costs: NDArray[np.float64]) -> list[tuple[int, int]]:
             owner[column], column = owner[came_from[column]], int(came_from[column])
     held = [(int(owner[j]), j) for j in range(n_columns) if owner[j] != n_rows]
     return sorted((i, j) for i, j in held if costs[i, j] < NEVER)
-
-
-def _share(gap_s: float, time_s: float) -> float:
-    """What the newest value counts in an average with this time constant."""
-    return 1 - math.exp(-gap_s / time_s) if time_s > 0 else 1.0
 
 
 def _grown(box: tuple[float, float, float, float], times: float) -> NDArray[np.float32]:
