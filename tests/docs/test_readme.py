@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+import mien
+
 
 def _load() -> ModuleType:
     spec = importlib.util.spec_from_file_location("snippets", Path(__file__).with_name("snippets.py"))
@@ -35,6 +37,19 @@ def test_the_readme_shows_the_command_and_the_library() -> None:
 
 def test_no_fence_of_the_readme_escapes_the_tests() -> None:
     assert len(re.findall(r"^\s*```", README.read_text(encoding="utf-8"), re.M)) == 2 * len(BLOCKS)
+
+
+def test_the_output_that_the_readme_shows_is_what_its_photographs_give(folder: Path) -> None:
+    shown = re.search(r"```text\n(.*?)```", README.read_text(encoding="utf-8"), re.S)[1]
+    rows = re.findall(r"^  1  (\d+),(\d+) +(\d+),(\d+) +(\w+) +(\d+)%", shown, re.M)
+    found = [mien.read(folder / name) for name in ("astronaut.png", "grace_hopper.jpg")]
+    assert len(rows) == len(found)
+    for (*box, emotion, percent), (reading,) in zip(rows, found, strict=True):
+        assert emotion == reading.emotion
+        assert float(percent) == pytest.approx(100 * reading.confidence, abs=1.5)
+        x1, y1, x2, y2 = (float(value) for value in box)
+        now = reading.box
+        assert (x1, y1, x2, y2) == pytest.approx((now.x1, now.y1, now.x2, now.y2), abs=1.5)
 
 
 def test_the_readme_is_short() -> None:
