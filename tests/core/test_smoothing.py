@@ -8,6 +8,7 @@ import pytest
 
 from mien.core.results import Box, Face, Reading
 from mien.core.smoothing import UNCERTAIN, Smoother, SmoothingSettings
+from mien.errors import MienError
 
 LABELS = ("happy", "sad", "neutral")
 HAPPY, SAD = (0.8, 0.1, 0.1), (0.1, 0.8, 0.1)
@@ -133,3 +134,18 @@ def test_a_zero_probability_cannot_rule_an_emotion_out_for_good() -> None:
     answers = run([0.0, 0.01, 0.02], [(0.0, 1.0, 0.0), HAPPY, HAPPY], SmoothingSettings(ahead_s=0.0))
     assert all(np.isfinite(probs).all() for _, probs in answers)
     assert sum(answers[2][1]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "probs", [(math.nan, 0.1, 0.9), (0.9, 0.1), 0.7, (2.3, -1.0, 0.4)], ids=["nan", "few", "scalar", "logits"]
+)
+def test_what_is_no_row_of_probabilities_is_refused_and_spoils_nothing(probs) -> None:
+    smoother = Smoother(LABELS)
+    smoother.add(1, 0.0, HAPPY)
+    with pytest.raises(MienError, match=r"^probs must be 3 numbers in 0\.\.1, got "):
+        smoother.add(1, 0.04, probs)
+    with pytest.raises(MienError, match=r"^time_s must be a finite number, got nan$"):
+        smoother.add(1, math.nan, HAPPY)
+    label, smoothed = smoother.answer(1)
+    assert label == "happy"
+    assert smoothed == pytest.approx(HAPPY)

@@ -25,6 +25,9 @@ LONGEST_S = 60.0
 LEAST_PROB = 1e-4
 """Probabilities count as at least this, so that one overconfident frame cannot rule an emotion out."""
 
+ABOVE_ALL_PROBS = 1.001
+"""Rounding leaves some a little above 1."""
+
 
 @dataclass(frozen=True, slots=True)
 class SmoothingSettings:
@@ -83,8 +86,17 @@ class Smoother:
         self._persons: dict[int, _Person] = {}
 
     def add(self, track: int, time_s: float, probs: Sequence[float], *, again: bool = False) -> None:
-        """Take one moment in: calibrated probabilities; ``again`` where what came before must not count."""
-        logs = np.log(np.maximum(np.asarray(probs, np.float64), LEAST_PROB))
+        """Take one moment in: calibrated probabilities; ``again`` where what came before must not count.
+
+        Raises:
+            MienError: ``probs`` has not one probability for each label, or ``time_s`` is no finite number.
+        """
+        row = np.asarray(probs, np.float64)
+        if row.shape != (len(self.labels),) or not ((row >= 0) & (row < ABOVE_ALL_PROBS)).all():
+            raise MienError(f"probs must be {len(self.labels)} numbers in 0..1, got {probs!r:.80}")
+        if not is_number(time_s) or not math.isfinite(time_s):
+            raise MienError(f"time_s must be a finite number, got {time_s!r}")
+        logs = np.log(np.maximum(row, LEAST_PROB))
         person = self._persons.setdefault(track, _Person(np.zeros(len(self.labels))))
         person.waiting.append((time_s, logs, again))
 
