@@ -2,10 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class MienError(Exception):
     """Root of all errors that mien raises on purpose; the command line prints its text on one line."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied and pickled by its text: some kinds make it of other arguments, which are gone."""
+        return type(self).__new__, (type(self), *self.args), self.__dict__
 
 
 class ImageError(MienError):
@@ -42,6 +47,9 @@ class OutputError(MienError, OSError):
     def __init__(self, path: object, reason: str, number: int | None = None) -> None:
         super().__init__(number, reason, str(path))
         self.text = f"{path} cannot be written: {reason[:1].lower()}{reason[1:]}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.filename, self.strerror, self.errno)
 
     def __str__(self) -> str:
         return self.text

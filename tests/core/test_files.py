@@ -1,7 +1,9 @@
 """Files appear whole or not at all, and what a killed process left is swept."""
 
+import copy
 import errno
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from mien.core import files
 from mien.core.files import atomic_write, temporary_folder
 from mien.core.locks import sole
 from mien.core.outputs import check_output, check_output_folder
-from mien.errors import MienError, OutputError, VideoError
+from mien.errors import ImageError, MienError, MissingExtraError, OutputError, VideoError
 
 
 @pytest.fixture(autouse=True)
@@ -246,3 +248,21 @@ def test_a_folder_without_permission_is_told(tmp_path: Path, monkeypatch: pytest
         check_output(tmp_path / "a.csv")
     with pytest.raises(OutputError, match=r"runs cannot be written: folder .* is not writable"):
         check_output_folder(tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MissingExtraError("drawing figures", "matplotlib", "data"),
+        OutputError("faces.csv", "No space left on device", 28),
+        OutputError("faces.csv", "it is a folder; name a file"),
+        ImageError("faces.png does not exist; check the path"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_is_the_same_in_another_process(error: MienError) -> None:
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(again) is type(error)
+        assert (str(again), again.args) == (str(error), error.args)
+        for name in ("errno", "strerror", "filename"):
+            assert getattr(again, name, None) == getattr(error, name, None)
