@@ -265,7 +265,7 @@ def test_files_are_written_to_the_end_when_standard_output_is_read_no_longer(mie
         (["many", "--out", "a.xls"], "rows go into a .csv, .jsonl or .parquet file"),
         (["many", "--out", "a.csv", "--errors", "./a.csv"], "two outputs have the same name"),
         (["many", "--resume"], "--resume needs the file that the stopped run wrote; name it with --out"),
-        (["many", "--resume", "--out", "a.csv", "--annotate", "b"], "annotated images cannot be continued"),
+        (["many", "--resume", "--out", "a.csv", "--annotate", "b"], "or delete a.csv.state and leave"),
         (
             ["many", "--include", "*.bmp"],
             "nothing is left to read: --include and --exclude leave out 60 images",

@@ -138,6 +138,26 @@ def test_a_damaged_video_keeps_its_rows_and_ends_with_exit_2(mien, clip, tmp_pat
     assert 1 < len((tmp_path / "a.csv").read_text().splitlines()) <= n_frames + 1
 
 
+@pytest.mark.parametrize(
+    "command", [["watch", "clip", "--annotate", "b.mp4"], ["read", "face.png", "--annotate", "b"]]
+)
+def test_a_stopped_run_that_annotates_is_told_to_go_on_without(
+    mien, clip, command, astronaut, monkeypatch
+) -> None:
+    from PIL import Image
+
+    from mien.cli.stopping import Stop
+
+    Image.fromarray(astronaut).save("face.png")
+    monkeypatch.setattr(Stop, "__call__", lambda stop: setattr(stop, "wanted", True) or True)
+    name, source, *more = [str(clip) if one == "clip" else one for one in command]
+    run = (name, source, "--model", "tiny", "--views", "1", "--out", "a.csv")
+    done = mien(*run, *more)
+    assert done.exit_code == 130, done.output
+    assert "; the same command with --resume and without --annotate goes on" in done.stderr
+    assert "or delete a.csv.state and leave --resume out" in mien(*run, *more, "--resume").stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminated"])
 def test_a_stopped_run_leaves_whole_lines_and_says_how_to_go_on(process, clip, tmp_path, number) -> None:
     running = process("watch", str(clip), "--model", "tiny", "--views", "1", "-o", "a.csv")

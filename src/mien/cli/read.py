@@ -24,7 +24,7 @@ from mien.cli.options import (
 from mien.cli.read_inputs import Exclude, FilesFrom, Include, Inputs, Limit, Shard
 from mien.cli.read_ray import RayAddress, ray_job, read_by_ray
 from mien.cli.read_screen import TABLE_HEAD, Tally, count, progress, table_lines
-from mien.cli.stopping import INTERRUPTED, Stop, stop_on_ctrl_c
+from mien.cli.stopping import GOES_ON, GOES_ON_PLAIN, INTERRUPTED, Stop, stop_on_ctrl_c
 from mien.cli.terminal import printable, row_stream, until_closed
 from mien.core.outputs import check_apart
 from mien.errors import MienError
@@ -73,7 +73,13 @@ class Outputs:
         if self.json and self.csv:
             raise MienError("--json and --csv both go to standard output; choose one")
         if self.annotate and self.rows.resume:
-            raise MienError("annotated images cannot be continued; leave --annotate or --resume out")
+            from mien.workflows.rows.run_state import state_of
+
+            state = state_of(self.rows.files[0])
+            raise MienError(
+                f"annotated images cannot be continued; leave --annotate out, or delete {state} and leave "
+                "--resume out"
+            )
 
     @property
     def table(self) -> bool:
@@ -207,7 +213,8 @@ def read(
                 raise typer.Exit(1 if rows.earlier.n_failed else 0)
             _run(Job(inputs, outputs, analyzer, pace), sources, rows, tally)
     if stop.wanted:
-        typer.echo(f"mien: stopped after {tally.counts.n_images:,} images; --resume goes on", err=True)
+        hint = GOES_ON_PLAIN if annotate else GOES_ON
+        typer.echo(f"mien: stopped after {tally.counts.n_images:,} images; {hint}", err=True)
         raise typer.Exit(INTERRUPTED)
     tally.report(summary=not (as_json or as_csv))
 

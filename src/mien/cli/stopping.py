@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+GOES_ON = "--resume goes on"
+GOES_ON_PLAIN = "the same command with --resume and without --annotate goes on"
 INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
 
 

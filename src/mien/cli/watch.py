@@ -24,7 +24,7 @@ from mien.cli.options import (
     views_option,
 )
 from mien.cli.progress import progress_bar
-from mien.cli.stopping import INTERRUPTED, stop_on_ctrl_c
+from mien.cli.stopping import GOES_ON, GOES_ON_PLAIN, INTERRUPTED, stop_on_ctrl_c
 from mien.cli.terminal import bar, row_stream, until_closed
 from mien.cli.watch_many import (
     Blind,
@@ -187,7 +187,7 @@ def watch(
         doubt = "" if outcome.is_compared else ", but nothing tells whether it is of this source"
         typer.echo(f"{job.files[0]} is complete already{doubt}; delete it to start over", err=True)
     _report(outcome, plot, summary=summary, prints=prints)
-    _end(outcome, may_resume=bool(out), live=live)
+    _end(outcome, may_resume=bool(out), annotates=annotate is not None, live=live)
 
 
 def _refuse_of_many(given: dict[str, object]) -> None:
@@ -217,12 +217,12 @@ def _check_plot(plot: Path | None, source: str) -> None:
         check_apart(plot, [source])
 
 
-def _end(outcome: "Outcome", *, may_resume: bool, live: bool) -> None:
+def _end(outcome: "Outcome", *, may_resume: bool, annotates: bool, live: bool) -> None:
     """Raise where the video was not watched to its end."""
     if outcome.error:
         raise outcome.error
     if outcome.stopped and not live:
-        hint = "; --resume goes on" if may_resume else ""
+        hint = f"; {GOES_ON_PLAIN if annotates else GOES_ON}" if may_resume else ""
         typer.echo(f"mien: stopped at {outcome.summary.last_s:.2f} s{hint}", err=True)
         raise typer.Exit(INTERRUPTED)
 

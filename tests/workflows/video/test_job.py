@@ -600,7 +600,10 @@ def test_an_error_of_the_live_source_reaches_the_one_who_asks() -> None:
         ({"files": (Path("rows.txt"),)}, r"rows go into a .csv, .jsonl, .parquet, .*.srt, .eaf.* file"),
         ({"files": (Path("nowhere/rows.csv"),)}, "there is no folder nowhere"),
         ({"resume": True}, "--resume needs the file"),
-        ({"resume": True, "files": (Path("a.csv"),), "annotate": Path("a.mp4")}, "cannot be continued"),
+        (
+            {"resume": True, "files": (Path("a.csv"),), "annotate": Path("a.mp4")},
+            "leave --annotate out, or delete a.csv.state",
+        ),
     ],
     ids=["suffix", "folder", "nothing to resume", "annotated"],
 )
