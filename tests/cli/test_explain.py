@@ -59,3 +59,9 @@ def test_a_misspelt_detector_is_told_even_where_no_face_is_searched_for(mien, ph
     assert (result.exit_code, result.stdout) == (2, "")
     assert "mien: no detector named 'one-stag'; did you mean 'one-stage'?" in result.stderr
     assert list(tmp_path.glob("explain.*")) == []
+
+
+def test_a_seed_below_0_is_refused_without_a_traceback(mien, photos) -> None:
+    result = mien("explain", "tiny", "photos/one.png", "--seed", "-1")
+    assert result.exit_code == 2
+    assert "Invalid value for '--seed': " in result.stderr

@@ -63,7 +63,7 @@ def explain(
             show_default="6, 3, 20, 200",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     filters: Annotated[bool, typer.Option("--filters", help="Draw the first layer's filters.")] = False,
     activations: Annotated[
         str, typer.Option(metavar="LAYER", help="Draw the activations of a layer.", show_default=False)
