@@ -23,17 +23,18 @@ from PIL import Image
 from torch import Tensor, nn
 from train_detector import arguments, averaged, begin, scenes_of, set_rate
 
-from mien.core.geometry import invert, similarity, transform
+from mien.core.geometry import invert, similarity, suppress, transform
 from mien.core.landmarks import MIRRORED
 from mien.core.one_stage import (
     FRAME,
     REFINE_POINTS,
     REFINE_UNIT,
+    SAME_PLACE,
     OneStage,
     OneStageSettings,
     answered_points,
+    boxes_of,
     frames,
-    kept_best,
     placed,
 )
 from mien.core.preprocess import FER2013_POINTS
@@ -75,7 +76,7 @@ class Examples:
         work = Image.fromarray(scene)
         chosen = list(self.of_scene(work, laid))
         maps = [similarity(example.seen, REFINE_POINTS) for example in chosen]
-        shown = frames(work, [invert(matrix) for matrix in maps])
+        shown = frames([work], [invert(matrix) for matrix in maps])
         for example, matrix, frame in zip(chosen, maps, shown, strict=True):
             true = np.full((5, 2), np.nan)
             if example.points is not None:
@@ -85,7 +86,7 @@ class Examples:
     def of_scene(self, work: Image.Image, laid: list[Laid]) -> Iterator[Example]:
         found = self.detector.candidates(work)
         scores, places = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        best = kept_best(places, scores)
+        best = suppress(boxes_of(places), scores, SAME_PLACE)  # as the detector asks for a second look
         places = places[best].astype(np.float64)
         logits, better = self.refined(work, scores[best], places)
         for logit, seen, again in zip(logits, places, better, strict=True):
@@ -103,7 +104,7 @@ class Examples:
         """Scores (N,) as logits, and landmarks (N, 5, 2), by the earlier network; as they are without one."""
         if self.refiner is None or not len(places):
             return np.log(scores / (1 - scores)), places
-        points, logits = placed(work, places, self.look)
+        points, logits = placed([work], places, self.look)
         return logits, points
 
     @torch.no_grad()

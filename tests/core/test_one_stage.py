@@ -330,7 +330,7 @@ def test_the_scores_of_three_looks_are_judged_by_a_logistic_regression():
 )
 def test_of_faces_that_share_a_place_the_best_is_kept(shift, scale, kept):
     points = np.stack([FER2013_POINTS * scale + [shift, 10 * (scale < 1)], FER2013_POINTS])
-    assert kept_best(points, np.float32([0.7, 0.8])).tolist() == kept
+    assert kept_best(boxes_of(points), np.float32([0.7, 0.8])).tolist() == kept
 
 
 def test_the_window_around_a_face_of_thousands_of_pixels_is_that_of_a_smaller_image(astronaut):
@@ -347,7 +347,7 @@ def test_a_frame_shows_where_its_map_leads_to_without_aliasing():
     contrasts = [0, 100, 0, 0, 100 * 0.75**2]  # of single pixels: averaged, as they are, and interpolated
     backs = [np.array([[k, 0, left], [0, k, top]]) for left, top, k in places]
     ramps = (Image.fromarray(np.uint8(values)) for values in (x / 2, y / 2, (x + y) % 2 * 200))
-    across, down, checks = (frames(work, backs).astype(float) for work in ramps)
+    across, down, checks = (frames([work], backs).astype(float) for work in ramps)
     for i, ((left, top, k), contrast) in enumerate(zip(places, contrasts, strict=True)):
         y, x = (np.indices((48, 48)) + 0.5) * k + np.array([top, left]).reshape(2, 1, 1)
         inside = (x < 320 - k) & (y < 240 - k)

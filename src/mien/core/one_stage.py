@@ -152,14 +152,16 @@ class OneStage:
         scores, points = (np.concatenate(parts) for parts in zip(*found, (NONE, NO_POINTS), strict=True))
         most = np.argsort(-scores, kind="stable")[: self.settings.max_candidates]
         most = most[suppress(boxes_of(points[most]), scores[most], SAME_PLACE)]
-        points, first = placed(work, points[most], self.refine)
+        halves = [work]
+        points, first = placed(halves, points[most], self.refine)
         most, points, first = most[first > MAYBE], points[first > MAYBE], first[first > MAYBE]
-        points, second = placed(work, points, self.refine_mirrored)  # it sees them better framed now
+        points, second = placed(halves, points, self.refine_mirrored)  # it sees them better framed now
         sure = judged(scores[most], first, second)
         is_face = (sure > self.settings.sure) & (second >= CONVINCED)
         points, sure = points[is_face], sure[is_face]
-        best = kept_best(points, sure)
-        return faces_of(boxes_of(points[best]), sure[best], points[best], work, image)
+        boxes = boxes_of(points)
+        best = kept_best(boxes, sure)
+        return faces_of(boxes[best], sure[best], points[best], work, image)
 
     def refine(self, faces: Pixels) -> tuple[Floats, Floats]:
         """Landmarks (N, 5, 2), in pixels, and scores (N,) of gray faces (N, 48, 48) by `REFINE_POINTS`."""
@@ -220,6 +222,8 @@ def decoded(cells: Floats, threshold: float) -> tuple[Floats, Floats]:
     """
     logits = cells[0]
     rows, columns = np.nonzero(logits > math.log(threshold / (1 - threshold)))
+    if not len(rows):
+        return NONE, NO_POINTS
     around = np.full((logits.shape[0] + 2, logits.shape[1] + 2), -np.inf, np.float32)
     around[1:-1, 1:-1] = logits
     highest = around[rows[:, None] + NEIGHBOURS[0], columns[:, None] + NEIGHBOURS[1]].max(axis=1)
@@ -250,9 +254,14 @@ def window(gray: Image.Image, matrix: NDArray[np.float64]) -> Pixels:
     return warp(np.asarray(gray), matrix, (WINDOW, WINDOW))
 
 
-def frames(work: Image.Image, backs: Sequence[NDArray[np.float64]]) -> Pixels:
-    """What a gray image shows at N frames, uint8 (N, 48, 48), from maps (2, 3) of a frame into the image."""
-    halves, shown = [work], np.empty((len(backs), FRAME, FRAME), np.uint8)
+def frames(halves: list[Image.Image], backs: Sequence[NDArray[np.float64]]) -> Pixels:
+    """What a gray image shows at N frames, uint8 (N, 48, 48).
+
+    Args:
+        halves: The image, and what was made of it so far by halving it again and again; more may come in.
+        backs: A map (2, 3) of each frame into the image.
+    """
+    shown = np.empty((len(backs), FRAME, FRAME), np.uint8)
     for out, back in zip(shown, backs, strict=True):
         level = max(0, int(math.log2(stretch(back))))
         while len(halves) <= level:
@@ -266,10 +275,10 @@ def frames(work: Image.Image, backs: Sequence[NDArray[np.float64]]) -> Pixels:
     return shown
 
 
-def placed(work: Image.Image, points: NDArray[np.floating], look: Look) -> tuple[Floats, Floats]:
+def placed(halves: list[Image.Image], points: NDArray[np.floating], look: Look) -> tuple[Floats, Floats]:
     """Landmarks (N, 5, 2) and scores (N,) that ``look`` gives faces whose landmarks are about known."""
     backs = [invert(matrix) for matrix in similarity(points, REFINE_POINTS)]
-    found, scores = look(frames(work, backs))
+    found, scores = look(frames(halves, backs))
     there = [transform(five, back) for five, back in zip(found, backs, strict=True)]
     return np.array(there, np.float32).reshape(-1, 5, 2), scores
 
@@ -286,9 +295,9 @@ def judged(*scores: Floats) -> Floats:
     return np.asarray(1 / (1 + np.exp(-total)), np.float32)
 
 
-def kept_best(points: Floats, scores: Floats) -> NDArray[np.intp]:
+def kept_best(boxes: Boxes, scores: Floats) -> NDArray[np.intp]:
     """The best of the faces that share a place, best first."""
-    return suppress(boxes_of(points), scores, SAME_FACE, over="min")
+    return suppress(boxes, scores, SAME_FACE, over="min")
 
 
 def boxes_of(points: Floats) -> Boxes:
