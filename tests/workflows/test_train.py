@@ -108,6 +108,22 @@ def test_a_finished_run_is_left_before_teachers_answer(made: dict[str, Any], tmp
     assert sum(at.preparing == "teachers" for at in told) == 1
 
 
+def test_a_resumed_run_knows_what_its_teachers_said(made: dict[str, Any], tmp_path: Path) -> None:
+    recipe = check_recipe(made["table"] | {"distil": {"teachers": [str(made["run"])]}})
+    whole = train(recipe, tmp_path / "whole")
+
+    def stop(at: TrainProgress) -> None:
+        if not at.preparing:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "run", report=stop)
+    told: list[TrainProgress] = []
+    resumed = train(recipe, tmp_path / "run", report=told.append)
+    assert [at.preparing for at in told if at.preparing] == []
+    assert (resumed / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
+
+
 @pytest.mark.parametrize("mistake", ["gone", "damaged", "other shapes", "a leak", "the checkpoint"])
 def test_a_mistake_is_told_before_teachers_answer(
     mistake: str, made: dict[str, Any], run: Path, tmp_path: Path

@@ -292,7 +292,13 @@ class Trainer:
             **checkpoints.with_prefix("average", self.average.tensors if self.average else {}),
             **checkpoints.with_prefix("best", self.best),
             **checkpoints.with_prefix("optimizer", checkpoints.optimizer_tensors(self.optimizer)),
+            **checkpoints.with_prefix("teachers", self._answers()),
         }
+
+    def _answers(self) -> dict[str, Tensor]:
+        """What the teachers said, where they were asked once; a file of soft targets is read again."""
+        is_asked = self.teacher_logits is not None and self.recipe.distil.teachers
+        return {"logits": torch.from_numpy(self.teacher_logits)} if is_asked else {}
 
     def note(self) -> dict[str, Any]:
         """The rest of the state, JSON-ready."""
@@ -311,6 +317,8 @@ class Trainer:
                 self.average.tensors[name].copy_(tensor)
         self.best = checkpoints.without_prefix("best", tensors)
         checkpoints.restore_optimizer(self.optimizer, checkpoints.without_prefix("optimizer", tensors))
+        if answers := checkpoints.without_prefix("teachers", tensors):
+            self.teach = lambda: answers["logits"].numpy()
         check_shape(note, NOTE)
         self.step_count, self.seconds = note["step"], note["seconds"]
         self.totals = Totals(**note["totals"])
