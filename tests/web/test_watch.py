@@ -1,12 +1,16 @@
+import errno
 import json
+import os
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("fastapi", reason="needs mien[web]")
 pytest.importorskip("av", reason="needs mien[video]")
 
+from mien.errors import OutputError
 from mien.web import jobs as jobs_module
 from mien.web import routes
 from mien.workflows.video.frames import Video
@@ -293,3 +297,45 @@ def test_a_bug_fails_one_video_and_not_the_next(serve, clip_mp4, monkeypatch, ca
     assert (state["state"], state["error"]["code"]) == ("failed", "internal")
     assert "ZeroDivisionError" in caplog.text
     assert until_over(client, watched(client, clip_mp4))["state"] == "done"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("form", [False, True], ids=["body", "form"])
+def test_a_video_that_finds_the_disk_full_is_answered_so_without_a_path(
+    serve, clip_mp4, folder, monkeypatch, form
+):
+    new = jobs_module.Jobs.new
+
+    def full(self):
+        job = new(self)
+        job.video.symlink_to("/dev/full")
+        return job
+
+    monkeypatch.setattr(jobs_module.Jobs, "new", full)
+    client = serve()
+    response = client.post("/v1/watch", **({"files": {"video": clip_mp4}} if form else {"content": clip_mp4}))
+    assert (response.status_code, response.json()["error"]["code"]) == (507, "no_space")
+    assert "/" not in response.json()["error"]["message"]
+    assert files(folder) == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, "no_space"), (errno.EIO, "internal")])
+def test_rows_that_the_disk_refuses_fail_their_video_without_a_path(
+    serve, clip_mp4, folder, monkeypatch, number, code
+):
+    write = jobs_module.RowFile.write
+
+    def refused(self, rows):
+        if any(row.frame >= 4 for row in rows):
+            raise OutputError(self.path, os.strerror(number), number)
+        write(self, rows)
+
+    monkeypatch.setattr(jobs_module.RowFile, "write", refused)
+    client = serve()
+    path = watched(client, clip_mp4)
+    state = until_over(client, path)
+    assert (state["state"], state["error"]["code"]) == ("failed", code)
+    assert str(folder) not in client.get(path).text
+    rows = all_rows(client, path)
+    assert 0 < len(rows) <= 4
+    assert [row["frame"] for row in rows] == list(range(state["rows"]))

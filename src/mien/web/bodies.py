@@ -18,7 +18,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from mien.errors import MienError
-from mien.web.errors import RefusedError
+from mien.web.errors import RefusedError, storing
 from mien.web.limits import client_of
 
 FORM, JSON = "multipart/form-data", "application/json"
@@ -103,10 +103,10 @@ async def save_video(request: Request, path: Path) -> str:
     """Write the video of a request to a file; how to call it in errors.
 
     Raises:
-        RefusedError: there is none, or the client has gone.
+        RefusedError: there is none, the client has gone, or the disk is full.
         HTTPException: the form is broken.
     """
-    with _explained(), path.open("wb") as file:
+    with _explained(), storing(), path.open("wb") as file:
         if not is_form(request):
             async for chunk in request.stream():
                 file.write(chunk)

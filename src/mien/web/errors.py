@@ -1,6 +1,9 @@
 """Errors as HTTP answers: one shape, and one table of statuses."""
 
+import errno
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +19,7 @@ from mien.errors import (
     MienError,
     MissingExtraError,
     ModelError,
+    OutputError,
     VideoError,
     VideoTooLargeError,
 )
@@ -56,10 +60,13 @@ STATUSES = {
     "internal": 500,
     "model_failed": 500,
     "not_installed": 501,
+    "no_space": 507,
 }
 """The HTTP status of each code."""
 
 BUG = "something went wrong in the service; its log tells what"
+FULL = "the service has no room left on its disk; send a smaller video, or try again later"
+NO_SPACE = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 RETRY_S = 2
 
 
@@ -69,6 +76,25 @@ class RefusedError(MienError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+@contextmanager
+def storing() -> Iterator[None]:
+    """What the disk refuses inside becomes an answer that does not tell where the service keeps its files.
+
+    Raises:
+        RefusedError: the disk is full, or refuses the service's own file for another reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            LOG.error("%s", error)
+            raise RefusedError("no_space", FULL) from error
+        if isinstance(error, OutputError):
+            LOG.exception("storing a video or its rows")
+            raise RefusedError("internal", BUG) from error
+        raise
 
 
 def code_of(error: MienError) -> str:

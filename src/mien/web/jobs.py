@@ -15,7 +15,7 @@ from typing import Any
 from mien.errors import MienError, VideoError
 from mien.web import schemas
 from mien.web.engine import Engine
-from mien.web.errors import BUG, RefusedError, to_dict
+from mien.web.errors import BUG, RefusedError, storing, to_dict
 from mien.web.settings import Settings
 from mien.workflows.video.decode_worker import VideoLimits
 from mien.workflows.video.decoding import CostlyVideoError, VideoProcess
@@ -147,10 +147,15 @@ class Jobs:
             )
 
     def new(self) -> Job:
-        """A job that takes no one's place yet: its video is to be written to its file first."""
+        """A job that takes no one's place yet: its video is to be written to its file first.
+
+        Raises:
+            RefusedError: the disk is full.
+        """
         number = secrets.token_urlsafe(16)
         folder = self.folder / number
-        folder.mkdir()
+        with storing():
+            folder.mkdir()
         return Job(number, folder, self.clock())
 
     def enqueue(self, job: Job) -> None:
@@ -226,7 +231,7 @@ class Jobs:
     def _run(self, job: Job) -> None:
         job.state = "running"
         try:
-            with _named(job):
+            with _named(job), storing():
                 self._watch(job)
             state = "done"
         except MienError as error:

@@ -165,7 +165,14 @@ async def read(
     status_code=202,
     response_model=schemas.JobAnswer,
     responses=_errors(
-        "bad_request", "too_slow", "too_large", "video_too_long", "not_a_video", "busy", "not_installed"
+        "bad_request",
+        "too_slow",
+        "too_large",
+        "video_too_long",
+        "not_a_video",
+        "busy",
+        "not_installed",
+        "no_space",
     ),
     openapi_extra=_body("video", ("video/mp4", "application/octet-stream"), many=False),
 )
