@@ -186,6 +186,13 @@ def test_other_processes_find_a_model_whose_path_was_relative(
         list(relative.read_many(files(tmp_path, 80, 90), workers=2))
 
 
+def test_a_path_object_in_the_import_path_leaves_other_processes_alone(
+    analyzer, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, tmp_path])
+    assert scores(analyzer.read_many(files(tmp_path, 80, 90), workers=2)) == [80, 90]
+
+
 def test_a_bug_of_a_detector_is_told_with_its_trace(analyzer, tmp_path) -> None:
     with pytest.raises(RuntimeError, match="a bug of the detector"):
         list(analyzer.read_many(files(tmp_path, 254, 254), workers=2))

@@ -1,5 +1,6 @@
-"""How many processor cores this process may use, and whether other processes can share the work."""
+"""How many processor cores this process may use, and how other processes can share the work."""
 
+import json
 import os
 import sys
 from math import ceil
@@ -14,6 +15,11 @@ def can_start_python() -> bool:
     There ``sys.executable`` is the program: it would start itself again and again.
     """
     return bool(sys.executable) and not getattr(sys, "frozen", False)
+
+
+def import_path() -> str:
+    """``sys.path`` as JSON, for another process; what is not text in it, such as a `Path`, Python ignores."""
+    return json.dumps([entry for entry in sys.path if isinstance(entry, str)])
 
 
 def free_cores(cgroup: Path = CGROUP) -> int:

@@ -4,7 +4,6 @@ A process is this module, run by the Python at hand; it needs no guard in the ca
 `multiprocessing` do. It ends with the end of its input, so also when its parent is killed.
 """
 
-import json
 import os
 import pickle
 import subprocess
@@ -19,6 +18,7 @@ from typing import Any, BinaryIO
 
 from mien import errors
 from mien.core.bounds import IGNORE_CTRL_C, leave_signals_to_parent
+from mien.core.cores import import_path
 from mien.core.images import ImageSource
 from mien.core.own_code import load_files, own_files
 from mien.core.read_batch import Answer, Given, Reader, read_batch
@@ -147,7 +147,7 @@ class _Process:
     """One process, used by one thread."""
 
     def __init__(self, setup: bytes) -> None:
-        command = [sys.executable, "-c", START, json.dumps(sys.path)]
+        command = [sys.executable, "-c", START, import_path()]
         variables = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # the cores are taken already
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=variables

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,12 @@ def test_the_time_of_every_frame_is_told_those_left_out_included(clip):
         wanted = [frame.index for frame in video.frames(Pick(every_frames=4), on_time=times.append)]
     assert wanted == [0, 4, 8]
     assert times == pytest.approx(np.arange(10) / 10)
+
+
+def test_a_path_object_in_the_import_path_leaves_the_decoder_alone(clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path, tmp_path])
+    with VideoProcess(clip) as video:
+        assert len(list(video.frames())) == 10
 
 
 def test_errors_are_those_of_a_video_in_this_process(clip, tmp_path):

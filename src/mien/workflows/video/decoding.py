@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from mien.core.bounds import IGNORE_CTRL_C, took_too_long, widen
-from mien.core.cores import can_start_python
+from mien.core.cores import can_start_python, import_path
 from mien.core.reading_pool import Failure
 from mien.errors import VideoError
 from mien.workflows.video.decode_worker import VideoLimits
@@ -60,7 +60,7 @@ class VideoProcess:
     def __init__(self, source: str | os.PathLike[str], limits: VideoLimits | None = None) -> None:
         self.limits, self.name = limits or VideoLimits(), Source(source).name
         setup = {"source": os.fspath(source), "name": self.name, "limits": asdict(self.limits)}
-        command = [sys.executable, "-c", START, json.dumps(sys.path), json.dumps(setup)]
+        command = [sys.executable, "-c", START, import_path(), json.dumps(setup)]
         variables = {
             **os.environ,
             "OPENBLAS_NUM_THREADS": "1",
