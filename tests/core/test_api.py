@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("onnx", reason="needs onnx to make a small model")
 
 import mien
 from mien.core.analyzer import Analyzer
 from mien.core.classifier import Classifier
+from mien.core.images import ImageLimits
 from mien.core.mtcnn import Mtcnn, MtcnnSettings
-from mien.errors import ImageError, MienError, ModelError
+from mien.errors import ImageError, ImageTooLargeError, MienError, ModelError
 
 
 @pytest.fixture
@@ -54,6 +56,19 @@ def test_several_faces_are_classified_in_one_batch(
     for one, other in zip(together, alone, strict=True):
         assert one == pytest.approx(other, abs=1e-6)
     assert model.classify([]) == []
+
+
+def test_an_image_beyond_the_usual_limits_is_taken_with_higher_ones(seeing: Path) -> None:
+    model, long, higher = (
+        Classifier(seeing),
+        np.zeros((1, 100_001, 3), np.uint8),
+        ImageLimits(max_side=100_001),
+    )
+    for use in (model.classify, lambda image, **limits: mien.annotate(Image.fromarray(image), [], **limits)):
+        with pytest.raises(ImageTooLargeError, match=r"or raise max_side of mien\.ImageLimits in Python$"):
+            use(long)
+        assert len(use(long, limits=higher))
+    assert mien.annotate(Image.fromarray(long), [], color="bgr", limits=higher).shape == long.shape
 
 
 def test_a_pickled_classifier_gives_the_same_answers(seeing: Path, crops: np.ndarray) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mien.core.arguments import check_threads
 from mien.core.calibration import correct_prior, softmax
-from mien.core.images import ImageSource, open_image
+from mien.core.images import DEFAULT_LIMITS, ImageLimits, ImageSource, open_image
 from mien.core.model_store import DEFAULT_MODEL, find_model, lasting_name
 from mien.core.preprocess import face_crop, to_input
 from mien.core.providers import checked_device
@@ -132,18 +132,23 @@ class Classifier:
         return Reading(face, self.labels, tuple(probs.tolist()), self.card.uncertain_below, quality=quality)
 
     @overload
-    def classify(self, face: ImageSource) -> dict[str, float]: ...  # type: ignore[overload-overlap]
+    def classify(  # type: ignore[overload-overlap]
+        self, face: ImageSource, *, limits: ImageLimits = ...
+    ) -> dict[str, float]: ...
 
     @overload
-    def classify(self, face: Sequence[ImageSource]) -> list[dict[str, float]]: ...
+    def classify(
+        self, face: Sequence[ImageSource], *, limits: ImageLimits = ...
+    ) -> list[dict[str, float]]: ...
 
     def classify(
-        self, face: ImageSource | Sequence[ImageSource]
+        self, face: ImageSource | Sequence[ImageSource], *, limits: ImageLimits = DEFAULT_LIMITS
     ) -> dict[str, float] | list[dict[str, float]]:
         """Probabilities by emotion for one image that is a face already, such as a row of FER2013.
 
         Args:
             face: The image; or a list of images, which go through the network together.
+            limits: How large an image may be.
 
         Returns:
             Emotion to probability; or a list of such, in the order of the images.
@@ -152,16 +157,16 @@ class Classifier:
             ImageError: an image cannot be read.
         """
         faces: Sequence[Any] = face if isinstance(face, list | tuple) else [face]
-        probs = self.probs([self._whole(one) for one in faces])
+        probs = self.probs([self._whole(one, limits) for one in faces])
         named = [dict(zip(self.labels, row, strict=True)) for row in probs.tolist()]
         return named if faces is face else named[0]
 
-    def _whole(self, face: ImageSource) -> NDArray[np.uint8]:
+    def _whole(self, face: ImageSource, limits: ImageLimits) -> NDArray[np.uint8]:
         """An image that is a face already, as the network takes it."""
         size, is_gray = self.card.input_size, self.card.channels == 1
         if is_gray and isinstance(face, np.ndarray) and face.shape == (size, size) and face.dtype == np.uint8:
             return np.asarray(face)  # to gray and to its own size would change no pixel, and cost 50 us
-        image = Image.fromarray(open_image(face)).convert("L" if is_gray else "RGB")
+        image = Image.fromarray(open_image(face, limits)).convert("L" if is_gray else "RGB")
         return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
 
 

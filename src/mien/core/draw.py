@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from mien.core.fonts import font_for
-from mien.core.images import RGB, ImageSource, as_rgb, open_image
+from mien.core.images import DEFAULT_LIMITS, RGB, ImageLimits, ImageSource, as_rgb, open_image
 from mien.core.results import Reading
 from mien.errors import ImageError, MienError
 
@@ -45,6 +45,7 @@ def annotate(
     captions: Sequence[str] | None = None,
     *,
     color: str = RGB,
+    limits: ImageLimits = DEFAULT_LIMITS,
 ) -> NDArray[np.uint8]:
     """Draw every reading into a copy of the image.
 
@@ -57,6 +58,7 @@ def annotate(
         readings: Faces whose boxes are in pixels of ``image``; they may lie partly or fully outside.
         captions: The text over each face, instead of its emotion and confidence.
         color: ``"bgr"`` where ``image`` is an array of OpenCV; what is returned is one too.
+        limits: How large an image may be that is no array.
 
     Returns:
         RGB uint8 (H, W, 3), a new array; without readings an equal copy.
@@ -66,9 +68,10 @@ def annotate(
         MienError: ``readings`` holds something else, or there is not one caption for each.
     """
     if color != RGB:
-        return np.ascontiguousarray(annotate(as_rgb(image, color), readings, captions)[..., ::-1])
+        rgb = annotate(as_rgb(image, color), readings, captions, limits=limits)
+        return np.ascontiguousarray(rgb[..., ::-1])
     if not isinstance(image, np.ndarray):
-        image = open_image(image)
+        image = open_image(image, limits)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ImageError(
             f"expected RGB uint8 (H, W, 3), got {image.dtype} {image.shape}; use open_image first"
