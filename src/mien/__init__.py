@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mien.core.detection import Detector, DetectorSettings
     from mien.core.draw import annotate
     from mien.core.images import ImageLimits, open_image
-    from mien.core.model_store import list_models
+    from mien.core.model_store import DEFAULT_MODEL, list_models
     from mien.core.readings import Readings, to_frame, to_rows
     from mien.core.results import Box, Face, Landmarks, Quality, Reading
     from mien.core.smoothing import Smoother, SmoothingSettings
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "DEFAULT_MODEL": "mien.core.model_store",
     "Analyzer": "mien.core.analyzer",
     "Box": "mien.core.results",
     "Classifier": "mien.core.classifier",
@@ -58,6 +59,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "DEFAULT_MODEL",
     "Analyzer",
     "Box",
     "Classifier",

@@ -1,13 +1,14 @@
 """What a program hands to mien: open files, wrong types, its own detector; each gets pixels or one line."""
 
 import io
+import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from mien.core.analyzer import Analyzer
 from mien.core.detectors import make_detector
 from mien.core.draw import annotate
 from mien.core.images import ImageLimits, open_image
+from mien.core.model_store import DEFAULT_MODEL
 from mien.core.mtcnn import MtcnnSettings
 from mien.core.paths import local_path
 from mien.core.results import Box, Face, Landmarks, Reading
@@ -31,6 +33,33 @@ def png() -> bytes:
     file = io.BytesIO()
     Image.fromarray(RGB).save(file, "PNG")
     return file.getvalue()
+
+
+def declared(function: Any, name: str) -> set[Any]:
+    """The kinds of values that a parameter is declared to take."""
+    hint = get_type_hints(function)[name]
+    return {get_origin(one) or one for one in get_args(hint) or (hint,)}
+
+
+def test_what_the_code_takes_is_declared() -> None:
+    several = {str, os.PathLike}
+    assert declared(mien.read, "image") >= {bytes, bytearray, memoryview, *several}
+    assert declared(mien.read, "model") == several
+    pytest.importorskip("av", reason="needs mien[video]")
+    assert declared(mien.watch_video, "job") == {mien.WatchJob, int, *several}
+    assert declared(mien.WatchSettings.__init__, "model") == several
+    assert declared(mien.WatchJob.__init__, "source") == {int, *several}
+    assert declared(mien.WatchJob.__init__, "files") == {Sequence, *several}
+    assert declared(mien.WatchJob.__init__, "annotate") == {type(None), *several}
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 1), (6, 5, 3), (6, 5, 4)], ids=str)
+def test_an_opened_array_may_be_written_into(shape: tuple[int, ...]) -> None:
+    assert open_image(np.full(shape, 9, np.uint8)).flags.writeable
+
+
+def test_the_default_model_is_a_public_name() -> None:
+    assert mien.DEFAULT_MODEL == DEFAULT_MODEL
 
 
 # --- open files ------------------------------------------------------------------------------------------

@@ -217,7 +217,11 @@ def shared_analyzer(card: str, state: tuple[int, ...], landmarks: bool = False) 
 
 
 def read(
-    image: ImageSource, model: str = DEFAULT_MODEL, *, landmarks: bool = False, color: str = RGB
+    image: ImageSource,
+    model: str | os.PathLike[str] = DEFAULT_MODEL,
+    *,
+    landmarks: bool = False,
+    color: str = RGB,
 ) -> Readings:
     """The emotions on every face of an image, and 68 landmarks where asked for; see `Analyzer.read`.
 

@@ -52,7 +52,10 @@ class Detector(Protocol):
     """Anything that finds faces; images are uint8 RGB (H, W, 3), upright, of any size."""
 
     def find(self, image: Pixels) -> Sequence[Face]:
-        """The faces of one image, largest box first; empty where there is none."""
+        """The faces of one image, largest box first; empty where there is none.
+
+        The array may be the caller's own: copy it before writing into it.
+        """
         ...
 
 

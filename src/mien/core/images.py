@@ -77,7 +77,9 @@ class BinaryFile(Protocol):
         ...
 
 
-ImageSource = str | os.PathLike[str] | bytes | BinaryFile | Image.Image | NDArray[Any]
+ImageSource = (
+    str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryFile | Image.Image | NDArray[Any]
+)
 """A path, the bytes of a file, a file that is open in binary mode, a Pillow image, or an array (H, W),
 (H, W, 1), (H, W, 3) or (H, W, 4)."""
 
@@ -167,8 +169,9 @@ def _from_array(array: NDArray[Any], limits: ImageLimits) -> NDArray[np.uint8]:
     check_size((array.shape[1], array.shape[0]), "the array", limits)
     if channels == 4:
         return _from_pillow(Image.fromarray(np.ascontiguousarray(array)), "the array", limits)
-    gray_or_rgb = array.reshape(*array.shape[:2], channels)
-    return np.ascontiguousarray(np.broadcast_to(gray_or_rgb, (*array.shape[:2], 3)))
+    if channels == 1:
+        array = np.broadcast_to(array.reshape(*array.shape[:2], 1), (*array.shape[:2], 3))
+    return np.ascontiguousarray(array)
 
 
 def _read_file(path: str, name: str, limits: ImageLimits) -> bytes:

@@ -14,6 +14,8 @@ from mien.errors import ModelError
 from mien.names import look_up
 
 DEFAULT_MODEL = "fer2013-medium"
+"""The model that is used where none is named."""
+
 SHIPPED = Path(__file__).parent / "weights"
 
 

@@ -276,6 +276,13 @@ def test_a_run_is_not_continued_with_other_settings(small, settings, tmp_path) -
         watch_video(WatchJob(str(small), Pick(every_frames=2), (out,), resume=True), settings)
 
 
+def test_a_run_goes_on_whether_its_model_was_a_path_or_text(small, settings, tmp_path) -> None:
+    job = WatchJob(str(small), files=tmp_path / "rows.csv")
+    stops = iter([False, False, True])
+    watch_video(job, replace(settings, model=Path(settings.model)), stop=lambda: next(stops))
+    assert not watch_video(replace(job, resume=True), settings).stopped
+
+
 def test_a_cut_to_black_gives_rows_without_a_face_and_keeps_the_number(clips, settings, tmp_path) -> None:
     clip, out = tmp_path / "black.mp4", tmp_path / "rows.csv"
     moments = [

@@ -2,9 +2,9 @@
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -31,11 +31,12 @@ if TYPE_CHECKING:
     from mien.workflows.video.annotate import AnnotatedVideo
 
 FORMAT = 3
+EVERY_FRAME = Pick()
 SAVE_EVERY_S = 1.0
 """Between two states on the disk, for which a run waits; rows behind the last one are made again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class WatchJob:
     """What is watched, and what becomes of it.
 
@@ -52,21 +53,43 @@ class WatchJob:
     """
 
     source: str
-    pick: Pick = field(default_factory=Pick)
-    files: tuple[Path, ...] = ()
-    annotate: Path | None = None
-    sound: bool = field(default=True, kw_only=True)
-    resume: bool = False
-    live: bool = False
-    participant: str | None = field(default=None, kw_only=True)
+    pick: Pick
+    files: tuple[Path, ...]
+    annotate: Path | None
+    resume: bool
+    live: bool
+    sound: bool
+    participant: str | None
 
-    def __post_init__(self) -> None:
-        source: object = self.source
-        files: object = self.files
-        several = (files,) if isinstance(files, str | os.PathLike) else self.files
-        object.__setattr__(self, "source", str(source) if is_whole(source) else os.fsdecode(self.source))
-        object.__setattr__(self, "files", tuple(Path(path) for path in several))
-        object.__setattr__(self, "annotate", None if self.annotate is None else Path(self.annotate))
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | int,
+        pick: Pick = EVERY_FRAME,
+        files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+        annotate: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+        live: bool = False,
+        *,
+        sound: bool = True,
+        participant: str | None = None,
+    ) -> None:
+        text = str(source) if is_whole(source) else os.fsdecode(source)  # type: ignore[arg-type]  # no number
+        several = [files] if isinstance(files, str | os.PathLike) else files
+        kept = {
+            "source": text,
+            "pick": pick,
+            "files": tuple(Path(path) for path in several),
+            "annotate": None if annotate is None else Path(annotate),
+            "resume": resume,
+            "live": live,
+            "sound": sound,
+            "participant": participant,
+        }
+        for name, value in kept.items():
+            object.__setattr__(self, name, value)
+        self._check()
+
+    def _check(self) -> None:
         for path in self.files:
             file_format(path)
             check_apart(path, [self.source])
@@ -112,11 +135,11 @@ def _checked_job(job: object) -> WatchJob:
         return job
     if not (is_whole(job) or isinstance(job, str | os.PathLike)):
         raise MienError(f"watch_video takes a path or a mien.WatchJob, got {type(job).__name__}")
-    return WatchJob(job)  # type: ignore[arg-type]  # which becomes text there
+    return WatchJob(job)
 
 
 def watch_video(
-    job: WatchJob | str | os.PathLike[str],
+    job: WatchJob | str | os.PathLike[str] | int,
     settings: WatchSettings | None = None,
     *,
     on_watched: Callable[[Watched], object] | None = None,

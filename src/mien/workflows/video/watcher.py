@@ -6,6 +6,7 @@ together. Rows come a little later than their frames, because smoothing looks ah
 """
 
 import math
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, field, replace
@@ -69,7 +70,7 @@ class WatchSettings:
             whether a part of it is hidden.
     """
 
-    model: str = DEFAULT_MODEL
+    model: str | os.PathLike[str] = DEFAULT_MODEL
     views: Views | None = None
     detector: str = DEFAULT_DETECTOR
     device: str = "cpu"
@@ -95,7 +96,7 @@ class WatchSettings:
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for rows to continue others."""
-        kept = asdict(self)
+        kept = asdict(self) | {"model": os.fspath(self.model)}
         if not self.landmarks:
             del kept["landmarks"]  # runs begun before there was a choice go on
         return kept
