@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import Detector, Device, Split, Subject, out_option
+from mien.cli.options import Detector, Device, Subject, out_option
 from mien.cli.progress import progress_bar
 from mien.cli.terminal import printable, text_console
 
@@ -54,7 +54,7 @@ def explain(
     ] = None,
     face: Annotated[bool, typer.Option("--face", help="The image is a face crop.")] = False,
     detector: Detector = None,
-    split: Split = "val",
+    split: Annotated[str, typer.Option(help="train, val or test.", show_default="val")] = "",
     n: Annotated[
         int | None,
         typer.Option(
@@ -79,7 +79,6 @@ def explain(
     ] = False,
 ) -> None:
     """Show which parts of a face a network's answer hangs on, and test whether that is true."""
-    from mien.core.detection import DEFAULT_DETECTOR
     from mien.core.occlusion import Occluder
     from mien.workflows.explain.job import Job
     from mien.workflows.explain.run import explain as run_explanation
@@ -97,7 +96,7 @@ def explain(
         chosen=chosen,
         activations=activations,
         is_face=face,
-        detector=detector or DEFAULT_DETECTOR,
+        detector=detector or "",
         split=split,
         n=n,
         device=device,

@@ -159,16 +159,40 @@ def test_faces_are_drawn_by_the_seed(tiny: str, store: Path) -> None:
         ({"kinds": ("filters",)}, MienError, "filters need a run folder"),
         ({"kinds": ("activations",)}, MienError, "activations need a run folder"),
         ({"kinds": ("pairs",)}, DataError, "is no data set; pairs, means and faithfulness need one"),
+        (
+            {"maps": MapSettings(layer="body.1")},
+            MienError,
+            "a layer is for gradcam, and what is drawn is occl",
+        ),
+        ({"split": "val"}, MienError, r"gray\.png is an image, which has no splits; leave --split out"),
         ({"chosen": "joy"}, ModelError, "no class named 'joy'"),
         ({"is_face": False}, ImageError, "shows no face that is found; add --face"),
         ({"source": Path("absent.h5")}, DataError, "absent.h5 is no file"),
     ],
-    ids=["needs gradients", "method", "filters", "activations", "pairs", "class", "no face", "no file"],
+    ids=[
+        "needs gradients",
+        "method",
+        "filters",
+        "activations",
+        "pairs",
+        "layer",
+        "split",
+        "class",
+        "no face",
+        "no file",
+    ],
 )
 def test_a_job_that_cannot_be_done_says_why(job: dict, error: type, text: str, tiny, image, tmp_path) -> None:
     given = {"model": tiny, "source": image, "to": tmp_path / "out", "is_face": True, **job}
     with pytest.raises(error, match=text):
         explain(Job(**given))
+
+
+def test_a_data_set_takes_no_option_of_a_photo(tiny: str, store: Path, tmp_path: Path) -> None:
+    job = Job(tiny, store, tmp_path / "out", is_face=True, detector="mtcnn")
+    with pytest.raises(MienError, match=r"is a data set of .*; leave --face and --detector out$"):
+        explain(job)
+    assert not job.to.exists()
 
 
 @pytest.mark.parametrize(

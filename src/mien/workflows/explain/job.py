@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.detection import DEFAULT_DETECTOR
 from mien.core.files import atomic_write
 from mien.errors import MienError
 from mien.workflows.explain.sheets import top_of_scale
@@ -31,8 +30,8 @@ class Job:
         chosen: The class to explain; empty takes the one that the model names.
         activations: Of which layer.
         is_face: The image is a cropped face.
-        detector: What finds the faces of an image.
-        split: Of the data set.
+        detector: What finds the faces of an image; empty takes the default one.
+        split: Of the data set; empty takes ``val``.
         n: How many faces; ``None`` takes `N_FACES`.
         device: Where the network runs.
         half: Let a run's network answer in bfloat16.
@@ -46,8 +45,8 @@ class Job:
     chosen: str = ""
     activations: str = ""
     is_face: bool = False
-    detector: str = DEFAULT_DETECTOR
-    split: str = "val"
+    detector: str = ""
+    split: str = ""
     n: int | None = None
     device: str = "cpu"
     half: bool = False

@@ -1,12 +1,13 @@
 """Explain what a network sees: maps over faces, filters, activations, confused pairs, means, faithfulness."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mien.core.detection import DEFAULT_DETECTOR
 from mien.core.detectors import make_detector
 from mien.core.files import write_json
 from mien.core.model_store import card_file
@@ -53,14 +54,19 @@ def explain(job: Job, report: Report = silent) -> Explained:
         DataError: the data set cannot be read, or has other labels; or there is no such file.
         OutputError: a file cannot be written, or is one that is read: the image, the data set, the model.
         ImageError: the image cannot be read, or shows no face.
-        MienError: there is no such detector, the model does not allow a method, or the kinds do not fit into
-            one file.
+        MienError: there is no such detector, the model does not allow a method, an option does not go with
+            the source or the methods, or the kinds do not fit into one file.
         MissingExtraError: matplotlib, h5py, torch or captum is not installed.
     """
     _check_files(job)
-    detector = make_detector(job.detector)  # of a face or a data set too, so that a wrong name is told
+    detector = make_detector(job.detector or DEFAULT_DETECTOR)  # of a face too: a wrong name is told
+    job = _with_split(job)
     subject = open_subject(job.model, job.device, half=job.half)
-    job.maps.chosen(subject)
+    methods = job.maps.chosen(subject)
+    if job.maps.layer and "gradcam" not in methods:
+        raise MienError(
+            f"a layer is for gradcam, and what is drawn is {', '.join(methods)}; leave --layer out"
+        )
     if is_store(job.source):
         faces = faces_of_store(subject, job.source, job.split)
         if job.split == "test" and subject.net is not None:
@@ -80,6 +86,26 @@ def explain(job: Job, report: Report = silent) -> Explained:
             written = KINDS[kind](work)
         files += written
     return Explained(tuple(files), found)
+
+
+def _with_split(job: Job) -> Job:
+    """The job with its split by name.
+
+    Raises:
+        DataError: there is no such file.
+        MienError: an option was given of which its kind of source takes no notice.
+    """
+    if is_store(job.source):
+        what, idle = (
+            "a data set of faces that are cropped",
+            {"--face": job.is_face, "--detector": job.detector},
+        )
+    else:
+        what, idle = "an image, which has no splits", {"--split": job.split}
+    given = [option for option, value in idle.items() if value]
+    if given:
+        raise MienError(f"{job.source} is {what}; leave {' and '.join(given)} out")
+    return replace(job, split=job.split or "val")
 
 
 def _check_files(job: Job) -> None:
