@@ -337,3 +337,45 @@ def test_runs_that_differ_in_the_seed_alone_have_a_mean_and_a_deviation(make_run
     name, count, accuracy = grouped.rows[0][:3]
     assert (name, count) == ("net", "2")
     assert accuracy == f"{np.mean(accuracies):.2f} ± {abs(np.diff(accuracies)[0]) / 2**0.5:.2f}"
+
+
+def seeds_of(runs, draw):
+    """The numbers of seeds of each mean."""
+    tables = [t for t in of(make_report(runs, None, draw), Table) if t.head[0].startswith("mean")]
+    return [row[1] for table in tables for row in table.rows]
+
+
+def test_seeds_that_differ_in_what_train_calls_the_same_run_have_a_mean(make_run, tmp_path):
+    runs = [make_run(f"net-seed-{seed}", seed) for seed in (0, 1)]
+    for seed, run in enumerate(runs):
+        recipe = {"data": {"store": "./" * seed + "f.h5"}, "run": {"seed": seed, "threads": seed}}
+        write_json(run / "recipe.json", {"recipe": recipe, "data": "1"})
+    assert seeds_of(runs, tmp_path) == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("scored", "how"),
+    [
+        ({"views": 1, "temperature": 1.5}, "1 view, calibrated"),
+        ({"views": 10, "temperature": 1.5}, "10 views, calibrated"),
+    ],
+)
+def test_a_run_that_was_scored_otherwise_is_named_and_not_pooled(make_run, tmp_path, scored, how):
+    runs = [make_run(f"net-seed-{seed}", seed) for seed in (0, 1, 2)]
+    for seed, run in enumerate(runs):
+        write_json(run / "recipe.json", {"recipe": {"run": {"seed": seed}}, "data": "1"})
+    assert seeds_of(runs, tmp_path) == ["3"]
+    write_json(runs[0] / "scores-val.json", scored)
+    assert seeds_of(runs, tmp_path) == ["2"]
+    blocks = make_report(runs, None, tmp_path)
+    others = "net-seed-1, net-seed-2: 1 view, not calibrated"
+    assert f"not scored alike: net-seed-0: {how}; {others}." in said(blocks)
+    table = next(table for table in of(blocks, Table) if table.head[-2:] == ("views", "temperature"))
+    assert [row[-2:] for row in table.rows] == [(str(scored["views"]), "1.500"), ("1", "–"), ("1", "–")]
+
+
+def test_test_predictions_of_a_paper_are_known_as_calibrated(make_run, tmp_path):
+    folder = make_run("a")
+    write_json(folder / "result.json", {"clean": None, "temperature": 1.5})
+    run = read_run(folder)
+    assert (run.temperature("val"), run.temperature("test")) == (None, 1.5)

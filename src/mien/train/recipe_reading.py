@@ -15,6 +15,7 @@ from mien.names import nearest
 from mien.train.initialise import is_released
 from mien.train.losses import LANDMARK_LOSSES
 from mien.train.recipe import DataSettings, NetSettings, Recipe, Settings
+from mien.train.recipe_keys import without_places
 from mien.train.zoo import fixed_size, net_mistakes
 
 
@@ -220,35 +221,18 @@ def _mistake(loc: tuple[int | str, ...], message: str, kind: str) -> str:
     return f"{where}: unknown key{nearest(str(loc[-1]), model.model_fields)}"
 
 
-PLACES = {"summary", "data.store", "run.threads", "run.checkpoint_every_s"}
-"""Keys of a recipe that say where and how often things are kept, not what is learned."""
-
-
 def changes(asked: Recipe, ran: Recipe, besides: Collection[str] = ()) -> list[str]:
     """What ``ran`` does otherwise than ``asked``, as ``key=value (asked)``.
 
     Args:
         asked: One recipe.
         ran: Another one.
-        besides: Keys that may differ, beside `PLACES`.
+        besides: Keys that may differ, beside those of `mien.train.recipe_keys.PLACES`.
     """
-    one, other = without_places(asked), without_places(ran)
+    one, other = (without_places(recipe.model_dump(mode="json")) for recipe in (asked, ran))
     keys = sorted((one.keys() | other.keys()) - set(besides))
     return [
         f"{key}={json.dumps(other.get(key))} ({json.dumps(one.get(key))})"
         for key in keys
         if one.get(key) != other.get(key)
     ]
-
-
-def without_places(recipe: Recipe) -> dict[str, Any]:
-    """The values of a recipe by key, such as ``optim.lr``, but for `PLACES`."""
-    flat = _flat(recipe.model_dump(mode="json"))
-    return {key: value for key, value in flat.items() if key not in PLACES}
-
-
-def _flat(table: dict[str, Any], parent: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in table.items():
-        found |= _flat(value, f"{parent}{key}.") if isinstance(value, dict) else {parent + key: value}
-    return found

@@ -20,6 +20,7 @@ from mien.core.metrics import mcnemar, risk_coverage
 from mien.core.scores import ClassScore
 from mien.data.store import read_store
 from mien.errors import DataError
+from mien.train.recipe_keys import without_places
 from mien.workflows.figure_style import percent
 from mien.workflows.figures import examples_figure, risk_coverage_figure
 from mien.workflows.report_run import PARTS, Run, read_run
@@ -106,11 +107,11 @@ def _comparison(runs: Sequence[Run], split: str, draw: Path) -> Iterator[Block]:
         return
     yield Heading(f"Scores on {PARTS[split]}")
     yield from _other_data(runs, split)
+    yield from _other_scoring(runs, split)
     yield from _leaks(runs, split)
-    yield Table(
-        ("", "faces", "accuracy (95 %)", "clean", "balanced (95 %)", "macro F1 (95 %)", "ECE", "NLL"),
-        tuple(_score_row(run, split) for run in runs),
-    )
+    measured = ("faces", "accuracy (95 %)", "clean", "balanced (95 %)", "macro F1 (95 %)", "ECE", "NLL")
+    scored = ("", *measured, "views", "temperature")
+    yield Table(scored, tuple(_score_row(run, split) for run in runs))
     if not any(run.clean(split) for run in runs):
         yield Text("No clean score: mien data audit DATA, then mien evaluate RUN DATA --out RUN makes it.")
     if len(runs) > 1:
@@ -142,6 +143,25 @@ def _other_data(runs: Sequence[Run], split: str) -> Iterator[Text]:
         yield Text(f"These runs answered different data sets, so their scores do not compare. {listed}.")
 
 
+def _scoring(run: Run, split: str) -> str:
+    """How its predictions were made, as far as it changes their scores."""
+    views = "1 view" if run.views(split) == "1" else f"{run.views(split)} views"
+    return f"{views}, {'not ' if run.temperature(split) is None else ''}calibrated"
+
+
+def _other_scoring(runs: Sequence[Run], split: str) -> Iterator[Text]:
+    """What to know where the runs were not all scored in the same way."""
+    groups: dict[str, list[str]] = {}
+    for run in runs:
+        groups.setdefault(_scoring(run, split), []).append(run.name)
+    if len(groups) > 1:
+        listed = "; ".join(f"{', '.join(names)}: {how}" for how, names in groups.items())
+        yield Text(
+            f"These runs were not scored alike: {listed}. Views change every score, calibration ECE and NLL; "
+            f"mien evaluate RUN DATA --split {split} --views N --out RUN scores each of them alike."
+        )
+
+
 def _leaks(runs: Sequence[Run], split: str) -> Iterator[Text]:
     """Which runs were scored on faces that they learned from."""
     for run in runs:
@@ -150,15 +170,17 @@ def _leaks(runs: Sequence[Run], split: str) -> Iterator[Text]:
 
 
 def _seed_groups(runs: Sequence[Run], split: str) -> Iterator[list[Run]]:
-    """Two runs and more that differ in the seed alone, and were scored on the same faces.
+    """Two runs and more that differ in the seed alone, and were scored on the same faces in the same way.
 
     They come in the order of the first of each.
     """
     groups: dict[str, dict[int, Run]] = {}
     for run in runs:
-        recipe = json.loads(json.dumps(run.files["recipe"]))
-        seed = (recipe["recipe"].get("run") or {}).pop("seed", 0)
-        groups.setdefault(json.dumps([recipe, run.data(split)[0]], sort_keys=True), {})[seed] = run
+        recipe = without_places(run.files["recipe"]["recipe"])
+        seed = recipe.pop("run.seed", 0)
+        learned = run.files["recipe"] | {"recipe": recipe}
+        same = json.dumps([learned, run.data(split)[0], _scoring(run, split)], sort_keys=True)
+        groups.setdefault(same, {})[seed] = run
     return (list(group.values()) for group in groups.values() if len(group) > 1)
 
 
@@ -189,7 +211,7 @@ def _curve(found: Predictions) -> Any:
 
 
 def _score_row(run: Run, split: str) -> tuple[str, ...]:
-    scores, clean = run.scores[split], run.clean(split)
+    scores, clean, temperature = run.scores[split], run.clean(split), run.temperature(split)
     return (
         run.name,
         f"{scores.n:,}",
@@ -199,6 +221,8 @@ def _score_row(run: Run, split: str) -> tuple[str, ...]:
         percent(scores.macro_f1, scores.macro_f1_interval),
         f"{scores.ece:.3f}",
         f"{scores.nll:.3f}",
+        run.views(split),
+        "–" if temperature is None else f"{temperature:.3f}",
     )
 
 

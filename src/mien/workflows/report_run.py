@@ -15,7 +15,14 @@ from mien.workflows.run_folder import Predictions, read_predictions, read_run_js
 LEAK_COUNTS = ("pixels", "files", "official", "n")
 LEAK = Maybe(dict.fromkeys(LEAK_COUNTS, int))
 CLEAN = Maybe({"accuracy": NUMBER})
-SCORED = {"clean": CLEAN, "data_hash": Maybe(str), "data": Maybe(str), "leak": LEAK}
+SCORED = {
+    "clean": CLEAN,
+    "data_hash": Maybe(str),
+    "data": Maybe(str),
+    "leak": LEAK,
+    "views": Maybe((int, str)),
+    "temperature": Maybe(NUMBER),
+}
 SHAPES = {
     "recipe": {
         "recipe": {
@@ -28,7 +35,7 @@ SHAPES = {
     "environment": {},
     "leaks": {"val": LEAK, "test": LEAK},
     "history": {"seconds": Maybe(NUMBER), "history": Maybe([{"epoch": NUMBER}])},
-    "result": {"clean": CLEAN, "seconds": Maybe(NUMBER)},
+    "result": {"clean": CLEAN, "seconds": Maybe(NUMBER), "temperature": Maybe(NUMBER)},
 }
 """The shapes of the JSON files of a run folder; those that are not named hold scores."""
 PARTS = {"val": "validation", "test": "test", "train": "training"}
@@ -62,6 +69,18 @@ class Run:
         scored, trained = self.files.get(f"scores-{split}"), self.files.get("leaks", {})
         found = trained.get(split) if scored is None else scored.get("leak")
         return Leak(**{key: found[key] for key in LEAK_COUNTS}) if found else None
+
+    def views(self, split: str) -> str:
+        """How many views of each face were averaged; only `mien evaluate` averages more than one."""
+        return str(self.files.get(f"scores-{split}", {}).get("views") or 1)
+
+    def temperature(self, split: str) -> float | None:
+        """What the logits were divided by; ``None`` where the predictions are not calibrated."""
+        scored, of_paper = self.files.get(f"scores-{split}"), self.files.get("result", {})
+        if scored is None:  # `mien papers run` writes calibrated predictions of the test rows
+            scored = of_paper if split == "test" else {}
+        found = scored.get("temperature")
+        return None if found is None else float(found)
 
     def data(self, split: str) -> tuple[str, str]:
         """Content hash and name of the data set whose faces it answered; empty where that is not known."""

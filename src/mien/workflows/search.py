@@ -34,7 +34,8 @@ from mien.core.own_files import reading
 from mien.data.store import read_store
 from mien.errors import DataError, MienError, OutputError, RecipeError
 from mien.train.devices import pick_device
-from mien.train.recipe_reading import check_recipe, without_places
+from mien.train.recipe_keys import without_places
+from mien.train.recipe_reading import check_recipe
 from mien.train.search_space import Axis, Label, Plan, Search, read_search
 from mien.workflows.train import TrainProgress, train
 
@@ -336,7 +337,7 @@ class _Ledger:
 
 LASTING: dict[str, Callable[[Any], object]] = {
     "search": lambda table: Search.model_validate(table).model_dump(exclude={"trials", "summary"}),
-    "recipe": lambda table: without_places(check_recipe(table)),
+    "recipe": lambda table: without_places(check_recipe(table).model_dump(mode="json")),
     "data set": str,
 }
 """What of a search must not change, and how to compare it, whatever keys a newer version knows."""
