@@ -307,6 +307,7 @@ CHANGES = {
     "space": ('trials = 2\n[space]\n"optim.lr" = { low = 1e-4, high = 1 }', "another search"),
     "recipe": (None, "another recipe"),
     "data": ("faces", "another data set"),
+    "votes": ("votes", "another set of votes"),
 }
 
 
@@ -319,7 +320,10 @@ def test_a_folder_of_another_search_is_left_alone(make, trained, tmp_path, text,
         base.write_text(base.read_text().replace("epochs = 3", "epochs = 4"))
     if text == "faces":
         write_store(bars(80), tmp_path / "faces.h5")
-    path = make(text if text and text != "faces" else f"trials = 3\n{LR}")
+    if text == "votes":  # all raters call the first face none
+        votes = np.eye(2, dtype=np.uint8)[[1, *[0] * 159]]
+        write_store(replace(bars(), votes=votes, vote_names=("happy", "not-a-face")), tmp_path / "faces.h5")
+    path = make(text if text and text not in ("faces", "votes") else f"trials = 3\n{LR}")
     with pytest.raises(RecipeError, match=f"found holds a search with {says}; choose another folder"):
         run_search(path, tmp_path / "found")
     assert read_search_folder(tmp_path / "found") == first

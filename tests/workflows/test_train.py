@@ -62,6 +62,33 @@ def test_a_recipe_that_chooses_by_validation_rows_needs_some(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("takes", ["learns votes", "leaves out", "nothing"])
+def test_a_run_on_other_votes_is_another_run_where_it_takes_something_from_them(
+    made: dict[str, Any], tmp_path: Path, takes: str
+) -> None:
+    table, run, faces = made["table"], tmp_path / "run", made["faces"]
+    loss = {"name": "soft-votes" if takes == "learns votes" else "cross-entropy"}
+    other = faces.votes[:, [1, 0, *range(2, 10)]].copy()
+    if takes == "learns votes":
+        faces = replace(faces, vote_names=(*faces.label_names, *faces.vote_names[3:]))
+    elif takes == "leaves out":
+        other[0] = [0] * 9 + [10]
+    store = tmp_path / "faces.h5"
+    write_store(faces, store)
+    recipe = check_recipe(table | {"data": {"store": str(store)}, "loss": loss})
+    train(recipe, run)
+    write_store(replace(faces, votes=other), store)
+    if takes == "nothing":
+        train(recipe, run)
+        return
+    with pytest.raises(RecipeError, match="holds a run of another data set, with other votes of raters; ch"):
+        train(recipe, run)
+    held = json.loads((run / "recipe.json").read_text())
+    del held["votes"]
+    write_json(run / "recipe.json", held)  # as versions wrote that knew no hash of votes
+    train(recipe, run)
+
+
 def test_two_do_not_train_in_one_folder(made: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     text = r"another process trains in .*run \(process \d+ on .*\); wait for it, or choose another folder"

@@ -4,6 +4,7 @@ Order, mirror and every random change follow from the seed and the step alone, s
 step and go on as if it had not.
 """
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,14 +76,37 @@ def training_rows(faces: FaceSet, settings: DataSettings) -> FaceSet:
     keep = np.ones(len(train), bool)
     if settings.drop_blank:
         keep &= ~blank(train)
-    if settings.drop_non_faces and train.votes is not None and train.vote_names is not None:
-        not_a_face = train.votes[:, train.vote_names.index("not-a-face")]
-        keep &= (not_a_face == 0) | (not_a_face < train.votes.sum(1))
+    if settings.drop_non_faces:
+        keep &= ~_no_faces(train)
     if not keep.any():
         raise DataError(
             f"data set '{faces.name}' has no training faces left; check its split and the recipe's [data]"
         )
     return train.take(np.flatnonzero(keep))
+
+
+def _no_faces(train: FaceSet) -> NDArray[np.bool_]:
+    """Which rows all raters call no face (N,)."""
+    if train.votes is None or train.vote_names is None:
+        return np.zeros(len(train), bool)
+    not_a_face = train.votes[:, train.vote_names.index("not-a-face")]
+    found: NDArray[np.bool_] = (not_a_face > 0) & (not_a_face == train.votes.sum(1))
+    return found
+
+
+def votes_hash(faces: FaceSet, recipe: Recipe) -> str:
+    """SHA-256 (hex) of what a run takes from the raters' votes, which `FaceSet.content_hash` leaves out.
+
+    Empty where it takes nothing from them: it learns no votes, and they leave out no training face.
+    """
+    train, loss = faces.select("train"), recipe.loss
+    if train.votes is None:
+        return ""
+    if loss.votes_weight or loss.name == "soft-votes":
+        return hashlib.sha256(repr(train.vote_names).encode() + train.votes.tobytes()).hexdigest()
+    if recipe.data.drop_non_faces and (left_out := _no_faces(train)).any():
+        return hashlib.sha256(left_out.tobytes()).hexdigest()
+    return ""
 
 
 class TrainingBatches:

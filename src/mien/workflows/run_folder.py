@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mien.core.files import atomic_write, refusals
 from mien.core.locks import sole
 from mien.core.outputs import check_output, check_output_folder
-from mien.core.own_files import check_shape, parse_json, reading
+from mien.core.own_files import Maybe, check_shape, parse_json, reading
 from mien.data.records import FaceSet
 from mien.data.store import read_store
 from mien.errors import DataError, MienError
@@ -23,7 +23,7 @@ from mien.errors import DataError, MienError
 LOCK = "lock"
 CHECKPOINT = "checkpoint.safetensors"
 """In a run folder, until its training is at its end."""
-RECIPE = {"recipe": {"data": {"store": str}}, "data": str}
+RECIPE = {"recipe": {"data": {"store": str}}, "data": str, "votes": Maybe(str)}
 """The shape of ``recipe.json``; `mien.train.recipe_reading.check_recipe` checks the recipe itself."""
 
 

@@ -31,8 +31,10 @@ from mien.core.addresses import shown
 from mien.core.files import refusals
 from mien.core.outputs import check_output_folder
 from mien.core.own_files import reading
+from mien.data.records import FaceSet
 from mien.data.store import read_store
 from mien.errors import DataError, MienError, OutputError, RecipeError
+from mien.train.batches import votes_hash
 from mien.train.devices import pick_device
 from mien.train.recipe_keys import without_places
 from mien.train.recipe_reading import check_recipe
@@ -136,7 +138,7 @@ def run_search(
         raise DataError(f"{plan.recipe.data.store} has no validation rows, by which a search chooses")
     check_output_folder(folder)
     with open_ledger(folder, storage) as ledger:
-        ledger.claim(plan, faces.content_hash())
+        ledger.claim(plan, faces)
         worker = _Worker(plan, ledger, device, report)
         while taken := ledger.next_trial(plan):
             number, lock = taken
@@ -269,12 +271,13 @@ class _Ledger:
     storage: optuna.storages.RDBStorage
     study: optuna.Study
 
-    def claim(self, plan: Plan, data_hash: str) -> None:
+    def claim(self, plan: Plan, faces: FaceSet) -> None:
         """Write what the search is, or check that it is this one. The number of trials may change."""
         asked = {
             "search": plan.search.model_dump(mode="json", by_alias=True),
             "recipe": plan.recipe.model_dump(mode="json"),
-            "data set": data_hash,
+            "data set": faces.content_hash(),
+            "set of votes": votes_hash(faces, plan.recipe),
         }
         with FileLock(self.folder / LOCKS / "search"):
             with at_database(self.where):
@@ -339,6 +342,7 @@ LASTING: dict[str, Callable[[Any], object]] = {
     "search": lambda table: Search.model_validate(table).model_dump(exclude={"trials", "summary"}),
     "recipe": lambda table: without_places(check_recipe(table).model_dump(mode="json")),
     "data set": str,
+    "set of votes": str,
 }
 """What of a search must not change, and how to compare it, whatever keys a newer version knows."""
 

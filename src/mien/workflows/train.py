@@ -27,7 +27,7 @@ from mien.data.leaks import LEARNED, check_parts, learned, write_leaks, write_le
 from mien.data.records import FaceSet
 from mien.data.store import read_store
 from mien.errors import ModelError, RecipeError
-from mien.train.batches import training_rows
+from mien.train.batches import training_rows, votes_hash
 from mien.train.checkpoints import load_tensors, save_tensors
 from mien.train.devices import environment, mixed_precision, pick_device
 from mien.train.features import HeadTrainer, learns_from_features
@@ -103,7 +103,8 @@ def _train(
     report: Callable[[TrainProgress], None],
 ) -> None:
     faces = read_store(recipe.data.store)
-    workers.agree("recipe or data set", recipe.model_dump_json() + faces.content_hash())
+    content = faces.content_hash() + votes_hash(faces, recipe)
+    workers.agree("recipe or data set", recipe.model_dump_json() + content)
     if workers.share(_is_made(folder, recipe, faces) if workers.leads else None):
         return
     if not len(faces.select("val")) and (change := choices_by_validation(recipe)):
@@ -335,19 +336,26 @@ def _claim(folder: Path, trainer: Trainer, faces: FaceSet) -> None:
         several = {"processes": trainer.workers.count} if trainer.workers.count > 1 else {}
         write_json(folder / "environment.json", environment() | several | started)
         # last, for a folder that has it is a run's, and is left as it is
-        write_json(path, {"recipe": recipe.model_dump(mode="json"), "data": faces.content_hash()})
+        about = {"data": faces.content_hash(), "votes": votes_hash(faces, recipe)}
+        write_json(path, {"recipe": recipe.model_dump(mode="json"), **about})
 
 
 def check_same_run(folder: Path, recipe: Recipe, faces: FaceSet) -> None:
-    """Raise where a folder's run is of another recipe or data set; where the file lies does not count.
+    """Raise where a folder's run is of another recipe, data set or votes; where the file lies does not count.
+
+    Runs of versions that kept no hash of their votes are not compared by them.
 
     Raises:
         RecipeError: it is.
     """
     found = read_run_json(folder, "recipe.json", RECIPE)
     others = changes(recipe, check_recipe(found["recipe"], str(folder / "recipe.json")))
-    what = f"recipe, {', '.join(others[:3])}" if others else "data set"
-    if others or found["data"] != faces.content_hash():
+    differs = {
+        f"recipe, {', '.join(others[:3])}": bool(others),
+        "data set": found["data"] != faces.content_hash(),
+        "data set, with other votes of raters": found.get("votes") not in (None, votes_hash(faces, recipe)),
+    }
+    if what := next((what for what, does in differs.items() if does), ""):
         raise RecipeError(
             f"{folder} holds a run of another {what}; choose another folder with --out, or delete it"
         )
