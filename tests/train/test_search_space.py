@@ -158,6 +158,24 @@ trials = 1
     assert plan.whole == {"run.epochs"}
 
 
+@pytest.mark.parametrize(
+    "takes",
+    ["dropout=0.2", "dropout: float | None = None", "*, dropout: 'float' = 0.0", "dropout=0", "**more"],
+)
+def test_an_option_of_fractions_is_known_by_the_constructor_of_the_network(
+    written, tmp_path: Path, takes: str
+) -> None:
+    (tmp_path / "own_net.py").write_text(f"class Net:\n    def __init__(self, n_classes, {takes}): pass\n")
+    text = (
+        'recipe="base.toml"\ntrials=1\n[set]\nnet={{name="{}", options={{}}}}\n[space]\n"{}"={{low=0,high=1}}'
+    )
+    plan = read_search(written(text.format(f"{tmp_path / 'own_net.py'}:Net", "net.options.dropout")))
+    fractions = takes not in ("dropout=0", "**more")
+    assert plan.whole == (frozenset() if fractions else {"net.options.dropout"})
+    plan = read_search(written('recipe="base.toml"\ntrials=1\n[space]\n"net.options.dropout"={low=0,high=1}'))
+    assert plan.whole == frozenset()
+
+
 def test_a_trial_changes_its_keys_and_nothing_else(written, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     plan = read_search(

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from mien.names import nearest
 from mien.train.losses import LANDMARK_LOSSES
 from mien.train.recipe import Recipe, Settings
 from mien.train.recipe_reading import read_recipe, read_toml, recipe_folder
+from mien.train.zoo import takes_fractions
 
 Label = bool | int | float | str
 
@@ -189,13 +190,21 @@ def _plan(search: Search, data: Path | None, where: str) -> Plan:
                 values.append(_value(plan.recipe_at({key: end}), key))
             except RecipeError as e:
                 mistakes += [f"space.{text}" for text in _blames(e, key)]
-        if axis.choices is None and values and all(type(value) is int for value in values):
+        if axis.choices is None and values and _is_whole(plan.recipe, key, values):
             whole.add(key)
             if axis.step and axis.step % 1:
                 mistakes.append(f"space.{key}: step must be a whole number, got {axis.step}")
     if mistakes:
         raise _error(where, list(dict.fromkeys(mistakes)))
     return Plan(search, plan.recipe, frozenset(whole))
+
+
+def _is_whole(recipe: Recipe, key: str, ends: Sequence[Any]) -> bool:
+    """Whether a key holds whole numbers; an option of the network may be written so and hold fractions."""
+    option = key.removeprefix("net.options.")
+    if option != key and takes_fractions(recipe.net, option):
+        return False
+    return all(type(end) is int for end in ends)
 
 
 def _value(recipe: Recipe, key: str) -> Any:

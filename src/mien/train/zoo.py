@@ -2,10 +2,10 @@
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
@@ -131,7 +131,7 @@ def net_mistakes(settings: NetSettings) -> list[str]:
         make = find_net(settings.name)
     except RecipeError as e:
         return [f"net.name: {e}"]
-    parameters = inspect.signature(Transfer if isinstance(make, Transfer) else make).parameters
+    parameters = _parameters(make)
     if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
         return []
     known = set(parameters) - {"n_classes", "n_votes"}
@@ -140,6 +140,24 @@ def net_mistakes(settings: NetSettings) -> list[str]:
         for name in settings.options
         if name not in known
     ]
+
+
+def takes_fractions(settings: NetSettings, option: str) -> bool:
+    """Whether an option of a network holds fractions, by its annotation or its default.
+
+    Raises:
+        RecipeError: no network has that name.
+    """
+    parameter = _parameters(find_net(settings.name)).get(option)
+    if parameter is None:
+        return False
+    kinds = (parameter.annotation, *get_args(parameter.annotation), type(parameter.default))
+    return float in kinds
+
+
+def _parameters(make: Maker) -> Mapping[str, inspect.Parameter]:
+    """What `net.options` may hold, beside the numbers of classes and votes."""
+    return inspect.signature(Transfer if isinstance(make, Transfer) else make).parameters
 
 
 def fixed_size(settings: NetSettings) -> int | None:
