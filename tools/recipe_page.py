@@ -28,7 +28,7 @@ def kind(field: FieldInfo) -> str:
     if names:
         return " \\| ".join(f"`{name}`" for name in names)
     bounds = [
-        f"{sign} {getattr(mark, name):g}"
+        f"{sign} {bound if isinstance(bound := getattr(mark, name), int) else f'{bound:g}'}"
         for mark in field.metadata
         for name, sign in (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
         if hasattr(mark, name)

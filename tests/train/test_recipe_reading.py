@@ -127,6 +127,38 @@ def test_what_cannot_go_together_is_a_mistake(changes: list[str], text: str) -> 
         read_recipe("fer2013-s2d-cpu", changes)
 
 
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (f"run.seed={2**64}", f"1 mistake(s): run.seed: input should be less than or equal to {2**64 - 1}"),
+        ("run.threads=1000000", "1 mistake(s): run.threads: input should be less than or equal to 1024"),
+        ("run.sizes=[[0.0,16],[1.0,24]]", "1 mistake(s): run.sizes: what starts at 1.0 is never learned"),
+        ("run.sizes=[[1.0,24]]", "1 mistake(s): run.sizes: the first must start at 0.0"),
+        ("net.options.dropout=nan", "net.options.dropout.float: input should be a finite number"),
+        *(
+            (f"{key}=inf", f"1 mistake(s): {key}: input should be a finite number")
+            for key in (
+                "augment.mixup",
+                "loss.logit_adjustment",
+                "distil.temperature",
+                "optim.weight_decay",
+                "optim.time_decay",
+            )
+        ),
+    ],
+)
+def test_numbers_that_no_run_can_take_are_mistakes(change: str, text: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(text)):
+        read_recipe("fer2013-s2d-cpu", [change])
+
+
+def test_the_largest_seed_is_one_that_torch_takes() -> None:
+    seed = read_recipe("fer2013-s2d-cpu", [f"run.seed={2**64 - 1}"]).run.seed
+    torch.Generator().manual_seed(seed)
+    with pytest.raises((RuntimeError, ValueError), match="verflow"):
+        torch.Generator().manual_seed(seed + 1)
+
+
 def test_missing_files_are_listed_with_the_other_mistakes(tmp_path: Path) -> None:
     changes = [
         f"data.store={tmp_path / 'no.h5'}",

@@ -5,12 +5,16 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+LARGEST_SEED = 2**64 - 1
+"""That torch takes."""
+MOST_THREADS = 1024
+"""More than any machine has use for; with a million the process crashes."""
 
 
 class Settings(BaseModel):
     """A table of the recipe. Unknown keys are mistakes; values never change after checking."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataSettings(Settings):
@@ -159,7 +163,9 @@ class RunSettings(Settings):
         gt=0,
         description="faces a step; those that fill no batch wait an epoch; in order, the last ones always",
     )
-    seed: int = Field(0, ge=0, description="of the first weights, the order, every change and dropout")
+    seed: int = Field(
+        0, ge=0, le=LARGEST_SEED, description="of the first weights, the order, every change and dropout"
+    )
     sizes: list[tuple[Fraction, Annotated[int, Field(ge=8, le=1024)]]] = Field(
         [(0.0, 48)],
         min_length=1,
@@ -180,7 +186,7 @@ class RunSettings(Settings):
     checkpoint_every_s: float = Field(
         60.0, ge=0, description="seconds between checkpoints; 0 writes each step"
     )
-    threads: int = Field(0, ge=0, description="CPU threads; 0 leaves the choice to torch")
+    threads: int = Field(0, ge=0, le=MOST_THREADS, description="CPU threads; 0 leaves the choice to torch")
 
 
 class Recipe(Settings):

@@ -141,6 +141,7 @@ def _contradictions(recipe: Recipe, side: int | None) -> list[str]:
     """What each table allows by itself, but not together with another; ``side`` is the network's only one."""
     loss = recipe.loss
     sizes = {size for _, size in recipe.run.sizes}
+    starts = [start for start, _ in recipe.run.sizes]
     found = {
         'augment.mixup: a teacher has not seen mixed faces; set distil.view="same", or leave out mixup': bool(
             recipe.augment.mixup and recipe.distil.teachers and recipe.distil.view == "original"
@@ -157,7 +158,10 @@ def _contradictions(recipe: Recipe, side: int | None) -> list[str]:
         f"run.sizes: '{recipe.net.name}' is built for {side} px alone; set net.options.size": (
             side is not None and sizes != {side}
         ),
-        "run.sizes: the first must start at 0.0": min(recipe.run.sizes)[0] > 0,
+        "run.sizes: the first must start at 0.0": min(starts) > 0,
+        "run.sizes: what starts at 1.0 is never learned from, and the last is scored; start it earlier": (
+            min(starts) == 0 and max(starts) == 1
+        ),
     }
     return [text for text, holds in found.items() if holds] + _of_emotions_alone(recipe)
 
