@@ -84,6 +84,17 @@ def test_fp32_in_place_of_bf16_is_said(
     assert ("no bf16 arithmetic, so fp32 is faster" in done.stderr) is not has
 
 
+@pytest.mark.parametrize("has", [True, False])
+def test_a_weight_of_votes_without_votes_is_said(mien: Any, files: Path, module_at: Any, has: bool) -> None:
+    if not has:
+        faces = module_at("tests/train/conftest.py").make_faces()
+        write_store(replace(faces, votes=None, vote_names=None), files / "bars.h5")
+    done = mien("train", "net.toml", "--data", "bars.h5", "--set", "loss.votes_weight=0.3")
+    assert done.exit_code == 0, done.output
+    note = "loss.votes_weight=0.3: bars.h5 has no votes of raters, so labels alone are learned\n"
+    assert (note in done.stderr) is not has
+
+
 def test_targets_of_one_recipe_teach_the_next(mien: Any, files: Path) -> None:
     done = mien("targets", "net.toml", "--data", "bars.h5", "--out", "soft.safetensors", "--folds", "2")
     assert done.exit_code == 0, done.output

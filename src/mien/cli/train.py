@@ -13,6 +13,8 @@ from mien.core.own_code import is_own
 from mien.errors import MienError, needs_extra
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mien.train.recipe import Recipe
 
 EXAMPLES = """\b
@@ -57,7 +59,6 @@ def train(
 ) -> None:
     """Train a network by a recipe, and keep everything of the run in one folder."""
     with needs_extra("training"):
-        from mien.train.devices import computed_precision, pick_device
         from mien.train.parallel import start
         from mien.train.recipe_reading import read_recipe
         from mien.workflows.train import train as run_training
@@ -71,11 +72,8 @@ def train(
         drawn = range(settings.run.seed, settings.run.seed + seeds)
         runs = {folder.with_name(f"{folder.name}-seed-{seed}"): with_seed(settings, seed) for seed in drawn}
     with start(devices, nodes) as workers, training_bar(quiet=not workers.leads) as show:
-        wanted = settings.run.precision
-        if computed_precision(pick_device(workers.device), wanted) != wanted:
-            typer.echo(
-                "run.precision=bf16: this CPU has no bf16 arithmetic, so fp32 is faster and used", err=True
-            )
+        for note in _left_undone(settings, workers.device):
+            typer.echo(note, err=True)
         for place, one in runs.items():
             run_training(
                 one,
@@ -95,6 +93,19 @@ def train(
         typer.echo(f"wrote {place}" + (f"; next: {evaluate}" if has_validation else ""))
     if seeds > 1:
         typer.echo(f"then, for the mean and deviation over seeds: mien report {' '.join(map(str, runs))}")
+
+
+def _left_undone(recipe: "Recipe", device: str) -> "Iterator[str]":
+    """What a recipe asks for that this machine or the data set cannot give, and the run does without."""
+    from mien.data.store import read_info
+    from mien.train.devices import computed_precision, pick_device
+
+    wanted = recipe.run.precision
+    if computed_precision(pick_device(device), wanted) != wanted:
+        yield "run.precision=bf16: this CPU has no bf16 arithmetic, so fp32 is faster and used"
+    store, weight = recipe.data.store, recipe.loss.votes_weight
+    if weight and "votes" not in read_info(store).optional:
+        yield f"loss.votes_weight={weight:g}: {store} has no votes of raters, so labels alone are learned"
 
 
 def with_seed(recipe: "Recipe", seed: int) -> "Recipe":
