@@ -224,7 +224,11 @@ def test_what_the_backbone_has_learned_is_no_new_face(made, module_at: Any, tmp_
     again = replace(faces, split=np.roll(faces.split, 100), name="bars-split")
     write_store(again, tmp_path / "again.h5")
     frozen = compute_features(Backbone(str(made["run"])), tmp_path / "again.h5", folder=tmp_path / "f")
-    write_svm_run(frozen, fit_svm(frozen, (1e-3,)), tmp_path / "svm", tmp_path / "again.h5")
+    with pytest.raises(DataError, match=r"'bars-split' test: 100 of 100 faces are faces that the network"):
+        fit_svm(frozen, (1e-3,))
+    fits = fit_svm(frozen, (1e-3,), allow_leak=True)
+    write_svm_run(frozen, fits, tmp_path / "svm", tmp_path / "again.h5")
+    assert json.loads((tmp_path / "svm" / "leaks.json").read_text())["test"]["leaks"]
     with pytest.raises(DataError, match=r"test: 100 of 100 faces are faces that the network learned from"):
         evaluate(str(tmp_path / "svm"), tmp_path / "again.h5")
     table = module_at("tests/train/conftest.py").small_table(tmp_path / "again.h5")

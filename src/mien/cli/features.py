@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import DataFile, Device, out_option
+from mien.cli.options import AllowLeak, DataFile, Device, out_option
 from mien.cli.progress import progress_bar, waiting
 from mien.errors import RecipeError, needs_extra
 
@@ -53,6 +53,7 @@ def features(
     ] = False,
     mirrored: Annotated[bool, typer.Option("--mirrored", help="Learn from mirrored faces too.")] = False,
     out: Annotated[Path | None, out_option("Run folder of the SVM.", "runs/BACKBONE-svm")] = None,
+    allow_leak: AllowLeak = False,
     device: Device = "cpu",
 ) -> None:
     """Compute the features of a frozen network once, and score a linear SVM on them."""
@@ -60,12 +61,15 @@ def features(
         from mien.workflows.features import Backbone
     if out and not svm:
         raise RecipeError("--out is the folder of the SVM's run; give --svm too")
+    if allow_leak and not svm:
+        raise RecipeError("--allow-leak is for the scores of the SVM; give --svm too")
     chosen = Backbone(backbone, size, pool, init_from, pretrained)
     frozen = _compute(chosen, data, folder, mirrored, device)
     shape = ", ".join(f"{name} {len(rows):,}" for name, rows in frozen.rows.items())
     typer.echo(f"{frozen.net.n_features:,} features a face ({shape}), kept in {frozen.folder}")
     if svm:
-        _svm(frozen, out or Path("runs") / f"{Path(backbone).name}-svm", data, device)
+        to = out or Path("runs") / f"{Path(backbone).name}-svm"
+        _svm(frozen, to, data, device, allow_leak)
 
 
 def _compute(
@@ -84,16 +88,18 @@ def _compute(
         return compute_features(chosen, data, folder=folder, with_mirrored=mirrored, device=device, say=say)
 
 
-def _svm(frozen: "FrozenFeatures", folder: Path, data: Path, device: str) -> None:
+def _svm(frozen: "FrozenFeatures", folder: Path, data: Path, device: str, allow_leak: bool) -> None:
     from mien.workflows.evaluate import EvaluateSettings, evaluate
     from mien.workflows.features import fit_svm, write_svm_run
 
     with waiting("fitting linear SVMs"):
-        fits = fit_svm(frozen)
+        fits = fit_svm(frozen, allow_leak=allow_leak)
     best = write_svm_run(frozen, fits, folder, data)
     typer.echo(_table(fits, best))
     with waiting("scoring the test rows"):
-        result = evaluate(str(folder), data, EvaluateSettings(to=folder, device=device))
+        result = evaluate(
+            str(folder), data, EvaluateSettings(to=folder, device=device, allow_leak=allow_leak)
+        )
     scores = result.scores
     low, high = scores.accuracy_interval
     clean = f", clean {result.clean.accuracy:.2%}" if result.clean else ""
@@ -101,6 +107,8 @@ def _svm(frozen: "FrozenFeatures", folder: Path, data: Path, device: str) -> Non
         f"test {scores.accuracy:.2%} ({low:.1%}-{high:.1%}){clean}, "
         f"balanced {scores.balanced_accuracy:.2%}, macro F1 {scores.macro_f1:.2%}, ECE {scores.ece:.4f}"
     )
+    if result.leak:
+        typer.echo(f"LEAK: {result.leak}; these scores are not of new faces")
     typer.echo(f"wrote {folder}; next: mien evaluate {shlex.quote(str(folder))} {shlex.quote(str(data))}")
 
 

@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 
 from mien.core.files import write_json
 from mien.core.outputs import check_output_folder
-from mien.data.leaks import LEARNED, learned, write_learned
+from mien.data.leaks import (
+    LEARNED,
+    Leak,
+    Learned,
+    check_parts,
+    learned,
+    refuse_leak,
+    write_leaks,
+    write_learned,
+)
 from mien.data.records import FaceSet
 from mien.data.store import read_store
 from mien.errors import DataError, MissingExtraError, RecipeError
@@ -61,7 +70,11 @@ class Backbone:
 
 @dataclass(frozen=True)
 class FrozenFeatures:
-    """Features, float32 (N, F), of the rows of each split, and the network that gave them."""
+    """Features, float32 (N, F), of the rows of each split, and the network that gave them.
+
+    ``known`` is what it and a classifier on its training features have learned from, ``leaks`` how much of
+    that lies in the validation and the test rows.
+    """
 
     net: Transferred
     settings: NetSettings
@@ -71,6 +84,8 @@ class FrozenFeatures:
     mirrored: Features
     folder: Path
     data_hash: str
+    known: Learned
+    leaks: dict[str, Leak]
 
 
 def compute_features(
@@ -112,6 +127,8 @@ def compute_features(
         return cache.features(images)
 
     none = np.empty((0, net.n_features), np.float32)
+    content = faces.content_hash()
+    known = learned(train) | learned_before(settings, faces.name, content)
     return FrozenFeatures(
         net=net,
         settings=settings,
@@ -120,7 +137,9 @@ def compute_features(
         features={name: make(name, chosen.images) for name, chosen in rows.items()},
         mirrored=make("mirrored train", mirrored(train.images)) if with_mirrored else none,
         folder=cache.folder,
-        data_hash=faces.content_hash(),
+        data_hash=content,
+        known=known,
+        leaks=check_parts(faces, known, str(data), allowed=True),
     )
 
 
@@ -135,7 +154,9 @@ class SvmFit:
     bias: NDArray[np.float32]
 
 
-def fit_svm(frozen: FrozenFeatures, grid: Sequence[float] = C_GRID) -> list[SvmFit]:
+def fit_svm(
+    frozen: FrozenFeatures, grid: Sequence[float] = C_GRID, *, allow_leak: bool = False
+) -> list[SvmFit]:
     """A linear SVM, one emotion against the rest, for each weight of the errors until the accuracy falls.
 
     Features are centred and scaled by the training rows; the classifier takes that in, so that it works on
@@ -146,7 +167,8 @@ def fit_svm(frozen: FrozenFeatures, grid: Sequence[float] = C_GRID) -> list[SvmF
         lower on the validation rows than the one before is the last.
 
     Raises:
-        DataError: an emotion has no training rows, or there are no validation rows.
+        DataError: an emotion has no training rows, there are no validation rows, or rows that choose or are
+            scored were learned from, and that is not allowed.
         MissingExtraError: scikit-learn is not installed.
     """
     try:
@@ -155,6 +177,8 @@ def fit_svm(frozen: FrozenFeatures, grid: Sequence[float] = C_GRID) -> list[SvmF
     except ImportError as e:
         raise MissingExtraError("a linear SVM", "scikit-learn", "train") from e
     train, val = frozen.rows["train"], frozen.rows["val"]
+    for split, leak in frozen.leaks.items():
+        refuse_leak(leak, f"'{train.name}' {split}", allowed=allow_leak)
     if len(train.label_names) < 2:
         raise DataError(f"'{train.name}' has one label, '{train.label_names[0]}'; an SVM needs two or more")
     absent = [n for i, n in enumerate(train.label_names) if not (train.labels == i).any()]
@@ -210,8 +234,8 @@ def write_svm_run(frozen: FrozenFeatures, fits: Sequence[SvmFit], folder: Path, 
         _refuse_another(folder, net, frozen.data_hash)
         write_json(folder / "recipe.json", {"recipe": recipe, "data": frozen.data_hash})
         write_json(folder / "environment.json", environment())
-        before = learned_before(frozen.settings, train.name, frozen.data_hash)
-        write_learned(learned(train) | before, folder / LEARNED)
+        write_learned(frozen.known, folder / LEARNED)
+        write_leaks(frozen.leaks, folder)
         save_tensors(folder / "weights.safetensors", frozen.net.state_dict(), note)
     return best
 
