@@ -29,9 +29,9 @@ def mien(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_home: Path) -> Ca
     return run
 
 
-HEED_CTRL_C = """
+STARTED = """
 import runpy, signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGINT, signal.{handler})
 runpy.run_module("mien", run_name="__main__", alter_sys=True)
 """
 
@@ -40,13 +40,15 @@ runpy.run_module("mien", run_name="__main__", alter_sys=True)
 def process(tmp_path: Path, tiny_home: Path) -> Callable[..., subprocess.Popen[bytes]]:
     """``process("read", "a.png")`` starts ``python -W error -m mien read a.png`` in a fresh folder.
 
-    Ctrl-C works in it also where the tests run in the background of a shell, which ignores that signal.
+    Ctrl-C works in it also where the tests run in the background of a shell, which ignores that signal;
+    ``background=True`` starts it as such a shell does.
     """
 
-    def start(*arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
+    def start(*arguments: str, background: bool = False, **streams: Any) -> subprocess.Popen[bytes]:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
         environment = {**os.environ, "MIEN_HOME": str(tiny_home), "PYTHONPATH": str(SOURCE), "COLUMNS": "80"}
-        command = [sys.executable, "-W", "error", "-c", HEED_CTRL_C, *arguments]
+        code = STARTED.format(handler="SIG_IGN" if background else "default_int_handler")
+        command = [sys.executable, "-W", "error", "-c", code, *arguments]
         return subprocess.Popen(command, cwd=tmp_path, env=environment, **pipes)
 
     return start

@@ -107,10 +107,16 @@ def test_a_run_that_is_killed_again_and_again_has_every_image_once(
     assert not lines.with_name(out + ".state").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_leaves_a_whole_parquet_file_and_a_run_that_goes_on(number, mien, many, process) -> None:
+@pytest.mark.parametrize(
+    ("number", "background"),
+    [(signal.SIGTERM, False), (signal.SIGINT, False), (signal.SIGTERM, True)],
+    ids=["terminated", "ctrl-c", "terminated in a shell's background"],
+)
+def test_a_signal_leaves_a_whole_parquet_file_and_a_run_that_goes_on(
+    number, background, mien, many, process
+) -> None:
     pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
-    running = process("read", "many", *OPTIONS, "--rotated", "--out", "a.parquet")
+    running = process("read", "many", *OPTIONS, "--rotated", "--out", "a.parquet", background=background)
     while running.poll() is None and not Path("a.parquet.state").exists():
         time.sleep(0.01)
     running.send_signal(number)

@@ -158,9 +158,16 @@ def test_a_stopped_run_that_annotates_is_told_to_go_on_without(
     assert "or delete a.csv.state and leave --resume out" in mien(*run, *more, "--resume").stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminated"])
-def test_a_stopped_run_leaves_whole_lines_and_says_how_to_go_on(process, clip, tmp_path, number) -> None:
-    running = process("watch", str(clip), "--model", "tiny", "--views", "1", "-o", "a.csv")
+@pytest.mark.parametrize(
+    ("number", "background"),
+    [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True)],
+    ids=["ctrl-c", "terminated", "terminated in a shell's background"],
+)
+def test_a_stopped_run_leaves_whole_lines_and_says_how_to_go_on(
+    process, clip, tmp_path, number, background
+) -> None:
+    run = ("watch", str(clip), "--model", "tiny", "--views", "1", "-o", "a.csv")
+    running = process(*run, background=background)
     out = tmp_path / "a.csv"
     while running.poll() is None and not (out.exists() and out.with_name("a.csv.state").exists()):
         time.sleep(0.01)

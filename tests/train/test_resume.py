@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from mien.cli.main import heed_termination
 from mien.data.records import FaceSet
 from mien.errors import MienError, RecipeError
 from mien.train.checkpoints import load_tensors, save_tensors
@@ -69,25 +70,34 @@ def test_kill_9_and_the_same_command_end_with_the_weights_of_an_uninterrupted_ru
 
 
 @pytest.mark.train
-def test_ctrl_c_in_a_step_is_heard_at_its_end(
-    whole: Path, recipe_table: dict[str, Any], stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("background", [False, True], ids=["ctrl-c", "terminated in a shell's background"])
+def test_a_signal_in_a_step_is_heard_at_its_end(
+    whole: Path,
+    recipe_table: dict[str, Any],
+    stored: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    background: bool,
 ) -> None:
     recipe_table["data"]["store"] = str(stored)
     update = AveragedWeights.update
 
     def interrupted(average: AveragedWeights, net: torch.nn.Module, step: int) -> None:
         if step == 5:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM if background else signal.SIGINT)
         update(average, net, step)
 
-    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
+    ctrl_c = signal.SIG_IGN if background else signal.default_int_handler
+    heard = signal.signal(signal.SIGINT, ctrl_c), signal.getsignal(signal.SIGTERM)
     try:
+        heed_termination()
         with monkeypatch.context() as patch:
             patch.setattr(AveragedWeights, "update", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 train(check_recipe(recipe_table), tmp_path / "stopped")
     finally:
-        signal.signal(signal.SIGINT, heard)
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM), heard, strict=True):
+            signal.signal(number, handler)
     assert load_tensors(tmp_path / "stopped" / "checkpoint.safetensors")[1]["step"] == 6
     train(check_recipe(recipe_table), tmp_path / "stopped")
     assert same(weights(tmp_path / "stopped"), weights(whole))

@@ -25,17 +25,29 @@ def stop_on_ctrl_c(stop: Stop | None = None) -> Iterator[Stop]:
     """A `Stop`, by default a new one, that the first Ctrl-C sets; the second one interrupts."""
     stop = stop or Stop()
 
-    def on_sigint(number: int, frame: Any) -> None:
+    def on_signal(number: int, frame: Any) -> None:
         if stop.wanted:
             raise KeyboardInterrupt
         stop.wanted = True
 
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:  # someone else listens, or the shell asked not to
+    number = heeded_signal()
+    if number is None:
         yield stop
         return
-    signal.signal(signal.SIGINT, on_sigint)
+    before = signal.signal(number, on_signal)
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
+
+
+def heeded_signal() -> int | None:
+    """The signal to listen to: that of Ctrl-C, which SIGTERM is handed on to; none where others listen to it.
+
+    A shell's background and `nohup` ignore Ctrl-C; there it is SIGTERM itself, where `mien` heeds it.
+    """
+    heard = signal.getsignal(signal.SIGINT)
+    if heard is signal.default_int_handler:
+        return signal.SIGINT
+    is_ours = callable(signal.getsignal(signal.SIGTERM))
+    return signal.SIGTERM if heard is signal.SIG_IGN and is_ours else None

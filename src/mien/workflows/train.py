@@ -313,19 +313,22 @@ def _noted_wakings() -> Iterator[list[int]]:
 
 @contextmanager
 def _whole_steps() -> Iterator[None]:
-    """Let Ctrl-C wait for the end of the block, so that no checkpoint holds half a step."""
-    heard = signal.getsignal(signal.SIGINT)
-    if heard is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+    """Let Ctrl-C and SIGTERM wait for the end of the block, so that no checkpoint holds half a step."""
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    pressed: list[object] = []
-    signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    heard = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    sent: list[int] = []
+    listening = [number for number, handler in heard.items() if callable(handler)]
+    for number in listening:
+        signal.signal(number, lambda number, _: sent.append(number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, heard)
-    if pressed:
-        raise KeyboardInterrupt
+        for number in listening:
+            signal.signal(number, heard[number])
+    for one in sent[:1]:
+        signal.raise_signal(one)
 
 
 def _claim(folder: Path, trainer: Trainer, faces: FaceSet) -> None:
