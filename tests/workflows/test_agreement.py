@@ -199,6 +199,46 @@ def test_participants_are_compared_each_with_their_own() -> None:
         compare(ours, coded((0, 9, "sad"), participant="c"))
 
 
+def folder_of(top: Path, **emotions: str) -> list[CodedEvent]:
+    """A file of each video, of 9 s and one emotion, all of participant P07."""
+    for video, emotion in emotions.items():
+        path = top / f"{video.replace('_', '/')}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"participant,track,start_s,end_s,emotion\nP07,1,0,9,{emotion}\n")
+    return read_events(top)
+
+
+def test_videos_of_one_participant_are_compared_each_on_its_own_times(tmp_path) -> None:
+    ours = folder_of(tmp_path / "ours", s1="happy", s2="sad")
+    theirs = folder_of(tmp_path / "theirs", s1="fear", s2="sad", s3="sad")
+    found = compare(ours, theirs)
+    assert (found.n_participants, found.n_videos, found.confusion.sum(), found.agreed[0]) == (1, 2, 180, 0.5)
+    assert found.unmatched == ("P07 in s3.csv",)
+    assert (
+        next(lines(found, 0.1)) == "180 moments, one each 0.1 s, of 1 participant in 2 videos, in 2 windows"
+    )
+
+
+def test_videos_of_one_name_are_told_apart_by_their_folders(tmp_path) -> None:
+    ours = folder_of(tmp_path / "ours", a_x="happy", b_x="sad")
+    assert compare(ours, folder_of(tmp_path / "theirs", a_x="happy", b_x="sad")).agreed[0] == 1
+    with pytest.raises(
+        DataError, match=r"which video of P07 is which\? mien has a/x\.csv, b/x\.csv; the coder"
+    ):
+        compare(ours, folder_of(tmp_path / "alone", x="happy"))
+    with pytest.raises(DataError, match=r"the coder has y\.csv; name the coder's files as the videos, or"):
+        compare(ours, folder_of(tmp_path / "other", y="happy"))
+
+
+def test_a_key_tells_which_blind_name_is_which_video_of_a_participant(tmp_path) -> None:
+    ours = folder_of(tmp_path / "ours", P07_first="happy", P07_second="sad")
+    theirs = coded((0, 9, "sad"), participant="001") + coded((0, 9, "happy"), participant="002")
+    key = tmp_path / "key.csv"
+    key.write_text("blind,video,participant\n001.mp4,in/P07/second.mp4,P07\n002.mp4,in/P07/first.mp4,P07\n")
+    found = compare(ours, unblinded(theirs, key))
+    assert (found.n_videos, found.agreed[0]) == (2, 1)
+
+
 def test_files_without_a_common_moment_are_told() -> None:
     with pytest.raises(DataError, match="no moment at which both name an emotion"):
         compare(coded((0, 1, "sad")), coded((2, 3, "sad")))

@@ -76,6 +76,8 @@ def lines(found: "Agreement", step_s: float) -> Iterator[str]:
     """The comparison as lines for people."""
     n = int(found.confusion.sum())
     people = f"{found.n_participants:,} participant{'' if found.n_participants == 1 else 's'}"
+    if found.n_videos > found.n_participants:
+        people += f" in {found.n_videos:,} videos,"
     yield f"{n:,} moments, one each {step_s:g} s, of {people} in {found.n_windows:,} windows"
     if found.unmatched:
         yield f"not compared, for mien has none of this name: {', '.join(found.unmatched)}"

@@ -12,9 +12,11 @@ from mien.core.emotions import emotion, emotion_or
 from mien.core.metrics import Interval, accuracy, cohen_kappa
 from mien.core.smoothing import UNCERTAIN
 from mien.errors import DataError, MienError
-from mien.workflows.coded_events import CodedEvent, check_names
+from mien.workflows.coded_events import CodedEvent, check_names, same_video
 
 Codes = NDArray[np.int64]
+Pair = tuple[list[CodedEvent], list[CodedEvent]]
+"""Events of mien and of the coder about the same."""
 NOTHING = -1
 MOST_MOMENTS = 20_000_000
 
@@ -52,7 +54,8 @@ class Agreement:
         labels: Emotions that either names.
         confusion: Moments, the coder's emotion by mien's.
         n_participants: Compared.
-        unmatched: The coder's participants that mien has not, which are left out.
+        n_videos: Compared, each on its own times.
+        unmatched: The coder's participants and videos that mien has not, which are left out.
         n_windows: With a moment that both name.
         only_ours: Moments that mien names and the coder does not.
         only_theirs: Moments that the coder names, without a face for mien.
@@ -66,6 +69,7 @@ class Agreement:
     labels: tuple[str, ...]
     confusion: Codes
     n_participants: int
+    n_videos: int
     unmatched: tuple[str, ...]
     n_windows: int
     only_ours: int
@@ -86,6 +90,7 @@ class Agreement:
             "confusion": self.confusion.tolist(),
             "moments": int(self.confusion.sum()),
             "participants": self.n_participants,
+            "videos": self.n_videos,
             "unmatched": list(self.unmatched),
             "windows": self.n_windows,
             "only_ours": self.only_ours,
@@ -112,7 +117,8 @@ def compare(
         seed: Of the resamples for the intervals.
 
     Raises:
-        DataError: they have no participant, person or moment in common.
+        DataError: they have no participant, person or moment in common, or several videos of a participant
+            that cannot be told apart.
         MienError: what gaps mean is no emotion.
     """
     settings = settings or AgreementSettings()
@@ -121,9 +127,9 @@ def compare(
         labels += (emotion(settings.gaps),)
     codes = {label: number for number, label in enumerate(labels)} | {UNCERTAIN: len(labels)}
     grids: list[tuple[Codes, Codes, Codes]] = []
-    participants = _participants(ours, theirs)
+    videos = [video for pair in _participants(ours, theirs) for video in _videos(*pair)]
     check_names(settings.persons, {one.person for one in theirs}, "the coder names")
-    for mine, coded in participants:
+    for mine, coded in videos:
         grids += [_grid(*pair, codes, settings) for pair in _persons(mine, coded, settings.persons)]
     counts = np.concatenate([_counts(*grid, len(labels)) for grid in grids])
     counts = counts[counts.sum((1, 2)) > 0]
@@ -136,8 +142,9 @@ def compare(
     return Agreement(
         labels,
         whole,
-        len(participants),
-        _unmatched(theirs, participants),
+        len({mine[0].participant for mine, _ in videos}),
+        len(videos),
+        _unmatched(theirs, videos),
         len(counts),
         only_ours=int(((our_codes >= 0) & (our_codes < len(labels)) & ~named).sum()),
         only_theirs=int((named & (our_codes == NOTHING)).sum()),
@@ -148,32 +155,50 @@ def compare(
     )
 
 
-def _participants(
-    ours: Sequence[CodedEvent], theirs: Sequence[CodedEvent]
-) -> list[tuple[list[CodedEvent], list[CodedEvent]]]:
+def _participants(ours: Sequence[CodedEvent], theirs: Sequence[CodedEvent]) -> list[Pair]:
     """The events of each participant that both have; with one on either side, the two are the same."""
-    names = [list(dict.fromkeys(one.participant for one in events)) for events in (ours, theirs)]
-    common = [name for name in names[0] if name in names[1]]
-    pairs = [(name, name) for name in common]
-    if not pairs and len(names[0]) == len(names[1]) == 1:
-        pairs = [(names[0][0], names[1][0])]
+    mine, coded = (_grouped(events, "participant") for events in (ours, theirs))
+    pairs = [(mine[name], coded[name]) for name in mine if name in coded]
+    if not pairs and len(mine) == len(coded) == 1:
+        pairs = [(list(ours), list(theirs))]
     if not pairs:
-        listed = [", ".join(some[:5]) for some in names]
+        listed = [", ".join([*some][:5]) for some in (mine, coded)]
         raise DataError(f"no participant is in both: mien has {listed[0]}; the coder has {listed[1]}")
-    return [
-        (
-            [one for one in ours if one.participant == mine],
-            [one for one in theirs if one.participant == coded],
+    return pairs
+
+
+def _videos(ours: Sequence[CodedEvent], theirs: Sequence[CodedEvent]) -> list[Pair]:
+    """The events of each video of a participant that both have; with one on either side, it is the same."""
+    mine, coded = (_grouped(events, "video") for events in (ours, theirs))
+    if len(mine) == len(coded) == 1:
+        return [(list(ours), list(theirs))]
+    pairs = [(one, other) for one in mine for other in coded if same_video(one, other)]
+    if not pairs or any(len(set(names)) < len(pairs) for names in zip(*pairs, strict=True)):
+        listed = [", ".join([*some][:5]) for some in (mine, coded)]
+        raise DataError(
+            f"which video of {theirs[0].participant} is which? mien has {listed[0]}; "
+            f"the coder has {listed[1]}; name the coder's files as the videos, or compare one video at a time"
         )
-        for mine, coded in pairs
-    ]
+    return [(mine[one], coded[other]) for one, other in pairs]
 
 
-def _unmatched(
-    theirs: Sequence[CodedEvent], compared: Sequence[tuple[list[CodedEvent], list[CodedEvent]]]
-) -> tuple[str, ...]:
-    known = {one.participant for _, coded in compared for one in coded}
-    return tuple(dict.fromkeys(one.participant for one in theirs if one.participant not in known))
+def _grouped(events: Sequence[CodedEvent], by: str) -> dict[str, list[CodedEvent]]:
+    groups: dict[str, list[CodedEvent]] = {}
+    for one in events:
+        groups.setdefault(getattr(one, by), []).append(one)
+    return groups
+
+
+def _unmatched(theirs: Sequence[CodedEvent], compared: Sequence[Pair]) -> tuple[str, ...]:
+    """Participants of the coder's of whom nothing is compared, and other videos of those compared."""
+    participants = {one.participant for _, coded in compared for one in coded}
+    videos = {(one.participant, one.video) for _, coded in compared for one in coded}
+    left = (one for one in theirs if (one.participant, one.video) not in videos)
+    named = (
+        f"{one.participant} in {one.video}" if one.participant in participants else one.participant
+        for one in left
+    )
+    return tuple(dict.fromkeys(named))
 
 
 def _persons(

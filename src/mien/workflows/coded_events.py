@@ -12,6 +12,7 @@ from mien.core.columns import parse_cell
 from mien.core.emotions import emotion_or
 from mien.core.events import events_of
 from mien.core.own_files import reading
+from mien.core.paths import path_text
 from mien.data.tables import encoding_of
 from mien.errors import DataError, MienError
 from mien.workflows.video.participants import KEY, read_key
@@ -37,6 +38,7 @@ class CodedEvent:
         start_s: Seconds.
         end_s: Seconds.
         emotion: By the one name that mien uses, where it has one.
+        video: What it was coded in: an observation, or the path of the file below the folder that was read.
     """
 
     participant: str
@@ -44,6 +46,7 @@ class CodedEvent:
     start_s: float
     end_s: float
     emotion: str
+    video: str = ""
 
 
 def read_events(path: Path, renames: Mapping[str, str] | None = None) -> list[CodedEvent]:
@@ -60,7 +63,12 @@ def read_events(path: Path, renames: Mapping[str, str] | None = None) -> list[Co
         DataError: the file holds no events, none of a name in ``renames``, or is damaged.
     """
     renames = renames or {}
-    events = [event for file in _files(path) for event in _of_file(file)]
+    top = path if path.is_dir() else path.parent
+    events = [
+        replace(event, video=event.video or path_text(str(file.relative_to(top))))
+        for file in _files(path)
+        for event in _of_file(file)
+    ]
     if not events:
         raise DataError(f"{path} holds no events; {ADVICE}")
     check_names(renames, {one.emotion for one in events}, f"{path} codes")
@@ -95,6 +103,13 @@ def _of_file(path: Path) -> list[CodedEvent]:
 
 def _name_of(path: Path) -> str:
     return MEDIA.sub("", path.stem)
+
+
+def same_video(one: str, other: str) -> bool:
+    """Whether the paths of two videos, or of files about them, may mean one: one may begin further up."""
+    parts = [(*path.parent.parts, _name_of(path)) for path in (Path(one), Path(other))]
+    n = min(map(len, parts))
+    return parts[0][-n:] == parts[1][-n:]
 
 
 def _elan(path: Path) -> Iterator[CodedEvent]:
@@ -148,10 +163,9 @@ def _aggregated(
 ) -> Iterator[CodedEvent]:
     whose, who, start, end, label = names
     for row in table:
-        participant = row.get(whose) or _name_of(path)
-        yield CodedEvent(
-            participant, _person(row.get(who, "")), _seconds(row[start]), _seconds(row[end]), row[label]
-        )
+        participant, person = row.get(whose) or _name_of(path), _person(row.get(who, ""))
+        video = row.get("observation id", "")
+        yield CodedEvent(participant, person, _seconds(row[start]), _seconds(row[end]), row[label], video)
 
 
 def _seconds(text: str) -> float:
@@ -172,7 +186,8 @@ def _states(table: Sequence[Mapping[str, str]], path: Path) -> Iterator[CodedEve
         elif kind == "STOP":
             if key not in begun:
                 raise ValueError(f"'{row['behavior']}' stops at {time_s:g} s and never started")
-            yield CodedEvent(*key[:2], begun.pop(key), time_s, key[2])
+            video = row.get("observation id", "")
+            yield CodedEvent(*key[:2], begun.pop(key), time_s, key[2], video)
     for (_, _, label), time_s in begun.items():
         raise ValueError(f"'{label}' starts at {time_s:g} s and never stops")
 
@@ -201,19 +216,16 @@ def _person(name: str) -> str:
 
 
 def unblinded(events: Iterable[CodedEvent], key: Path) -> list[CodedEvent]:
-    """Events of videos with blind names under their participants.
+    """Events of videos with blind names, under the names of the videos and their participants.
 
     Raises:
         DataError: the file is no key, or tells of none of them.
     """
-    names = {
-        _name_of(Path(row["blind"])): row["participant"] or _name_of(Path(row["video"]))
-        for row in read_key(key)
-    }
+    rows = {_name_of(Path(row["blind"])): row for row in read_key(key)}
     found = [
-        replace(one, participant=names[_name_of(Path(one.participant))])
+        replace(one, participant=row["participant"] or _name_of(Path(row["video"])), video=row["video"])
         for one in events
-        if _name_of(Path(one.participant)) in names
+        if (row := rows.get(_name_of(Path(one.participant))))
     ]
     if not found:
         raise DataError(f"{key} tells of none of the coder's videos")
