@@ -177,6 +177,20 @@ def test_one_person_of_the_coder_is_everyone_of_mien_and_the_one_seen_longest_co
     assert dict(zip(found.labels, found.confusion[0], strict=True)) == {"happy": 6, "sad": 4, "fear": 0}
 
 
+def test_one_person_of_the_coder_who_is_called_by_a_number_is_not_lost_at_a_cut() -> None:
+    ours = coded((0, 6, "happy")) + coded((6, 10, "sad"), person="2")
+    found = compare(ours, coded((0, 10, "happy")), AgreementSettings(1, 5))
+    assert (found.confusion.sum(), found.agreed[0]) == (10, 0.6)
+    told = compare(ours, coded((0, 10, "happy")), AgreementSettings(1, 5, persons={"1": "1"}))
+    assert (told.confusion.sum(), told.only_theirs) == (6, 0)
+
+
+def test_one_person_of_the_coder_who_is_called_by_a_number_is_not_who_is_seen_beside_it() -> None:
+    ours = coded((0, 10, "sad")) + coded((2, 6, "happy"), person="2") + coded((8, 10, "fear"), person="2")
+    found = compare(ours, coded((2, 10, "happy"), person="2"), AgreementSettings(1, 5))
+    assert dict(zip(found.labels, found.confusion[0], strict=True)) == {"happy": 4, "sad": 0, "fear": 2}
+
+
 def test_several_persons_are_matched_by_name_or_by_what_is_told() -> None:
     ours = coded((0, 9, "sad")) + coded((0, 9, "happy"), person="2")
     theirs = coded((0, 9, "sad"), person="anna") + coded((0, 9, "happy"), person="bert")

@@ -206,16 +206,17 @@ def _persons(
 ) -> list[tuple[list[CodedEvent], list[CodedEvent]]]:
     """The events of each person of the coder's, with those of mien that are of the same person.
 
-    Where the coder has one person, all of mien's numbers are that person, as after cuts; where several are
-    seen at once, the one seen longest over the whole video counts.
+    Where the coder has one person, all of mien's numbers are that person, as after cuts; by a number of
+    mien's name, those seen while it is are others. Where several are seen at once, the one seen longest over
+    the whole video counts.
     """
     mine = {one.person for one in ours}
     coded = list(dict.fromkeys(one.person for one in theirs))
     pairs = []
     for person in coded:
         numbers = set(named[person].split(",")) if person in named else {person} & mine
-        if not numbers and len(coded) == 1:
-            numbers = mine
+        if len(coded) == 1 and person not in named:
+            numbers = mine - _seen_beside(person, ours)
         if not numbers or not numbers <= mine:
             raise DataError(
                 f"who is the coder's '{person}' of {theirs[0].participant}? mien numbers people "
@@ -225,6 +226,16 @@ def _persons(
             ([one for one in ours if one.person in numbers], [one for one in theirs if one.person == person])
         )
     return pairs
+
+
+def _seen_beside(person: str, ours: Sequence[CodedEvent]) -> set[str]:
+    """The other numbers of mien's between whose first and last event the person is seen."""
+    spans = {
+        name: (min(one.start_s for one in events), max(one.end_s for one in events))
+        for name, events in _grouped(ours, "person").items()
+    }
+    first, last = spans.pop(person, (0.0, 0.0))
+    return {name for name, (start, end) in spans.items() if start < last and first < end}
 
 
 def _grid(
