@@ -22,6 +22,8 @@ def test_kappa_is_undefined_where_both_name_one_emotion_alone(mien, tmp_path) ->
     shown = mien("agreement", "x.events.csv", "x.events.csv").stdout
     assert "Cohen's kappa    undefined: both name one emotion alone\n" in shown
     assert "agreement        1.000" in shown
+    found = json.loads(mien("agreement", "x.events.csv", "x.events.csv", "--json").stdout)
+    assert (found["kappa"], found["agreed"]["value"]) == (None, 1)
     (tmp_path / "y.events.csv").write_text("participant,track,start_s,end_s,emotion\nx,1,0.0,2.5,sad\n")
     assert "Cohen's kappa    0.000" in mien("agreement", "x.events.csv", "y.events.csv").stdout
 

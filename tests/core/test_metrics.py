@@ -102,9 +102,10 @@ def test_a_class_without_rows_or_predictions_is_left_out_of_macro_means():
     assert metrics.balanced_accuracy(c) == pytest.approx((3 / 4 + 5 / 6) / 2)
 
 
-def test_undefined_fractions_count_as_zero():
+def test_undefined_fractions_count_as_zero_and_an_undefined_kappa_is_nan():
     one_class = np.array([[4, 0], [0, 0]])
-    assert metrics.cohen_kappa(one_class) == 0
+    assert np.isnan(metrics.cohen_kappa(one_class))
+    assert score(np.eye(2)[[0, 0]], np.zeros(2, int), ("happy", "sad")).cohen_kappa == 0
     assert metrics.precision(one_class).tolist() == [1, 0]
     assert metrics.recall(one_class).tolist() == [1, 0]
 

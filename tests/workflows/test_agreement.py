@@ -140,6 +140,11 @@ def test_kappa_and_confusion_are_those_worked_by_hand() -> None:
     assert found.n_windows == 5
 
 
+def test_resamples_of_one_emotion_do_not_count_in_the_interval_of_kappa() -> None:
+    same = coded((0, 100, "happy"), (100, 110, "sad"))
+    assert compare(same, same).kappa == (1, (1, 1))
+
+
 def test_moments_that_only_one_names_and_uncertain_ones_are_counted_and_left_out() -> None:
     ours = coded((0, 4, "happy"), (4, 6, "uncertain"), (8, 10, "happy"))
     theirs = coded((0, 2, "happy"), (3, 10, "happy"))

@@ -84,9 +84,8 @@ def lines(found: "Agreement", step_s: float) -> Iterator[str]:
     yield f"left out: {found.only_ours:,} that only mien names, {found.only_theirs:,} without a face, "
     yield f"          {found.uncertain:,} of which mien is uncertain"
     yield ""
-    one_emotion = (found.confusion > 0).sum() == 1 and found.agreed[0] == 1
-    kappa = " undefined: both name one emotion alone" if one_emotion else _with_interval(found.kappa)
-    yield f"Cohen's kappa   {kappa}"
+    undefined = " undefined: both name one emotion alone"
+    yield f"Cohen's kappa   {_with_interval(found.kappa) if found.kappa else undefined}"
     yield f"agreement       {_with_interval(found.agreed)}"
     yield ""
     yield "ICC(2,1) of each emotion's share of a window"

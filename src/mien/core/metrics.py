@@ -2,7 +2,7 @@
 
 What needs only the predicted classes is a function of the confusion matrix (rows true, columns predicted)
 and takes a stack of them, shape (..., C, C): a bootstrap is then one multinomial draw and one call.
-A fraction with nothing below it counts as 0.
+A fraction with nothing below it counts as 0, but kappa is NaN.
 """
 
 import math
@@ -132,13 +132,14 @@ def macro_f1(confusion: Counts) -> Floats:
 
 
 def cohen_kappa(confusion: Counts) -> Floats:
-    """Agreement beyond chance, -1 to 1; 0 where chance alone agrees always. Shape (...).
+    """Agreement beyond chance, -1 to 1; NaN where chance alone agrees always. Shape (...).
 
     Source: Cohen, "A Coefficient of Agreement for Nominal Scales", 1960.
     """
     n = confusion.sum((-2, -1)).astype(np.float64)
     chance = (confusion.sum(-1) * confusion.sum(-2)).sum(-1) / n
-    return _ratio(_hits(confusion).sum(-1) - chance, n - chance)
+    kappa = _ratio(_hits(confusion).sum(-1) - chance, n - chance)
+    return np.asarray(np.where(n > chance, kappa, np.nan))[()]
 
 
 def never_predicted(confusion: Counts) -> tuple[int, ...]:
@@ -196,8 +197,8 @@ def mean_interval(values: NDArray[np.floating], rng: np.random.Generator, n: int
 
 
 def percentile_interval(values: NDArray[Any], level: float) -> Interval:
-    """Ends of the middle ``level`` of the values of a metric, one a resample."""
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    """Ends of the middle ``level`` of the values of a metric, one a resample; undefined ones do not count."""
+    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 

@@ -57,6 +57,7 @@ class Scores:
     ``ece_if_calibrated`` is the range of ``ece`` that calibrated probabilities would show on as many rows.
     ``coverage_accuracy`` holds (coverage, accuracy) pairs, ``reliability`` 15 bins of equal width without the
     empty ones, and ``confusion`` counts with a row for each true class.
+    ``cohen_kappa`` is 0 where it is undefined.
     """
 
     label_names: tuple[str, ...]
@@ -117,7 +118,7 @@ def score(
         macro_f1=float(metrics.macro_f1(confusion)),
         macro_f1_interval=metrics.bootstrap_interval(metrics.macro_f1, confusion, rng),
         weighted_f1=float(metrics.weighted(metrics.f1, confusion)),
-        cohen_kappa=float(metrics.cohen_kappa(confusion)),
+        cohen_kappa=float(np.nan_to_num(metrics.cohen_kappa(confusion))),
         nll=metrics.nll(rows, ids),
         brier=metrics.brier(rows, ids),
         ece=metrics.calibration_gap(bins),

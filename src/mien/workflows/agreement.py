@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mien.core.agreement import blocks, clustered_interval, intraclass_correlation
 from mien.core.emotions import emotion, emotion_or
-from mien.core.metrics import Interval, accuracy, cohen_kappa
+from mien.core.metrics import Interval, accuracy, cohen_kappa, percentile_interval
 from mien.core.smoothing import UNCERTAIN
 from mien.errors import DataError, MienError
 from mien.workflows.coded_events import CodedEvent, check_names, same_video
@@ -60,7 +60,7 @@ class Agreement:
         only_ours: Moments that mien names and the coder does not.
         only_theirs: Moments that the coder names, without a face for mien.
         uncertain: Moments that the coder names, and of which mien is uncertain.
-        kappa: Cohen's kappa, and its interval over windows.
+        kappa: Cohen's kappa, and its interval over windows; ``None`` where both name one emotion alone.
         agreed: Share of moments with the same emotion, and its interval.
         icc: Of each emotion, ICC(2,1) of its share of the windows, and its interval; ``None`` where it never
             varies.
@@ -75,7 +75,7 @@ class Agreement:
     only_ours: int
     only_theirs: int
     uncertain: int
-    kappa: tuple[float, Interval]
+    kappa: tuple[float, Interval] | None
     agreed: tuple[float, Interval]
     icc: dict[str, tuple[float, Interval] | None]
 
@@ -139,6 +139,7 @@ def compare(
     named = their_codes >= 0
     rng = np.random.default_rng(seed)
     whole = counts.sum(0)
+    kappa = float(cohen_kappa(whole))
     return Agreement(
         labels,
         whole,
@@ -149,7 +150,7 @@ def compare(
         only_ours=int(((our_codes >= 0) & (our_codes < len(labels)) & ~named).sum()),
         only_theirs=int((named & (our_codes == NOTHING)).sum()),
         uncertain=int((named & (our_codes == len(labels))).sum()),
-        kappa=(float(cohen_kappa(whole)), clustered_interval(cohen_kappa, counts, rng)),
+        kappa=None if np.isnan(kappa) else (kappa, clustered_interval(cohen_kappa, counts, rng)),
         agreed=(float(accuracy(whole)), clustered_interval(accuracy, counts, rng)),
         icc={label: _icc(counts, number, rng) for number, label in enumerate(labels)},
     )
@@ -284,6 +285,4 @@ def _icc(counts: Codes, number: int, rng: np.random.Generator) -> tuple[float, I
         return None
     n = len(shares)
     parts = [intraclass_correlation(shares[rng.integers(0, n, (size, n))]) for size in blocks(1000, n)]
-    resamples = np.concatenate(parts)
-    low, high = np.nanquantile(resamples, (0.025, 0.975))
-    return value, (float(low), float(high))
+    return value, percentile_interval(np.concatenate(parts), 0.95)
