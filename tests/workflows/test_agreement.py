@@ -152,6 +152,16 @@ def test_moments_that_only_one_names_and_uncertain_ones_are_counted_and_left_out
     assert (found.confusion.sum(), found.only_ours, found.only_theirs, found.uncertain) == (5, 1, 2, 2)
 
 
+def test_of_overlapping_codes_the_one_that_begins_last_counts_whatever_the_order_of_rows() -> None:
+    ours = coded((0, 6, "happy"))
+    theirs = coded((0, 6, "happy"), (2, 4, "surprise"), (5, 6, "happy"))
+    for events in (theirs, theirs[::-1]):
+        found = compare(ours, events, AgreementSettings(1, 5, gaps="neutral"))
+        assert (found.agreed[0], found.overlapping) == (pytest.approx(4 / 6), 2)
+        assert "the coder's codes overlap at 2 moments: the one that begins last counts" in lines(found, 1)
+    assert compare(ours, theirs[:1]).overlapping == 0
+
+
 def test_gaps_of_the_coder_may_mean_neutral() -> None:
     ours = coded((0, 4, "neutral"), (4, 6, "happy"), (6, 10, "neutral"))
     found = compare(ours, coded((4, 6, "happy")), AgreementSettings(1, 5, gaps="neutral"))

@@ -83,6 +83,8 @@ def lines(found: "Agreement", step_s: float) -> Iterator[str]:
         yield f"not compared, for mien has none of this name: {', '.join(found.unmatched)}"
     yield f"left out: {found.only_ours:,} that only mien names, {found.only_theirs:,} without a face, "
     yield f"          {found.uncertain:,} of which mien is uncertain"
+    if found.overlapping:
+        yield f"the coder's codes overlap at {found.overlapping:,} moments: the one that begins last counts"
     yield ""
     undefined = " undefined: both name one emotion alone"
     yield f"Cohen's kappa   {_with_interval(found.kappa) if found.kappa else undefined}"

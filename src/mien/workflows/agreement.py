@@ -47,6 +47,16 @@ class AgreementSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class _Grid:
+    """What each says at every moment (N,), the window of the moment, and at how many the coder says more."""
+
+    ours: Codes
+    theirs: Codes
+    windows: Codes
+    overlapping: int
+
+
+@dataclass(frozen=True, slots=True)
 class Agreement:
     """How far two coders agree.
 
@@ -60,6 +70,7 @@ class Agreement:
         only_ours: Moments that mien names and the coder does not.
         only_theirs: Moments that the coder names, without a face for mien.
         uncertain: Moments that the coder names, and of which mien is uncertain.
+        overlapping: Moments that the coder gives several emotions, of which the one that begins last counts.
         kappa: Cohen's kappa, and its interval over windows; ``None`` where both name one emotion alone.
         agreed: Share of moments with the same emotion, and its interval.
         icc: Of each emotion, ICC(2,1) of its share of the windows, and its interval; ``None`` where it never
@@ -75,6 +86,7 @@ class Agreement:
     only_ours: int
     only_theirs: int
     uncertain: int
+    overlapping: int
     kappa: tuple[float, Interval] | None
     agreed: tuple[float, Interval]
     icc: dict[str, tuple[float, Interval] | None]
@@ -96,6 +108,7 @@ class Agreement:
             "only_ours": self.only_ours,
             "only_theirs": self.only_theirs,
             "uncertain": self.uncertain,
+            "overlapping": self.overlapping,
             "kappa": plain(self.kappa),
             "agreed": plain(self.agreed),
             "icc": {label: plain(value) for label, value in self.icc.items()},
@@ -126,16 +139,17 @@ def compare(
     if settings.gaps and settings.gaps not in labels:
         labels += (emotion(settings.gaps),)
     codes = {label: number for number, label in enumerate(labels)} | {UNCERTAIN: len(labels)}
-    grids: list[tuple[Codes, Codes, Codes]] = []
+    grids: list[_Grid] = []
     videos = [video for pair in _participants(ours, theirs) for video in _videos(*pair)]
     check_names(settings.persons, {one.person for one in theirs}, "the coder names")
     for mine, coded in videos:
         grids += [_grid(*pair, codes, settings) for pair in _persons(mine, coded, settings.persons)]
-    counts = np.concatenate([_counts(*grid, len(labels)) for grid in grids])
+    counts = np.concatenate([_counts(grid, len(labels)) for grid in grids])
     counts = counts[counts.sum((1, 2)) > 0]
     if not len(counts):
         raise DataError("there is no moment at which both name an emotion; compare the times of both files")
-    our_codes, their_codes = (np.concatenate([grid[side] for grid in grids]) for side in (0, 1))
+    our_codes = np.concatenate([grid.ours for grid in grids])
+    their_codes = np.concatenate([grid.theirs for grid in grids])
     named = their_codes >= 0
     rng = np.random.default_rng(seed)
     whole = counts.sum(0)
@@ -150,6 +164,7 @@ def compare(
         only_ours=int(((our_codes >= 0) & (our_codes < len(labels)) & ~named).sum()),
         only_theirs=int((named & (our_codes == NOTHING)).sum()),
         uncertain=int((named & (our_codes == len(labels))).sum()),
+        overlapping=sum(grid.overlapping for grid in grids),
         kappa=None if np.isnan(kappa) else (kappa, clustered_interval(cohen_kappa, counts, rng)),
         agreed=(float(accuracy(whole)), clustered_interval(accuracy, counts, rng)),
         icc={label: _icc(counts, number, rng) for number, label in enumerate(labels)},
@@ -244,8 +259,8 @@ def _grid(
     theirs: list[CodedEvent],
     codes: Mapping[str, int],
     settings: AgreementSettings,
-) -> tuple[Codes, Codes, Codes]:
-    """What each says at every moment of the time that both coded, and the window of the moment."""
+) -> _Grid:
+    """The moments of the time that both coded."""
     start_s = max(min(one.start_s for one in events) for events in (ours, theirs))
     end_s = min(max(one.end_s for one in events) for events in (ours, theirs))
     if settings.gaps:  # what is not coded means something, so the time is that of mien
@@ -253,25 +268,46 @@ def _grid(
     n = max(int((end_s - start_s) / settings.step_s + 1e-6), 0)
     if n > MOST_MOMENTS:
         raise MienError(f"{n:,} moments are too many; take a larger --step")
-    seen = {person: sum(o.end_s - o.start_s for o in ours if o.person == person) for person in _names(ours)}
-    by_time = sorted(ours, key=lambda one: seen[one.person])
-    painted = [np.full(n, NOTHING), np.full(n, codes[settings.gaps] if settings.gaps else NOTHING)]
-    for codes_of, events in zip(painted, (by_time, theirs), strict=True):
-        for one in events:
-            first, last = ((at - start_s) / settings.step_s - 0.5 for at in (one.start_s, one.end_s))
-            codes_of[max(int(np.ceil(first - 1e-6)), 0) : max(int(np.ceil(last - 1e-6)), 0)] = codes[
-                one.emotion
-            ]
+    (mine, _), (coded, overlapping) = (
+        _painted(_by_time(events), codes, np.full(n, NOTHING), (start_s, settings.step_s))
+        for events in (ours, theirs)
+    )
+    if settings.gaps:
+        coded[coded == NOTHING] = codes[settings.gaps]
     windows = ((np.arange(n) + 0.5) * settings.step_s / settings.window_s).astype(np.int64)
-    return painted[0], painted[1], windows
+    return _Grid(mine, coded, windows, overlapping)
 
 
-def _names(events: Sequence[CodedEvent]) -> list[str]:
-    return list(dict.fromkeys(one.person for one in events))
+def _painted(
+    events: Sequence[CodedEvent], codes: Mapping[str, int], moments: Codes, times: tuple[float, float]
+) -> tuple[Codes, int]:
+    """The moments, each with the last event that has it, and how many have events of several emotions."""
+    start_s, step_s = times
+    several = np.zeros(len(moments), np.bool_)
+    for one in events:
+        first, last = ((at - start_s) / step_s - 0.5 for at in (one.start_s, one.end_s))
+        span = slice(max(int(np.ceil(first - 1e-6)), 0), max(int(np.ceil(last - 1e-6)), 0))
+        several[span] |= (moments[span] != NOTHING) & (moments[span] != codes[one.emotion])
+        moments[span] = codes[one.emotion]
+    return moments, int(several.sum())
 
 
-def _counts(ours: Codes, theirs: Codes, windows: Codes, n_labels: int) -> Codes:
+def _by_time(events: Sequence[CodedEvent]) -> list[CodedEvent]:
+    """Events in an order in which the later of two at once counts, whatever the order in the file.
+
+    Those of the person seen longest come last, then those that begin last, then the shortest.
+    """
+    seen: dict[str, float] = {}
+    for one in events:
+        seen[one.person] = seen.get(one.person, 0.0) + one.end_s - one.start_s
+    return sorted(
+        events, key=lambda one: (seen[one.person], one.person, one.start_s, -one.end_s, one.emotion)
+    )
+
+
+def _counts(grid: _Grid, n_labels: int) -> Codes:
     """Confusion of each window, shape (N, C, C)."""
+    ours, theirs, windows = grid.ours, grid.theirs, grid.windows
     both = (theirs >= 0) & (theirs < n_labels) & (ours >= 0) & (ours < n_labels)
     counts = np.zeros((int(windows[-1]) + 1 if len(windows) else 0, n_labels, n_labels), np.int64)
     np.add.at(counts, (windows[both], theirs[both], ours[both]), 1)
