@@ -149,6 +149,8 @@ def _print(found: "QuizReport") -> None:
         table.add_row("one FER+ rater", "", f"{found.raters.accuracy:.1%} ({low:.1%}-{high:.1%})")
     console = text_console()
     console.print(table)
+    if found.raters and found.raters.n_faces < len(found.faces):
+        console.print(f"FER+: {found.raters.n_faces} of the {len(found.faces)} faces have votes")
     if found.kappa is not None:
         line = f"agreement of the {found.agreeing} who answered all: Fleiss' kappa {found.kappa:.2f}"
         console.print(line)

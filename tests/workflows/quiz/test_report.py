@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -9,7 +10,7 @@ pytest.importorskip("h5py", reason="needs mien[train]")
 from mien.core.emotions import FER2013, FERPLUS_VOTES
 from mien.core.metrics import accuracy_interval
 from mien.data.records import FaceSet
-from mien.data.store import write_store
+from mien.data.store import read_store, write_store
 from mien.errors import DataError, MienError
 from mien.workflows.quiz.page import quiz_page
 from mien.workflows.quiz.quiz_file import ASKED, Draw, open_quiz
@@ -78,6 +79,20 @@ def test_a_rater_of_ferplus_is_right_as_often_as_the_votes_say(quiz):
     assert raters.accuracy == pytest.approx(0.7)
     assert raters.recall[HAPPY] == pytest.approx(0.7)
     assert raters.recall[0] is None
+
+
+def test_faces_without_votes_are_left_out_of_what_is_said_of_votes(quiz, tmp_path):
+    faces = read_store(tmp_path / "faces.h5")
+    for name, has_votes in (("some", np.arange(24) % 3 > 0), ("none", np.arange(24) < 12)):
+        write_store(replace(faces, votes=faces.votes * has_votes[:, None]), tmp_path / f"{name}.h5")
+        other = open_quiz(tmp_path / f"{name}.db", tmp_path / f"{name}.h5", Draw(n=12))
+        take(other, "Ada", other.faces().labels)
+        other.close()
+    some = quiz_report(tmp_path / "some.db")
+    assert (some.people[0].votes, some.raters.n_faces) == (pytest.approx(0.7), 8)
+    assert "8 of these 12 faces have votes: both are of those." in quiz_page(some)
+    none = quiz_report(tmp_path / "none.db")  # its training faces alone have votes
+    assert (none.people[0].votes, none.raters) == (None, None)
 
 
 def test_only_faces_that_were_answered_count(quiz):

@@ -84,6 +84,8 @@ def _notes(report: QuizReport) -> Iterator[str]:
             "FER+ had about ten people name each face again: 'votes with it' is the share of them that named "
             "what this reader named; 'one rater' is how often one of them names the data set's label."
         )
+        if report.raters.n_faces < len(report.faces):
+            yield f"{report.raters.n_faces} of these {len(report.faces)} faces have votes: both are of those."
     if report.kappa is not None:
         yield (
             f"Agreement of the {report.agreeing} people who answered all faces: Fleiss' kappa "
@@ -202,7 +204,7 @@ def _face(report: QuizReport, i: int) -> dict[str, Any]:
     lines = [f"people: {people}"]
     if report.model_answers is not None:
         lines.append(f"model: {names[report.model_answers[i]]}")
-    if faces.votes is not None and faces.vote_names is not None:
+    if faces.votes is not None and faces.vote_names is not None and faces.votes[i].any():
         votes = [(int(v), name) for v, name in zip(faces.votes[i], faces.vote_names, strict=True) if v]
         lines.append("FER+: " + ", ".join(f"{name} {v}" for v, name in sorted(votes, reverse=True)))
     label = names[faces.labels[i]]

@@ -62,7 +62,8 @@ class Figures:
         balanced_accuracy: Mean of ``recall`` over the labels that occur; see `mean_share_interval`.
         recall: For each label, the share of its answers that are right; ``None`` where no face has it.
         recall_intervals: Of each ``recall``.
-        votes: Mean share of the FER+ votes of a face that name what the reader named; ``None`` without votes.
+        votes: Mean share of the FER+ votes of a face that name what the reader named, over the faces with
+            votes; ``None`` without such a face.
         confusion: Answers, a row for each true label.
         training: Labelled examples that came first; ``None`` for what is no person.
         median_s: Seconds an answer took; ``None`` for what is no person.
@@ -90,8 +91,12 @@ class Figures:
 
 @dataclass(frozen=True)
 class Raters:
-    """A single rater of FER+, drawn from those who voted on each face: how often the data set's label."""
+    """A single rater of FER+, drawn from those who voted on each face: how often the data set's label.
 
+    ``n_faces`` is how many faces have votes; what else is said of votes is of these too.
+    """
+
+    n_faces: int
     accuracy: float
     accuracy_interval: Interval
     recall: tuple[float | None, ...]
@@ -278,8 +283,13 @@ def _person(person: Person, faces: FaceSet, guess: Ids | None) -> Figures:
 
 
 def _vote_shares(faces: FaceSet) -> NDArray[np.float64] | None:
-    """For each face (N, C), the share of all its votes that each label of the data set got."""
+    """For each face (N, C), the share of all its votes that each label of the data set got.
+
+    None where no face has votes.
+    """
     if faces.votes is None or faces.vote_names is None or not set(faces.label_names) <= set(faces.vote_names):
+        return None
+    if not faces.votes.any():
         return None
     columns = [faces.vote_names.index(name) for name in faces.label_names]
     votes = faces.votes.astype(np.float64)
@@ -288,10 +298,10 @@ def _vote_shares(faces: FaceSet) -> NDArray[np.float64] | None:
 
 def _votes_shared(answers: Ids, faces: FaceSet) -> float | None:
     shares = _vote_shares(faces)
-    if shares is None:
+    if shares is None or faces.votes is None:
         return None
-    person, place = np.nonzero(answers >= 0)
-    return float(shares[place, answers[person, place]].mean())
+    person, place = np.nonzero((answers >= 0) & faces.votes.any(axis=1))
+    return float(shares[place, answers[person, place]].mean()) if len(place) else None
 
 
 def _raters(faces: FaceSet) -> Raters | None:
@@ -301,7 +311,8 @@ def _raters(faces: FaceSet) -> Raters | None:
     given = faces.votes.sum(axis=1)
     right = shares[np.arange(len(faces)), faces.labels] * given
     recall, intervals = _recall(right, given, faces)
-    return Raters(float(right.sum() / given.sum()), pooled_interval(right, given), recall, intervals)
+    share = float(right.sum() / given.sum())
+    return Raters(int((given > 0).sum()), share, pooled_interval(right, given), recall, intervals)
 
 
 def _sentences(
