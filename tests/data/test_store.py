@@ -17,6 +17,7 @@ from mien.data.store import (
     read_info,
     read_near_duplicates,
     read_store,
+    why_not_clean,
     write_parts,
     write_store,
 )
@@ -274,6 +275,14 @@ def test_there_is_no_clean_mask_where_nobody_searched(tmp_path, make_faces):
     write_store(make_faces(), tmp_path / "a.h5")
     assert clean_mask(tmp_path / "a.h5") is None
     assert read_near_duplicates(tmp_path / "a.h5") is None
+
+
+def test_faces_that_all_have_near_copies_are_not_taken_for_a_store_that_nobody_searched(tmp_path, make_faces):
+    write_store(make_faces(12), tmp_path / "a.h5", near=_near([4, 10, 16, 22], [1.0] * 4))
+    assert clean_mask(tmp_path / "a.h5") is None
+    assert why_not_clean(tmp_path / "a.h5") == "every face has a near copy in training"
+    write_store(make_faces(12), tmp_path / "b.h5")
+    assert why_not_clean(tmp_path / "b.h5").startswith(f"run `mien data audit {tmp_path / 'b.h5'}`")
 
 
 def test_searched_and_none_found_is_not_the_same_as_not_searched(tmp_path, make_faces):

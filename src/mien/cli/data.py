@@ -126,6 +126,8 @@ def import_(
         console.print(f"clean test faces, without a near copy in training: {n_clean:,}")
     elif read_near_duplicates(done.path) is None:
         console.print(f"for the clean score: mien data audit {done.path}")
+    else:
+        console.print("no clean test faces: every one has a near copy in training")
     for note in done.notes:
         console.print(f"note: {note}")
     console.print(f"wrote {done.path}", soft_wrap=True)

@@ -1,6 +1,7 @@
 """``mien evaluate``: the honest score of a model on a data set."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -56,13 +57,14 @@ def evaluate(
         result = run_evaluation(
             model, data, EvaluateSettings(split, parse_views(views), out, device, allow_leak)
         )
-    print_result(result, _print, out, as_json=as_json)
+    print_result(result, lambda found: _print(found, data), out, as_json=as_json)
 
 
-def _print(result: "Evaluation") -> None:
+def _print(result: "Evaluation", data: Path) -> None:
     from rich.table import Table
 
     from mien.core.scores import shown_share
+    from mien.data.store import why_not_clean
 
     scores, clean = result.scores, result.clean
     table = Table(
@@ -102,7 +104,7 @@ def _print(result: "Evaluation") -> None:
     if scores.never_predicted:
         console.print(f"never predicted: {', '.join(scores.never_predicted)}")
     if clean is None and result.split != "train":
-        console.print("no clean score: run `mien data audit` on the data set first")
+        console.print(f"no clean score: {why_not_clean(data)}", soft_wrap=True)
     if result.test_evaluations:
         console.print(f"test set evaluated {result.test_evaluations} times by this run")
 

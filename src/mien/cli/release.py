@@ -69,15 +69,14 @@ def echo_next(model: str | Path) -> None:
 
 def echo_figures(card: "ModelCard", data: Path) -> None:
     """The scores of a new card, and what calibration chose."""
+    from mien.data.store import why_not_clean
+
     scores = card.scores
     typer.echo(f"test {_accuracy(scores['test'])}")
     if "test_clean" in scores:
         typer.echo(f"clean test {_accuracy(scores['test_clean'])}")
     else:
-        typer.echo(
-            f"no clean score in the card: run `mien data audit {shlex.quote(str(data))}`, "
-            "then this command again"
-        )
+        typer.echo(f"no clean score in the card: {why_not_clean(data)}")
     if is_leaking(scores["test"]):
         typer.echo("LEAK: the network has learned from test faces; these scores are not of new faces")
     certain = scores["val_certain"]

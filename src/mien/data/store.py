@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -219,6 +220,13 @@ def clean_mask(path: str | os.PathLike[str], split: str = "test") -> NDArray[np.
     with _opened(path) as file:
         mask = near.clean(_column(file, "rows")[_column(file, "split") == SPLITS.index(split)])
         return None if mask.size and not mask.any() else mask
+
+
+def why_not_clean(path: str | os.PathLike[str]) -> str:
+    """Why `clean_mask` gives none, and what to do where something helps; raises as ``read_store``."""
+    if read_near_duplicates(path) is not None:
+        return "every face has a near copy in training"
+    return f"run `mien data audit {shlex.quote(os.fspath(path))}`, then this command again"
 
 
 def is_foreign(path: str | os.PathLike[str]) -> bool:

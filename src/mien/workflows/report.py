@@ -113,7 +113,8 @@ def _comparison(runs: Sequence[Run], split: str, draw: Path) -> Iterator[Block]:
     scored = ("", *measured, "views", "temperature")
     yield Table(scored, tuple(_score_row(run, split) for run in runs))
     if not any(run.clean(split) for run in runs):
-        yield Text("No clean score: mien data audit DATA, then mien evaluate RUN DATA --out RUN makes it.")
+        steps = "mien data audit DATA, then mien evaluate RUN DATA --out RUN makes it"
+        yield Text(f"No clean score: {steps}, unless every face has a near copy in training.")
     if len(runs) > 1:
         head = ("", "shared faces", "only first right", "only second right", "McNemar's p")
         yield Table(head, tuple(_pair_row(one, other, split) for one, other in combinations(runs, 2)))
