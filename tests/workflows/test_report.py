@@ -379,3 +379,17 @@ def test_test_predictions_of_a_paper_are_known_as_calibrated(make_run, tmp_path)
     write_json(folder / "result.json", {"clean": None, "temperature": 1.5})
     run = read_run(folder)
     assert (run.temperature("val"), run.temperature("test")) == (None, 1.5)
+
+
+def test_a_mean_of_clean_scores_is_only_over_all_runs_that_the_row_counts(make_run, tmp_path):
+    runs = [make_run(f"net-seed-{seed}", seed) for seed in range(3)]
+    for seed, run in enumerate(runs):
+        write_json(run / "recipe.json", {"recipe": {"run": {"seed": seed}}, "data": "1"})
+    means = []
+    for n in (2, 3):
+        for run in runs[:n]:
+            write_json(run / "scores-val.json", {"clean": {"accuracy": 0.4321}})
+        (draw := tmp_path / f"draw-{n}").mkdir()
+        tables = of(make_report(runs, None, draw), Table)
+        means += [table.rows[0][1:4:2] for table in tables if table.head[0] == "mean ± sd over seeds"]
+    assert means == [("3", "–"), ("3", "43.21 ± 0.00")]

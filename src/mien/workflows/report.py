@@ -199,7 +199,7 @@ def _group_row(group: Sequence[Run], split: str) -> tuple[str, ...]:
         re.sub(r"-seed-\d+$", "", group[0].name),
         str(len(group)),
         spread([one.accuracy for one in scores], 100, 2),
-        spread(cleans, 100, 2),
+        spread(cleans if len(cleans) == len(group) else (), 100, 2),
         spread([one.balanced_accuracy for one in scores], 100, 2),
         spread([one.macro_f1 for one in scores], 100, 2),
         spread([one.ece for one in scores], 1, 3),
