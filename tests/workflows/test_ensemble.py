@@ -36,7 +36,10 @@ def test_an_ensemble_of_a_run_and_its_release_votes_as_they_do(
     alone = [member["scores"]["accuracy"] for member in found["members"]]
     assert found["votes"]["soft"]["accuracy"] == alone[0] == alone[1]
     assert sum(member["weight"] for member in found["members"]) == pytest.approx(1)
-    assert found["against_best"]["p_value"] == 1
+    member = found["members"][0]["name"]
+    assert found["against_best"] == {"member": member, "only_first": 0, "only_second": 0, "p_value": 1}
+    shown = " ".join(COMMANDS.invoke(app, arguments).stdout.split())
+    assert f"soft vote against {member}, the best member on val: 0 faces only the vote got right, 0" in shown
     assert (tmp_path / "votes" / "predictions-test-hard.csv").is_file()
     twice = COMMANDS.invoke(app, ["ensemble", "bars", "bars", "--data", str(made["store"])])
     assert isinstance(twice.exception, DataError) or "two or more different models" in twice.output

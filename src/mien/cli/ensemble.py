@@ -68,7 +68,11 @@ def _print(result: "EnsembleScores") -> None:
         if leak:
             console.print(f"LEAK: {name}: {leak}; these scores are not of new faces", style="bold")
     test = result.against_best
-    console.print(f"soft vote against the best member on val: McNemar's p = {test.p_value:.3g}")
+    console.print(
+        f"soft vote against {result.best}, the best member on val: {test.only_first} faces only the vote got "
+        f"right, {test.only_second} only {result.best}; McNemar's p = {test.p_value:.3g}",
+        soft_wrap=True,
+    )
 
 
 def _figures(scores: "Scores") -> tuple[str, ...]:

@@ -41,7 +41,9 @@ class EnsembleScores:
         alone: Scores of each member.
         votes: Scores of each kind of vote.
         clean: Scores of each kind of vote without faces that have a near copy in training, where searched.
-        against_best: McNemar's test of the soft vote against the member that was best on the validation rows.
+        best: The member that was best on the validation rows.
+        against_best: McNemar's test of the soft vote against it; ``only_first`` are faces that the vote alone
+            got right.
         leaks: Faces that each member learned from; ``None`` where what it learned from is not known.
     """
 
@@ -52,6 +54,7 @@ class EnsembleScores:
     alone: tuple[Scores, ...]
     votes: dict[str, Scores]
     clean: dict[str, Scores]
+    best: str
     against_best: McNemar
     leaks: tuple[Leak | None, ...]
 
@@ -73,7 +76,7 @@ class EnsembleScores:
             ],
             "votes": {kind: scores.to_dict() for kind, scores in self.votes.items()},
             "clean": {kind: scores.to_dict() for kind, scores in self.clean.items()},
-            "against_best": asdict(self.against_best),
+            "against_best": {"member": self.best, **asdict(self.against_best)},
         }
 
 
@@ -145,6 +148,7 @@ def ensemble(
         alone=tuple(score(probs, labels, names) for probs in members),
         votes={kind: score(p, labels, names) for kind, p in voted.items()},
         clean=kept,
+        best=scorers[best].name,
         against_best=mcnemar(labels, voted["soft"].argmax(1), members[best].argmax(1)),
         leaks=tuple(leaks),
     )
