@@ -55,7 +55,7 @@ def test_probabilities_follow_the_rows_and_the_network_stays(
     assert card.calibrated_on == "the 100 validation faces of noisy"
     about = card.scores["test"]["data"], card.scores["test"]["data_hash"]
     assert about == ("noisy", faces.content_hash())
-    assert card.scores["int8"] == old.card.scores["int8"]
+    assert card.scores["int8"] == {"data": made["faces"].name, **old.card.scores["int8"]}
     val = faces.select("val")
     np.testing.assert_array_equal(new.logits(val.images), old.logits(val.images))
 
@@ -153,6 +153,7 @@ def test_the_command_prints_the_figures_and_where_the_model_is(
     assert f"\ntest accuracy {card.scores['test']['accuracy']:.2%} (" in done.stdout
     assert f"uncertain below {card.uncertain_below:.4f}: " in done.stdout
     assert "\nprior power 0: none gains" in done.stdout
+    assert "shipped in" not in done.stdout  # figures of other rows
     assert done.stdout.endswith("next: mien read photo.jpg --model mine\n")
     done = COMMANDS.invoke(
         app, ["calibrate", "bars", store, "--name", "mine", "--out", out, "--version", "3"]

@@ -59,6 +59,8 @@ def release(
     same = f"{made.same_labels:.2%} of the rows; logits within {made.largest_difference:.1e}"
     typer.echo(f"same label as torch on {same}")
     echo_figures(made.card, data)
+    if int8_tried := made.card.scores.get("int8"):
+        typer.echo(f"shipped in {int8_tried['shipped']}: {int8_tried['why']}")
     echo_next(name if out is None else made.weights)
 
 
@@ -85,8 +87,6 @@ def echo_figures(card: "ModelCard", data: Path) -> None:
         f"uncertain below {card.uncertain_below:.4f}: {certain['coverage']:.1%} of the validation faces "
         f"are named, {certain['accuracy']:.2%} of them right"
     )
-    if "int8" in scores:
-        typer.echo(f"shipped in {scores['int8']['shipped']}: {scores['int8']['why']}")
     typer.echo(f"CPU time, one thread: {scores['cpu']['ms_a_face']:.2f} ms a face, {card.views} view(s)")
     if "val_by_prior_power" in scores:
         typer.echo(f"prior power {scores['val_by_prior_power']['why']}")

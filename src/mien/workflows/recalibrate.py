@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mien.core.arguments import is_number
 from mien.core.cards import MOST_POWER, ModelCard
@@ -84,9 +85,15 @@ def recalibrate(
         shutil.copyfile(weights, onnx)
         card = replace(old, prior=prior, version=settings.version or old.version)
         card = calibrated(onnx, card, faces, views, None if isinstance(power, str) else power)
-        kept = {key: old.scores[key] for key in ("int8",) if key in old.scores}  # of the network, which stays
-        card = scored(onnx, replace(card, name=name, scores=card.scores | kept), stored, data, leaks)
+        card = scored(onnx, replace(card, name=name, scores=card.scores | _int8(old)), stored, data, leaks)
         return put_model(onnx, target), card
+
+
+def _int8(old: ModelCard) -> dict[str, Any]:
+    """What the old card says of int8: of the network, which stays, but measured on the old card's data."""
+    if "int8" not in old.scores:
+        return {}
+    return {"int8": {"data": old.scores.get("test", {}).get("data"), **old.scores["int8"]}}
 
 
 def _prior(card: ModelCard, faces: FaceSet) -> tuple[float, ...]:
