@@ -111,7 +111,10 @@ def try_int8(onnx: Path, to_inputs: ToInputs, faces: FaceSet) -> Int8:
 def compare_int8(
     onnx: Path, path: Path, inputs: NDArray[np.float32], labels: NDArray[np.integer[Any]]
 ) -> Int8:
-    """An int8 file against its float file on normalised faces (N, C, S, S) with labels (N,)."""
+    """An int8 file against its float file on normalised faces (N, C, S, S) with labels (N,).
+
+    What is compared are the answers of the networks in one view; a card's ``prior_power`` changes both alike.
+    """
     sessions = [open_session(file) for file in (path, onnx)]
     named = [run(session, inputs).argmax(axis=1) for session in sessions]
     times: list[list[float]] = [[], []]
