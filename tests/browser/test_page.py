@@ -1,5 +1,6 @@
 import csv
 import re
+from pathlib import Path
 
 import pytest
 
@@ -100,6 +101,72 @@ def test_the_camera_shows_boxes_at_once_until_it_is_stopped(page, address, keep)
     expect(page.get_by_role("status")).to_have_text("The camera is off.")
     assert not page.evaluate("document.querySelector('video').srcObject.active")
     assert "happy" in {row["label"] for row in table(page)}
+
+
+@one_look
+def test_a_camera_that_is_unplugged_ends_with_its_rows(page, address, held_camera):
+    page.goto(address)
+    page.locator("#camera").click()
+    held_camera.allow()
+    expect(page.get_by_role("status")).to_have_text(re.compile(r"Camera on, person \d+: happy"))
+    page.evaluate("streams[0].then((one) => one.getVideoTracks()[0].dispatchEvent(new Event('ended')))")
+    expect(page.locator("#problem")).to_have_text(re.compile("^The camera is gone; see whether"))
+    expect(page.get_by_role("status")).to_have_text("The camera is off.")
+    assert held_camera.active() == 0
+    assert "happy" in {row["label"] for row in table(page)}
+
+
+@one_look
+def test_a_camera_that_is_turned_is_seen_as_it_is(page, address):
+    page.add_init_script("""
+      window.sizes = [];
+      const seen = document.createElement("canvas");
+      window.turn = (width, height) => {
+        Object.assign(seen, { width, height }).getContext("2d").fillRect(0, 0, 9, 9);
+      };
+      navigator.mediaDevices.getUserMedia = async () => {
+        turn(320, 240);
+        setInterval(() => turn(seen.width, seen.height), 50);
+        return seen.captureStream(20);
+      };
+      const toBlob = HTMLCanvasElement.prototype.toBlob;
+      HTMLCanvasElement.prototype.toBlob = function (...given) {
+        sizes.push([this.width, this.height]);
+        return toBlob.apply(this, given);
+      };""")
+    page.goto(address)
+    page.locator("#camera").click()
+    for size in ([320, 240], [240, 320]):
+        page.evaluate("([width, height]) => turn(width, height)", size)
+        page.wait_for_function("([w, h]) => sizes.at(-1)?.[0] === w && sizes.at(-1)[1] === h", arg=size)
+    page.locator("#stop").click()
+
+
+@one_look
+def test_a_long_camera_says_which_rows_it_dropped(page, address):
+    app = (Path(mien.__file__).parent / "web" / "static" / "app.js").read_text("utf-8")
+    assert "MOST_LIVE_ROWS = 50_000" in app
+    fewer = app.replace("MOST_LIVE_ROWS = 50_000", "MOST_LIVE_ROWS = 5")
+    page.route("**/app.js", lambda route: route.fulfill(body=fewer, content_type="text/javascript"))
+    page.goto(address)
+    page.locator("#camera").click()
+    expect(page.get_by_role("status")).to_have_text(re.compile(r"Camera on, person"))
+    page.wait_for_timeout(3000)
+    page.locator("#stop").click()
+    note = page.locator("#rows-note").inner_text()
+    said = re.fullmatch(r"(\d+) earlier rows?, before (\d+) s, (?:was|were) dropped\.", note)
+    rows = table(page)
+    assert len(rows) == 5
+    assert int(said[1]) > 0
+    assert float(said[2]) == pytest.approx(float(rows[0]["time_s"]), abs=1)
+
+
+@one_look
+def test_photos_beside_a_video_are_said_to_be_left_out(page, address, clip, photo):
+    page.goto(address)
+    page.set_input_files("#files", [clip, photo])
+    left_out = f"A video is watched by itself: clip.mp4. Left out: {Path(photo).name}"
+    expect(page.locator("#problem")).to_have_text(left_out)
 
 
 @one_look

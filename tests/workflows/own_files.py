@@ -217,7 +217,7 @@ def database_samples(folder: Path, store: Path) -> dict[str, Sample]:
     search = folder / "search"
     plan = read_search(str(folder / "search.toml"), store)
     with open_ledger(search) as ledger:
-        ledger.claim(plan, "0")
+        ledger.claim(plan, read_store(store))
         for accuracy in (0.5, 0.75):
             number, lock = ledger.next_trial(plan)
             ledger.complete(number, accuracy)

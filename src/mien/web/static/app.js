@@ -150,6 +150,7 @@ function photoRow(name, number, face) {
 class Timeline {
   constructor(card) {
     this.rows = [];
+    this.dropped = 0;
     this.people = new Map();
     this.labels = [];
     this.legend = make("ul", { class: "legend" });
@@ -181,13 +182,16 @@ class Timeline {
     const canvas = make("canvas"), told = make("span"), from = make("span"), to = make("span");
     canvas.setAttribute("role", "img");
     const head = make("h3", {}, `Person ${track}`, told);
-    this.place.append(make("section", { class: "person" }, head, canvas, make("div", { class: "axis" }, from, to)));
-    return { canvas, told, from, to, points: [], sums: [], n: 0, last: null };
+    const section = make("section", { class: "person" }, head, canvas, make("div", { class: "axis" }, from, to));
+    this.place.append(section);
+    return { section, canvas, told, from, to, points: [], sums: [], n: 0, last: null };
   }
 
   /** Draws the bands from `span[0]` to `span[1]`, with a mark at `now`. */
   draw(span, now) {
     for (const [track, person] of this.people) {
+      person.section.hidden = person.last.time_s < span[0];  // of the camera: gone long ago
+      if (person.section.hidden) continue;
       drawTimeline(person.canvas, person.points, this.labels, span, now);
       person.canvas.setAttribute("aria-label", `Person ${track} over time; ${this.shares(person)}`);
       [person.from.textContent, person.to.textContent] = span.map((time) => `${time.toFixed(span[1] < 20 ? 1 : 0)} s`);
@@ -196,8 +200,8 @@ class Timeline {
 
   /** Says what is seen in each person at a moment. */
   tell(now) {
-    for (const { told, last } of this.people.values()) {
-      told.textContent = now - last.time_s < 1 ? last.label : `gone since ${last.time_s.toFixed(0)} s`;
+    for (const { section, told, last } of this.people.values()) {
+      if (!section.hidden) told.textContent = now - last.time_s < 1 ? last.label : `gone since ${last.time_s.toFixed(0)} s`;
     }
   }
 
@@ -208,12 +212,15 @@ class Timeline {
   }
 
   sum() {
-    for (const person of this.people.values()) person.told.textContent = `on average ${this.shares(person)}`;
+    for (const person of this.people.values()) {
+      person.section.hidden = false;
+      person.told.textContent = `on average ${this.shares(person)}`;
+    }
   }
 
   keep(most) {
     if (this.rows.length <= most) return;
-    this.rows.splice(0, this.rows.length - most);
+    this.dropped += this.rows.splice(0, this.rows.length - most).length;
     const first = this.rows[0].time_s;
     for (const person of this.people.values()) person.points = person.points.filter(({ time }) => time >= first);
   }
@@ -349,6 +356,12 @@ async function useCamera(signal) {
   const video = make("video", { muted: true, autoplay: true, playsInline: true, srcObject: media });
   const { card, canvas } = stage(video, "Camera");
   const timeline = new Timeline(card);
+  const gone = new Error("the camera is gone; see whether it is plugged in and no other program uses it");
+  media.getVideoTracks()[0].addEventListener("ended", () => {
+    if (signal.aborted) return;
+    stopWork();
+    complain(gone);
+  });
   const size = await known(video);
   signal.throwIfAborted();
   if (!size) throw new Error("the camera gives no image");
@@ -357,14 +370,14 @@ async function useCamera(signal) {
   const end = () => {
     socket.close();
     timeline.sum();
-    fillTable(timeline.rows, "camera.csv");
+    fillTable(timeline.rows, "camera.csv", timeline.dropped);
     idle("The camera is off.");
   };
   signal.addEventListener("abort", end, { once: true });
   const small = make("canvas");
-  small.width = Math.min(LIVE_WIDTH, size.width);
-  small.height = Math.round(size.height * small.width / size.width);
   const send = () => {
+    const width = Math.min(LIVE_WIDTH, video.videoWidth), height = Math.round(video.videoHeight * width / video.videoWidth);
+    if (small.width !== width || small.height !== height) [small.width, small.height] = [width, height];  // a phone was turned
     small.getContext("2d").drawImage(video, 0, 0, small.width, small.height);
     small.toBlob((blob) => socket.readyState === WebSocket.OPEN && socket.send(blob), "image/jpeg", .85);
   };
@@ -397,7 +410,8 @@ async function useCamera(signal) {
 
 // ---- the table
 
-function fillTable(rows, name) {
+/** Shows rows, the last of more where some were `dropped`. */
+function fillTable(rows, name, dropped = 0) {
   if (!rows.length) return;
   const columns = Object.keys(rows[0]);
   table = { columns, rows, name };
@@ -410,7 +424,11 @@ function fillTable(rows, name) {
   }));
   const shown = rows.slice(0, MOST_SHOWN).map((row) => make("tr", {}, ...columns.map((column) => cell("td", brief(row[column]), column))));
   document.querySelector("#rows table").replaceChildren(make("thead", {}, head), make("tbody", {}, ...shown));
-  $("rows-note").textContent = rows.length > MOST_SHOWN ? `The first ${MOST_SHOWN} of ${rows.length} rows; the file has all.` : "";
+  const notes = [
+    rows.length > MOST_SHOWN && `The first ${MOST_SHOWN} of ${rows.length} rows; the file has all.`,
+    dropped && `${count(dropped, "earlier row")}, before ${rows[0].time_s.toFixed(0)} s, ${dropped === 1 ? "was" : "were"} dropped.`,
+  ];
+  $("rows-note").textContent = notes.filter(Boolean).join(" ");
   $("rows").hidden = false;
 }
 
@@ -432,8 +450,11 @@ const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1
 function take(files) {
   const given = [...files];
   const video = given.find((file) => file.type.startsWith("video/"));
-  if (video) start((signal) => watchVideo(video, signal));
-  else if (given.length) start((signal) => readPhotos(given, signal));
+  const others = given.filter((file) => file !== video);
+  if (video) {
+    start((signal) => watchVideo(video, signal));
+    if (others.length) complain(new Error(`a video is watched by itself: ${video.name}. Left out: ${others.map(({ name }) => name).join(", ")}`));
+  } else if (given.length) start((signal) => readPhotos(given, signal));
 }
 
 $("files").addEventListener("change", ({ target }) => {
