@@ -18,7 +18,8 @@ const PREFIX = `mien ${new URL(scope.registration.scope).pathname} `; // pages i
 const CURRENT = PREFIX + VERSION;
 
 scope.addEventListener("install", (event) => {
-  event.waitUntil(caches.open(CURRENT).then((cache) => cache.addAll(FILES)).then(() => scope.skipWaiting()));
+  const files = FILES.map((name) => new Request(name, { cache: "reload" })); // the browser's own cache may hold older ones
+  event.waitUntil(caches.open(CURRENT).then((cache) => cache.addAll(files)).then(() => scope.skipWaiting()));
 });
 
 scope.addEventListener("activate", (event) => {

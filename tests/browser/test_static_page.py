@@ -3,6 +3,7 @@
 import csv
 import http.server
 import json
+import os
 import re
 import shutil
 from functools import partial
@@ -309,25 +310,58 @@ def test_the_page_works_where_site_data_are_blocked(page, site, no_site_data):
     expect(page.locator("#camera")).to_have_text("Kamera benutzen")
 
 
+INSTALL = """async () => {
+  const registered = await navigator.serviceWorker.register("sw.js");
+  await registered.update();
+  const isActive = () => registered.active?.state === "activated";
+  const isOver = () => !registered.installing && !registered.waiting && isActive();
+  while (!isOver()) await new Promise((done) => setTimeout(done, 20));
+}"""
+KEPT = """async () => {
+  const names = await caches.keys();
+  return Promise.all(names.map(async (name) => {
+    return (await (await caches.open(name)).match("data.txt")).text();
+  }));
+}"""
+
+
 @one_look
 def test_pages_on_one_host_keep_their_own_files_for_use_offline(page, tmp_path):
-    def write(name: str, text: str) -> None:
+    def write(name: str, text: str, age: int) -> None:
         files = {"index.html": text.encode()}
         (tmp_path / name).mkdir(exist_ok=True)
         (tmp_path / name / "index.html").write_bytes(files["index.html"])
         (tmp_path / name / "sw.js").write_bytes(worker_head(files) + (ASSETS / "sw.js").read_bytes())
+        os.utime(tmp_path / name / "sw.js", (0, 1e9 + age))  # hosts tell versions apart by the whole second
 
     server = hosted(tmp_path)
     wait = (
         "navigator.serviceWorker.register('sw.js').then(() => navigator.serviceWorker.ready).then(() => true)"
     )
-    for name, text in (("a", "one"), ("a/b", "one"), ("c", "one"), ("a", "two")):
-        write(name, text)
+    for age, (name, text) in enumerate((("a", "one"), ("a/b", "one"), ("c", "one"), ("a", "two"))):
+        write(name, text, age)
         page.goto(f"http://127.0.0.1:{server.server_address[1]}/{name}/")
         page.evaluate(wait)
     page.wait_for_function("caches.keys().then((names) => names.length === 3)")
     kept = page.evaluate("caches.keys().then((names) => names.map((name) => name.split(' ')[1]).sort())")
     assert kept == ["/a/", "/a/b/", "/c/"]
+    server.shutdown()
+    server.server_close()
+
+
+@one_look
+def test_a_new_page_replaces_files_that_the_browser_itself_had_cached(page, tmp_path):
+    server, seen = hosted(tmp_path), []
+    for age, text in enumerate(("old", "new")):
+        files = {"index.html": text.encode(), "data.txt": text.encode()}
+        for name, data in {**files, "sw.js": worker_head(files) + (ASSETS / "sw.js").read_bytes()}.items():
+            (tmp_path / name).write_bytes(data)
+            os.utime(tmp_path / name, (0, 1e9 + age))  # so long ago that a browser takes them to be fresh
+        page.goto(f"http://127.0.0.1:{server.server_address[1]}/")
+        page.evaluate("fetch('data.txt').then((answer) => answer.text())")
+        page.evaluate(f"({INSTALL})()")
+        seen += page.evaluate(f"({KEPT})()")
+    assert seen == ["old", "new"]
     server.shutdown()
     server.server_close()
 
