@@ -22,7 +22,7 @@ async function site(to = "../src/mien/page") {
 
 async function pack() {
   rmSync("dist", { recursive: true, force: true });
-  await build({ ...common, entryPoints: ["src/index.ts"], outfile: "dist/index.js", packages: "external" });
+  await build({ ...common, entryPoints: ["src/index.ts", "src/node.ts"], outdir: "dist", packages: "external", external: ["node:*"] });
   copyFileSync("../LICENSE", "LICENSE");
   mkdirSync("dist/models");
   for (const name of [...NETS, "one-stage.json"]) copyFileSync(WEIGHTS + name, `dist/models/${name}`);

@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { readdirSync } from "node:fs";
 import { test } from "node:test";
+import { build } from "esbuild";
+import { loadCard } from "../src/files.js";
 import { overlap, similarity, suppress, transform } from "../src/geometry.js";
 import { fromRgba, pixels } from "../src/image.js";
 import { type Reading } from "../src/index.js";
@@ -106,4 +110,22 @@ test("the line of a long video paints each pixel once", () => {
   const bands = painted.slice(0, -2); // the last two are the mark at the moment
   assert.equal(bands.length, 100);
   assert.equal(bands.reduce((sum, [, width]) => sum + width, 0), 100);
+});
+
+test("a bundler takes the package for browsers and leaves each of its files to be found", async () => {
+  execFileSync("node", ["build.mjs", "package"]);
+  const given = { stdin: { contents: 'import { read } from "mien"; read();', resolveDir: "." }, bundle: true, write: false } as const;
+  const { outputFiles: [file] } = await build({ ...given, format: "esm" });
+  const found = [...file!.text.matchAll(/new URL\("\.\/models\/(.+?)", import\.meta\.url\)/g)].map(([, name]) => name);
+  assert.deepEqual(found.sort(), readdirSync("dist/models").filter((name) => name !== "one-stage.json").sort());
+});
+
+test("Node opens the package's own files", async () => {
+  const { open } = (await import(["mien"].join())) as typeof import("../src/index.js"); // built by the test above
+  assert.equal((await open()).card.name, "fer2013-medium");
+});
+
+test("an answer that is no card says what to copy where", async (t) => {
+  t.mock.method(globalThis, "fetch", async () => new Response("<!doctype html>"));
+  await assert.rejects(loadCard(new URL("https://host/models/")), /must be a model's card, got "<!doctype html>"; copy dist\/models /);
 });
