@@ -12,6 +12,7 @@ export interface Pixels {
 export interface Rgba {
   readonly width: number;
   readonly height: number;
+  readonly channels?: 4;
   readonly data: ArrayLike<number>;
 }
 
@@ -42,10 +43,13 @@ export function fromRgba(image: Rgba): Pixels {
   return pixels(width, height, 3, out);
 }
 
-/** RGB pixels of any input; files are decoded by the browser, turned upright, without colour management. */
+const WANTED = "read needs a canvas, an image, ImageData, a Blob, or { width, height, data } in bytes";
+
+/** RGB or gray pixels of any input; files are decoded by the browser, turned upright, without colour management. */
 export async function toPixels(input: ImageInput): Promise<Pixels> {
-  if ("channels" in input) return input;
-  if ("data" in input && "width" in input && "height" in input) return fromRgba(input);
+  if (typeof input !== "object" || input === null) throw new TypeError(`${WANTED}, got ${input === null ? null : typeof input}`);
+  if ("data" in input && "width" in input && "height" in input) return fromData(input);
+  if (typeof createImageBitmap === "undefined") throw new TypeError(`${WANTED}; only browsers decode files, so decode it first`);
   const bitmap = await createImageBitmap(input as ImageBitmapSource, {
     colorSpaceConversion: "none",
     imageOrientation: "from-image",
@@ -57,4 +61,17 @@ export async function toPixels(input: ImageInput): Promise<Pixels> {
   pen.drawImage(bitmap, 0, 0);
   bitmap.close();
   return fromRgba(pen.getImageData(0, 0, canvas.width, canvas.height));
+}
+
+/** Pixels of 1, 3 or 4 channels as they are in memory; they have 4 where nothing else is said. */
+function fromData(image: Rgba | Pixels): Pixels {
+  const { width, height, data } = image, channels: number = image.channels ?? 4;
+  const isBytes = Array.isArray(data) || data instanceof Uint8Array || data instanceof Uint8ClampedArray;
+  if (!isBytes) throw new TypeError(`pixels must be bytes of 0-255, got ${Object.prototype.toString.call(data).slice(8, -1)}`);
+  if (channels === 4) return fromRgba({ width, height, data });
+  if ((channels !== 1 && channels !== 3) || !(width * height > 0) || data.length !== width * height * channels) {
+    const got = `${data.length} of ${width} x ${height} x ${channels}`;
+    throw new TypeError(`an image must have width x height x channels bytes with 1, 3 or 4 channels, got ${got}`);
+  }
+  return pixels(width, height, channels, data as Uint8Array);
 }

@@ -85,6 +85,7 @@ export class Reader {
   /** The faces of an image, largest first. */
   async faces(image: Pixels, near?: Box[]): Promise<Face[]> {
     const boxes = near?.map(({ x1, y1, x2, y2 }): Quad => [x1, y1, x2, y2]);
+    if (boxes && !boxes.flat().every(Number.isFinite)) throw new TypeError("near must be boxes { x1, y1, x2, y2 } of numbers");
     return boxes ? this.detector.findNear(image, boxes) : this.detector.find(image);
   }
 

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { before, test } from "node:test";
 import { type Quad, overlap } from "../src/geometry.js";
-import { type Reading, Reader } from "../src/index.js";
+import { type Box, type Reading, Reader } from "../src/index.js";
 import { ROOT, made, scenes, sha256 } from "./scenes.js";
 
 const WEIGHTS = new URL("../src/mien/core/weights/", ROOT), MODEL = "fer2013-medium";
@@ -58,6 +58,8 @@ test("faces that are known are found again near their places", async () => {
   const quad = ({ box }: Reading): Quad => [box.x1, box.y1, box.x2, box.y2];
   near.forEach((one, i) => assert.ok(overlap(quad(one), quad(whole[i]!)) > 0.75));
   assert.deepEqual(await reader.read(image, { near: [] }), []);
+  const lists = [[1, 2, 3, 4]] as unknown as Box[];
+  await assert.rejects(reader.read(image, { near: lists }), /near must be boxes \{ x1, y1, x2, y2 \}/);
 });
 
 test("views that the card is not calibrated for are refused", async () => {

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { build } from "esbuild";
 import { loadCard } from "../src/files.js";
 import { overlap, similarity, suppress, transform } from "../src/geometry.js";
-import { fromRgba, pixels } from "../src/image.js";
+import { type ImageInput, fromRgba, pixels, toPixels } from "../src/image.js";
 import { type Reading } from "../src/index.js";
 import { People } from "../src/people.js";
 import { affine, reduce, resize, resizeReduced, roundEven } from "../src/resample.js";
@@ -42,6 +42,23 @@ test("transparency is composited on white, and useless alpha ignored", () => {
   assert.deepEqual([...fromRgba({ width: 2, height: 1, data }).data], [127, 127, 127, 10, 20, 30]);
   assert.deepEqual([...fromRgba({ width: 1, height: 1, data: [1, 2, 3, 0] }).data], [1, 2, 3]);
   assert.throws(() => fromRgba({ width: 2, height: 2, data }), /2 x 2 x 4 bytes, got 8/);
+});
+
+test("pixels are taken with the channels that they have, and what would be misread is refused", async () => {
+  const size = { width: 2, height: 1 }, rgba = new Uint8Array([1, 2, 3, 255, 4, 5, 6, 255]);
+  for (const channels of [4, undefined]) {
+    assert.deepEqual([...(await toPixels({ ...size, channels, data: rgba } as ImageInput)).data], [1, 2, 3, 4, 5, 6]);
+  }
+  assert.equal((await toPixels({ ...size, channels: 1, data: new Uint8Array(2) })).channels, 1);
+  const refused = async (input: unknown, told: RegExp) => assert.rejects(toPixels(input as ImageInput), told);
+  await refused({ ...size, channels: 3, data: rgba }, /1, 3 or 4 channels, got 8 of 2 x 1 x 3/);
+  await refused({ ...size, channels: 1, data: new Uint8Array(6) }, /got 6 of 2 x 1 x 1/);
+  await refused({ ...size, channels: 2, data: new Uint8Array(4) }, /got 4 of 2 x 1 x 2/);
+  await refused({ ...size, data: new Float32Array(8) }, /bytes of 0-255, got Float32Array/);
+  await refused(null, /read needs a canvas, .*, got null$/);
+  await refused("photo.png", /got string$/);
+  await refused(undefined, /got undefined$/);
+  await refused(new Blob(["x"]), /only browsers decode files, so decode it first$/);
 });
 
 test("a similarity turns, scales and shifts", () => {
