@@ -11,6 +11,7 @@ import { People } from "../src/people.js";
 import { affine, reduce, resize, resizeReduced, roundEven } from "../src/resample.js";
 import { averageLogits, toProbs } from "../src/views.js";
 import { drawTimeline } from "../ui/draw.js";
+import { Timeline } from "../ui/timeline.js";
 
 const gray = (width: number, height: number, ...data: number[]) => pixels(width, height, 1, new Uint8Array(data));
 
@@ -127,6 +128,22 @@ test("the line of a long video paints each pixel once", () => {
   const bands = painted.slice(0, -2); // the last two are the mark at the moment
   assert.equal(bands.length, 100);
   assert.equal(bands.reduce((sum, [, width]) => sum + width, 0), 100);
+});
+
+test("people who passed long ago leave the page, and rows that are dropped are counted", () => {
+  const removed: unknown[] = [], nothing = (): void => {};
+  const element = (): object => ({
+    append: nothing, setAttribute: nothing, addEventListener: nothing, replaceChildren: nothing,
+    style: { setProperty: nothing }, parentElement: { remove: () => removed.push(1) },
+  });
+  Object.assign(globalThis, { document: { createElement: element } });
+  const people = new People(["happy", "sad"], 0.3), timeline = new Timeline(element() as HTMLElement, ["happy", "sad"]);
+  for (let time = 0; time < 100; time += 5) {
+    timeline.add(time, time, people.step(time, [seen(20 * time, 0.9)])); // each time somebody else
+    timeline.keep(15, time - 60);
+  }
+  assert.deepEqual([timeline.size, removed.length, timeline.rows.length], [13, 7, 15]);
+  assert.match(timeline.lost(), /^5 earlier rows were dropped .* begins at 25\.0 s/);
 });
 
 test("a bundler takes the package for browsers and leaves each of its files to be found", async () => {

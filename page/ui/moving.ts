@@ -23,16 +23,24 @@ class Watcher {
   private last: Reading[] = [];
   private n = 0;
 
-  constructor(private readonly video: HTMLVideoElement, private readonly loaded: Loaded, width: number) {
+  constructor(private readonly video: HTMLVideoElement, private readonly loaded: Loaded, private readonly most: number) {
     const { labels, uncertain_below: threshold = 0.3 } = loaded.card;
     this.people = new People(labels, threshold);
-    this.canvas.width = Math.min(width, video.videoWidth);
-    this.canvas.height = Math.max(1, Math.round((video.videoHeight * this.canvas.width) / video.videoWidth));
+  }
+
+  /** Sizes the canvas as the video, which changes where a phone is turned. */
+  private fit(): void {
+    const { videoWidth, videoHeight } = this.video, width = Math.min(this.most, videoWidth);
+    const height = Math.max(1, Math.round((videoHeight * width) / videoWidth));
+    if (width === this.canvas.width && height === this.canvas.height) return;
+    Object.assign(this.canvas, { width, height });
+    this.last = []; // places in the former image
   }
 
   /** The people of the frame that is shown, in pixels of the video. */
   async look(time: number): Promise<Person[]> {
-    const { width, height } = this.canvas, scale = this.video.videoWidth / width;
+    this.fit();
+    const { width, height } = this.canvas, { videoWidth, videoHeight } = this.video, [across, down] = [videoWidth / width, videoHeight / height];
     this.pen.drawImage(this.video, 0, 0, width, height);
     const image = this.pen.getImageData(0, 0, width, height), whole = this.n++ % LOOK_AGAIN === 0 || !this.last.length;
     const views = "1" in this.loaded.card.temperatures ? { views: 1 } : {};
@@ -41,7 +49,7 @@ class Watcher {
     const sized = this.last.map((reading): Reading => ({
       ...reading,
       box: {
-        x1: reading.box.x1 * scale, y1: reading.box.y1 * scale, x2: reading.box.x2 * scale, y2: reading.box.y2 * scale,
+        x1: reading.box.x1 * across, y1: reading.box.y1 * down, x2: reading.box.x2 * across, y2: reading.box.y2 * down,
       },
     }));
     return this.people.step(time, sized);
@@ -116,15 +124,16 @@ export async function useCamera(loading: Promise<Loaded>, signal: AbortSignal): 
   const watcher = new Watcher(video, loaded, CAMERA_WIDTH), timeline = new Timeline(card, loaded.card.labels);
   signal.addEventListener("abort", () => {
     drawn(() => timeline.sum());
-    fillTable(timeline.rows, "camera.csv");
+    fillTable(timeline.rows, "camera.csv", () => timeline.lost());
   });
   const start = performance.now(), times: number[] = [];
   for (let frame = 0, told = ""; ; frame++) {
     const time = (performance.now() - start) / 1000, people = await watcher.look(time);
     signal.throwIfAborted();
+    if (media.getTracks().every(({ readyState }) => readyState === "ended")) throw new Error(say("camera_gone"));
     mark(canvas, video.videoWidth, people);
     timeline.add(time, frame, people);
-    timeline.keep(MOST_LIVE_ROWS);
+    timeline.keep(MOST_LIVE_ROWS, time - LIVE_SPAN_S);
     timeline.draw([Math.max(0, time - LIVE_SPAN_S), Math.max(time, 10)], time);
     timeline.tell(time);
     times.push(time);

@@ -7,10 +7,11 @@ type Cell = string | number | boolean | null;
 export type Row = Record<string, Cell>;
 
 const MOST_SHOWN = 200;
-let held: { rows: Row[]; name: string } = { rows: [], name: "faces.csv" };
+let held: { rows: Row[]; name: string; lost(): string } = { rows: [], name: "faces.csv", lost: () => "" };
 
-export function fillTable(rows: Row[], name: string): void {
-  held = { rows, name };
+/** Shows rows; `lost` says which are missing. */
+export function fillTable(rows: Row[], name: string, lost = (): string => ""): void {
+  held = { rows, name, lost };
   at("rows").hidden = !rows.length;
   drawn(() => void (at("rows-note").textContent = note()));
   if (!rows.length) return;
@@ -26,7 +27,7 @@ export function fillTable(rows: Row[], name: string): void {
 function note(): string {
   const { length } = held.rows;
   const rest = length > MOST_SHOWN ? `${say("first_rows", { shown: MOST_SHOWN, all: length })} ` : "";
-  return rest + say("download_note");
+  return [held.lost(), rest + say("download_note")].filter(Boolean).join(" ");
 }
 
 const brief = (value: Cell): string =>

@@ -12,6 +12,7 @@ export class Timeline {
   rows: Row[] = [];
   private readonly bands = new Map<number, Band>();
   private readonly place = make("div");
+  private dropped = 0;
   private pick: (share: number) => void = () => {};
 
   constructor(card: HTMLElement, private readonly labels: readonly string[]) {
@@ -89,11 +90,20 @@ export class Timeline {
     return means.slice(0, 3).map(([share, label]) => `${word(label)} ${percent(share)}`).join(", ");
   }
 
-  /** Forgets the oldest rows beyond `most`. */
-  keep(most: number): void {
-    if (this.rows.length <= most) return;
-    this.rows.splice(0, this.rows.length - most);
-    const first = this.rows[0]!.time_s as number;
-    for (const band of this.bands.values()) band.moments = band.moments.filter(({ time }) => time >= first);
+  /** Forgets the oldest rows beyond `most`, and lines before a time with the people who were seen then last. */
+  keep(most: number, from: number): void {
+    this.dropped += this.rows.splice(0, Math.max(0, this.rows.length - most)).length;
+    for (const [track, band] of this.bands) {
+      band.moments.splice(0, Math.max(0, band.moments.findIndex(({ time }) => time >= from)));
+      if (band.seen >= from) continue;
+      band.canvas.parentElement!.remove();
+      this.bands.delete(track);
+    }
+  }
+
+  /** Says which rows were forgotten, if any. */
+  lost(): string {
+    const first = this.rows[0]?.time_s as number;
+    return this.dropped ? say("rows_lost", { n: this.dropped, time: number(first, 1) }) : "";
   }
 }

@@ -170,6 +170,38 @@ def test_the_camera_shows_boxes_until_it_is_stopped(ready, keep):
     assert "happy" in {row["label"] for row in rows(ready)}
 
 
+@one_look
+def test_a_camera_that_is_unplugged_is_told_and_its_rows_are_kept(ready):
+    ready.locator("#camera").click()
+    expect(ready.locator("#status")).to_have_text(re.compile("Camera on, person"), timeout=LONG_MS)
+    ready.evaluate("document.querySelector('video').srcObject.getTracks()[0].stop()")
+    expect(ready.get_by_role("alert")).to_contain_text("The camera is gone")
+    expect(ready.locator("#stop")).to_be_hidden()
+    assert rows(ready)
+
+
+TURNED = """() => {
+  window.video = document.querySelector("video");
+  const draw = CanvasRenderingContext2D.prototype.drawImage;
+  window.sizes = [];
+  CanvasRenderingContext2D.prototype.drawImage = function (image, ...place) {
+    if (image === video) sizes.push([this.canvas.width, this.canvas.height]);
+    return draw.call(this, image, ...place);
+  };
+  for (const [name, value] of [["videoWidth", 300], ["videoHeight", 480]])
+    Object.defineProperty(video, name, {get: () => value});
+}"""
+
+
+@one_look
+def test_a_phone_that_is_turned_gets_frames_of_the_new_shape(ready):
+    ready.locator("#camera").click()
+    expect(ready.locator("#status")).to_have_text(re.compile("Camera on, person"), timeout=LONG_MS)
+    ready.evaluate(TURNED)
+    ready.wait_for_function("() => sizes.length > 1")
+    assert ready.evaluate("sizes.at(-1)") == [300, 480]
+
+
 HELD_SEEK = """
   const time = Object.getOwnPropertyDescriptor(HTMLMediaElement.prototype, "currentTime");
   let n = 0;
