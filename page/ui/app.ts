@@ -55,6 +55,7 @@ async function load(): Promise<Loaded> {
   return loaded;
 }
 
+at("no-host").remove();
 chooseLanguage();
 const loading = load();
 loading.then(() => {

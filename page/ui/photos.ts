@@ -14,19 +14,26 @@ export async function readPhotos(loading: Promise<Loaded>, files: readonly File[
   for (const [i, file] of files.entries()) {
     busy(() => say("reading", { file: file.name }), files.length > 1 ? i / files.length : null);
     const { engine } = await loading;
-    const readings = await engine.read(file).catch(() => null);
     const photo = make("img", { src: URL.createObjectURL(file) });
-    if (readings) await photo.decode();
+    let problem = await photo.decode().then(() => "", () => say("not_read", { file: file.name }));
+    if (problem && (await isFolder(file))) problem = say("folder", { file: file.name });
+    const readings = problem ? [] : await engine.read(file).catch((error: Error) => {
+      problem = say("failed", { file: file.name, reason: error.message });
+      return [];
+    });
     signal.throwIfAborted();
-    if (readings) {
+    if (!problem) {
       showPhoto(photo, file.name, readings);
       rows.push(...readings.map((reading, j) => toRow(file.name, j + 1, reading)));
-    } else if (files.length === 1) throw new Error(say("not_read", { file: file.name }));
-    else stage(make("p", {}, say("not_read", { file: file.name })), file.name);
+    } else if (files.length === 1) throw new Error(problem);
+    else stage(make("p", {}, problem), file.name);
   }
   fillTable(rows, "faces.csv");
   idle(() => `${count("photos", files.length)}, ${count("faces", rows.length)}.`);
 }
+
+/** Whether this is a folder that was dropped; no bytes of it can be read. */
+const isFolder = (file: File): Promise<boolean> => file.slice(0, 1).arrayBuffer().then(() => false, () => true);
 
 function showPhoto(photo: HTMLImageElement, name: string, readings: readonly Reading[]): void {
   const { card, canvas } = stage(photo, name), people = make("div", { class: "people" });

@@ -198,7 +198,7 @@ def test_a_phone_that_is_turned_gets_frames_of_the_new_shape(ready):
     ready.locator("#camera").click()
     expect(ready.locator("#status")).to_have_text(re.compile("Camera on, person"), timeout=LONG_MS)
     ready.evaluate(TURNED)
-    ready.wait_for_function("() => sizes.length > 1")
+    ready.evaluate("(async () => { while (sizes.length < 2) await new Promise(requestAnimationFrame); })()")
     assert ready.evaluate("sizes.at(-1)") == [300, 480]
 
 
@@ -406,6 +406,28 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_read(ready, photo, tmp_path
     ready.set_input_files("#files", [tmp_path / "broken.png", photo])
     expect(ready.locator("#status")).to_have_text("2 photos, 1 face.")
     expect(ready.locator("#results")).to_contain_text("broken.png cannot be read as an image")
+
+
+@one_look
+def test_a_photo_is_not_blamed_for_a_failure_of_the_computation(page, site, photo):
+    page.add_init_script("""
+      const post = Worker.prototype.postMessage;
+      Worker.prototype.postMessage = function (asked, ...given) {
+        if (asked.kind !== "read") return post.call(this, asked, ...given);
+        const data = {id: asked.id, error: "failed to allocate"};
+        this.dispatchEvent(new MessageEvent("message", {data}));
+      };""")
+    page.goto(site[0])
+    page.set_input_files("#files", photo)
+    expect(page.get_by_role("alert")).to_have_text("astronaut.png was not read: failed to allocate")
+
+
+def test_a_page_opened_as_a_file_says_how_to_open_it(chromium, tmp_path):
+    write_page(tmp_path / "site")
+    page = chromium.new_page()
+    page.goto((tmp_path / "site" / "index.html").as_uri())
+    expect(page.locator("#no-host")).to_contain_text("python -m http.server")
+    page.close()
 
 
 REACH = """async (address) => {
