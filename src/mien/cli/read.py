@@ -73,13 +73,9 @@ class Outputs:
         if self.json and self.csv:
             raise MienError("--json and --csv both go to standard output; choose one")
         if self.annotate and self.rows.resume:
-            from mien.workflows.rows.run_state import state_of
+            from mien.workflows.rows.run_state import refuse_to_annotate
 
-            state = state_of(self.rows.files[0])
-            raise MienError(
-                f"annotated images cannot be continued; leave --annotate out, or delete {state} and leave "
-                "--resume out"
-            )
+            refuse_to_annotate("annotated images", self.rows.files[0])
 
     @property
     def table(self) -> bool:

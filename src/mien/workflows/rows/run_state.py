@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from mien.core.files import atomic_write, sweep
 from mien.core.own_files import check_shape, parse_json, reading
@@ -89,6 +89,17 @@ class RunState:
 def state_of(path: Path) -> Path:
     """Where the state of a run lies whose first file of rows is ``path``, until the run is whole."""
     return path.with_name(f"{path.name}.state")
+
+
+def refuse_to_annotate(what: str, path: Path) -> NoReturn:
+    """Raise where a run whose first file of rows is ``path`` shall go on, and annotate too.
+
+    Raises:
+        MienError: always.
+    """
+    raise MienError(
+        f"{what} cannot be continued; leave --annotate out, or delete {state_of(path)} and leave --resume out"
+    )
 
 
 def _digest(text: str) -> str:

@@ -16,7 +16,7 @@ from mien.core.own_files import check_shape, reading
 from mien.core.timeline import TimelineRow
 from mien.errors import MienError, VideoError
 from mien.workflows.rows.row_file import check_free, check_whole, drop_lines, whole_rows
-from mien.workflows.rows.run_state import RunState, state_of
+from mien.workflows.rows.run_state import RunState, refuse_to_annotate
 from mien.workflows.video.decoding import VideoProcess, open_video
 from mien.workflows.video.finished import are_of
 from mien.workflows.video.frames import Frame, Video, VideoInfo
@@ -99,11 +99,7 @@ class WatchJob:
         if self.live and self.annotate:
             raise MienError("live images cannot be annotated into a file: their sound would not fit")
         if self.resume and self.annotate:
-            state = state_of(self.files[0])
-            raise MienError(
-                f"an annotated video cannot be continued; leave --annotate out, or delete {state} and leave "
-                "--resume out"
-            )
+            refuse_to_annotate("an annotated video", self.files[0])
 
 
 @dataclass(frozen=True, slots=True)
