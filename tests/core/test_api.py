@@ -79,6 +79,14 @@ def test_a_pickled_classifier_gives_the_same_answers(seeing: Path, crops: np.nda
     assert np.array_equal(copy.deepcopy(model).probs(crops), model.probs(crops))
 
 
+def test_a_notebook_shows_which_model_and_detector_it_holds(seeing: Path) -> None:
+    model = Classifier(seeing, views=2)
+
+    assert repr(model) == f"<Classifier {model.card.name!r}, views 2, on cpu>"
+    assert repr(Analyzer("nano", Mtcnn())) == "<Analyzer of 'fer2013-nano', detector Mtcnn>"
+    assert repr(Analyzer(model)) == f"<Analyzer of {model!r}, detector OneStage>"
+
+
 def test_a_pickled_model_is_found_from_another_folder(
     seeing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crops: np.ndarray
 ) -> None:

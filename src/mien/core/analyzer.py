@@ -87,6 +87,9 @@ class Analyzer:
         options: dict[str, Any] = {name: getattr(self, name) for name in names}
         return partial(type(self), self._model, self.detector, **options), ()
 
+    def __repr__(self) -> str:
+        return f"<Analyzer of {self._model!r}, detector {type(self.detector).__name__}>"
+
     @cached_property
     def classifier(self) -> Classifier:
         """The network that names the emotions."""

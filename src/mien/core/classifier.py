@@ -63,6 +63,9 @@ class Classifier:
         again = partial(Classifier, self._source, views=self.views, threads=self.threads, device=self.device)
         return again, ()
 
+    def __repr__(self) -> str:
+        return f"<Classifier {self.card.name!r}, views {self.views}, on {self.device}>"
+
     @property
     def labels(self) -> tuple[str, ...]:
         """Emotions in the order of the probabilities."""
