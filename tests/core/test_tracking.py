@@ -151,6 +151,12 @@ def test_a_doubtful_face_is_taken_where_frames_are_too_far_apart_to_see_anyone_t
     assert [numbers(tracker, n * 1.5, [(box(100), 0)], score=0.85) for n in range(3)] == [[0], [1], [2]]
 
 
+def test_a_face_keeps_its_number_where_a_known_step_is_longer_than_patience() -> None:
+    tracker = Tracker(step_s=6.0)
+    assert [numbers(tracker, n * 6, [(box(100), 0)], score=0.85) for n in range(3)] == [[1], [1], [1]]
+    assert numbers(tracker, 30.0, [(box(100), 0)]) == [2]
+
+
 def test_a_state_of_before_the_last_frame_was_kept_goes_on() -> None:
     one, other = Tracker(), Tracker()
     numbers(one, 0.0, [(box(100), 0)])

@@ -32,10 +32,11 @@ class TrackerSettings:
     """When a face is taken for one that was seen before.
 
     Args:
-        patience_s: Seconds that a face may be out of sight and keep its number.
+        patience_s: Seconds that a face may be out of sight and keep its number; two steps between frames
+            where that is longer, see `Tracker`.
         sure_score: Detection score (0-1) from which a face gets a number at once. Others must be seen twice:
-            in two frames in a row, or within 0.2 s. Where frames are more than ``patience_s`` apart, nobody
-            can be.
+            in two frames in a row, or within 0.2 s. Where frames are more than ``patience_s`` apart, they
+            get it at once too.
         min_overlap: Least overlap (IoU, 0-1) with the expected place, both boxes grown.
         growth: By how many times its side a box grows in each second out of sight, up to ``coast_s``.
         min_likeness: Least correlation (0-1) with the face seen last, after a gap of more than
@@ -100,13 +101,22 @@ class Track:
 
 @dataclass(slots=True)
 class Tracker:
-    """Gives faces their numbers, frame by frame."""
+    """Gives faces their numbers, frame by frame.
+
+    Attributes:
+        settings: See there.
+        tracks: The faces that may come back.
+        n_numbers: How many numbers were given.
+        last_s: Time of the last frame, seconds.
+        step_s: Seconds from frame to frame, as far as they are known beforehand. Two frames of such a step
+            are less than two steps apart.
+    """
 
     settings: TrackerSettings = field(default_factory=TrackerSettings)
     tracks: list[Track] = field(default_factory=list)
     n_numbers: int = 0
     last_s: float | None = None
-    """Time of the last frame."""
+    step_s: float = 0.0
 
     def expected(self, time_s: float) -> list[Box]:
         """Where the faces that may still come back should be now, in the order of ``tracks``."""
@@ -142,8 +152,9 @@ class Tracker:
         Returns:
             The track of each face; ``None`` for a doubtful one that was not seen before.
         """
-        patience, last_s = self.settings.patience_s, self.last_s
-        is_alone = last_s is not None and time_s - last_s > patience
+        last_s, patience = self.last_s, max(self.settings.patience_s, 2 * self.step_s)
+        gap_s = self.step_s if last_s is None else time_s - last_s
+        is_alone = gap_s > self.settings.patience_s
         self.tracks = [
             t
             for t in self.tracks

@@ -262,6 +262,7 @@ class Jobs:
             job.persons = [person.to_dict() for person in summary.persons.values()]
 
         with closing(file), self.open(job) as video:
+            watcher.tracker.step_s = job.pick.step_s(video.info.rate)
             error: MienError | None = None
             try:
                 for ready in watcher.watch(self.bounded(video, job)):

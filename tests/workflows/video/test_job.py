@@ -297,6 +297,15 @@ def test_a_cut_to_black_gives_rows_without_a_face_and_keeps_the_number(clips, se
     assert outcome.summary.persons[1].seconds == pytest.approx(1.6)
 
 
+def test_a_person_keeps_the_number_however_far_frames_are_read_apart(clips, settings, tmp_path) -> None:
+    clip, out = tmp_path / "clip.mp4", tmp_path / "rows.csv"
+    clips.write_clip(clip, clips.still(24, fps=1))
+    watch_video(WatchJob(str(clip), Pick(every_s=6), files=(out,)), settings)
+    assert [(row["frame"], row["track"]) for row in cells(out)] == [(str(n), "1") for n in range(0, 24, 6)]
+    watch_video(WatchJob(str(clip), Pick(every_frames=10), files=(out,)), settings)
+    assert [(row["frame"], row["track"]) for row in cells(out)] == [(str(n), "1") for n in (0, 10, 20)]
+
+
 def test_a_hard_cut_ends_a_track_and_a_flash_does_not(clips, settings, tmp_path) -> None:
     clip, out = tmp_path / "cut.mp4", tmp_path / "rows.csv"
     one = [pixels for _, pixels in clips.still(1.2, fps=10)]

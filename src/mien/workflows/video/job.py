@@ -170,6 +170,7 @@ def watch_video(
 
             annotated = stack.enter_context(AnnotatedVideo(job.annotate, video, sound=job.sound))
         watcher = Watcher(settings)
+        watcher.tracker.step_s = job.pick.step_s(video.info.rate)
         run = _Run(job, watcher)
         if run.is_done:
             is_compared = run.check_source(_decoded(job.pick, -1, video, None))
@@ -188,9 +189,8 @@ def watch_video(
 
         error: VideoError | None = None
         decoded = _decoded(job.pick, watcher.last_index, video, annotated)
-        is_file = Source(job.source).is_file
-        newest = stack.enter_context(Newest(decoded, at_own_pace=is_file)) if job.live else decoded
-        frames = _Stoppable(newest, stop)
+        newest = Newest(decoded, at_own_pace=Source(job.source).is_file) if job.live else None
+        frames = _Stoppable(stack.enter_context(newest) if newest else decoded, stop)
         try:
             for ready in watcher.watch(frames, keep_pixels=keep_pixels or annotated is not None):
                 give(ready)

@@ -54,6 +54,10 @@ class Pick:
             return True
         return _stretch(time_s, self.every_s) != _stretch(before_s, self.every_s)
 
+    def step_s(self, rate: float | None) -> float:
+        """Seconds from one frame that is read to the next, in a video of so many frames a second."""
+        return max(self.every_s, self.every_frames / rate if rate else 0.0)
+
     def covers(self, time_s: float) -> bool:
         """Whether a time lies in the stretch that is read."""
         start_s = -math.inf if self.start_s is None else self.start_s
