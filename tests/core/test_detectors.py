@@ -1,6 +1,7 @@
 """Detectors by name: those of the table, and a class of the user's own in a file or a package."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from mien.errors import ImageError, MienError
 NAN, INF = float("nan"), float("inf")
 IMAGE = np.zeros((60, 80, 3), np.uint8)
 CENTRE = """
-from mien import Box, DetectorSettings, Face
+from mien import Box, DetectorSettings, Face, MienError
 
 class Centre:
     def __init__(self, settings: DetectorSettings) -> None:
@@ -37,6 +38,14 @@ class NoFind:
 class NoSettings:
     def find(self, image):
         return []
+
+class Bug(NoFind):
+    def __init__(self, settings):
+        None + settings
+
+class Refuses(NoFind):
+    def __init__(self, settings):
+        raise MienError("no weights here")
 
 class FindsNothing(NoFind):
     find = ()
@@ -63,6 +72,7 @@ def bounded_memory() -> Iterator[None]:
 @pytest.fixture
 def centre(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "centre.py").write_text(CENTRE)
     return tmp_path / "centre.py"
 
@@ -243,6 +253,23 @@ def test_a_file_may_import_those_beside_it(centre: Path) -> None:
     assert type(make_detector("mine.py:Renamed")).__name__ == "Centre"
 
 
+def test_a_file_may_import_those_beside_it_when_it_is_called_too(centre: Path) -> None:
+    (centre.parent / "side_of_mine.py").write_text("SIDE = 7.0\n")
+    lazy = CENTRE.replace(
+        "        return [Face(", "        from side_of_mine import SIDE\n        return [Face("
+    )
+    (centre.parent / "lazy.py").write_text(lazy.replace("60.0", "20.0 + SIDE"))
+    (face,) = make_detector("lazy.py:Centre").find(IMAGE)
+    assert face.box.width == 7
+    assert sys.path[0] != str(centre.parent) == sys.path[-1], "what is installed comes first"
+
+
+def test_faces_come_largest_first_and_equal_ones_as_they_were_found() -> None:
+    boxes = [Box(0, 0, 10, 10), Box(0, 0, 30, 20), Box(50, 0, 60, 10), Box(0, 0, 20, 10)]
+    found = checked_faces([Face(box, 0.5) for box in boxes], "it")
+    assert [face.box for face in found] == [boxes[1], boxes[3], boxes[0], boxes[2]]
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [
@@ -253,6 +280,8 @@ def test_a_file_may_import_those_beside_it(centre: Path) -> None:
         ("centre.py:NoFind", r"has no method find\(image\); see mien.Detector"),
         ("centre.py:FindsNothing", r"has no method find\(image\); see mien.Detector"),
         ("centre.py:NoSettings", "must take one mien.DetectorSettings"),
+        ("centre.py:Bug", "^detector 'centre.py:Bug' cannot be made .TypeError: unsupported operand"),
+        ("centre.py:Refuses", "^no weights here$"),
         ("nowhere_at_all:Finder", "cannot be imported .ModuleNotFoundError"),
         ("lonely:Centre", "write lonely.py:Centre for a file"),
         ("broken.py:Finder", "cannot be imported .ZeroDivisionError: division by zero"),

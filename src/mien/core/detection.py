@@ -141,7 +141,7 @@ def checked_faces(found: Iterable[Face], who: str) -> list[Face]:
                 f"{who} must return landmarks that lie apart, and faces that cover at most {MOST_PIXELS:,} "
                 f"pixels, got {seen!r:.120}"
             )
-    return plain
+    return sorted(plain, key=lambda face: -face.box.width * face.box.height)
 
 
 def _can_be_cut(face: Face) -> bool:

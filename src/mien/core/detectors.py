@@ -1,6 +1,8 @@
 """Every face detector by name, and those of the user's own."""
 
+import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -76,14 +78,26 @@ def make_detector(name: str = DEFAULT_DETECTOR, settings: DetectorSettings | Non
         raise MienError(f"a detector's name must be text, such as '{DEFAULT_DETECTOR}', got {name!r:.80}")
     if not is_own(name):
         return look_up(DETECTORS, name, "detector")(settings or DetectorSettings())
-    make = load_own(name, "detector")
+    make, settings = load_own(name, "detector"), settings or DetectorSettings()
+    _check_takes(make, settings, name)
     try:
-        detector: Detector = make(settings or DetectorSettings())
-    except TypeError as e:
-        raise MienError(f"detector '{name}' must take one mien.DetectorSettings ({e})") from e
+        detector: Detector = make(settings)
+    except MienError:
+        raise
+    except Exception as e:  # whatever the user's code raises
+        raise MienError(f"detector '{name}' cannot be made ({type(e).__name__}: {e})") from e
     if not callable(getattr(detector, "find", None)):
         raise MienError(f"detector '{name}' has no method find(image); see mien.Detector")
     return detector
+
+
+def _check_takes(make: Callable[..., Any], settings: DetectorSettings, name: str) -> None:
+    with suppress(ValueError):  # compiled code may not tell what it takes
+        signature = inspect.signature(make)
+        try:
+            signature.bind(settings)
+        except TypeError as e:
+            raise MienError(f"detector '{name}' must take one mien.DetectorSettings ({e})") from e
 
 
 def landmarks_on_crops(crops: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -67,7 +67,10 @@ def load_own(name: str, what: str, error: type[MienError] = MienError) -> Any:
 
 @cache
 def _from_file(path: Path) -> ModuleType:
-    """The module that a file holds, under a name that no installed module has."""
+    """The module that a file holds, under a name that no installed module has.
+
+    Its folder stays the last place to import from, for what its functions import when they are called.
+    """
     path.stat()
     name = f"mien_own_{path.stem}_{sha256(os.fsencode(path)).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -82,6 +85,8 @@ def _from_file(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     _files[path] = None
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
     return module
 
 
