@@ -219,6 +219,13 @@ def work() -> None:
     source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not come between the answers
     try:
+        _answer(source, sink)
+    except BrokenPipeError:  # the parent was killed, and nobody waits for what the buffer holds
+        os._exit(1)
+
+
+def _answer(source: BinaryIO, sink: BinaryIO) -> None:
+    try:
         load_files(pickle.load(source))
         reader, keep_pixels = pickle.load(source)
     except MienError as error:
