@@ -143,25 +143,54 @@ def test_a_signal_ends_a_run_that_waits_for_more_of_a_list(mien, many, process) 
     assert b"--resume goes on" in running.communicate()[1]
 
 
-def test_images_that_came_since_are_read_too_and_none_twice(mien, many, monkeypatch) -> None:
+@pytest.fixture
+def killed(mien, monkeypatch):
+    """``killed(n, *arguments)`` reads into files and dies after n images."""
     from mien.workflows import read_job
 
     class Killed(BaseException):
         pass
 
-    take, taken = read_job.RowRun.take, []
+    def run(n: int, *arguments: str) -> None:
+        take, taken = read_job.RowRun.take, []
 
-    def die(self, result):
-        take(self, result)
-        self.save()
-        taken.append(result.name)
-        if len(taken) == 10:
-            raise Killed
+        def die(self, result):
+            take(self, result)
+            self.save()
+            taken.append(result.name)
+            if len(taken) == n:
+                raise Killed
 
-    monkeypatch.setattr(read_job.RowRun, "take", die)
-    with pytest.raises(Killed):
-        mien("read", "many", *OPTIONS, "--out", "a.csv", "-j", "1")
-    monkeypatch.setattr(read_job.RowRun, "take", take)
+        with monkeypatch.context() as patch:
+            patch.setattr(read_job.RowRun, "take", die)
+            with pytest.raises(Killed):
+                mien("read", *arguments, "-j", "1")
+
+    return run
+
+
+def test_a_part_is_not_continued_as_another(mien, many, killed) -> None:
+    run = ("many", *OPTIONS, "--out", "a.csv", "--shard")
+    killed(5, *run, "1/2")
+    done = mien("read", *run, "2/2", "--resume")
+    assert (done.exit_code, "the stopped run had another shard;" in done.stderr) == (2, True)
+    assert mien("read", *run, "1/2", "--resume").exit_code == 1
+
+
+def test_a_run_is_not_continued_with_a_detector_of_another_text(mien, many, killed) -> None:
+    text = Path("own.py").write_text
+    text("from mien.core.detectors import Cropped as Own\n")
+    run = ("many", *OPTIONS, "--out", "a.csv", "--detector", "own.py:Own")
+    killed(5, *run)
+    text("from mien.core.detectors import Cropped as Own  # edited\n")
+    done = mien("read", *run, "--resume")
+    assert (done.exit_code, "the stopped run had another settings;" in done.stderr) == (2, True)
+    text("from mien.core.detectors import Cropped as Own\n")
+    assert mien("read", *run, "--resume").exit_code == 1
+
+
+def test_images_that_came_since_are_read_too_and_none_twice(mien, many, killed) -> None:
+    killed(10, "many", *OPTIONS, "--out", "a.csv")
     (many / "0" / "00.png").symlink_to(many / "0" / "0.png")  # the first in order
     assert mien("read", "many", *OPTIONS, "--out", "a.csv", "--resume").exit_code == 1
     counts = Counter(row["path"] for row in cells("a.csv") if row["face"] in ("", "1"))

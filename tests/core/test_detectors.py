@@ -13,7 +13,7 @@ from PIL import Image
 
 from mien.core.analyzer import Analyzer
 from mien.core.detection import Detector, DetectorSettings, Pixels, checked_faces, near_finder
-from mien.core.detectors import DETECTORS, make_detector
+from mien.core.detectors import DETECTORS, detector_identity, make_detector
 from mien.core.mtcnn import Mtcnn, MtcnnSettings
 from mien.core.preprocess import crop_matrix
 from mien.core.results import Box, Face, Landmarks, Reading
@@ -262,6 +262,19 @@ def test_a_file_may_import_those_beside_it_when_it_is_called_too(centre: Path) -
     (face,) = make_detector("lazy.py:Centre").find(IMAGE)
     assert face.box.width == 7
     assert sys.path[0] != str(centre.parent) == sys.path[-1], "what is installed comes first"
+
+
+@pytest.mark.parametrize("name", ["centre.py:Centre", "centre:Centre"])
+def test_the_identity_of_a_detector_of_the_users_own_changes_with_its_file(
+    name: str, centre: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(centre.parent))
+    monkeypatch.delitem(sys.modules, "centre", raising=False)
+    before = detector_identity(name)
+    assert detector_identity(name) == before
+    centre.write_text(CENTRE + "\n")
+    assert detector_identity(name) != before
+    assert detector_identity("one-stage") == "one-stage"
 
 
 def test_faces_come_largest_first_and_equal_ones_as_they_were_found() -> None:

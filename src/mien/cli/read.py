@@ -202,7 +202,7 @@ def read(
             annotate is not None,
             stop,
         )
-        with _rows(outputs, analyzer, settings, stop) as rows:
+        with _rows(outputs, inputs, analyzer, settings, stop) as rows:
             if rows is not None and rows.is_done:
                 rows.check_done(sources)
                 typer.echo(f"{files[0]} is complete already; delete it to start over", err=True)
@@ -247,7 +247,7 @@ def _run(job: Job, sources: Iterator["Source"], rows: "RowRun | None", tally: Ta
 
 @contextmanager
 def _rows(
-    outputs: Outputs, analyzer: "Analyzer", settings: "ReadSettings", stop: Stop
+    outputs: Outputs, inputs: Inputs, analyzer: "Analyzer", settings: "ReadSettings", stop: Stop
 ) -> Iterator["RowRun | None"]:
     """The files of rows; after a stop or an error they end behind an image, and --resume goes on."""
     from mien.workflows.read_job import RowRun
@@ -255,7 +255,11 @@ def _rows(
     if not (outputs.rows.files or outputs.rows.errors):
         yield None
         return
-    identity = {"model": analyzer.classifier.card.sha256, "settings": settings.identity()}
+    identity = {
+        "model": analyzer.classifier.card.sha256,
+        "settings": settings.identity(),
+        "shard": inputs.selection().shard,
+    }
     rows = RowRun(outputs.rows, analyzer.classifier.labels, identity, landmarks=settings.landmarks)
     try:
         yield rows

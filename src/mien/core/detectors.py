@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mien.core.detection import DEFAULT_DETECTOR, Detector, DetectorSettings, Pixels, check_rgb
 from mien.core.mtcnn import Mtcnn, MtcnnSettings
 from mien.core.one_stage import OneStage, OneStageSettings
-from mien.core.own_code import is_own, load_own
+from mien.core.own_code import is_own, load_own, own_sha256
 from mien.core.results import Box, Face
 from mien.errors import MienError
 from mien.names import look_up
@@ -98,6 +98,11 @@ def _check_takes(make: Callable[..., Any], settings: DetectorSettings, name: str
             signature.bind(settings)
         except TypeError as e:
             raise MienError(f"detector '{name}' must take one mien.DetectorSettings ({e})") from e
+
+
+def detector_identity(name: str) -> str:
+    """What must be the same for a detector to find the same: its name, and of your own the file's SHA-256."""
+    return f"{name} ({own_sha256(name, 'detector')})" if is_own(name) else name
 
 
 def landmarks_on_crops(crops: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -63,6 +64,14 @@ def load_own(name: str, what: str, error: type[MienError] = MienError) -> Any:
     if not callable(found):
         raise error(f"{what} '{name}': {home} has no class {attribute}{nearest(attribute, vars(module))}")
     return found
+
+
+def own_sha256(name: str, what: str) -> str:
+    """The SHA-256 of the file that holds code, which is loaded for it; see `load_own`."""
+    load_own(name, what)
+    home = name.rpartition(":")[0]
+    path = home if home.endswith(".py") else inspect.getfile(sys.modules[home])
+    return sha256(Path(path).read_bytes()).hexdigest()
 
 
 @cache

@@ -12,7 +12,7 @@ from mien.core.analyzer import Analyzer
 from mien.core.bulk import BulkSettings, Pause, read_each
 from mien.core.classifier import Classifier
 from mien.core.detection import DEFAULT_DETECTOR, DetectorSettings
-from mien.core.detectors import make_detector
+from mien.core.detectors import detector_identity, make_detector
 from mien.core.images import DEFAULT_LIMITS
 from mien.core.model_store import DEFAULT_MODEL
 from mien.core.read_batch import Given, Reader
@@ -52,6 +52,7 @@ class ReadSettings:
     def identity(self) -> dict[str, Any]:
         """What must be the same for rows to continue others; the model is told by its sha256."""
         kept = {name: value for name, value in asdict(self).items() if name not in ("model", "device")}
+        kept["detector"] = detector_identity(self.detector)
         if not self.landmarks:
             del kept["landmarks"]  # runs begun before there was a choice go on
         return kept

@@ -276,6 +276,18 @@ def test_a_run_is_not_continued_with_other_settings(small, settings, tmp_path) -
         watch_video(WatchJob(str(small), Pick(every_frames=2), (out,), resume=True), settings)
 
 
+def test_a_run_is_not_continued_with_a_detector_of_another_text(small, settings, tmp_path) -> None:
+    own = tmp_path / "own.py"
+    own.write_text("from mien.core.detectors import Cropped as Own\n")
+    settings = replace(settings, detector=f"{own}:Own")
+    job = WatchJob(str(small), files=tmp_path / "rows.csv")
+    asked = iter(range(99))
+    watch_video(job, settings, stop=lambda: next(asked) == 9)
+    own.write_text("from mien.core.detectors import Cropped as Own  # edited\n")
+    with pytest.raises(MienError, match="had another settings; resume it as it was begun"):
+        watch_video(replace(job, resume=True), settings)
+
+
 def test_a_run_goes_on_whether_its_model_was_a_path_or_text(small, settings, tmp_path) -> None:
     job = WatchJob(str(small), files=tmp_path / "rows.csv")
     stops = iter([False, False, True])

@@ -26,7 +26,7 @@ from mien.core.detection import (
     checked_faces,
     near_finder,
 )
-from mien.core.detectors import make_detector
+from mien.core.detectors import detector_identity, make_detector
 from mien.core.geometry import overlap
 from mien.core.landmark_finder import LandmarkFinder
 from mien.core.model_store import DEFAULT_MODEL, find_model
@@ -96,7 +96,10 @@ class WatchSettings:
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for rows to continue others."""
-        kept = asdict(self) | {"model": os.fspath(self.model)}
+        kept = asdict(self) | {
+            "model": os.fspath(self.model),
+            "detector": detector_identity(self.detector),
+        }
         if not self.landmarks:
             del kept["landmarks"]  # runs begun before there was a choice go on
         return kept
