@@ -245,6 +245,18 @@ def test_who_expects_faces_on_a_large_image_is_told_of_the_smallest_looked_for(m
     assert mien("read", "large.png", "--detector", "cropped", "--model", "tiny").stderr == ""
 
 
+def test_landmarks_tell_of_large_images_and_find_small_faces_where_asked(mien, astronaut) -> None:
+    canvas = Image.new("RGB", (2600, 400), "gray")
+    canvas.paste(Image.fromarray(astronaut[:256, 96:352]).resize((120, 120)), (1200, 100))
+    canvas.save("large.png")
+    told = "mien: 1 image of more than 1280 pixels a side searched at that size for faces of 1/32 of it and"
+    assert told in mien("landmarks", "large.png").stderr
+    larger = mien("landmarks", "large.png", "--min-face", "40", "--json")
+    assert (larger.stderr, len(json.loads(larger.stdout)["faces"])) == ("", 1)
+    assert json.loads(mien("landmarks", "large.png", "--min-face", "1000", "--json").stdout)["faces"] == []
+    assert mien("landmarks", "large.png", "--detector", "cropped").stderr == ""
+
+
 def test_an_image_may_be_named_from_home_or_by_a_file_address(mien, photos, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("~/photos/one.png", f"file://{photos}/one.png", f"FILE://localhost{photos}/%6fne.png"):

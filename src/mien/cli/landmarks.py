@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import Detector, MinScore
+from mien.cli.options import Detector, LeastFace, MinScore
+from mien.cli.read_screen import searched_side, shrunk_note
 from mien.cli.terminal import printable, until_closed
 
 if TYPE_CHECKING:
@@ -40,29 +41,36 @@ def landmarks(
     ] = None,
     detector: Detector = None,
     min_score: MinScore = 0.0,
+    min_face: LeastFace = None,
 ) -> None:
     """Place 68 landmarks on every face of images and folders."""
-    from mien.core.detection import DEFAULT_DETECTOR
+    from mien.core.detection import DEFAULT_DETECTOR, DetectorSettings
     from mien.core.detectors import make_detector
     from mien.core.outputs import check_output_folder
     from mien.workflows.find import find_images
     from mien.workflows.landmarks import place_landmarks, write_drawing
     from mien.workflows.read_outputs import FreeNames
 
-    finder = make_detector(detector or DEFAULT_DETECTOR)
+    detector = detector or DEFAULT_DETECTOR
+    looks = DetectorSettings() if min_face is None else DetectorSettings(min_face, max_side=None)
+    finder, side = make_detector(detector, looks), searched_side(detector, min_face)
     if annotate:
         check_output_folder(annotate)
         annotate.mkdir(parents=True, exist_ok=True)
     failed: list[str] = []
+    n_shrunk = 0
     names = FreeNames()
     stdin = getattr(sys.stdin, "buffer", None)  # there is no stdin where it was closed
     say = until_closed(typer.echo) if annotate else typer.echo
     for result in place_landmarks(find_images(paths, annotate), min_score, finder, stdin):
+        n_shrunk += side is not None and result.pixels is not None and max(result.pixels.shape) > side
         if result.error is not None:
             failed.append(result.error)
         elif annotate:
             write_drawing(result, annotate, names)
         say(json.dumps(result.to_dict()) if as_json else "\n".join(_lines(result)))
+    if side and n_shrunk:
+        typer.echo(f"mien: {shrunk_note(n_shrunk, side)}", err=True)
     for error in failed:
         typer.echo(f"mien: {printable(error)}", err=True)
     if failed:

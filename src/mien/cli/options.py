@@ -92,7 +92,21 @@ Landmarks = Annotated[
     ),
 ]
 MinFace = Annotated[
-    float, typer.Option(metavar="PIXELS", help="Side of the smallest face, in frames of at most 960 pixels.")
+    float,
+    typer.Option(
+        metavar="PIXELS",
+        help="Look for faces of about this side and larger, in frames of at most 960 pixels a side; larger "
+        "frames are searched at that size.",
+    ),
+]
+LeastFace = Annotated[
+    float | None,
+    typer.Option(
+        "--min-face",
+        metavar="PIXELS",
+        help="Look for faces of about this side and larger; smaller ones may be found too. Less is slower.",
+        show_default="40; in large images 1/32 of the longest side",
+    ),
 ]
 
 Resume = Annotated[bool, typer.Option("--resume", help="Continue a stopped run.")]

@@ -13,6 +13,7 @@ import typer
 from mien.cli.options import (
     Detector,
     Landmarks,
+    LeastFace,
     MinQuality,
     MinScore,
     Resume,
@@ -23,7 +24,7 @@ from mien.cli.options import (
 )
 from mien.cli.read_inputs import Exclude, FilesFrom, Include, Inputs, Limit, Shard
 from mien.cli.read_ray import RayAddress, ray_job, read_by_ray
-from mien.cli.read_screen import TABLE_HEAD, Tally, count, progress, table_lines
+from mien.cli.read_screen import TABLE_HEAD, Tally, count, progress, searched_side, table_lines
 from mien.cli.stopping import GOES_ON, GOES_ON_PLAIN, INTERRUPTED, Stop, stop_on_ctrl_c
 from mien.cli.terminal import printable, row_stream, until_closed
 from mien.core.outputs import check_apart
@@ -124,14 +125,7 @@ def read(
     detector: Detector = None,
     min_score: MinScore = 0.0,
     min_quality: MinQuality = 0.0,
-    min_face: Annotated[
-        float | None,
-        typer.Option(
-            metavar="PIXELS",
-            help="Side of the smallest face to look for; smaller is slower.",
-            show_default="40; in large images 1/32 of the longest side",
-        ),
-    ] = None,
+    min_face: LeastFace = None,
     rotated: Annotated[
         bool,
         typer.Option(
@@ -162,8 +156,7 @@ def read(
     face is listed too, and one that cannot be read does not stop the rest. Of folders, hidden files and links
     to folders are not read. Rows come in the order of the images.
     """
-    from mien.core.detection import DEFAULT_DETECTOR, DetectorSettings
-    from mien.core.detectors import SHRINKING
+    from mien.core.detection import DEFAULT_DETECTOR
     from mien.core.model_store import DEFAULT_MODEL
     from mien.workflows.find import PassedOver
     from mien.workflows.read import Pace, ReadSettings, build_analyzer
@@ -189,9 +182,8 @@ def read(
     for path in (*files, *([errors] if errors else ())):
         check_apart(path, [*inputs.paths, *([files_from] if files_from else [])])
     outputs = Outputs(as_json, as_csv, annotate, RowFiles(files, errors, resume))
-    shrinks = min_face is None and settings.detector in SHRINKING
-    searched_side = DetectorSettings().max_side if shrinks else None
-    tally = Tally(Counts(), PassedOver(), searched_side, errors or next(iter(files), None))
+    side = searched_side(settings.detector, min_face)
+    tally = Tally(Counts(), PassedOver(), side, errors or next(iter(files), None))
     stop = Stop()
     sources = _refuse_nothing(inputs.sources(tally.passed_over, stop), tally.passed_over)
     analyzer = build_analyzer(settings)

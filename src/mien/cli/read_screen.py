@@ -50,6 +50,22 @@ def _face_line(number: int, reading: "Reading") -> str:
     return f"{number:>3}  {start:<9} {end:<9} {emotions}".rstrip()
 
 
+def searched_side(detector: str, min_face: float | None) -> int | None:
+    """The side at which larger images are searched; ``None`` where every image is at its own size."""
+    from mien.core.detection import DetectorSettings
+    from mien.core.detectors import SHRINKING
+
+    return DetectorSettings().max_side if min_face is None and detector in SHRINKING else None
+
+
+def shrunk_note(n_shrunk: int, side: int) -> str:
+    """What a person should know who expected more faces on large images."""
+    return (
+        f"{count(n_shrunk, 'image')} of more than {side} pixels a side searched at that size "
+        "for faces of 1/32 of it and larger; --min-face 40 finds smaller ones, and is slower"
+    )
+
+
 @dataclass
 class Tally:
     """Counts results and keeps the first errors, for the last lines on stderr and the exit code.
@@ -101,12 +117,8 @@ class Tally:
         """What a person should know who expected more faces or more images."""
         if self.n_earlier:
             yield f"{count(self.n_earlier, 'image')} of these read before, by the run that was stopped"
-        if self.n_shrunk:
-            side = self.searched_side
-            yield (
-                f"{count(self.n_shrunk, 'image')} of more than {side} pixels a side searched at that size "
-                "for faces of 1/32 of it and larger; --min-face 40 finds smaller ones, and is slower"
-            )
+        if self.n_shrunk and self.searched_side:
+            yield shrunk_note(self.n_shrunk, self.searched_side)
         text = str(self.passed_over)
         if text:
             yield f"passed over {text}"

@@ -28,7 +28,8 @@ class DetectorSettings:
     """How thoroughly to look; a detector uses what it has a use for.
 
     Args:
-        min_face: Side in pixels of the smallest face that is looked for, in the image as it is searched.
+        min_face: Faces of about this side in pixels and larger are looked for, in the image as it is
+            searched; smaller ones may be found too.
         max_side: An image with a longer side is shrunk to it before it is searched, so that the time is
             bounded; ``None`` searches for faces of ``min_face`` pixels of the image itself.
         rotated: Also find faces that lie or stand on their head; ``one-stage`` finds them in any case.

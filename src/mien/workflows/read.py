@@ -31,8 +31,9 @@ class ReadSettings:
         detector: A detector's name, or your own as ``package.module:Class``.
         min_score: Faces whose detection score (0-1) is lower are left out.
         min_quality: Faces that can be read less well (0-1) are left out; see `Quality.score`.
-        min_face: Side of the smallest face that is looked for, in pixels of the image itself. ``None`` is
-            40, or 1/32 of the longest side where that is more, so that the time is bounded.
+        min_face: Faces of about this side and larger are looked for, in pixels of the image itself; smaller
+            ones may be found too. ``None`` is 40, or 1/32 of the longest side where that is more, so that the
+            time is bounded.
         rotated: With ``mtcnn``, also look for faces turned by quarters, for four times the time.
         views: Views of each face that are averaged, a number or ``"auto"``; ``None`` takes the model's own.
         device: What the networks run on; see `Classifier`.

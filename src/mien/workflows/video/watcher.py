@@ -58,7 +58,8 @@ class WatchSettings:
         views: Views of each face that are averaged: 1, 2, 10, or ``"auto"``; ``None`` takes `video_views`.
         detector: A detector's name, or your own as ``package.module:Class``; see `mien.Detector`.
         device: What the networks run on; see `Classifier`.
-        min_face: Side in pixels of the smallest face looked for, in an image of at most ``max_side``.
+        min_face: Faces of about this side in pixels and larger are looked for, in an image of at most
+            ``max_side``; smaller ones may be found too.
         min_score: Faces whose detection score (0-1) is lower are left out.
         min_quality: Faces that can be read less well (0-1) are left out; see `Quality.score`.
         max_side: Larger images are searched at this size.
