@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 av = pytest.importorskip("av", reason="needs PyAV")
 
@@ -225,6 +225,19 @@ def test_a_stream_of_jpegs_is_a_video(name: str, tmp_path: Path) -> None:
 def test_what_is_no_file_is_told_in_one_line(source, says) -> None:
     with pytest.raises(VideoError, match=says):
         Video(source)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "avif"])
+def test_an_animation_is_a_video_with_its_own_times(suffix: str, tmp_path: Path) -> None:
+    if suffix == "avif" and not features.check("avif"):
+        pytest.skip("needs a Pillow that writes AVIF")
+    path = tmp_path / f"animation.{suffix}"
+    first, *more = (Image.new("RGB", (64, 64), (level, level, level)) for level in (10, 120, 240))
+    first.save(path, save_all=True, append_images=more, duration=[500, 1000, 700])
+    with Video(path) as video:
+        seen = [(round(frame.time_s, 2), int(frame.pixels[0, 0, 0])) for frame in video.frames()]
+    assert [time_s for time_s, _ in seen] == [0, 0.5, 1.5]
+    assert [level for _, level in seen] == pytest.approx([10, 120, 240], abs=3)
 
 
 def test_a_file_may_be_named_by_its_address_and_in_capitals(tmp_path, clips) -> None:

@@ -116,8 +116,14 @@ class Source:
             )
         if kind == "JPEG" and self.text.lower().endswith(IMAGES_IN_A_ROW):
             return
-        if kind not in (None, "GIF") and not (kind == "PNG" and b"acTL" in head):
+        is_animated = (kind == "PNG" and b"acTL" in head) or (kind == "AVIF" and b"avis" in _brands(head))
+        if kind not in (None, "GIF") and not is_animated:
             raise VideoError(f"{self.name} is an image ({kind}), not a video; read it with mien read")
+
+
+def _brands(head: bytes) -> bytes:
+    """What a file of ISO/IEC 14496-12 says that it is, from its beginning: names of four letters."""
+    return head[8 : int.from_bytes(head[:4], "big")]
 
 
 def video_stream(container: "InputContainer", name: str, max_pixels: int) -> Any:
