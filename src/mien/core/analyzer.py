@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.arguments import check_several, check_share, check_threads, check_whole
+from mien.core.arguments import check_kind, check_several, check_share, check_threads, check_whole
 from mien.core.bulk import BulkSettings, read_each
 from mien.core.classifier import Classifier
 from mien.core.detection import DEFAULT_DETECTOR, Detector, DetectorSettings, find_faces
@@ -78,6 +78,7 @@ class Analyzer:
             self._opening = _Opening(self._model, self.threads, self.device)
         self.min_score = check_share(min_score, "min_score")
         self.min_quality = check_share(min_quality, "min_quality")
+        check_kind(landmarks, "landmarks", bool)
         self.limits = limits
         self.landmarks = landmarks
         self._finder = LandmarkFinder(threads, self.device)

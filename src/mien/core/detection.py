@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.arguments import check_numbers, check_threads
+from mien.core.arguments import check_kind, check_numbers, check_threads
 from mien.core.preprocess import crop_reach
 from mien.core.results import Box, Face, Landmarks
 from mien.errors import ImageError, MienError
@@ -45,6 +45,7 @@ class DetectorSettings:
 
     def __post_init__(self) -> None:
         check_numbers(self, "min_face", finite=True)
+        check_kind(self.rotated, "rotated", bool)
         object.__setattr__(self, "threads", check_threads(self.threads))
         check_numbers(self, "max_side", least=1, finite=True)
 

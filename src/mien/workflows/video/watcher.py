@@ -94,6 +94,7 @@ class WatchSettings:
         check_whole(self.batch, "batch")
         check_kind(self.smoothing, "smoothing", SmoothingSettings)
         check_kind(self.tracking, "tracking", TrackerSettings)
+        check_kind(self.landmarks, "landmarks", bool)
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for rows to continue others."""
