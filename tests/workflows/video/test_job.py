@@ -709,6 +709,19 @@ def test_a_detector_that_searches_whole_images_alone_follows_as_well(settings) -
     assert [(row.frame, row.person.track) for row in rows] == [(n, 1) for n in range(50)]
 
 
+def test_a_doubtful_face_is_taken_where_there_is_one_frame_alone(settings) -> None:
+    class Doubtful:
+        def find(self, image):
+            return [Face(Box(10.0, 10.0, 60.0, 60.0), 0.99), Face(Box(120.0, 10.0, 170.0, 60.0), 0.8)]
+
+    told = {}
+    for n_frames in (1, 2):
+        watcher = Watcher(settings, finder=Doubtful())
+        assert list(watcher.watch(squares([n / 25 for n in range(n_frames)]))) == []
+        told[n_frames] = [[row.person.track for row in watched.rows] for watched in watcher.finish()]
+    assert told == {1: [[1, 2]], 2: [[1], [1, 2]]}
+
+
 def test_a_detector_that_answers_nonsense_is_named(settings) -> None:
     class Nonsense:
         def find(self, image):

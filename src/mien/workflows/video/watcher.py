@@ -181,6 +181,7 @@ class Watcher:
         self._batch: list[tuple[_Seen, list[_Face]]] = []
         self._seen: deque[_Seen] = deque()
         self._held_bytes = 0
+        self._only: Frame | None = None
 
     def watch(self, frames: Iterable[Frame], *, keep_pixels: bool = False) -> Iterator[list[Watched]]:
         """Rows in the order of the frames, after each batch those that are ready; call `finish` for the rest.
@@ -193,12 +194,20 @@ class Watcher:
                 ahead at large or many frames needs more, smoothing looks less far ahead.
         """
         for frame in frames:
+            self._only = frame if self.last_index < 0 else None
             self._batch.append(self._look(frame, keep_pixels))
             if len(self._batch) == self.settings.batch:
                 yield self._read()
 
     def finish(self) -> list[Watched]:
-        """The rows of the frames that waited for a future that will not come."""
+        """The rows of the frames that waited for a future that will not come.
+
+        In a single frame nobody can be seen twice, so that doubtful faces are taken at once.
+        """
+        if self._only is not None and self._batch:
+            self.tracker = Tracker(self.settings.tracking, step_s=math.inf)
+            ((seen, _),) = self._batch
+            self._batch = [self._look(self._only, seen.pixels is not None)]
         return self._read() + [self._rows() for _ in range(len(self._seen))]
 
     def _look(self, frame: Frame, keep_pixels: bool) -> tuple[_Seen, list[_Face]]:
