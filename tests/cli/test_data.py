@@ -101,7 +101,7 @@ def test_images_are_imported_shown_split_and_joined(tmp_path, images, source):
         "join", tmp_path / "fer.h5", tmp_path / "b.h5", "--out", tmp_path / "c.h5", "--labels", "rafdb"
     )
     assert "fer2013+mine-split, 21 faces" in result.stdout
-    assert "labels of mine: happy, rage → angry, sad" in result.stdout
+    assert "labels of mine-split: happy, rage → angry, sad" in result.stdout
 
 
 def test_a_split_that_stays_empty_is_noted(tmp_path, images):

@@ -55,6 +55,33 @@ def test_a_joined_data_set_can_be_joined_again(make_faces):
     assert (all_three.source_names, all_three.sources.tolist()) == (("a", "b", "c"), [0, 0, 1, 1, 2, 2])
 
 
+def test_sources_of_one_name_stay_apart_though_they_were_joined_before(affectnet):
+    a, b, c = (replace(affectnet, label_map={"affectnet": {"happy": word}}) for word in "abc")
+    two_and_one, one_and_two = join_faces([join_faces([a, b]), c]), join_faces([a, join_faces([b, c])])
+    assert two_and_one.source_names == ("affectnet", "affectnet-2", "affectnet-3")
+    assert one_and_two.source_names == ("affectnet", "affectnet-3", "affectnet-2")
+    for joined in (two_and_one, one_and_two):
+        assert joined.sources.tolist() == [0] * 8 + [1] * 8 + [2] * 8
+        assert [became["happy"] for became in joined.label_map.values()] == ["a", "b", "c"]
+        persons = [f"{source}/{person}" for source in joined.source_names for person in "ab"]
+        assert list(joined.person_names) == persons
+
+
+def test_the_map_of_a_data_set_that_was_split_goes_with_its_new_name(affectnet):
+    joy, fun = (replace(affectnet, label_map={"affectnet": {"happy": word}}) for word in ("joy", "fun"))
+    halves = [replace(faces, name="affectnet-split") for faces in (joy, fun)]
+    both = {"affectnet-split": {"happy": "joy"}, "affectnet-split-2": {"happy": "fun"}}
+    assert join_faces(halves).label_map == both
+    mixed = join_faces([joy, halves[1]])
+    assert mixed.label_map == {"affectnet": {"happy": "joy"}, "affectnet-split": {"happy": "fun"}}
+
+
+def test_more_sources_than_a_row_can_tell_apart_are_refused(make_faces):
+    assert join_faces([make_faces(1)] * 256).sources[-1] == 255
+    with pytest.raises(DataError, match="at most 256 sources in one data set, got 257; join fewer"):
+        join_faces([make_faces(1)] * 257)
+
+
 def test_what_does_not_fit_together_is_refused(make_faces, affectnet):
     fer = make_faces(3)
     with pytest.raises(DataError, match=r"labels differ: made-up has angry, .*; give --labels"):

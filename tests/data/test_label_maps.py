@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mien.core.emotions import AFFECTNET8, FER2013, LABEL_SETS
+from mien.data.join import join_faces
 from mien.data.label_maps import label_target, map_labels
 from mien.errors import MienError
 
@@ -23,6 +24,14 @@ def test_one_map_after_another_is_stored_as_one(affectnet):
     became = twice.label_map["affectnet"]
     assert [became[name] for name in ("joy", "calm", "contempt", "angry")] == ["happy", None, None, "angry"]
     assert twice.labels.tolist() == [FER2013.index(name) for name in ("happy", *AFFECTNET8[2:7])]
+
+
+def test_every_source_of_a_joined_data_set_has_a_map_though_some_had_none(affectnet, make_faces):
+    own = replace(affectnet, label_names=("calm", "joy", *AFFECTNET8[2:]))
+    joined = join_faces([map_labels(own, "fer2013", {"joy": "happy"}), make_faces(7)])
+    mapped = map_labels(joined, "rafdb")
+    assert mapped.label_map["affectnet"]["joy"] == "happy"
+    assert mapped.label_map["made-up"] == {label: label for label in FER2013}
 
 
 @pytest.mark.parametrize(

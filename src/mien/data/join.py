@@ -1,6 +1,6 @@
 """Bring data sets onto one size and one set of rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -12,6 +12,9 @@ from PIL import Image
 from mien.data.image_loading import ImageSettings
 from mien.data.records import FaceSet
 from mien.errors import DataError
+
+MOST_SOURCES = 256
+"""What a byte a row tells apart."""
 
 
 def resized(faces: FaceSet, settings: ImageSettings) -> FaceSet:
@@ -32,13 +35,13 @@ def resized(faces: FaceSet, settings: ImageSettings) -> FaceSet:
 def join_faces(sets: Sequence[FaceSet]) -> FaceSet:
     """One data set of several that have the same labels; every row tells its source.
 
-    A data set of the name of one before it is called ``NAME-2`` as a source.
+    A source of the name of one before it is called ``NAME-2``, whether it comes alone or was joined before.
 
     Persons are told apart by source. Where only some sets have a column, the rows of the others hold what
     stands for unknown; votes need the same names and landmarks the same number, or are left out.
 
     Raises:
-        DataError: labels or the shapes of the images differ.
+        DataError: labels or the shapes of the images differ, or there are more than 256 sources.
     """
     first = sets[0]
     for other in sets[1:]:
@@ -54,7 +57,11 @@ def join_faces(sets: Sequence[FaceSet]) -> FaceSet:
                 "import them with the same --size and --color"
             )
     sets = list(_told_apart(sets))
-    names = _source_names(sets)
+    names = tuple(name for faces in sets for name in faces.source_names or ())
+    if len(names) > MOST_SOURCES:
+        raise DataError(
+            f"expected at most {MOST_SOURCES} sources in one data set, got {len(names)}; join fewer"
+        )
     optional: dict[str, Any] = {
         field: _filled(sets, field)
         for field in ("votes", "valence_arousal", "landmarks", "landmark_score", "file_sha256")
@@ -71,10 +78,9 @@ def join_faces(sets: Sequence[FaceSet]) -> FaceSet:
         rows=_rows(sets),
         label_names=first.label_names,
         name="+".join(names),
-        sources=np.concatenate([_sources(faces, names) for faces in sets]),
+        sources=_sources(sets),
         source_names=names,
-        label_map={name: became for faces in sets for name, became in (faces.label_map or {}).items()}
-        or None,
+        label_map={name: became for faces in sets for name, became in faces.label_maps().items()} or None,
         **optional,
     )
 
@@ -85,25 +91,52 @@ def _shape(faces: FaceSet) -> str:
 
 
 def _told_apart(sets: Sequence[FaceSet]) -> Iterator[FaceSet]:
-    """The data sets, each under a name of its own; sources of those that were joined before stay."""
+    """The data sets as joined ones, each of their sources under a name of its own."""
     taken: set[str] = set()
-    for faces in sets:
-        if not faces.source_names and faces.name in taken:
-            name = next(name for n in count(2) if (name := f"{faces.name}-{n}") not in taken)
-            maps = faces.label_map and {name: faces.label_map.get(faces.name, {})}
-            faces = replace(faces, name=name, label_map=maps)
-        taken.update(faces.source_names or (faces.name,))
-        yield faces
+    for faces in map(_with_source, sets):
+        own = faces.source_names or ()
+        names = {name: _free(name, taken.union(own)) if name in taken else name for name in own}
+        taken.update(names.values())
+        yield faces if own == tuple(names.values()) else _with_names(faces, names)
 
 
-def _source_names(sets: Sequence[FaceSet]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for faces in sets for name in faces.source_names or (faces.name,)))
+def _with_source(faces: FaceSet) -> FaceSet:
+    """A data set that tells its source in every row and person; itself where it was joined before."""
+    if faces.source_names is not None:
+        return faces
+    persons = faces.person_names
+    return replace(
+        faces,
+        sources=np.zeros(len(faces), np.uint8),
+        source_names=(faces.name,),
+        person_names=None if persons is None else tuple(f"{faces.name}/{person}" for person in persons),
+        label_map=faces.label_maps(),
+    )
 
 
-def _sources(faces: FaceSet, names: tuple[str, ...]) -> NDArray[np.uint8]:
-    if faces.sources is None or faces.source_names is None:
-        return np.full(len(faces), names.index(faces.name), np.uint8)
-    return np.array([names.index(name) for name in faces.source_names], np.uint8)[faces.sources]
+def _free(name: str, taken: Set[str]) -> str:
+    return next(free for n in count(2) if (free := f"{name}-{n}") not in taken)
+
+
+def _with_names(faces: FaceSet, names: Mapping[str, str]) -> FaceSet:
+    """``faces`` with other names of its sources."""
+    persons = faces.person_names
+    if persons is not None:
+        parts = (person.partition("/") for person in persons)
+        persons = tuple(f"{names.get(source, source)}{slash}{person}" for source, slash, person in parts)
+    return replace(
+        faces,
+        source_names=tuple(names.values()),
+        person_names=persons,
+        label_map={names[source]: became for source, became in faces.label_maps().items()},
+    )
+
+
+def _sources(sets: Sequence[FaceSet]) -> NDArray[np.uint8]:
+    """The source of every row, as a place in the names of all."""
+    starts = np.cumsum([0, *(len(faces.source_names or ()) for faces in sets)])
+    blocks = [faces.columns()["sources"] + start for faces, start in zip(sets, starts[:-1], strict=True)]
+    return np.concatenate(blocks).astype(np.uint8)
 
 
 def _rows(sets: Sequence[FaceSet]) -> NDArray[np.int64]:
@@ -137,6 +170,5 @@ def _persons(sets: Sequence[FaceSet]) -> dict[str, Any]:
             codes.append(np.full(len(faces), -1, np.int32))
             continue
         codes.append(np.where(faces.persons >= 0, faces.persons + len(names), -1).astype(np.int32))
-        joined_before = faces.source_names is not None
-        names += [name if joined_before else f"{faces.name}/{name}" for name in faces.person_names or ()]
+        names += faces.person_names or ()
     return {"persons": np.concatenate(codes), "person_names": tuple(names)}

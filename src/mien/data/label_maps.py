@@ -47,11 +47,9 @@ def map_labels(faces: FaceSet, labels: str, renames: Mapping[str, str] | None = 
     target = label_target(faces.name, faces.label_names, labels, renames)
     codes = np.array([-1 if code is None else code for code in target.codes], np.int64)[faces.labels]
     (step,) = (target.label_map or {}).values()
-    before = faces.label_map or {source: {} for source in faces.source_names or (faces.name,)}
-    whole = {
-        source: {old: step[new] if new else None for old, new in became.items()} if became else step
-        for source, became in before.items()
-    }
+    whole: dict[str, Mapping[str, str | None]] = dict.fromkeys(faces.source_names or (faces.name,), step)
+    for source, became in faces.label_maps().items():
+        whole[source] = {old: step[new] if new else None for old, new in became.items()}
     kept = codes >= 0
     return replace(
         faces.take(kept),

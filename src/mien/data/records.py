@@ -134,6 +134,16 @@ class FaceSet:
         found = {field: getattr(self, field) for field in (*COLUMNS, *OPTIONAL)}
         return {field: array for field, array in found.items() if array is not None}
 
+    def label_maps(self) -> LabelMap:
+        """By source, the map of its labels, for those that have one.
+
+        The map of a data set of one source stays under the name that it had at its import.
+        """
+        maps = {source: became for source, became in (self.label_map or {}).items() if became}
+        if self.source_names is None:
+            return dict(zip((self.name,), maps.values(), strict=False))
+        return {source: maps[source] for source in self.source_names if source in maps}
+
     def in_label_order(self, label_names: tuple[str, ...]) -> "FaceSet":
         """The same faces, labels numbered as in ``label_names``; itself where those lack one of its own."""
         if self.label_names == label_names or not set(self.label_names) <= set(label_names):
