@@ -76,6 +76,14 @@ def test_affectnet_lists_without_a_header_and_with_images_at_the_top_are_read(tm
     assert (entry.path, entry.label) == (tmp_path / "1" / "a.jpg", SAD)
 
 
+def test_affectnet_images_are_found_though_the_first_of_the_list_is_missing(tmp_path):
+    folder = tmp_path / "Manually_Annotated"
+    save(folder / "1" / "b.jpg")
+    write_lists(tmp_path, [affectnet_row("1/a.jpg"), affectnet_row("1/b.jpg")], [affectnet_row("2/c.jpg")])
+    paths = [entry.path for entry in list_affectnet(tmp_path).entries()]
+    assert paths == [folder / "1" / "a.jpg", folder / "1" / "b.jpg", folder / "2" / "c.jpg"]
+
+
 def test_affectnet_rows_that_do_not_fit_are_told(tmp_path):
     rows = [
         affectnet_row("a.jpg", "11"),

@@ -71,6 +71,7 @@ def _count_lines(path: Path) -> int:
 
 
 def _from_lists(path: Path) -> Iterator[Entry]:
+    default = next((path / name for name in _PICTURES if (path / name).is_dir()), path)
     for name, split in LISTS.items():
         if not (path / name).is_file():
             continue
@@ -81,8 +82,8 @@ def _from_lists(path: Path) -> Iterator[Entry]:
             first = [] if has_header or not any(table.first) else [(table.number, table.first)]
             for _, cells in chain(first, table.rows()):
                 row = cells_of(cells, columns)
-                folder = folder or _images_of(path, row[COLUMNS[0]])
-                yield _from_row(folder, row, split)
+                folder = folder or _images_of(path, row[COLUMNS[0]])  # a missing file tells none
+                yield _from_row(folder or default, row, split)
 
 
 def _columns(header: tuple[str, ...], path: Path) -> dict[str, int]:
@@ -92,8 +93,8 @@ def _columns(header: tuple[str, ...], path: Path) -> dict[str, int]:
     return columns
 
 
-def _images_of(path: Path, first: str) -> Path:
-    return next((path / name for name in _PICTURES if is_there(path / name / first)), path / _PICTURES[0])
+def _images_of(path: Path, file: str) -> Path | None:
+    return next((path / name for name in _PICTURES if is_there(path / name / file)), None)
 
 
 def _from_row(folder: Path, row: dict[str, str], split: str) -> Entry:
