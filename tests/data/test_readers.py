@@ -194,6 +194,29 @@ def test_rafdb_also_takes_a_list_of_aligned_names(tmp_path):
     assert RAFDB[entry.label] == "happy"
 
 
+@pytest.mark.parametrize("in_folders", [False, True], ids=["list", "folders"])
+def test_the_compound_set_of_rafdb_is_not_taken_for_the_basic_one(tmp_path, in_folders):
+    codes = range(1, 12)
+    if in_folders:
+        for code in codes:
+            save(tmp_path / "train" / str(code) / "a.jpg")
+    else:
+        rows = [f"train_{code:05}.jpg {code}\n" for code in codes]
+        (tmp_path / "list_patition_label.txt").write_text("".join(rows))
+    with pytest.raises(DataError, match="is of the compound set of RAF-DB: expected labels 1 to 7 of the"):
+        list_rafdb(tmp_path)
+
+
+def test_rafdb_is_found_through_links(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "list_patition_label.txt").write_text("test_0001.jpg 4\n")
+    save(tmp_path / "disk" / "aligned" / "test_0001_aligned.jpg")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "RAF").symlink_to(tmp_path / "disk")
+    (entry,) = list_rafdb(tmp_path / "here").entries()
+    assert entry.path.is_file()
+
+
 def test_rafdb_passes_over_what_a_mac_puts_beside(tmp_path):
     for folder in (tmp_path / "__MACOSX" / "basic", tmp_path / "basic"):
         (folder / "Image" / "aligned").mkdir(parents=True)

@@ -4,17 +4,18 @@ Source: Li et al., "Reliable Crowdsourcing and Deep Locality-Preserving Learning
 the Wild", 2017.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
 from mien.core.emotions import RAFDB
-from mien.data.class_folders import is_litter
+from mien.data.class_folders import files_below
 from mien.data.folders import list_numbered
 from mien.data.listing import SPLIT_NAMES, Entry, Listing, Problem, is_there
 from mien.errors import DataError
 
 LIST = "list_patition_label.txt"
+_COMPOUND = frozenset(map(str, range(8, 12)))
 _CODES = {str(code): code - 1 for code in range(1, len(RAFDB) + 1)}
 
 
@@ -24,20 +25,31 @@ def list_rafdb(path: Path) -> Listing:
     Without the list, from folders named 1 to 7, or by the emotion, in ``train`` and ``test``.
 
     Raises:
-        DataError: there is neither.
+        DataError: there is neither, it is the compound set, or a folder cannot be listed.
     """
     if not path.is_dir():
         raise DataError(f"no folder at {path}")
-    file = next((found for found in sorted(path.rglob(LIST)) if not is_litter(found, path)), None)
+    found = sorted(file for file, _ in files_below(path))
+    file = next((one for one in found if one.name == LIST), None)
     if file is None:
         if listing := list_numbered(path, "rafdb", RAFDB, first=1):
+            _check_basic(path, (one.parent.name for one in found))
             return listing
         raise DataError(f"{path} is no RAF-DB: expected {LIST} in it, or folders such as train/1 to train/7")
-    folders = (found for found in sorted(path.rglob("aligned")) if found.is_dir())
-    folder = next((found for found in folders if not is_litter(found, path)), file.parent)
+    folder = next((one.parent for one in found if one.parent.name == "aligned"), file.parent)
     lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     rows = [line.split() for line in lines if line.strip()]
+    _check_basic(file, (row[1] for row in rows if len(row) > 1))
     return Listing("rafdb", RAFDB, partial(_entries, rows, folder), len(rows))
+
+
+def _check_basic(path: Path, codes: Iterable[str]) -> None:
+    """Refuse the compound set, whose codes 1 to 11 name other emotions; one such code alone is a slip."""
+    if len(_COMPOUND.intersection(codes)) > 1:
+        raise DataError(
+            f"{path} is of the compound set of RAF-DB: expected labels 1 to {len(RAFDB)} of the basic set, "
+            "got some of 8 to 11; give the basic set, or import this one as csv or folders"
+        )
 
 
 def _entries(rows: list[list[str]], folder: Path) -> Iterator[Entry]:
