@@ -363,7 +363,7 @@ def test_a_csv_gives_all_its_columns(tmp_path):
     (tmp_path / "mine.csv").write_text(
         "\ufeffpath,label,split,person,x1,y1,x2,y2,valence,arousal,comment\n"
         "a.png,Happiness,PublicTest,Zoë,1,2,3.5,4,0.5,-2,fine\n"
-        "/b.png,boredom,,,,,,,,,\n"
+        "/b.png,boredom,train,,,,,,,,\n"
     )
     listing = list_paths(tmp_path / "mine.csv")
     assert (listing.name, listing.label_names, listing.total) == ("mine", ("boredom", "happy"), 2)
@@ -391,7 +391,9 @@ def test_csv_rows_that_do_not_fit_are_told(tmp_path):
         "c.png,happy,train,1,2,3\n"
         "d.png,happy,train,,,,,7\n"
         "e.png,10,train,,,,,0,surplus\n"
-        "f.png,9\n"
+        "f.png,9,train\n"
+        "g.png,9,\n"
+        "h.png,9\n"
     )
     listing = list_paths(tmp_path / "mine.csv")
     assert listing.label_names == ("happy", "9", "10")
@@ -402,6 +404,8 @@ def test_csv_rows_that_do_not_fit_are_told(tmp_path):
         ("d.png", None, "train", "malformed row"),
         ("e.png", 2, "train", ""),
         ("f.png", 1, "train", ""),
+        ("g.png", None, "train", "unknown split"),
+        ("h.png", None, "train", "unknown split"),
     ]
 
 

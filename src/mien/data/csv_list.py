@@ -92,7 +92,7 @@ class _Rows:
 
     def _entry(self, row: dict[str, str]) -> Entry:
         file, label = self._file(row["path"]), label_key(row["label"])
-        split = SPLIT_NAMES.get(row.get("split", "").lower() or "train")
+        split = SPLIT_NAMES.get(row.get("split", "train").lower())
         try:
             box = _box(row)
             valence, arousal = (affect(_point(row.get(name, ""))) for name in ("valence", "arousal"))
@@ -108,7 +108,7 @@ class _Rows:
         if label not in self.codes:
             return Entry(file, None, problem=Problem("malformed row", "the CSV has changed meanwhile"))
         if split is None:
-            return Entry(file, None, problem=Problem("unknown split", row["split"][:20]))
+            return Entry(file, None, problem=Problem("unknown split", row["split"][:20] or "an empty cell"))
         return Entry(file, self.codes[label], split, row.get("person", ""), box, valence, arousal)
 
     def _file(self, text: str) -> Path:
