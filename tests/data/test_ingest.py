@@ -205,9 +205,13 @@ KILLED = """
     write = getattr(ingest, where)
     ingest._PART_ENTRIES = 32
 
+    def ended(parts):
+        yield next(parts)
+        os.kill(os.getpid(), signal.SIGKILL)
+
     def killed(*args, **settings):
         if where == "write_parts":
-            write(*args, **settings)
+            write(ended(args[0]), *args[1:], **settings)
         elif len(list((folder / ".a.h5.part").glob("0*.h5"))) < 2:
             return write(*args, **settings)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -367,6 +371,14 @@ def test_a_damaged_part_is_made_again(hundred, name, small_parts):
     ingest_images(mine, hundred / "a.h5", ImageSettings(8))
     ingest_images(mine, hundred / "b.h5", ImageSettings(8))
     assert (hundred / "a.h5").read_bytes() == (hundred / "b.h5").read_bytes()
+
+
+def test_an_import_into_a_link_writes_the_file_that_it_leads_to(hundred):
+    (hundred / "disk").mkdir()
+    (hundred / "a.h5").symlink_to(hundred / "disk" / "real.h5")
+    ingest_images(list_paths(hundred / "list.csv"), hundred / "a.h5", ImageSettings(8))
+    assert (hundred / "a.h5").is_symlink()
+    assert read_store(hundred / "disk" / "real.h5").name == "list"
 
 
 def test_two_do_not_import_into_one_file(hundred):

@@ -162,14 +162,12 @@ class Ingestion:
                 raise DataError(f"no image could be taken in: {self.listing.name} lists none")
             raise DataError(f"no image could be taken in; {skipped_list(to)} says why")
         persons = tuple(self.persons) if self.listing.persons else None
-        whole = self.folder / "whole.h5"
         faces = (
             replace(_faces_of(part), person_names=persons)
             for part, size in zip(parts, sizes, strict=True)
             if size
         )
-        write_parts(faces, sum(sizes), whole, source_sha256=source_sha256)
-        os.replace(whole, to)
+        write_parts(faces, sum(sizes), to, source_sha256=source_sha256)
         shutil.rmtree(self.folder)
 
     def _parts(self) -> list[Path]:
