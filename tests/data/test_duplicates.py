@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mien.core.emotions import FER2013
-from mien.data.duplicates import NearDuplicates, find_near_duplicates
+from mien.data.duplicates import NearDuplicates, find_near_duplicates, same_images
 from mien.data.records import FaceSet
 
 
@@ -131,6 +131,16 @@ def test_clean_leaves_out_what_reaches_the_threshold():
     near = NearDuplicates(rows, rows, np.array([0.94, 0.95, 1], np.float32), np.array([0, 0, 1], bool), 0.9)
     assert near.clean(np.array([3, 4, 5, 9])).tolist() == [True, True, False, False]
     assert near.clean(np.array([3, 4, 5, 9]), above=0.93).tolist() == [False, True, False, False]
+
+
+def test_pairs_of_one_image_are_given_while_they_are_found_and_never_held_together():
+    image = _smooth(np.random.default_rng(8), 1)
+    faces = _faces(np.concatenate([image - (image > i) for i in range(60)]), image[:0])
+    searched = [0]
+    pairs = same_images(faces, progress=lambda done, total: searched.append(done))
+    when = {int(max(pair)): searched[-1] for pair in pairs if int(min(pair)) == 0}
+    assert sorted(when) == list(range(1, 60))
+    assert [when[i] for i in (19, 20, 59)] == [0, 20, 40]
 
 
 @pytest.fixture(scope="session")

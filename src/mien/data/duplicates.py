@@ -3,7 +3,7 @@
 FER2013 was collected by web search: the same photograph, cropped again, stands on both sides of its splits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,24 +95,23 @@ def find_near_duplicates(
 
 def same_images(
     faces: FaceSet, *, above: float = SAME_IMAGE, progress: Callable[[int, int], None] | None = None
-) -> NDArray[np.int64]:
-    """Positions (P, 2) of all pairs of faces, whatever their split, that show one image.
+) -> Iterator[NDArray[np.int64]]:
+    """Positions (2,) of each pair of faces, whatever their split, that show one image, while they are found.
 
     As ``find_near_duplicates`` compares them, but every face with every other; identical pixels are found by
-    their hash, so blank faces pair too.
+    their hash, so blank faces pair too. Faces that are all alike make about n² pairs: do not keep them.
     """
     first: dict[bytes, int] = {}
-    links = [(first.setdefault(image.tobytes(), i), i) for i, image in enumerate(faces.images)]
-    found = [np.array(links, np.int64).reshape(-1, 2)]
+    for i, image in enumerate(faces.images):
+        if (same := first.setdefault(image.tobytes(), i)) != i:
+            yield np.array([same, i], np.int64)
     search = _Search(faces.images, above)
     for start in range(0, len(faces), _QUERIES):
         face, match, _ = search.pairs(faces.images[start : start + _QUERIES])
-        found.append(np.unique(np.stack([face + start, match], axis=1), axis=0))
+        pairs = np.unique(np.stack([face + start, match], axis=1), axis=0)
+        yield from pairs[pairs[:, 0] != pairs[:, 1]]
         if progress:
             progress(min(start + _QUERIES, len(faces)), len(faces))
-    pairs = np.concatenate(found)
-    others: NDArray[np.int64] = pairs[pairs[:, 0] != pairs[:, 1]]
-    return others
 
 
 class _Search:

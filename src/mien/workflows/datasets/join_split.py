@@ -1,6 +1,6 @@
 """Make one store of several, or split one again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -83,19 +83,17 @@ def split_data(
 
 def _links(
     faces: FaceSet, settings: SplitSettings, progress: Callable[[int, int], None] | None
-) -> list[NDArray[np.int64]]:
+) -> Iterator[NDArray[np.int64]]:
     """Faces that must stay together."""
     if settings.by not in ("label", "person"):
         raise DataError(f"data are divided by label or person, got '{settings.by}'")
-    links: list[NDArray[np.int64]] = []
     if settings.by == "person":
         if faces.persons is None or not (faces.persons >= 0).any():
             raise DataError(f"{faces.name} names no persons; divide it by label")
-        links += by_code(faces.persons)
+        yield from by_code(faces.persons)
     if settings.keep_copies_together:
-        links += by_code(_file_codes(faces))
-        links += list(same_images(faces, progress=progress))
-    return links
+        yield from by_code(_file_codes(faces))
+        yield from same_images(faces, progress=progress)
 
 
 def _file_codes(faces: FaceSet) -> NDArray[np.int64]:
