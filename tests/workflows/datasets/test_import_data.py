@@ -17,6 +17,7 @@ from mien.data.image_loading import ImageSettings
 from mien.data.leaks import is_official
 from mien.data.store import clean_mask, read_info, read_store
 from mien.errors import DataError, MissingExtraError, OutputError
+from mien.workflows.datasets import import_data as import_workflow
 from mien.workflows.datasets.audit import audit_data
 from mien.workflows.datasets.import_data import LISTINGS, ImportSettings, find_source, import_data
 
@@ -225,6 +226,19 @@ def test_fer2013_can_be_brought_to_a_size_colour_and_labels_too(tmp_path, source
     done = import_data("fer2013", source, tmp_path / "a.h5", settings)
     assert (done.info.shape, done.info.label_names) == ((9, 24, 24, 3), RAFDB)
     assert done.skipped == {}
+
+
+def test_fer2013_is_enlarged_in_parts_and_never_held_whole(tmp_path, source, monkeypatch):
+    settings = ImportSettings(partial=True, images=ImageSettings(96))
+    whole = import_data("fer2013", source, tmp_path / "whole.h5", settings)
+    seen, resized = [], import_workflow.resized
+    monkeypatch.setattr(import_workflow, "_PART_BYTES", 4 * 96 * 96)
+    monkeypatch.setattr(
+        import_workflow, "resized", lambda faces, to: seen.append(len(faces)) or resized(faces, to)
+    )
+    parts = import_data("fer2013", source, tmp_path / "parts.h5", settings)
+    assert seen == [4, 4, 1]
+    assert parts.info == whole.info
 
 
 def test_what_fer2013_leaves_out_is_listed_and_an_older_list_goes(tmp_path, source):

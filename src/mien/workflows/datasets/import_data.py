@@ -1,8 +1,9 @@
 """Turn the files that a data set comes in into one store that training and evaluation read."""
 
+import math
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -29,7 +30,15 @@ from mien.data.listing import Listing, Problem
 from mien.data.pixel_csv import PixelLayout, read_pixel_csv
 from mien.data.rafdb import list_rafdb
 from mien.data.records import SPLITS, FaceSet
-from mien.data.store import StoreInfo, is_foreign, read_info, read_store, require_h5py, write_store
+from mien.data.store import (
+    StoreInfo,
+    is_foreign,
+    read_info,
+    read_store,
+    require_h5py,
+    write_parts,
+    write_store,
+)
 from mien.errors import DataError
 from mien.names import look_up
 
@@ -43,6 +52,7 @@ CSV_NAMES = ("fer2013.csv", "icml_face_data.csv", "train.csv")
 CSV_INSIDE = {"fer2013": CSV_NAMES, "ferplus": CSV_NAMES, "ckextended": ("ckextended.csv",)}
 """The files that a folder may hold, the first choice first."""
 
+_PART_BYTES = 64 * 2**20
 _ARCHIVES = {b"PK\x03\x04": "ZIP", b"\x1f\x8b": "gzip"}
 
 
@@ -162,9 +172,16 @@ def _take_faces(
             label = faces.label_names[faces.labels[i]]
             left_out.append([str(faces.rows[i]), str(source), "label without counterpart", label])
         faces = mapped
-    write_store(resized(faces, settings.images), to, source_sha256=_source_sha256(source))
+    parts = (resized(part, settings.images) for part in _parts(faces, settings.images))
+    write_parts(parts, len(faces), to, source_sha256=_source_sha256(source))
     write_skipped(left_out, to)
     return Counter(reason for _, _, reason, _ in left_out), notes
+
+
+def _parts(faces: FaceSet, images: ImageSettings) -> Iterator[FaceSet]:
+    """``faces`` in parts that are small once they are resized, at least one."""
+    n = max(1, _PART_BYTES // math.prod(images.shape))
+    return (faces.take(np.arange(i, min(i + n, len(faces)))) for i in range(0, max(1, len(faces)), n))
 
 
 def _take_in(
