@@ -52,7 +52,7 @@ def test_files_that_are_no_images_and_hidden_files_are_passed_over(tmp_path):
         (
             "train/sad/a.png",
             b"not an image",
-            r"sad/a\.png: cannot be read as an image; replace or",
+            r"sad/a\.png: cannot be read as an image; replace it",
         ),
         ("train/sad/a.png", b"", r"sad/a\.png: cannot be read as an image"),
         ("train/sly/a.png", b"", "sly: no emotion named 'sly'"),
@@ -79,5 +79,18 @@ def test_a_truncated_image_is_named(tmp_path):
     path.parent.mkdir(parents=True)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(DataError, match="cannot be read as an image"):
+    with pytest.raises(DataError, match="cannot be read as an image; replace it, or leave it out"):
         read_folders(tmp_path, LAYOUT)
+
+
+def test_images_that_cannot_be_read_are_left_out_and_told_where_a_part_is_accepted(tmp_path):
+    _save(tmp_path / "train" / "sad" / "b.png", 7)
+    for name, content in (("a.png", b"text"), ("c.png", (tmp_path / "train/sad/b.png").read_bytes()[:45])):
+        (tmp_path / "train" / "sad" / name).write_bytes(content)
+    skipped = []
+    faces = read_folders(tmp_path, LAYOUT, skipped=skipped, partial=True)
+    assert (faces.images[:, 0, 0].tolist(), faces.rows.tolist()) == ([7], [1])
+    assert [(path.name, problem.reason) for path, problem in skipped] == [
+        ("a.png", "not an image"),
+        ("c.png", "damaged"),
+    ]

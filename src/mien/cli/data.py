@@ -78,7 +78,10 @@ def import_(
     root: Annotated[
         Path | None, typer.Option(help="csv: the folder of its paths.", show_default="that of the CSV")
     ] = None,
-    part: Annotated[bool, typer.Option("--partial", help="fer2013, ferplus: accept a part of it.")] = False,
+    part: Annotated[
+        bool,
+        typer.Option("--partial", help="fer2013, ferplus: accept a part of it; leave out damaged images."),
+    ] = False,
     search: Annotated[
         bool,
         typer.Option("--search", help="Search test faces for near copies in training now; else audit does."),

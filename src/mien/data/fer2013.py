@@ -40,9 +40,10 @@ def read_fer2013(
 
     Args:
         path: The CSV file or the folder.
-        expect_official: Insist on the official number of faces per split and emotion.
+        expect_official: Insist on the official number of faces per split and emotion; otherwise images of a
+            folder that cannot be read are left out.
         progress: Called with the bytes or images read and their total.
-        skipped: Takes the files of the folder that are no images.
+        skipped: Takes the files of the folder that are left out.
 
     Raises:
         DataError: a row or image is malformed (the text names the line or file), or the counts differ.
@@ -52,7 +53,7 @@ def read_fer2013(
         raise DataError(f"no file or folder at {path}")
     layout = FolderLayout("fer2013", emotions.FER2013, SIDE, _split_of_name)
     if path.is_dir():
-        faces = read_folders(path, layout, progress, skipped)
+        faces = read_folders(path, layout, progress, skipped, partial=not expect_official)
     else:
         faces = read_pixel_csv(path, CSV, progress)
     if not len(faces):

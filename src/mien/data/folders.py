@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.core.emotions import emotion
-from mien.core.images import open_image
 from mien.core.paths import path_text
 from mien.data.class_folders import ClassFile, is_emotion, read_tree, shown
-from mien.data.image_loading import SMALL
+from mien.data.image_loading import SMALL, open_file
 from mien.data.listing import Entry, Listing, Problem, label_key, spelled_once
 from mien.data.records import SPLITS, FaceSet
-from mien.errors import DataError, ImageError, MienError
+from mien.errors import DataError, MienError
 
 Progress = Callable[[int, int], None]
 """Called with (done, total), in any unit, now and then."""
@@ -48,6 +47,8 @@ def read_folders(
     layout: FolderLayout,
     progress: Progress | None = None,
     skipped: list[tuple[Path, Problem]] | None = None,
+    *,
+    partial: bool = False,
 ) -> FaceSet:
     """Read every image of the tree, in the order of the sorted paths; ``rows`` are positions in that order.
 
@@ -55,20 +56,32 @@ def read_folders(
         path: The folder with the split folders, or one above it.
         layout: What it must hold.
         progress: Called as images are read.
-        skipped: Takes what is not named like an image.
+        skipped: Takes what is not named like an image, or cannot be read where that may be left out.
+        partial: Whether images that cannot be read may be left out.
 
     Raises:
         DataError: a folder is no split or emotion, or an image cannot be read or has another size.
     """
-    found = list(_images(path, layout, [] if skipped is None else skipped))
+    skipped = [] if skipped is None else skipped
+    found = list(_images(path, layout, skipped))
     images = np.empty((len(found), layout.side, layout.side), np.uint8)
+    is_read = np.ones(len(found), np.bool_)
     for i, (file, _, _) in enumerate(found):
-        images[i] = _gray(file, layout.side)
+        opened = open_file(file, SMALL)
+        if not isinstance(opened, Problem):
+            images[i] = _gray(file, opened[0], layout.side)
+        elif partial:
+            skipped.append((file, opened))
+            is_read[i] = False
+        else:
+            raise DataError(
+                f"{shown(file)}: cannot be read as an image; replace it, or leave it out with --partial"
+            )
         if progress and i % _EVERY == 0:
             progress(i, len(found))
     if progress:
         progress(len(found), len(found))
-    return FaceSet(
+    faces = FaceSet(
         images=images,
         labels=np.array([label for _, label, _ in found], np.int64),
         split=np.array([split for _, _, split in found], np.uint8),
@@ -76,6 +89,7 @@ def read_folders(
         label_names=layout.label_names,
         name=layout.name,
     )
+    return faces if is_read.all() else faces.take(is_read)
 
 
 def list_folders(path: Path) -> Listing:
@@ -169,11 +183,7 @@ def _label(file: Path, name: str, label_names: tuple[str, ...]) -> int:
         ) from e
 
 
-def _gray(file: Path, side: int) -> NDArray[np.uint8]:
-    try:
-        pixels = open_image(file, SMALL)
-    except ImageError as e:
-        raise DataError(f"{shown(file)}: cannot be read as an image; replace or remove it") from e
+def _gray(file: Path, pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     height, width = pixels.shape[:2]
     if (width, height) != (side, side):
         raise DataError(f"{shown(file)}: expected an image of {side}x{side} pixels, got {width}x{height}")

@@ -60,10 +60,10 @@ class ImageLoader:
         """The image of an entry, or why there is none; never raises for what a file may hold."""
         if entry.problem:
             return entry.problem
-        found = _open(entry.path, SMALL)
+        found = open_file(entry.path, SMALL)
         if isinstance(found, Problem):
             with self._one_large:
-                found = _open(entry.path, DEFAULT_LIMITS)
+                found = open_file(entry.path, DEFAULT_LIMITS)
         if isinstance(found, Problem):
             return found
         pixels, sha256 = found
@@ -80,7 +80,8 @@ class ImageLoader:
         return LoadedImage(_resized(pixels, box, self.settings), sha256, _moved(entry, box, self.settings))
 
 
-def _open(path: Path, limits: ImageLimits) -> tuple[NDArray[np.uint8], bytes] | Problem:
+def open_file(path: Path, limits: ImageLimits) -> tuple[NDArray[np.uint8], bytes] | Problem:
+    """The pixels of an image file and its SHA-256, or why there are none; never raises for what it holds."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # reading a pipe might never end

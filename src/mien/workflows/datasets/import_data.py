@@ -46,7 +46,7 @@ Report = Callable[[str, int, int], None]
 """Called with (step, done, total), now and then."""
 
 Skipped = list[tuple[Path, Problem]]
-"""Takes the files that are no images."""
+"""Takes the files that are left out."""
 
 CSV_NAMES = ("fer2013.csv", "icml_face_data.csv", "train.csv")
 CSV_INSIDE = {"fer2013": CSV_NAMES, "ferplus": CSV_NAMES, "ckextended": ("ckextended.csv",)}
@@ -62,7 +62,7 @@ class ImportSettings:
 
     Attributes:
         ferplus: ``fer2013new.csv``, whose votes are joined by row.
-        partial: accept another number of faces than the official one.
+        partial: accept another number of faces than the official one, and leave out damaged images.
         search: search validation and test faces for near copies in training, which the clean score needs.
         images: size and colour of the images.
         labels: the label set that labels are brought to, one of ``LABEL_SETS``; None keeps them.
