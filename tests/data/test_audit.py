@@ -29,6 +29,12 @@ def test_a_non_face_has_more_than_half_of_the_votes_against_it(make_faces):
     assert not_a_face(make_faces(4)).tolist() == [False] * 4
 
 
+def test_votes_of_other_names_are_taken_by_their_names(make_faces):
+    few = replace(make_faces(2), votes=np.array([[9, 1], [1, 9]], np.uint8), vote_names=("happy", "sad"))
+    assert audit(few, _near([], [], [])).non_faces is None
+    assert not_a_face(replace(few, vote_names=("not-a-face", "sad"))).tolist() == [True, False]
+
+
 def test_identical_images_are_grouped_largest_first(make_faces):
     faces = make_faces(10)
     faces.images[7] = faces.images[2]

@@ -151,6 +151,8 @@ def test_blank_faces_and_unanimous_non_faces_are_left_out_of_training_only(
     assert len(kept) == len(odd.select("train")) - 2
     everything = recipe.data.model_copy(update={"drop_blank": False, "drop_non_faces": False})
     assert len(training_rows(odd, everything)) == len(odd.select("train"))
+    other = replace(odd, votes=votes[:, :2], vote_names=("happy", "sad"))
+    assert training_rows(other, recipe.data).rows.tolist()[:3] == [1, 2, 3]
 
 
 def test_a_data_set_without_training_faces_is_named(faces: FaceSet, recipe: Recipe) -> None:

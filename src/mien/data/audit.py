@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.emotions import FERPLUS_VOTES
 from mien.data.duplicates import SAME_IMAGE, NearDuplicates
 from mien.data.records import SPLITS, FaceSet
 
 Positions = NDArray[np.intp]
 """Places in the FaceSet, ascending."""
+
+_NO_FACE = "not-a-face"
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +24,7 @@ class Audit:
     Attributes:
         faces: what was audited.
         blanks: faces of a single gray value.
-        non_faces: faces that most raters called no face; None without FER+ votes.
+        non_faces: faces that most raters called no face; None without votes that can say so, as FER+'s.
         groups: faces with identical pixels, each group of at least two, largest first.
         near: validation and test faces with a near copy in training.
         note: what the user should know besides, one sentence; or empty.
@@ -101,7 +102,7 @@ class Audit:
 
 def audit(faces: FaceSet, near: NearDuplicates) -> Audit:
     """Look through a data set; ``near`` comes from its store or from ``find_near_duplicates``."""
-    non_faces = None if faces.votes is None else np.flatnonzero(not_a_face(faces))
+    non_faces = np.flatnonzero(not_a_face(faces)) if _NO_FACE in (faces.vote_names or ()) else None
     return Audit(faces, np.flatnonzero(blank(faces)), non_faces, identical_groups(faces), near)
 
 
@@ -113,12 +114,18 @@ def blank(faces: FaceSet) -> NDArray[np.bool_]:
 
 
 def not_a_face(faces: FaceSet) -> NDArray[np.bool_]:
-    """Which faces (N,) more than half of the FER+ raters called no face; none where there are no votes."""
+    """Which faces (N,) more than half of the raters called no face; none where no vote could say so."""
     if faces.votes is None:
         return np.zeros(len(faces), np.bool_)
-    votes = faces.votes[:, FERPLUS_VOTES.index("not-a-face")].astype(np.int64)
-    most: NDArray[np.bool_] = 2 * votes > faces.votes.sum(axis=1)
+    most: NDArray[np.bool_] = 2 * no_face_votes(faces) > faces.votes.sum(axis=1)
     return most
+
+
+def no_face_votes(faces: FaceSet) -> NDArray[np.int64]:
+    """How many raters called each face (N,) no face; 0 where no vote could say so."""
+    if faces.votes is None or faces.vote_names is None or _NO_FACE not in faces.vote_names:
+        return np.zeros(len(faces), np.int64)
+    return faces.votes[:, faces.vote_names.index(_NO_FACE)].astype(np.int64)
 
 
 def identical_groups(faces: FaceSet) -> tuple[Positions, ...]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mien.core.preprocess import resized
-from mien.data.audit import blank
+from mien.data.audit import blank, no_face_votes
 from mien.data.records import FaceSet
 from mien.errors import DataError
 from mien.train.augment import affine, augment, move_points
@@ -87,10 +87,10 @@ def training_rows(faces: FaceSet, settings: DataSettings) -> FaceSet:
 
 def _no_faces(train: FaceSet) -> NDArray[np.bool_]:
     """Which rows all raters call no face (N,)."""
-    if train.votes is None or train.vote_names is None:
+    if train.votes is None:
         return np.zeros(len(train), bool)
-    not_a_face = train.votes[:, train.vote_names.index("not-a-face")]
-    found: NDArray[np.bool_] = (not_a_face > 0) & (not_a_face == train.votes.sum(1))
+    votes = no_face_votes(train)
+    found: NDArray[np.bool_] = (votes > 0) & (votes == train.votes.sum(1))
     return found
 
 
