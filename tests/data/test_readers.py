@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -253,6 +254,12 @@ def test_ckplus_labels_the_last_frame_and_names_the_person(ckplus):
     ]
     assert [entry.person for entry in list_ckplus(ckplus).entries()] == ["S005", "S005", "S010"]
     assert CKPLUS == ("neutral", "angry", "contempt", "disgust", "fear", "happy", "sad", "surprise")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_ckplus_takes_a_person_whose_folder_is_not_in_utf_8(ckplus):
+    (ckplus / "cohn-kanade-images" / "S010").rename(ckplus / "cohn-kanade-images" / os.fsdecode(b"S\xe91"))
+    assert [entry.person for entry in list_ckplus(ckplus).entries()] == ["S005", "S005", "S\ufffd1"]
 
 
 def test_ckplus_gives_as_many_peak_frames_as_asked(ckplus):

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from mien.core.emotions import CKPLUS
+from mien.core.paths import path_text
 from mien.data.class_folders import folders_in, visible
 from mien.data.listing import Entry, Listing, Problem, label_problem
 from mien.errors import DataError
@@ -44,7 +45,7 @@ def _ckplus_entries(frames: list[list[Path]], labels: Path) -> Iterator[Entry]:
     for sequence in frames:
         label, problem = _ckplus_label(labels, sequence[-1]) if sequence else (None, None)
         for file in sequence:
-            yield Entry(file, label, person=file.parts[-3], problem=problem)
+            yield Entry(file, label, person=path_text(file.parts[-3]), problem=problem)
 
 
 def _ckplus_label(labels: Path, last: Path) -> tuple[int | None, Problem | None]:
