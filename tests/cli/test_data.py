@@ -114,9 +114,13 @@ def test_a_split_that_stays_empty_is_noted(tmp_path, images):
     ("words", "text"),
     [
         (("import", "csv", "x", "--labels", "fer2013", "--map", "joy"), "expected label=name, such as"),
+        (
+            ("import", "csv", "x", "--labels", "fer2013", "--map", "joy=happy", "--map", "joy=sad"),
+            "expected one name for a label",
+        ),
         (("split", "x.h5", "--out", "y.h5", "--parts", "0.8"), "expected three shares of train, val and"),
     ],
-    ids=["map", "parts"],
+    ids=["map", "two names", "parts"],
 )
 def test_a_word_that_says_nothing_is_explained(words, text):
     result = _run(*words)

@@ -1,6 +1,6 @@
 """``mien data``: import, join, divide and audit data sets, one file each."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -110,7 +110,7 @@ def import_(
         search=search,
         images=ImageSettings(size, color, whole),
         labels=labels,
-        renames=dict(_renamed(text) for text in renamed or ()),
+        renames=_renames(renamed or ()),
         scheme=scheme,
         peaks=peaks,
         root=root,
@@ -294,6 +294,15 @@ def _bars(*steps: str) -> Iterator[Callable[[str, int, int], None]]:
             progress.update(tasks[step], completed=done, total=total, visible=True, rate=shown)
 
         yield report
+
+
+def _renames(texts: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for old, new in map(_renamed, texts):
+        if found.setdefault(old, new) != new:
+            two = f"'{old}' as '{found[old]}' and as '{new}'"
+            raise typer.BadParameter(f"expected one name for a label, got {two}", param_hint="--map")
+    return found
 
 
 def _renamed(text: str) -> tuple[str, str]:
