@@ -1,5 +1,6 @@
 import json
 import math
+import shlex
 import subprocess
 import sys
 
@@ -40,6 +41,13 @@ def test_import_writes_the_store_and_prints_what_is_in_it(tmp_path, source, monk
     assert "clean test faces, without a near copy in training: 3" in result.stdout
     assert "note: no FER+ votes" in result.stdout
     assert result.stderr == ""
+
+
+def test_what_to_do_next_is_one_line_that_a_shell_takes(tmp_path, source):
+    out = tmp_path / f"{'long ' * 20}.h5"
+    lines = _run("import", "fer2013", source, "--out", out, "--partial").stdout.splitlines()
+    (advice,) = (line for line in lines if line.startswith("for the clean score: "))
+    assert shlex.split(advice)[-4:] == ["mien", "data", "audit", str(out)]
 
 
 def test_import_without_partial_says_how_to_import_a_part(tmp_path, source):

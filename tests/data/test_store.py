@@ -151,8 +151,8 @@ def test_a_store_in_a_missing_folder_cannot_be_written(tmp_path, make_faces):
 
 
 def test_a_missing_store_says_how_to_make_one(tmp_path):
-    with pytest.raises(DataError, match=r"no data set at .*a\.h5; make one: mien data import fer2013"):
-        read_store(tmp_path / "a.h5")
+    with pytest.raises(DataError, match=r"no data set at .*; make one: mien data .* --out '.*/my a\.h5'$"):
+        read_store(tmp_path / "my a.h5")
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path):

@@ -1,5 +1,6 @@
 """``mien data``: import, join, divide and audit data sets, one file each."""
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -128,11 +129,11 @@ def import_(
         n_clean = int(clean.sum())
         console.print(f"clean test faces, without a near copy in training: {n_clean:,}")
     elif read_near_duplicates(done.path) is None:
-        console.print(f"for the clean score: mien data audit {done.path}")
+        console.print(f"for the clean score: mien data audit {shlex.quote(str(done.path))}", soft_wrap=True)
     else:
         console.print("no clean test faces: every one has a near copy in training")
     for note in done.notes:
-        console.print(f"note: {note}")
+        console.print(f"note: {note}", soft_wrap=True)
     console.print(f"wrote {done.path}", soft_wrap=True)
 
 

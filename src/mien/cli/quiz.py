@@ -1,5 +1,6 @@
 """``mien quiz``: people label the expressions of faces, and are scored as a model is."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,7 +90,8 @@ def quiz(
             f"{held.totals[ASKED]} {held.split} faces of {printable(held.name)}, in {printable(str(out))}"
         )
         where = f"{address}{f'/#token={token}' if token else ''}"
-        typer.echo(f"the quiz is at {where}   (Ctrl-C ends it; then: mien quiz report {printable(str(out))})")
+        report = printable(f"mien quiz report {shlex.quote(str(out))}")
+        typer.echo(f"the quiz is at {where}   (Ctrl-C ends it; then: {report})")
         if not token and not server.is_local(host):
             typer.echo("mien: everyone who reaches this machine may answer; set MIEN_TOKEN", err=True)
         server.run(config, listener)

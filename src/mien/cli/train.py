@@ -1,6 +1,7 @@
 """``mien train``: from a recipe to a run folder."""
 
 import json
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -86,13 +87,14 @@ def train(
     if not workers.leads:
         return
     name = settings.net.name
-    allowing = f" --allow-code {name}" if is_own(name) else ""
+    allowing = f" --allow-code {shlex.quote(name)}" if is_own(name) else ""
     for place in runs:
-        evaluate = f"mien{allowing} evaluate {place} {settings.data.store} --split val --out {place}"
+        run, store = shlex.quote(str(place)), shlex.quote(str(settings.data.store))
+        evaluate = f"mien{allowing} evaluate {run} {store} --split val --out {run}"
         has_validation = (place / "predictions-val.csv").is_file()
         typer.echo(f"wrote {place}" + (f"; next: {evaluate}" if has_validation else ""))
     if seeds > 1:
-        typer.echo(f"then, for the mean and deviation over seeds: mien report {' '.join(map(str, runs))}")
+        typer.echo(f"then, for the mean and deviation over seeds: mien report {shlex.join(map(str, runs))}")
 
 
 def _left_undone(recipe: "Recipe", device: str) -> "Iterator[str]":

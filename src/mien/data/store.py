@@ -263,7 +263,8 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
     """The open file, its format checked; what goes wrong inside becomes a DataError of one line."""
     h5py = require_h5py()
     if not Path(path).is_file():
-        raise DataError(f"no data set at {path}; make one: mien data import fer2013 fer2013.csv --out {path}")
+        out = shlex.quote(os.fspath(path))
+        raise DataError(f"no data set at {path}; make one: mien data import fer2013 fer2013.csv --out {out}")
     with (
         reading(path, "is not a data set or is damaged", advice="import it again"),
         h5py.File(path, "r", locking=False) as file,  # it is replaced as a whole: no one writes into it

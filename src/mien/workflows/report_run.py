@@ -1,5 +1,6 @@
 """A run folder as a report reads it: what commands left there, and the scores of its predictions."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,7 +101,8 @@ def read_run(folder: Path, name: str = "") -> Run:
     """
     if not (folder / "recipe.json").is_file():
         raise MienError(
-            f"{folder} is no run folder: it has no recipe.json; make one: mien train RECIPE --out {folder}"
+            f"{folder} is no run folder: it has no recipe.json; make one: mien train RECIPE "
+            f"--out {shlex.quote(str(folder))}"
         )
     names = ("recipe", "environment", "leaks", "history", "result", *(f"scores-{split}" for split in SPLITS))
     files = {

@@ -227,8 +227,10 @@ def test_a_file_of_another_data_set_is_not_taken_for_this_quiz(quiz, faces, tmp_
 
 
 def test_what_is_no_quiz_is_refused(tmp_path, quiz):
-    with pytest.raises(DataError, match=r"no quiz at .*none\.db; make one: mien quiz --data"):
-        open_quiz(tmp_path / "none.db")
+    with pytest.raises(
+        DataError, match=r"no quiz at .*; make one: mien quiz --data .* --out '.*/my none\.db'$"
+    ):
+        open_quiz(tmp_path / "my none.db")
     (tmp_path / "text.db").write_text("not a database, but long enough to look like one" * 20)
     with pytest.raises(DataError, match="is no quiz file or is damaged: file is not a database"):
         Quiz(tmp_path / "text.db")

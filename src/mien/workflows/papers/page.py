@@ -6,6 +6,7 @@ up to date.
 """
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -76,7 +77,8 @@ def write_page(runs: Path, to: Path) -> tuple[str, Path | None]:
             _take_over(runs / name, folder)
     results = read_results(folder)
     if not results:
-        raise MienError(f"no results in {runs} or {folder}; first: mien papers run --all --out {runs}")
+        out = shlex.quote(str(runs))
+        raise MienError(f"no results in {runs} or {folder}; first: mien papers run --all --out {out}")
     _write(to, page(results, folder))
     leaks = to.parent / "concepts" / "leaks.md"
     if not leaks.is_file():

@@ -8,6 +8,7 @@ lost, and each person goes on at the next face.
 import json
 import os
 import secrets
+import shlex
 import sqlite3
 import threading
 import unicodedata
@@ -207,7 +208,8 @@ class Quiz:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         if not self.path.is_file():
-            raise DataError(f"no quiz at {path}; make one: mien quiz --data fer2013.h5 --out {path}")
+            out = shlex.quote(os.fspath(path))
+            raise DataError(f"no quiz at {path}; make one: mien quiz --data fer2013.h5 --out {out}")
         self._lock = threading.Lock()
         with self._reading():
             self.database = sqlite3.connect(

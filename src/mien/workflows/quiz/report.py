@@ -1,6 +1,7 @@
 """What the people of a quiz answered, beside a model, the raters of FER+ and published figures."""
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -168,7 +169,8 @@ def quiz_report(path: str | os.PathLike[str], model: str = "", device: str = "cp
     finally:
         quiz.close()
     if not people:
-        raise MienError(f"no one has answered in {path} yet; start the page: mien quiz --out {path}")
+        out = shlex.quote(os.fspath(path))
+        raise MienError(f"no one has answered in {path} yet; start the page: mien quiz --out {out}")
     answers = np.stack([one.answers for one in people])
     whole, n_drawn = answers[(answers >= 0).all(axis=1)], len(faces)
     seen = np.flatnonzero((answers >= 0).any(axis=0))
