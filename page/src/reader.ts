@@ -20,7 +20,7 @@ export interface Card {
   readonly crop_scale?: number;
   readonly channels?: number;
   readonly views?: number | "auto";
-  readonly auto?: { few: number; many: number; below: number };
+  readonly auto?: { few: number; many: number; below: number; temperature?: number };
   readonly temperatures: Readonly<Record<string, number>>;
   readonly prior?: readonly number[];
   readonly prior_power?: number;
@@ -101,8 +101,8 @@ export class Reader {
     if (!crops.length) return [];
     const faces = { values: toInput(crops, card.mean, card.std), n: crops.length, channels, size: card.input_size };
     if (wanted !== "auto") return this.inViews(faces, wanted, this.temperature(String(wanted)));
-    const { few, many, below } = card.auto!;
-    const quick = await this.inViews(faces, few, this.temperature(String(few)));
+    const { few, many, below, temperature } = card.auto!;
+    const quick = await this.inViews(faces, few, temperature ?? this.temperature(String(few)));
     const first = await this.inViews(faces, few, this.temperature("auto"));
     const out: number[][] = [];
     for (let i = 0; i < crops.length; i++) {

@@ -132,6 +132,18 @@ def test_automatic_views_of_which_few_are_two_are_all_taken(
     np.testing.assert_allclose(Classifier(path, views="auto").logits(crops), expected, atol=1e-5)
 
 
+def test_automatic_views_doubt_by_a_temperature_of_their_own(
+    write: Callable[..., Path], tmp_path: Path, crops: np.ndarray
+) -> None:
+    weight = np.random.default_rng(1).normal(0, 0.02, (48 * 48, 7))
+    path = write(tmp_path, weight=weight, auto=AUTO | {"temperature": 0.4}, temperatures=TEMPERATURES)
+    one, ten = (Classifier(path, views=n).logits(crops) for n in (1, 10))
+    doubtful = softmax(one, 0.4).max(1) < 0.6
+    assert 5 < doubtful.sum() < (softmax(one, 0.8).max(1) < 0.6).sum()
+    expected = np.where(doubtful[:, None], ten, one)
+    np.testing.assert_allclose(Classifier(path, views="auto").logits(crops), expected, atol=1e-5)
+
+
 def test_a_gray_face_of_the_networks_size_is_read_alike_as_an_array_and_as_an_image(
     seeing: Path, crops: np.ndarray
 ) -> None:

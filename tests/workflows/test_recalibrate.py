@@ -14,6 +14,7 @@ pytest.importorskip("onnxscript", reason="needs the train extra")
 
 import mien
 from mien.cli.main import app
+from mien.core.calibration import softmax
 from mien.core.model_store import find_model
 from mien.data.records import SPLITS, FaceSet
 from mien.data.store import write_store
@@ -98,6 +99,27 @@ def test_views_and_prior_are_kept_unless_others_are_asked_for(made: dict[str, An
     assert chosen.scores["val_by_prior_power"]["why"].startswith("0: none gains")
     _, without = recalibrate("auto", "without", made["store"], RecalibrationSettings(1, 0.0))
     assert (without.views, without.prior_power) == (1, 0)
+
+
+def test_automatic_views_stay_so_no_label_changes_unless_options_say_so(
+    made: dict[str, Any], bars: Path, tmp_path: Path
+) -> None:
+    faces, card = noisy(made["faces"]), find_model("bars")[1]
+    write_store(faces, tmp_path / "noisy.h5")
+    one = softmax(mien.load("bars", views=1).logits(faces.images))
+    auto = {"few": 1, "many": 2, "below": float(np.median(one.max(axis=1)))}
+    card = replace(card, views="auto", auto=auto, temperatures=card.temperatures | {"1": 1.0})
+    card.write(bars.with_suffix(".json"))
+    _, again = recalibrate("bars", "again", tmp_path / "noisy.h5")
+    assert again.auto == auto | {"temperature": 1.0}
+    assert abs(again.temperatures["1"] - 1) > 0.1
+    old, new = mien.load("bars"), mien.load("again")
+    assert 0 < again.scores["val_share_in_many_views"] < 1
+    np.testing.assert_array_equal(new.logits(faces.images), old.logits(faces.images))
+    _, third = recalibrate("again", "third", made["store"])
+    assert third.auto == again.auto
+    for settings in (RecalibrationSettings("auto"), RecalibrationSettings(prior_power=0.0)):
+        assert recalibrate("bars", "other", tmp_path / "noisy.h5", settings)[1].auto["many"] == 5
 
 
 def test_a_prior_that_nobody_knows_is_not_made_up(made: dict[str, Any], bars: Path, tmp_path: Path) -> None:

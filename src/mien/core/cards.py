@@ -36,7 +36,8 @@ class ModelCard:
             `mien.core.preprocess.face_crop`.
         channels: 1 for gray faces, 3 for RGB.
         views: Views of a face that are averaged unless the caller chooses; see `mien.core.tta`.
-        auto: What automatic views are: the fields of `mien.core.tta.AutoViews`; empty where unknown.
+        auto: What automatic views are: the fields of `mien.core.tta.AutoViews`; empty where unknown. Where it
+            has no ``temperature``, that of the few views is meant.
         temperatures: For each number of views (as a string), and for ``auto``, what logits are divided by
             before the softmax.
         prior: Share of each class in the training data; empty where unknown.
@@ -105,11 +106,13 @@ class ModelCard:
         """What automatic views are for this model.
 
         Raises:
-            ModelError: the card does not say.
+            ModelError: the card does not say, or has no temperature for the few views.
         """
         if not self.auto:
             raise ModelError(f"the card of '{self.name}' has no automatic views; give their number")
-        return AutoViews(int(self.auto["few"]), int(self.auto["many"]), float(self.auto["below"]))
+        few = int(self.auto["few"])
+        temperature = float(self.auto.get("temperature") or self.temperature(few))
+        return AutoViews(few, int(self.auto["many"]), float(self.auto["below"]), temperature)
 
     def learned_from(self) -> dict[str, Any]:
         """The ``name`` and ``content_hash`` of the training data; empty where ``training`` does not say."""
@@ -226,12 +229,15 @@ def _mistakes_of_views(table: dict[str, Any]) -> list[str]:
     if views == AUTO and not auto:
         mistakes.append("auto is missing, which automatic views need")
     if auto and not (
-        auto.keys() == {"few", "many", "below"}
+        auto.keys() - {"temperature"} == {"few", "many", "below"}
         and {auto["few"], auto["many"]} <= {*N_VIEWS}
         and isinstance(auto["below"], int | float)
         and 0 <= auto["below"] <= 1
     ):
         mistakes.append(f"auto must hold few, many and below (0..1), got {json.dumps(auto)[:60]}")
+    temperature = auto.get("temperature", 1)
+    if not _is_number(temperature) or not SMALLEST <= temperature <= LARGEST:
+        mistakes.append(f"auto.temperature must be a positive number, got {json.dumps(temperature)[:40]}")
     return mistakes
 
 

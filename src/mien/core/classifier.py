@@ -86,7 +86,7 @@ class Classifier:
         faces = to_input(stacked, self.card.mean, self.card.std)
         if not self._auto:
             return self._without_prior(self._score(faces, int(self.views)))
-        temperature = self.card.temperature(self._auto.few)
+        temperature = self._auto.temperature
 
         def probs(logits: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
             return softmax(self._without_prior(logits), temperature)

@@ -33,11 +33,16 @@ images; 12 the face and five crops (centre and corners), with mirrored too; 18 n
 
 @dataclass(frozen=True, slots=True)
 class AutoViews:
-    """What `AUTO` means for a model: ``few`` views of every face, ``many`` where confidence is ``below``."""
+    """What `AUTO` means for a model: ``few`` views of every face, ``many`` where confidence is ``below``.
+
+    The confidence is that of the few views by ``temperature``, which stays when the model is calibrated
+    again, so that the same faces are seen in many views.
+    """
 
     few: int
     many: int
     below: float
+    temperature: float
 
 
 def checked_views(views: Views) -> Views:
@@ -61,7 +66,7 @@ def auto_logits(
             view where one view of each face was scored already, else ``None``.
         faces: Anything that ``score`` takes, one row a face.
         auto: See there.
-        probs: Probabilities (N, C) of logits by ``auto.few`` views.
+        probs: Probabilities (N, C) of logits by ``auto.few`` views, by ``auto.temperature``.
 
     Returns:
         The logits, and which faces (N,) were seen in many views.

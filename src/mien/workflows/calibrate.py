@@ -77,9 +77,16 @@ def fit_certainty(probs: Probs, labels: Labels, coverage: float = COVERAGE) -> C
     return Certainty(threshold, share, right, rest)
 
 
-def fit_auto_views(probs: Probs) -> AutoViews:
-    """Automatic views that see the least sure `IN_DOUBT` of these probabilities (N, C) in many views."""
-    return AutoViews(FEW, MANY, math.floor(float(np.quantile(probs.max(axis=1), IN_DOUBT)) * 1e4) / 1e4)
+def fit_auto_views(logits: Logits, temperature: float) -> AutoViews:
+    """Automatic views that see the least sure `IN_DOUBT` of these faces in many views.
+
+    Args:
+        logits: By `FEW` views, shape (N, C).
+        temperature: Theirs.
+    """
+    confidence = softmax(logits, temperature).max(axis=1)
+    below = math.floor(float(np.quantile(confidence, IN_DOUBT)) * 1e4) / 1e4
+    return AutoViews(FEW, MANY, below, temperature)
 
 
 def class_shares(faces: FaceSet) -> tuple[float, ...]:
@@ -164,15 +171,18 @@ def calibrate(
     views: Views,
     prior: tuple[float, ...] = (),
     prior_power: float | None = 0.0,
+    auto: AutoViews | None = None,
 ) -> Calibration:
     """Fit everything on validation rows: the prior's power first, then temperatures, then the threshold.
 
     Args:
-        raw: The network's logits (N, C) by number of views, among them those of `CALIBRATED_VIEWS`.
+        raw: The network's logits (N, C) by number of views, among them those of `CALIBRATED_VIEWS` and
+            of ``auto``.
         labels: True class ids, shape (N,).
         views: What the model takes by default.
         prior: Share of each class in the training data.
         prior_power: How much of it to take out; ``None`` lets `choose_prior_power` choose.
+        auto: Automatic views to keep; by default they are fitted too.
     """
     scores: dict[str, Any] = {}
     if prior_power is None:
@@ -180,8 +190,8 @@ def calibrate(
         prior_power, scores["val_by_prior_power"] = choice.power, choice.to_dict()
     logits: dict[Views, Logits] = {n: correct_prior(x, prior, prior_power) for n, x in raw.items()}
     temperatures = {str(n): fit_temperature(x, labels) for n, x in logits.items()}
-    few = partial(softmax, temperature=temperatures[str(FEW)])
-    auto = fit_auto_views(few(logits[FEW]))
+    auto = auto or fit_auto_views(logits[FEW], temperatures[str(FEW)])
+    few = partial(softmax, temperature=auto.temperature)
     logits[AUTO], doubtful = auto_logits(
         lambda rows, n, _: logits[n][rows], np.arange(len(labels)), auto, few
     )

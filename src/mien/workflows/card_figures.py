@@ -36,7 +36,8 @@ def calibrated(
 
     Args:
         onnx: The network.
-        card: What it takes and gives, and the prior of its training data.
+        card: What it takes and gives, the prior of its training data, and automatic views where those shall
+            stay.
         faces: A data set of the card's labels.
         views: Views of a face that the model shall take by default.
         prior_power: How much of the prior to take out of the logits; ``None`` lets the rows choose.
@@ -46,11 +47,13 @@ def calibrated(
         ModelError: the network is not what the card describes.
     """
     val = checked_rows(faces, "val", card.labels)
-    numbers = sorted({*CALIBRATED_VIEWS, *([] if views == AUTO else [int(views)])})
+    auto = card.auto_views() if card.auto else None
+    wanted = [*([] if views == AUTO else [int(views)]), *([auto.few, auto.many] if auto else [])]
+    numbers = sorted({*CALIBRATED_VIEWS, *wanted})
     inputs = to_input(network_crops(val.images, card.input_size, card.channels), card.mean, card.std)
     session = open_network(onnx, card, threads=0)
     raw = {n: logits_of(session, inputs, n) for n in numbers}
-    fitted = calibrate(raw, val.labels, views, card.prior, prior_power)
+    fitted = calibrate(raw, val.labels, views, card.prior, prior_power, auto)
     return replace(
         card,
         views=views,

@@ -10,7 +10,7 @@ from mien.core.cards import MOST_POWER, ModelCard
 from mien.core.files import temporary_folder
 from mien.core.model_store import check_model_name, find_model, put_model, user_models
 from mien.core.outputs import check_output_folder
-from mien.core.tta import Views, checked_views
+from mien.core.tta import AUTO, Views, checked_views
 from mien.data.leaks import check_parts
 from mien.data.records import FaceSet
 from mien.data.store import read_store
@@ -25,9 +25,10 @@ class RecalibrationSettings:
     """How to calibrate again.
 
     Attributes:
-        views: Views of a face that the model takes by default; ``None`` keeps the card's.
+        views: Views of a face that the model takes by default; ``None`` keeps the card's. ``"auto"`` fits
+            automatic views to the validation rows.
         prior_power: How much of the training data's prior to take out of the logits; ``"auto"`` lets the
-            validation rows choose, ``None`` keeps the card's.
+            validation rows choose, ``None`` keeps the card's. Automatic views are fitted again with it.
         version: Of the new card; empty keeps the old one's.
         to: Folder for the two files; by default where `mien.load` looks.
         allow_leak: Calibrate although the network has learned from these rows; the card says so.
@@ -83,7 +84,8 @@ def recalibrate(
     with temporary_folder(target) as temporary:
         onnx = temporary / f"{name}.onnx"
         shutil.copyfile(weights, onnx)
-        card = replace(old, prior=prior, version=settings.version or old.version)
+        auto = old.auto if settings.views != AUTO and settings.prior_power is None else {}
+        card = replace(old, prior=prior, auto=auto, version=settings.version or old.version)
         card = calibrated(onnx, card, faces, views, None if isinstance(power, str) else power)
         card = scored(onnx, replace(card, name=name, scores=card.scores | _int8(old)), stored, data, leaks)
         return put_model(onnx, target), card
