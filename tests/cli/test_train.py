@@ -106,6 +106,17 @@ def test_targets_of_one_recipe_teach_the_next(mien: Any, files: Path) -> None:
     assert "distil.targets: no soft targets 'sof.safetensors'" in wrong.stderr
 
 
+def test_targets_are_of_the_data_that_the_recipes_name(mien: Any, files: Path) -> None:
+    (files / "net.toml").write_text('data.store = "bars.h5"\n' + RECIPE)
+    (files / "other.toml").write_text('data.store = "more.h5"\n' + RECIPE)
+    (files / "more.h5").write_bytes((files / "bars.h5").read_bytes())
+    done = mien("targets", "net.toml", "--out", "soft.safetensors", "--folds", "2")
+    assert done.exit_code == 0, done.output
+    both = mien("targets", "net.toml", "other.toml")
+    text = "mien: recipes name different data sets, bars.h5, more.h5; give one with --data\n"
+    assert (both.exit_code, both.stderr) == (2, text)
+
+
 def test_a_network_of_the_users_own_is_trained_scored_and_released(
     mien: Any, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

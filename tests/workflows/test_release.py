@@ -149,6 +149,13 @@ def test_the_commands_lead_from_recipe_to_reading(made: dict[str, Any], tmp_path
     assert find_model("bars")[1].summary == "from the command line"
 
 
+def test_without_data_the_set_that_the_run_learned_from_is_taken(run: Path, home: Path) -> None:
+    for command in (["release", str(run), "--name", "bars", "--no-int8"], ["ensemble", "bars", str(run)]):
+        done = COMMANDS.invoke(app, command)
+        assert done.exit_code == 0, done.output
+    assert find_model("bars")[1].scores["test"]["data"] == "bars"
+
+
 def test_a_release_that_cannot_be_made_says_why_and_leaves_nothing(
     made: dict[str, Any], run: Path, home: Path, tmp_path: Path
 ) -> None:

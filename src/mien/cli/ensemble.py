@@ -31,7 +31,12 @@ def ensemble(
     models: Annotated[
         list[str], typer.Argument(help="Names, .onnx files or run folders, two or more.", show_default=False)
     ],
-    data: Annotated[Path, typer.Option(help="A data set file of `mien data import`.")] = Path("fer2013.h5"),
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="A data set file of `mien data import`.", show_default="the first run's, or fer2013.h5"
+        ),
+    ] = None,
     split: Annotated[str, typer.Option(help="val or test.")] = "test",
     views: Views = None,
     out: ScoresFolder = None,
@@ -42,7 +47,9 @@ def ensemble(
     """Score several models together, by soft, weighted and hard votes."""
     with needs_extra("ensembles", "data"):
         from mien.workflows.ensemble import ensemble as run_ensemble
+        from mien.workflows.ensemble import usual_data
         from mien.workflows.evaluate import EvaluateSettings
+    data = data or usual_data(models)
     with waiting(f"scoring {len(models)} models on the {split} rows of {data.name}"):
         result = run_ensemble(
             models, data, EvaluateSettings(split, parse_views(views), out, device, allow_leak)

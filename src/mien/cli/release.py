@@ -28,9 +28,10 @@ app = typer.Typer()
 def release(
     run: Annotated[Path, typer.Argument(help="A finished run folder.", show_default=False)],
     name: Annotated[str, typer.Option(help="What to call the model.", show_default=False)],
-    data: Annotated[Path, typer.Option(help="The data set file that the run learned from.")] = Path(
-        "fer2013.h5"
-    ),
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The data set file that the run learned from.", show_default="the recipe's"),
+    ] = None,
     out: Annotated[Path | None, out_option("Folder for the model.", "where mien looks")] = None,
     views: Annotated[str, views_option(True)] = "2",
     prior_power: Annotated[str, prior_power_option(True)] = "0",
@@ -58,7 +59,7 @@ def release(
     typer.echo(f"wrote {made.weights} ({made.weights.stat().st_size / 1e6:.1f} MB) and its card")
     same = f"{made.same_labels:.2%} of the rows; logits within {made.largest_difference:.1e}"
     typer.echo(f"same label as torch on {same}")
-    echo_figures(made.card, data)
+    echo_figures(made.card, made.data)
     if int8_tried := made.card.scores.get("int8"):
         typer.echo(f"shipped in {int8_tried['shipped']}: {int8_tried['why']}")
     echo_next(name if out is None else made.weights)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import Device, Overrides, out_option
+from mien.cli.options import Data, Device, Overrides, out_option
 from mien.cli.training_bar import training_bar
 from mien.errors import MienError, needs_extra
 
@@ -32,7 +32,7 @@ def soft_targets(
         list[str],
         typer.Argument(help="Teachers: names of recipes, or .toml files.", show_default=False),
     ],
-    data: Annotated[Path, typer.Option(help="A data set file of `mien data import`.")] = Path("fer2013.h5"),
+    data: Data = None,
     out: Annotated[Path, out_option("The file to write.", True)] = Path("soft-targets.safetensors"),
     runs: Annotated[Path, typer.Option(help="Folder for the runs of the folds.")] = Path("runs"),
     folds: Annotated[int, typer.Option(min=2, help="Parts of the training faces.")] = 4,
@@ -44,20 +44,25 @@ def soft_targets(
     with needs_extra("training"):
         from mien.train.recipe_reading import read_recipe
         from mien.workflows.soft_targets import FoldSettings, make_soft_targets
-    changes = [*(overrides or []), f"data.store={json.dumps(str(data))}"]
+    changes = [*(overrides or []), *([f"data.store={json.dumps(str(data))}"] if data else [])]
     names = [Path(recipe).stem for recipe in recipes]
     if len(set(names)) < len(names):
         raise MienError(f"recipes must have different names, for their runs do: {', '.join(names)}")
     read = {
         name: read_recipe(recipe, changes, files=True) for name, recipe in zip(names, recipes, strict=True)
     }
+    stores = sorted({one.data.store for one in read.values()})
+    if len(stores) > 1:
+        raise MienError(f"recipes name different data sets, {', '.join(stores)}; give one with --data")
     with training_bar() as show:
 
         def report(at: "FoldProgress") -> None:
             if at.at:
                 show(at.at, f"{at.name} ({at.run} of {at.runs})")
 
-        scores = make_soft_targets(read, data, out, FoldSettings(runs, folds, seed, device), report)
+        scores = make_soft_targets(
+            read, Path(stores[0]), out, FoldSettings(runs, folds, seed, device), report
+        )
     for one in scores:
         typer.echo(f"{one.name:<24} out of fold: accuracy {one.accuracy:.2%}, NLL {one.nll:.3f}")
     typer.echo(f"wrote {out}; next: mien train RECIPE --set {shlex.quote(f'distil.targets={out}')}")

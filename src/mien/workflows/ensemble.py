@@ -1,6 +1,6 @@
 """Score several models together: equal, weighted and hard votes, beside their members alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from mien.data.store import clean_mask, read_store
 from mien.errors import DataError
 from mien.workflows.evaluate import EvaluateSettings
 from mien.workflows.figures import confusion_figure
-from mien.workflows.run_folder import check_test_log, count_test_evaluation, write_predictions
+from mien.workflows.run_folder import check_test_log, count_test_evaluation, store_of_run, write_predictions
 from mien.workflows.scorer import (
     Scorer,
     check_leak,
@@ -155,6 +155,16 @@ def ensemble(
     if settings.to:
         _write(result, chosen, voted, settings.to)
     return result
+
+
+def usual_data(models: Sequence[str]) -> Path:
+    """The data set file of the first run among models, or where there is none, ``fer2013.h5``.
+
+    Raises:
+        DataError: the recipe of that run is damaged.
+    """
+    runs = (Path(model) for model in models if (Path(model) / "recipe.json").is_file())
+    return next(map(store_of_run, runs), Path("fer2013.h5"))
 
 
 def _probs(

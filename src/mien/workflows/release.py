@@ -25,7 +25,7 @@ from mien.train.transfer import RUN, backbone_run
 from mien.workflows.calibrate import class_shares
 from mien.workflows.card_figures import calibrated, logits_of, scored
 from mien.workflows.release_int8 import try_int8
-from mien.workflows.run_folder import RECIPE, data_of_run, read_run_json
+from mien.workflows.run_folder import RECIPE, data_of_run, read_run_json, store_of_run
 from mien.workflows.scorer import checked_rows, learned_by
 
 MIN_SAME_LABELS = 0.998
@@ -81,10 +81,11 @@ def read_card_text(path: Path | None, summary: str) -> CardText:
 
 @dataclass(frozen=True)
 class Released:
-    """A new model, and how far its ONNX file agrees with torch."""
+    """A new model, the file of the data set that it was scored on, and how far ONNX agrees with torch."""
 
     card: ModelCard
     weights: Path
+    data: Path
     same_labels: float
     largest_difference: float
 
@@ -112,14 +113,14 @@ class ReleaseSettings:
 
 
 def release(
-    folder: Path, name: str, data: Path, text: CardText, settings: ReleaseSettings | None = None
+    folder: Path, name: str, data: Path | None, text: CardText, settings: ReleaseSettings | None = None
 ) -> Released:
     """Export, check against torch, calibrate on validation rows, score the test rows once, write the card.
 
     Args:
         folder: A finished run.
         name: What `mien.load` shall call it.
-        data: The data set that the run learned from.
+        data: The data set that the run learned from; by default the one that its recipe names.
         text: Words for the card.
         settings: How to release.
 
@@ -132,6 +133,7 @@ def release(
     settings = settings or ReleaseSettings()
     checked_views(settings.views)
     trained = load_trained(folder, pick_device("cpu"))
+    data = data or store_of_run(folder)
     faces = data_of_run(data, folder, trained.data["content_hash"])
     for split in ("val", "test"):
         checked_rows(faces, split, trained.labels)
@@ -152,7 +154,7 @@ def release(
         card = replace(card, training=_training(folder, trained), scores=card.scores | notes)
         card = scored(onnx, card, faces, data, leaks)
         weights = put_model(onnx, target)
-    return Released(card, weights, same, difference)
+    return Released(card, weights, data, same, difference)
 
 
 def compare(onnx: Path, trained: TrainedNet, faces: FaceSet) -> tuple[float, float]:

@@ -73,6 +73,15 @@ def read_run_json(run: Path, name: str, shape: Any) -> Any:
     return held
 
 
+def store_of_run(run: Path) -> Path:
+    """The data set file that the recipe of a run names.
+
+    Raises:
+        DataError: the recipe is missing or damaged.
+    """
+    return Path(read_run_json(run, "recipe.json", RECIPE)["recipe"]["data"]["store"])
+
+
 def data_of_run(data: Path, run: Path, content_hash: str) -> FaceSet:
     """The data set that a run learned from.
 
