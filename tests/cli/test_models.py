@@ -175,6 +175,17 @@ def test_a_model_cannot_be_named_like_a_file(name) -> None:
     store.check_model_name("fer-2.1")
 
 
+def test_a_new_model_hides_no_shipped_one_unless_it_lies_elsewhere(mien, tmp_path, tiny_home) -> None:
+    text = (
+        "'fer2013-nano' is a shipped model, which .* such as 'fer2013-nano-2', or another folder with --out"
+    )
+    for to in (None, tiny_home / "models" / ".." / "models"):
+        with pytest.raises(ModelError, match=text):
+            store.folder_for("fer2013-nano", to)
+    assert store.folder_for("fer2013-nano", tmp_path) == tmp_path
+    assert store.folder_for("tiny") == tiny_home / "models"
+
+
 def test_a_tilde_in_mien_home_is_the_home_folder(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))

@@ -1,6 +1,7 @@
 """A released model is calibrated again: the same network, other probabilities, and scores of its own."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -176,6 +177,9 @@ def test_the_command_prints_the_figures_and_where_the_model_is(
     assert f"uncertain below {card.uncertain_below:.4f}: " in done.stdout
     assert "\nprior power 0: none gains" in done.stdout
     assert "shipped in" not in done.stdout  # figures of other rows
+    assert "replaced" not in done.stdout
+    again = COMMANDS.invoke(app, ["calibrate", "bars", store, "--name", "mine"]).stdout
+    assert re.search(r"^replaced mine, made \d{4}-\d\d-\d\d \d\d:\d\d$", again, re.M)
     assert done.stdout.endswith("next: mien read photo.jpg --model mine\n")
     done = COMMANDS.invoke(
         app, ["calibrate", "bars", store, "--name", "mine", "--out", out, "--version", "3"]

@@ -7,7 +7,8 @@ import typer
 
 from mien.cli.options import AllowLeak, DataFile, Views, out_option, parse_views, prior_power_option
 from mien.cli.progress import waiting
-from mien.cli.release import echo_figures, echo_next, parse_power
+from mien.cli.release import echo_figures, echo_next, echo_written, parse_power
+from mien.core.model_store import folder_for, when_made
 from mien.errors import needs_extra
 
 EXAMPLES = """\b
@@ -39,8 +40,9 @@ def calibrate(
     settings = RecalibrationSettings(
         parse_views(views), "auto" if prior_power == "auto" else power, version, out, allow_leak
     )
+    earlier = when_made(folder_for(name, out) / f"{name}.json")
     with waiting("calibrating, scoring: a minute or more"):
         weights, card = recalibrate(model, name, data, settings)
-    typer.echo(f"wrote {weights} ({weights.stat().st_size / 1e6:.1f} MB) and its card")
+    echo_written(weights, earlier)
     echo_figures(card, data)
     echo_next(name if out is None else weights)

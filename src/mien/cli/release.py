@@ -9,6 +9,7 @@ import typer
 from mien.cli.options import AllowLeak, out_option, parse_views, prior_power_option, views_option
 from mien.cli.progress import waiting
 from mien.core.cards import MOST_POWER, is_leaking
+from mien.core.model_store import folder_for, when_made
 from mien.errors import MienError, needs_extra
 
 if TYPE_CHECKING:
@@ -54,15 +55,23 @@ def release(
         from mien.workflows.release import release as run_release
     settings = ReleaseSettings(parse_views(views), out, parse_power(prior_power), int8, allow_leak)
     text = read_card_text(card, summary or f"trained in {run.name}")
+    earlier = when_made(folder_for(name, out) / f"{name}.json")
     with waiting("exporting, comparing with torch, calibrating, scoring: some minutes"):
         made = run_release(run, name, data, text, settings)
-    typer.echo(f"wrote {made.weights} ({made.weights.stat().st_size / 1e6:.1f} MB) and its card")
+    echo_written(made.weights, earlier)
     same = f"{made.same_labels:.2%} of the rows; logits within {made.largest_difference:.1e}"
     typer.echo(f"same label as torch on {same}")
     echo_figures(made.card, made.data)
     if int8_tried := made.card.scores.get("int8"):
         typer.echo(f"shipped in {int8_tried['shipped']}: {int8_tried['why']}")
     echo_next(name if out is None else made.weights)
+
+
+def echo_written(weights: Path, earlier: str) -> None:
+    """Where a new model lies, and when one that it has replaced was made."""
+    typer.echo(f"wrote {weights} ({weights.stat().st_size / 1e6:.1f} MB) and its card")
+    if earlier:
+        typer.echo(f"replaced {weights.stem}, made {earlier}")
 
 
 def echo_next(model: str | Path) -> None:

@@ -4,8 +4,10 @@ import hashlib
 import os
 import shlex
 import shutil
+import time
 from collections.abc import Collection
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 from mien.core.cards import ModelCard, read_card
@@ -48,17 +50,55 @@ def check_model_name(name: str) -> None:
         raise ModelError(f"'{name}' cannot name a model; use letters, digits, '-', '_' and '.'")
 
 
+def folder_for(name: str, to: Path | None = None) -> Path:
+    """The folder for a new model of a name.
+
+    Args:
+        name: What the model shall be called.
+        to: A folder; by default `user_models`.
+
+    Raises:
+        ModelError: the name cannot be a model's; or it is that of a shipped one, which would be hidden.
+    """
+    check_model_name(name)
+    folder = to or user_models()
+    is_searched = folder.resolve() in [one.resolve() for one in _own_folders()]
+    if is_searched and name in _models_in(SHIPPED):
+        known = list_models()
+        free = next(other for n in count(2) if (other := f"{name}-{n}") not in known)
+        raise ModelError(
+            f"'{name}' is a shipped model, which the new one would hide; choose another name, such as "
+            f"'{free}', or another folder with --out"
+        )
+    return folder
+
+
+def when_made(card: Path) -> str:
+    """The local time at which the card of a model was written; empty where there is none."""
+    if not card.is_file():
+        return ""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(card.stat().st_mtime))
+
+
 def list_models() -> dict[str, Path]:
     """Card files by model name; a user's model hides a shipped one of the same name."""
     found: dict[str, Path] = {}
-    folders = [SHIPPED]
-    with suppress(ModelError):  # who has no home has no models there
-        folders.append(user_models())
-    for folder in folders:
-        for card in sorted(folder.glob("*.json")):
-            if card.with_suffix(".onnx").is_file():
-                found[card.stem] = card
+    for folder in (SHIPPED, *_own_folders()):
+        found |= _models_in(folder)
     return found
+
+
+def _own_folders() -> list[Path]:
+    """`user_models`, for all who have a home folder."""
+    try:
+        return [user_models()]
+    except ModelError:
+        return []
+
+
+def _models_in(folder: Path) -> dict[str, Path]:
+    cards = sorted(folder.glob("*.json"))
+    return {card.stem: card for card in cards if card.with_suffix(".onnx").is_file()}
 
 
 def find_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> tuple[Path, ModelCard]:

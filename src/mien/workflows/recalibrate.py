@@ -8,7 +8,7 @@ from typing import Any
 from mien.core.arguments import is_number
 from mien.core.cards import MOST_POWER, ModelCard
 from mien.core.files import temporary_folder
-from mien.core.model_store import check_model_name, find_model, put_model, user_models
+from mien.core.model_store import find_model, folder_for, put_model
 from mien.core.outputs import check_output_folder
 from mien.core.tta import AUTO, Views, checked_views
 from mien.data.leaks import check_parts
@@ -61,12 +61,12 @@ def recalibrate(
         The network's new path, and its card.
 
     Raises:
-        ModelError: there is no such model, or the name cannot be a file name.
+        ModelError: there is no such model, or the name cannot be a file name or is a shipped model's.
         DataError: the data set has other labels, or lacks rows; the prior is not known; or the network has
             learned from the rows.
     """
     settings = settings or RecalibrationSettings()
-    check_model_name(name)
+    target = folder_for(name, settings.to)
     weights, old = find_model(model)
     views = checked_views(old.views if settings.views is None else settings.views)
     stored = read_store(data)
@@ -78,7 +78,6 @@ def recalibrate(
     leaks = check_parts(stored, known, on, allowed=settings.allow_leak) if known else {}
     power = old.prior_power if settings.prior_power is None else settings.prior_power
     prior = old.prior if power == 0 else _prior(old, faces)
-    target = settings.to or user_models()
     check_output_folder(target)
     target.mkdir(parents=True, exist_ok=True)
     with temporary_folder(target) as temporary:

@@ -9,7 +9,7 @@ import numpy as np
 
 from mien.core.cards import NOT_STATED, ModelCard
 from mien.core.files import temporary_folder
-from mien.core.model_store import check_model_name, put_model, sha256, user_models
+from mien.core.model_store import folder_for, put_model, sha256
 from mien.core.outputs import check_output_folder
 from mien.core.own_files import parse_toml, reading
 from mien.core.session import open_session
@@ -125,12 +125,13 @@ def release(
         settings: How to release.
 
     Raises:
-        ModelError: the run is unfinished, the name cannot be a file name, or the export disagrees with torch.
+        ModelError: the run is unfinished, the name cannot be a file name or is a shipped model's, or the
+            export disagrees with torch.
         DataError: ``data`` is not what the run learned from, has no validation or test rows, or the network
             has learned from them.
     """
-    check_model_name(name)
     settings = settings or ReleaseSettings()
+    target = folder_for(name, settings.to)
     checked_views(settings.views)
     trained = load_trained(folder, pick_device("cpu"))
     data = data or store_of_run(folder)
@@ -140,7 +141,6 @@ def release(
     known = learned_by(folder, trained.data["content_hash"], faces)
     on = f"{folder.name} on {faces.name}"
     leaks = check_parts(faces, known, on, allowed=settings.allow_leak) if known else {}
-    target = settings.to or user_models()
     check_output_folder(target)
     target.mkdir(parents=True, exist_ok=True)
     with temporary_folder(target) as temporary:
