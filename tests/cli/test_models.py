@@ -27,6 +27,23 @@ def test_the_default_model_is_marked(mien, monkeypatch) -> None:
     assert [card["name"] for card in cards if card["default"]] == ["tiny"]
 
 
+def test_a_copied_or_renamed_model_has_the_name_that_finds_it(mien, tmp_path, tiny_home, monkeypatch) -> None:
+    folder = tmp_path / "home" / "models"
+    folder.mkdir(parents=True)
+    for name in ("one", "two"):
+        for suffix in (".json", ".onnx"):
+            (folder / f"{name}{suffix}").write_bytes((tiny_home / "models" / f"tiny{suffix}").read_bytes())
+    monkeypatch.setenv("MIEN_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(store, "DEFAULT_MODEL", "two")
+    shown = [line.split()[:2] for line in mien("models").stdout.splitlines() if "74.1" in line]
+    assert shown == [["one", "74.1"], ["two", "*"]]
+    cards = json.loads(mien("models", "--json").stdout)
+    assert [(card["name"], card["default"]) for card in cards][-2:] == [("one", False), ("two", True)]
+    assert mien("models", "two").stdout.startswith("two\n")
+    assert store.find_model("one")[1].name == "one"
+    assert store.find_model(folder / "one.onnx")[1].name == "tiny", "a path may lead to any file name"
+
+
 def test_a_part_of_a_name_is_enough_where_no_other_model_has_it(
     mien, tmp_path, tiny_home, monkeypatch
 ) -> None:

@@ -49,8 +49,7 @@ def models(
     "balanced" the mean over the emotions, "ms" the CPU time of a face where it was measured. Without NAME all
     models are listed, a user's own included. A part of a name is enough where no other model has it.
     """
-    from mien.core.cards import read_card
-    from mien.core.model_store import find_model, list_models, user_models
+    from mien.core.model_store import find_model, list_models, listed_card, user_models
 
     if out is not None and (name is None or as_json):
         raise MienError("--out writes the card of one model as Markdown; give its name, and no --json")
@@ -64,7 +63,7 @@ def models(
     found: list[tuple[ModelCard, Path]] = []
     for path in list_models().values():
         try:
-            found.append((read_card(path), path.with_suffix(".onnx")))
+            found.append((listed_card(path), path.with_suffix(".onnx")))
         except ModelError as error:  # somebody's broken file is no reason to hide the others
             typer.echo(f"mien: left out: {printable(str(error))}", err=True)
     if as_json:
@@ -88,9 +87,11 @@ def _json(card: "ModelCard", weights: Path) -> str:
     import json
     from dataclasses import asdict
 
-    from mien.core.model_store import DEFAULT_MODEL
+    from mien.core.model_store import DEFAULT_MODEL, list_models
 
-    more = {"path": str(weights), "bytes": weights.stat().st_size, "default": card.name == DEFAULT_MODEL}
+    default = list_models().get(DEFAULT_MODEL)
+    is_default = weights.with_suffix(".json").absolute() == default
+    more = {"path": str(weights), "bytes": weights.stat().st_size, "default": is_default}
     return json.dumps({**asdict(card), **more}, indent=1)
 
 

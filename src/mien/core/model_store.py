@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -101,6 +102,15 @@ def _models_in(folder: Path) -> dict[str, Path]:
     return {card.stem: card for card in cards if card.with_suffix(".onnx").is_file()}
 
 
+def listed_card(path: Path) -> ModelCard:
+    """A card of `list_models`, under the name by which it is found: its file may have been renamed or copied.
+
+    Raises:
+        ModelError: see `mien.core.cards.read_card`.
+    """
+    return replace(read_card(path), name=path.stem)
+
+
 def find_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> tuple[Path, ModelCard]:
     """The ``.onnx`` file of a model and its card.
 
@@ -114,7 +124,7 @@ def find_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> tuple[Pa
     """
     card_path = card_file(name_or_path)
     weights = card_path.with_suffix(".onnx")
-    card = read_card(card_path)
+    card = read_card(card_path) if _is_path(name_or_path) else listed_card(card_path)
     for file in (weights, _previous(weights)):
         if file.is_file() and sha256(file) == card.sha256:
             return file, card

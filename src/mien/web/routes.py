@@ -12,8 +12,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import FileResponse, StreamingResponse
 
 from mien import __version__
-from mien.core.cards import read_card
-from mien.core.model_store import find_model, list_models
+from mien.core.model_store import find_model, list_models, listed_card
 from mien.errors import ModelError
 from mien.web import schemas
 from mien.web.assembly import STATIC
@@ -253,13 +252,13 @@ async def live(socket: WebSocket, service: AService) -> None:
 @router.get("/v1/models", summary="The models on this machine", responses=_errors())
 async def models(service: AService) -> schemas.ModelsAnswer:
     """Each model's card in short: what it names, how well it was measured to do, on what terms."""
-    served = find_model(service.settings.model)[1]
-    cards = {served.name: served}
+    weights, served = find_model(service.settings.model)
+    cards = [served]
     for path in list_models().values():
         with suppress(ModelError):  # somebody's broken file is no reason to hide the others
-            card = read_card(path)
-            cards.setdefault(card.name, card)
-    answers = [schemas.Model(**asdict(card), served=card is served) for card in cards.values()]
+            if path != weights.with_suffix(".json").absolute():
+                cards.append(listed_card(path))
+    answers = [schemas.Model(**asdict(card), served=card is served) for card in cards]
     return schemas.ModelsAnswer(models=answers)
 
 
