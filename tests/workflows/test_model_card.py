@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mien.cli.models import card_lines
 from mien.core.cards import NOT_STATED, ModelCard, read_card
 from mien.core.model_store import DEFAULT_MODEL, SHIPPED
 from mien.errors import MienError
@@ -48,6 +49,21 @@ def front_matter(text: str) -> Any:
     yaml = pytest.importorskip("yaml", reason="needs PyYAML to compare with")
     assert text.startswith("---\n")
     return yaml.safe_load(text.split("---\n")[1])
+
+
+@pytest.mark.parametrize(
+    ("leak", "text"),
+    [
+        (None, "Leaks: what this model learned from is not known here: not searched for leaks"),
+        ({"leaks": False, "start": "web"}, "Leaks: it started from web, whose training faces are not known"),
+        ({"leaks": False, "start": ""}, ""),
+    ],
+)
+def test_training_faces_that_nobody_here_knows_are_told(leak: Any, text: str) -> None:
+    card = own(scores={"test": TEST | {"leak": leak}})
+    shown = model_card(card, 1), " ".join(" ".join(card_lines(card, Path(__file__))).split())
+    for page in shown:
+        assert text in page if text else "Leaks" not in page
 
 
 def test_a_card_of_ones_own_model_says_nothing_of_other_data() -> None:

@@ -88,6 +88,23 @@ def test_faces_of_another_colour_are_taken_as_the_network_sees_them(
     assert cards[0].scores["test"]["accuracy"] == cards[1].scores["test"]["accuracy"]
 
 
+def test_what_the_model_learned_from_elsewhere_is_not_known_and_is_told(
+    made: dict[str, Any], bars: Path, tmp_path: Path
+) -> None:
+    write_store(noisy(made["faces"]), tmp_path / "noisy.h5")
+    store, text = (
+        str(tmp_path / "noisy.h5"),
+        "this model learned from is not known here: not searched for leaks",
+    )
+    own = ["calibrate", "bars", str(made["store"]), "--name", "other"]
+    assert text not in COMMANDS.invoke(app, own).stdout
+    for command in (
+        ["calibrate", "bars", store, "--name", "other"],
+        ["ensemble", "bars", "other", "--data", store],
+    ):
+        assert text in COMMANDS.invoke(app, command).stdout
+
+
 def test_views_and_prior_are_kept_unless_others_are_asked_for(made: dict[str, Any], bars: Path) -> None:
     shares = [(made["faces"].select("train").labels == label).mean() for label in range(3)]
     _, auto = recalibrate("bars", "auto", made["store"], RecalibrationSettings("auto", 0.5))

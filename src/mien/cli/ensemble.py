@@ -8,6 +8,7 @@ import typer
 from mien.cli.options import AllowLeak, AsJson, Device, ScoresFolder, Views, parse_views
 from mien.cli.progress import waiting
 from mien.cli.terminal import print_result, text_console
+from mien.core.cards import not_searched
 from mien.errors import needs_extra
 
 if TYPE_CHECKING:
@@ -74,6 +75,9 @@ def _print(result: "EnsembleScores") -> None:
     for name, leak in zip(result.members, result.leaks, strict=True):
         if leak:
             console.print(f"LEAK: {name}: {leak}; these scores are not of new faces", style="bold")
+    for member in result.to_dict()["members"]:
+        if unknown := not_searched(member):
+            console.print(f"{member['name']}: {unknown}", soft_wrap=True)
     test = result.against_best
     console.print(
         f"soft vote against {result.best}, the best member on val: {test.only_first} faces only the vote got "

@@ -19,6 +19,7 @@ from mien.cli.options import (
 )
 from mien.cli.progress import waiting
 from mien.cli.terminal import print_result, text_console
+from mien.core.cards import not_searched
 from mien.errors import needs_extra
 
 if TYPE_CHECKING:
@@ -94,11 +95,8 @@ def _print(result: "Evaluation", data: Path) -> None:
     elif result.leak is not None and result.leak.official:
         same = f"{result.leak.official:,} of the faces are, pixel by pixel, also among the training faces"
         console.print(f"{same} of the official split; the clean score leaves them out")
-    if result.leak is not None and result.leak.start:
-        unknown = "whose training faces are not known here: not searched for those"
-        console.print(f"it started from {result.leak.start}, {unknown}")
-    if result.leak is None:
-        console.print("what this model learned from is not known here: not searched for leaks")
+    if unknown := not_searched(result.to_dict()):
+        console.print(unknown)
     note = f"temperature {result.temperature:.3f}; ECE before it {result.uncalibrated.ece:.4f}"
     console.print(note)
     if scores.never_predicted:

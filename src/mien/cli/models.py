@@ -178,10 +178,12 @@ def card_lines(card: "ModelCard", weights: Path) -> list[str]:
         lines += _field(title, text)
     if tables:
         lines += ["", *_align(SCORE_HEADS, [_score_row(key, table) for key, table in tables.items()])]
-        from mien.core.cards import is_leaking
+        from mien.core.cards import is_leaking, not_searched
 
         leaking = ", ".join(key for key, table in tables.items() if is_leaking(table))
         lines += _field("LEAK", f"the network has learned from faces of {leaking}") if leaking else []
+        unknown = next(filter(None, map(not_searched, tables.values())), "")
+        lines += _field("Leaks", unknown) if unknown else []
         lines += _class_lines(next(iter(tables.values())))
     return lines
 

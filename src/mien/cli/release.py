@@ -8,7 +8,7 @@ import typer
 
 from mien.cli.options import AllowLeak, out_option, parse_views, prior_power_option, views_option
 from mien.cli.progress import waiting
-from mien.core.cards import MOST_POWER, is_leaking
+from mien.core.cards import MOST_POWER, is_leaking, not_searched
 from mien.core.model_store import folder_for, when_made
 from mien.errors import MienError, needs_extra
 
@@ -91,6 +91,8 @@ def echo_figures(card: "ModelCard", data: Path) -> None:
         typer.echo(f"no clean score in the card: {why_not_clean(data)}")
     if is_leaking(scores["test"]):
         typer.echo("LEAK: the network has learned from test faces; these scores are not of new faces")
+    if unknown := not_searched(scores["test"]):
+        typer.echo(unknown)
     certain = scores["val_certain"]
     typer.echo(f"calibrated on {card.calibrated_on}")
     typer.echo(

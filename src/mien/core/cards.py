@@ -213,6 +213,19 @@ def is_leaking(scores: Mapping[str, Any]) -> bool:
     return isinstance(leak, dict) and bool(leak.get("leaks"))
 
 
+def not_searched(scores: Mapping[str, Any]) -> str:
+    """Which faces that the network learned from could not be looked for among those of a table of scores.
+
+    Empty where all of them could, or the table does not tell.
+    """
+    leak = scores.get("leak", {})
+    if leak is None:
+        return "what this model learned from is not known here: not searched for leaks"
+    start = leak.get("start") if isinstance(leak, dict) else ""
+    unknown = "whose training faces are not known here: not searched for those"
+    return f"it started from {start}, {unknown}" if start else ""
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 

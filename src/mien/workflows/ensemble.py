@@ -67,7 +67,7 @@ class EnsembleScores:
                 {
                     "name": name,
                     "weight": weight,
-                    "leak": leak.to_dict() if leak else None,
+                    "leak": leak.to_dict() if leak is not None else None,
                     "scores": scores.to_dict(),
                 }
                 for name, weight, leak, scores in zip(

@@ -48,7 +48,7 @@ class Evaluation:
             "views": self.views,
             "temperature": self.temperature,
             "test_evaluations": self.test_evaluations,
-            "leak": self.leak.to_dict() if self.leak else None,
+            "leak": self.leak.to_dict() if self.leak is not None else None,
             "scores": self.scores.to_dict(),
             "clean": self.clean.to_dict() if self.clean else None,
             "ece_before_temperature": self.uncalibrated.ece,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mien.core.cards import NOT_STATED, ModelCard, is_leaking
+from mien.core.cards import NOT_STATED, ModelCard, is_leaking, not_searched
 from mien.core.emotions import ALIASES
 from mien.core.files import atomic_write
 from mien.core.outputs import check_output
@@ -227,6 +227,8 @@ def _score_lines(card: ModelCard, rows: Mapping[str, str]) -> Iterator[str]:
     )
     if leaking := ", ".join(of[key] for key, s in tables.items() if is_leaking(s)):
         yield f"\nLEAK: the network has learned from faces of these rows: {leaking}."
+    if unknown := next(filter(None, map(not_searched, tables.values())), ""):
+        yield f"\nLeaks: {one_line(unknown)}."
     by_views = card.scores.get("val_accuracy_by_views")
     if isinstance(by_views, dict):
         numbers = {n: accuracy for n, accuracy in by_views.items() if isinstance(accuracy, int | float)}
