@@ -17,13 +17,14 @@ from mien.core.calibration import softmax
 from mien.core.scores import score
 from mien.data.records import FaceSet
 from mien.data.store import write_store
-from mien.errors import DataError, MienError, OutputError
+from mien.errors import DataError, MienError, ModelError, OutputError
+from mien.train.initialise import is_released
 from mien.train.trained_net import load_trained
 from mien.workflows.ensemble import ensemble
 from mien.workflows.evaluate import EvaluateSettings, evaluate
 from mien.workflows.explain.job import Job
 from mien.workflows.explain.run import explain
-from mien.workflows.explain.subject import MapSettings
+from mien.workflows.explain.subject import MapSettings, open_subject
 from mien.workflows.run_folder import count_test_evaluation, read_predictions, write_predictions
 from mien.workflows.scorer import open_scorer
 
@@ -153,6 +154,21 @@ def test_a_device_that_is_not_there_is_told_for_an_onnx_file_too(tiny_with: Any)
 @pytest.mark.parametrize("training", [{"data": "FER2013"}, {"data": None}, {}])
 def test_a_card_that_names_no_data_set_in_its_training_is_opened(training: dict, tiny_with: Any) -> None:
     assert open_scorer(tiny_with(training=training), None, "cpu").learned_data == ""
+
+
+def test_a_folder_that_holds_no_run_hides_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("nano", "fer2013-nano", "other"):
+        (tmp_path / name).mkdir()
+    for name in ("nano", "fer2013-nano"):
+        assert open_scorer(name, None, "cpu").name == "fer2013-nano"
+        assert open_subject(name).name == "fer2013-nano"
+        assert is_released(name)
+    (tmp_path / "nano" / "recipe.json").write_text("{}")
+    for name in ("other", "nano"):
+        with pytest.raises(ModelError, match=f"{name} holds "):
+            open_scorer(name, None, "cpu")
+        assert not is_released(name)
 
 
 def test_rows_that_a_temperature_is_fitted_to_must_be_new_too(

@@ -152,6 +152,14 @@ def card_file(name_or_path: str | os.PathLike[str]) -> Path:
     return card
 
 
+def is_run(model: str) -> bool:
+    """Whether a run folder is meant: one that holds a run, or a folder that has no model's name."""
+    folder = Path(model)
+    if not folder.is_dir() or (folder / "recipe.json").is_file():
+        return folder.is_dir()
+    return not any(model in (whole, *whole.split("-")) for whole in list_models())
+
+
 def lasting_name(name_or_path: str | os.PathLike[str]) -> str:
     """What means the same model from every folder: its whole name, or the path of its card from the root.
 

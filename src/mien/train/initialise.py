@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from mien.core.model_store import is_run
 from mien.errors import ModelError
 from mien.train.checkpoints import load_note
 from mien.train.exported import VOTES, of_emotions, read_exported, unfolded
@@ -92,7 +93,7 @@ def is_released(path: str) -> bool:
     """Whether a start is a released model: an ``.onnx`` or ``.json`` file, or a name that is no path here."""
     given = Path(path)
     is_file_name = len(given.parts) > 1 or given.suffix in (".safetensors", *PICKLED)
-    return given.suffix in (".onnx", ".json") or not (is_file_name or given.exists())
+    return given.suffix in (".onnx", ".json") or not (is_file_name or given.is_file() or is_run(path))
 
 
 def _load_released(net: nn.Module, path: str, emotions: Sequence[str]) -> InitReport:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from mien.core.model_store import find_model
+from mien.core.model_store import find_model, is_run
 from mien.core.own_code import allow_own
 from mien.core.own_files import parse_toml, reading
 from mien.errors import ModelError, RecipeError
@@ -115,7 +115,7 @@ def _missing_teacher(name: str) -> str:
     """What is wrong with a teacher that cannot be found; nothing where it is there."""
     if not name.strip():
         return "a name is empty"
-    if Path(name).is_dir():
+    if is_run(name):
         return ""
     if not is_released(name):
         return f"no run at {name}"

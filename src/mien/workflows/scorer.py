@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mien.core.calibration import fit_temperature
 from mien.core.classifier import Classifier
+from mien.core.model_store import is_run
 from mien.core.preprocess import network_crops
 from mien.core.tta import AUTO, N_VIEWS, Views
 from mien.data.leaks import LEARNED, Leak, Learned, find_leak, learned, read_learned, refuse_leak
@@ -43,7 +44,7 @@ def open_scorer(model: str, views: Views | None, device: str) -> Scorer:
         MissingExtraError: it is a run folder and torch is not installed.
     """
     folder = Path(model)
-    if not folder.is_dir():
+    if not is_run(model):
         classifier = Classifier(model, views=views, threads=0, device=device)
         card = classifier.card
         return Scorer(

@@ -10,7 +10,7 @@ import numpy as np
 from mien.core.detection import DEFAULT_DETECTOR
 from mien.core.detectors import make_detector
 from mien.core.files import write_json
-from mien.core.model_store import card_file
+from mien.core.model_store import card_file, is_run
 from mien.core.outputs import check_apart, check_output, check_output_folder
 from mien.errors import DataError, MienError
 from mien.workflows.explain.faithfulness import SINGLE_RANKINGS, Faithfulness, measure, random_beaten
@@ -112,7 +112,7 @@ def _check_files(job: Job) -> None:
     """Every file of a job must be one that can be written, and none that it reads."""
     if not job.one_file:
         check_output_folder(job.to)
-    cards = [] if Path(job.model).is_dir() else [card_file(job.model)]
+    cards = [] if is_run(job.model) else [card_file(job.model)]
     sources = [job.source, *cards, *(card.with_suffix(".onnx") for card in cards)]
     for file in (file for kind in job.kinds for file in job.files(kind)):
         check_output(file, makes_folder=True)

@@ -12,7 +12,7 @@ from PIL import Image
 from mien.core.calibration import correct_prior, softmax
 from mien.core.detection import Detector, find_faces
 from mien.core.images import open_image
-from mien.core.model_store import find_model
+from mien.core.model_store import find_model, is_run
 from mien.core.occlusion import Occluder, Predict, occlusion
 from mien.core.preprocess import face_crop, luma, network_crops, to_input
 from mien.core.session import open_network, run
@@ -140,7 +140,7 @@ def open_subject(model: str, device: str = "cpu", *, half: bool = False) -> Subj
         MienError: the device is unknown, or cannot be used here; or ``half`` is asked of an ONNX file.
         MissingExtraError: it is a run folder and torch is not installed.
     """
-    if Path(model).is_dir():
+    if is_run(model):
         return _open_run(Path(model), device, half)
     weights, card = find_model(model)
     if half:
