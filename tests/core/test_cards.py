@@ -83,6 +83,10 @@ def test_a_short_card_has_the_defaults(tmp_path: Path) -> None:
         ({"prior": [0.5, 0.5], "prior_power": -1}, "prior_power must lie in 0..2, got -1"),
         ({"uncertain_below": 1.5}, r"uncertain_below must lie in 0..1, got 1.5"),
         ({"format": 2}, "it has format 2, this mien reads up to 1; upgrade mien"),
+        (
+            {"format": 2, "age_range": 3},
+            r"card of mien: it has format 2, this mien reads up to 1; upgrade mien$",
+        ),
         ({"scores": {"test": "high"}}, r'scores.test must be an object or a number, got "high"'),
         ({"scores": {"test": {"accuracy": [1]}}}, r"scores.test.accuracy must be a number, got \[1\]"),
         ({"scores": {"test": {"nll": math.nan}}}, r"scores.test.nll must be a number, got NaN"),

@@ -142,6 +142,9 @@ def read_card(path: Path) -> ModelCard:
 def _mistakes(table: object) -> list[str]:
     if not isinstance(table, dict):
         return ["it must be a JSON object"]
+    made_for = table.get("format", FORMAT)
+    if _is_number(made_for) and made_for > FORMAT:  # its other fields may be what this mien does not know
+        return [f"it has format {made_for}, this mien reads up to {FORMAT}; upgrade mien"]
     known = {f.name: f for f in fields(ModelCard)}
     mistakes = [f"unknown field '{name}'{nearest(name, known)}" for name in table if name not in known]
     for name, spec in known.items():
@@ -171,8 +174,6 @@ def _mistakes(table: object) -> list[str]:
     if not temperatures or not all(_is_number(t) and SMALLEST <= t <= LARGEST for t in temperatures.values()):
         mistakes.append(f"temperatures must be positive numbers, got {json.dumps(temperatures)[:40]}")
     mistakes += _mistakes_of_views(table) + _mistakes_of_prior(table)
-    if table.get("format", FORMAT) > FORMAT:
-        mistakes.append(f"it has format {table['format']}, this mien reads up to {FORMAT}; upgrade mien")
     mistakes += [
         f"scores.{name}{mistake}" for name, part in table.get("scores", {}).items() for mistake in _odd(part)
     ]
