@@ -117,6 +117,17 @@ def test_a_leak_is_not_read_from_a_file(mien, tmp_path):
     assert "notes.txt is a file; --runs takes the folder" in shown.stderr
 
 
+@pytest.mark.train
+@pytest.mark.parametrize("options", [(), ("--val-only",)])
+def test_the_table_of_test_scores_comes_next_where_there_are_some(mien, monkeypatch, options):
+    pytest.importorskip("torch", reason="needs the train extra")
+    monkeypatch.setattr("mien.workflows.papers.run.run_row", lambda *_: {})
+    monkeypatch.setattr("mien.cli.papers._result_line", lambda *_: "a row")
+    done = mien("papers", "run", "maastricht-cnn1", *options)
+    next_line = "" if options else "next: mien papers table --runs runs\n"
+    assert (done.exit_code, done.stdout) == (0, f"a row\n{next_line}")
+
+
 def test_a_table_of_nothing_says_what_to_run(mien):
     shown = mien("papers", "table")
     assert shown.exit_code == 2

@@ -99,6 +99,14 @@ def test_a_data_set_may_lack_emotions_of_the_model(made: dict[str, Any], run: Pa
     assert row.replace("│", " ").split() == ["happy", "0", "–", "–", "–"]
 
 
+def test_splits_have_the_names_of_fer2013_too(made: dict[str, Any], run: Path) -> None:
+    store = str(made["store"])
+    for command in (["evaluate", str(run), store], ["ensemble", str(run), str(made["run"]), "--data", store]):
+        done = COMMANDS.invoke(app, [*command, "--split", "PublicTest", "--json"])
+        assert done.exit_code == 0, done.output
+        assert json.loads(done.stdout)["split"] == "val"
+
+
 def test_where_no_face_is_clean_there_is_no_clean_score(
     made: dict[str, Any], run: Path, tmp_path: Path
 ) -> None:

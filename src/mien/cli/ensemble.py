@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import AllowLeak, AsJson, Device, ScoresFolder, Views, parse_views
+from mien.cli.options import AllowLeak, AsJson, Device, ScoresFolder, Views, parse_views, split_option
 from mien.cli.progress import waiting
 from mien.cli.terminal import print_result, text_console
 from mien.core.cards import not_searched
@@ -38,7 +38,7 @@ def ensemble(
             help="A data set file of `mien data import`.", show_default="the first run's, or fer2013.h5"
         ),
     ] = None,
-    split: Annotated[str, typer.Option(help="val or test.")] = "test",
+    split: Annotated[str, split_option("val or test.")] = "test",
     views: Views = None,
     out: ScoresFolder = None,
     device: Device = "cpu",

@@ -32,7 +32,8 @@ Examples:
   mien evaluate runs/fer2013-s2d-cpu fer2013.h5 --split val --views 10
   mien evaluate model.onnx fer2013.h5 --out scores/ --json
 
-Splits: train, val and test; Training, PublicTest and PrivateTest of FER2013.
+Splits: train, val and test; or in FER2013's words Training, PublicTest and
+PrivateTest.
 Choose by val, and open test once.
 """
 

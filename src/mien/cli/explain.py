@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import Detector, Device, Subject, out_option
+from mien.cli.options import Detector, Device, Subject, out_option, split_option
 from mien.cli.progress import progress_bar
 from mien.cli.terminal import printable, text_console
 
@@ -21,7 +21,7 @@ Examples:
   mien explain runs/mine photo.jpg --method gradcam --class happy
   mien explain runs/mine fer2013.h5 --n 8 --out explained/
   mien explain runs/mine fer2013.h5 --pairs --mean --filters --out explained/
-  mien explain runs/mine fer2013.h5 --activations body.1 --out layer.png
+  mien explain runs/mine fer2013.h5 --activations stages.0 --out layer.png
   mien explain runs/mine fer2013.h5 --faithfulness --n 200 --out explained/
 
 Methods: gradient, smoothgrad, integrated, gradcam, occlusion; a shipped model or
@@ -54,7 +54,7 @@ def explain(
     ] = None,
     face: Annotated[bool, typer.Option("--face", help="The image is a face crop.")] = False,
     detector: Detector = None,
-    split: Annotated[str, typer.Option(help="train, val or test.", show_default="val")] = "",
+    split: Annotated[str, split_option("train, val or test.", "val")] = "",
     n: Annotated[
         int | None,
         typer.Option(

@@ -46,6 +46,18 @@ def ray_option(before: str, after: str = "") -> Any:
     return typer.Option(metavar="ADDRESS", help=f"{before} {cluster} {after}".rstrip())
 
 
+FER2013_SPLITS = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
+
+
+def split_option(text: str, default: str | bool = True) -> Any:
+    """``--split``, which takes FER2013's own names too: what it says, and what it says of its default."""
+
+    def own_name(name: str | None) -> str | None:
+        return FER2013_SPLITS.get(name, name) if name else name
+
+    return typer.Option("--split", help=text, show_default=default, callback=own_name)
+
+
 def out_option(text: str, default: str | bool = False) -> Any:
     """``--out``, where a command writes: what it says, and what it says of its default."""
     return typer.Option("--out", "-o", help=text, show_default=default)
@@ -116,7 +128,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="Continue a stopped run."
 DataFile = Annotated[
     Path, typer.Argument(metavar="DATA", help="A data set file of `mien data import`.", show_default=False)
 ]
-Split = Annotated[str, typer.Option(help="train, val or test.")]
+Split = Annotated[str, split_option("train, val or test.")]
 
 Views = Annotated[str | None, views_option("the model's")]
 ScoresFolder = Annotated[Path | None, out_option("Folder for predictions, figures and scores.")]

@@ -161,7 +161,8 @@ def run(
             typer.echo(f"{row.name}: {e}", err=True)
         else:
             typer.echo(_result_line(row.name, row.published, result))
-    typer.echo(f"next: mien papers table --runs {shlex.quote(str(out))}")
+    if not val_only:  # the table is of PrivateTest
+        typer.echo(f"next: mien papers table --runs {shlex.quote(str(out))}")
     if failed:
         raise typer.Exit(1)
 

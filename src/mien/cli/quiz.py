@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli.options import AllowHost, AsJson, Device, Host, Port, Token, out_option
+from mien.cli.options import AllowHost, AsJson, Device, Host, Port, Token, out_option, split_option
 from mien.cli.progress import waiting
 from mien.cli.terminal import print_result, printable, text_console
 from mien.errors import MienError
@@ -53,7 +53,7 @@ def quiz(
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option(help="Rows to draw from: train, val, or test unless given.", show_default=False),
+        split_option("Rows to draw from: train, val, or test unless given.", False),
     ] = None,
     names: Annotated[bool, typer.Option("--names", help="Ask people for their names.")] = False,
     host: Host = "127.0.0.1",
