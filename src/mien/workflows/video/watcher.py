@@ -110,7 +110,7 @@ class WatchSettings:
 def video_views(card: ModelCard) -> Views:
     """Views of a face on moving images: the card's own, but no more than two.
 
-    Smoothing over frames averages already what more views of one frame would, and two cost a sixth of ten.
+    Smoothing over frames averages already what more views of one frame would, and two cost a fifth of ten.
     """
     return 2 if card.views not in (1, 2) and "2" in card.temperatures else card.views
 
