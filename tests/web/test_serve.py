@@ -15,11 +15,13 @@ import pytest
 pytest.importorskip("fastapi", reason="needs mien[web]")
 httpx = pytest.importorskip("httpx", reason="needs httpx")
 
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from mien.cli import serve as command
 from mien.cli import server
 from mien.cli.main import app
+from mien.web.settings import Settings
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 HEED_CTRL_C = """
@@ -27,6 +29,18 @@ import runpy, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 runpy.run_module("mien", run_name="__main__", alter_sys=True)
 """
+
+
+def test_the_help_tells_the_default_of_every_limit():
+    defaults, units = Settings(), {"": 1, "MiB": 2**20}
+    names = {"max_seconds": "max_video_s", "upload": "upload_s", "patience": "patience_s", "keep": "keep_s"}
+    options = {one.name: one for one in get_command(command.app).params}
+    limits = {name: one.show_default for name, one in options.items() if one.metavar in ("N", "S")}
+    assert len(limits) == 16
+    for name, shown in limits.items():
+        number, _, unit = shown.partition(" ")
+        field = names.get(name, name.replace("_seconds", "_s"))
+        assert int(number.replace(",", "")) * units[unit] == getattr(defaults, field), name
 
 
 @pytest.fixture

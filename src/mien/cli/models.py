@@ -48,6 +48,9 @@ def models(
     Accuracy has its 95 % interval; "clean" is the accuracy on test faces that have no near copy in training,
     "balanced" the mean over the emotions, "ms" the CPU time of a face where it was measured. Without NAME all
     models are listed, a user's own included. A part of a name is enough where no other model has it.
+
+    A user's own lie in ~/.local/share/mien/models, or in the folder models of the one that MIEN_HOME names;
+    each is an .onnx and a .json file: delete or rename both.
     """
     from mien.core.model_store import find_model, list_models, listed_card, user_models
 

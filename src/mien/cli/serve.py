@@ -24,12 +24,14 @@ Number = int | None
 Seconds = float | None
 
 
-def limit(text: str) -> Any:
-    return typer.Option(metavar="N", help=text)
+def limit(text: str, default: str) -> Any:
+    """A number; the service has the default, and is not imported here."""
+    return typer.Option(metavar="N", help=text, show_default=default)
 
 
-def seconds(text: str) -> Any:
-    return typer.Option(metavar="S", help=text)
+def seconds(text: str, default: str) -> Any:
+    """As `limit`, of seconds."""
+    return typer.Option(metavar="S", help=text, show_default=default)
 
 
 @app.command(epilog=EXAMPLES)
@@ -48,22 +50,24 @@ def serve(
     root_path: Annotated[
         str | None, typer.Option(metavar="PATH", help="The prefix that a proxy serves it under.")
     ] = None,
-    max_bytes: Annotated[Number, limit("Bytes of a request with images.")] = None,
-    max_pixels: Annotated[Number, limit("Pixels of an image.")] = None,
-    max_decode_seconds: Annotated[Seconds, seconds("CPU seconds to decode an image or a frame.")] = None,
-    max_images: Annotated[Number, limit("Images in a request.")] = None,
-    max_faces: Annotated[Number, limit("Faces on an image.")] = None,
-    max_requests: Annotated[Number, limit("Requests read at a time.")] = None,
-    max_held_bytes: Annotated[Number, limit("Bytes of all requests with images together.")] = None,
-    max_video_bytes: Annotated[Number, limit("Bytes of a video.")] = None,
-    max_seconds: Annotated[Seconds, seconds("Length of a video.")] = None,
-    max_watch_seconds: Annotated[Seconds, seconds("Seconds that reading a video may take.")] = None,
-    max_jobs: Annotated[Number, limit("Videos in the queue, the current one included.")] = None,
-    max_live: Annotated[Number, limit("Cameras at a time.")] = None,
-    max_sockets: Annotated[Number, limit("Open connections.")] = None,
-    upload: Annotated[Seconds, seconds("Seconds that images may take to come; a video x 10.")] = None,
-    patience: Annotated[Seconds, seconds("Client timeout (s).")] = None,
-    keep: Annotated[Seconds, seconds("Seconds that the rows of a video are kept.")] = None,
+    max_bytes: Annotated[Number, limit("Bytes of a request with images.", "32 MiB")] = None,
+    max_pixels: Annotated[Number, limit("Pixels of an image.", "50,000,000")] = None,
+    max_decode_seconds: Annotated[
+        Seconds, seconds("CPU seconds to decode an image or a frame.", "10")
+    ] = None,
+    max_images: Annotated[Number, limit("Images in a request.", "16")] = None,
+    max_faces: Annotated[Number, limit("Faces on an image.", "100")] = None,
+    max_requests: Annotated[Number, limit("Requests read at a time.", "64")] = None,
+    max_held_bytes: Annotated[Number, limit("Bytes of all requests with images together.", "256 MiB")] = None,
+    max_video_bytes: Annotated[Number, limit("Bytes of a video.", "512 MiB")] = None,
+    max_seconds: Annotated[Seconds, seconds("Length of a video.", "600")] = None,
+    max_watch_seconds: Annotated[Seconds, seconds("Seconds that reading a video may take.", "3600")] = None,
+    max_jobs: Annotated[Number, limit("Videos in the queue, the current one included.", "4")] = None,
+    max_live: Annotated[Number, limit("Cameras at a time.", "8")] = None,
+    max_sockets: Annotated[Number, limit("Open connections.", "256")] = None,
+    upload: Annotated[Seconds, seconds("Seconds that images may take to come; a video x 10.", "120")] = None,
+    patience: Annotated[Seconds, seconds("Client timeout (s).", "20")] = None,
+    keep: Annotated[Seconds, seconds("Seconds that the rows of a video are kept.", "600")] = None,
 ) -> None:
     """Serve a page and a service that read images, videos and cameras.
 
