@@ -203,6 +203,14 @@ def test_what_a_paper_scored_on_learned_rows_does_not_make_its_run_damaged(make_
     assert "LEAK" not in said(make_report([folder], None, tmp_path))
 
 
+def test_a_run_says_which_training_faces_could_not_be_searched_for(make_run, tmp_path):
+    folder = make_run("a")
+    leak = {"leaks": False, "pixels": 0, "files": 0, "official": 0, "n": 60, "start": "fer2013-nano"}
+    write_json(folder / "leaks.json", {"val": leak, "test": None})
+    text = "a: it started from fer2013-nano, whose training faces are not known here: not searched for those."
+    assert text in said(make_report([folder], None, tmp_path))
+
+
 @pytest.mark.parametrize("leaks", [True, False])
 def test_a_run_that_was_scored_on_faces_that_it_learned_from_is_marked(make_run, tmp_path, leaks):
     folder = make_run("a")

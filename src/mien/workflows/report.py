@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.core.cards import not_searched
 from mien.core.metrics import mcnemar, risk_coverage
 from mien.core.scores import ClassScore
 from mien.data.store import read_store
@@ -164,10 +165,13 @@ def _other_scoring(runs: Sequence[Run], split: str) -> Iterator[Text]:
 
 
 def _leaks(runs: Sequence[Run], split: str) -> Iterator[Text]:
-    """Which runs were scored on faces that they learned from."""
+    """Which runs were scored on faces that they learned from, or may have been."""
     for run in runs:
-        if leak := run.leak(split):
+        leak = run.leak(split)
+        if leak:
             yield Text(f"LEAK: {run.name}: {leak}; its scores are not of new faces.")
+        elif leak is not None and (unknown := not_searched({"leak": leak.to_dict()})):
+            yield Text(f"{run.name}: {unknown}.")
 
 
 def _seed_groups(runs: Sequence[Run], split: str) -> Iterator[list[Run]]:

@@ -14,7 +14,7 @@ from mien.errors import MienError
 from mien.workflows.run_folder import Predictions, read_predictions, read_run_json
 
 LEAK_COUNTS = ("pixels", "files", "official", "n")
-LEAK = Maybe(dict.fromkeys(LEAK_COUNTS, int))
+LEAK = Maybe({**dict.fromkeys(LEAK_COUNTS, int), "start": Maybe(str)})
 CLEAN = Maybe({"accuracy": NUMBER})
 SCORED = {
     "clean": CLEAN,
@@ -69,7 +69,9 @@ class Run:
         """The faces of a split that it had learned from, by the command that scored them; if that knew."""
         scored, trained = self.files.get(f"scores-{split}"), self.files.get("leaks", {})
         found = trained.get(split) if scored is None else scored.get("leak")
-        return Leak(**{key: found[key] for key in LEAK_COUNTS}) if found else None
+        if not found:
+            return None
+        return Leak(**{key: found[key] for key in LEAK_COUNTS}, start=found.get("start") or "")
 
     def views(self, split: str) -> str:
         """How many views of each face were averaged; only `mien evaluate` averages more than one."""
