@@ -193,12 +193,12 @@ def test_a_model_cannot_be_named_like_a_file(name) -> None:
 
 
 def test_a_new_model_hides_no_shipped_one_unless_it_lies_elsewhere(mien, tmp_path, tiny_home) -> None:
-    text = (
-        "'fer2013-nano' is a shipped model, which .* such as 'fer2013-nano-2', or another folder with --out"
-    )
+    text = "'fer2013-nano' is the shipped model fer2013-nano, .* 'my_fer2013_nano', or another folder with"
     for to in (None, tiny_home / "models" / ".." / "models"):
         with pytest.raises(ModelError, match=text):
             store.folder_for("fer2013-nano", to)
+    with pytest.raises(ModelError, match="'nano' is the shipped model fer2013-nano"):
+        store.folder_for("nano")
     assert store.folder_for("fer2013-nano", tmp_path) == tmp_path
     assert store.folder_for("tiny") == tiny_home / "models"
 

@@ -72,6 +72,8 @@ def test_a_short_card_has_the_defaults(tmp_path: Path) -> None:
         ({"auto": {"few": 1}}, r"auto must hold few, many and below \(0..1\), got "),
         ({"auto": {"few": 1, "many": 3, "below": 0.5}}, "auto must hold few, many and below"),
         ({"auto": {"few": 1, "many": 10, "below": 2}}, "auto must hold few, many and below"),
+        ({"auto": {"few": [1], "many": 10, "below": 0.5}}, "auto must hold few, many and below"),
+        ({"auto": {"few": 1, "many": 10, "below": True}}, "auto must hold few, many and below"),
         (
             {"auto": {"few": 1, "many": 10, "below": 0.5, "temperature": 0}},
             "auto.temperature must be a positive number, got 0",

@@ -6,7 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.data.leaks import find_leak, learned, read_learned, refuse_leak, write_learned
+from mien.data.leaks import (
+    LEAKS,
+    Leak,
+    find_leak,
+    learned,
+    read_learned,
+    refuse_leak,
+    write_leaks,
+    write_learned,
+)
 from mien.data.records import FaceSet
 from mien.errors import DataError
 
@@ -85,6 +94,13 @@ def test_a_network_that_saw_more_than_the_publishers_training_part_leaks() -> No
 def test_the_training_part_itself_leaks_even_from_a_publishers_split() -> None:
     training = make(20, "fer2013").select("train")
     assert find_leak(training, learned(training), training)
+
+
+def test_a_run_keeps_that_its_start_is_not_known(tmp_path: Path) -> None:
+    write_leaks({"val": Leak(0, 0, 0, 9), "test": Leak(0, 0, 0, 9)}, tmp_path)
+    assert not (tmp_path / LEAKS).exists()
+    write_leaks({"val": Leak(0, 0, 0, 9, start="other"), "test": Leak(0, 0, 0, 9)}, tmp_path)
+    assert (tmp_path / LEAKS).is_file()
 
 
 def test_marks_survive_their_file_and_a_damaged_one_is_named(tmp_path: Path) -> None:

@@ -244,8 +244,9 @@ def _mistakes_of_views(table: dict[str, Any]) -> list[str]:
         mistakes.append("auto is missing, which automatic views need")
     if auto and not (
         auto.keys() - {"temperature"} == {"few", "many", "below"}
-        and {auto["few"], auto["many"]} <= {*N_VIEWS}
-        and isinstance(auto["below"], int | float)
+        and auto["few"] in N_VIEWS
+        and auto["many"] in N_VIEWS
+        and _is_number(auto["below"])
         and 0 <= auto["below"] <= 1
     ):
         mistakes.append(f"auto must hold few, many and below (0..1), got {json.dumps(auto)[:60]}")

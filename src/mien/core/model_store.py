@@ -8,7 +8,6 @@ import time
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 from mien.core.cards import ModelCard, read_card
@@ -59,17 +58,17 @@ def folder_for(name: str, to: Path | None = None) -> Path:
         to: A folder; by default `user_models`.
 
     Raises:
-        ModelError: the name cannot be a model's; or it is that of a shipped one, which would be hidden.
+        ModelError: the name cannot be a model's; or a shipped one has it, or is found by it, and would be
+            hidden.
     """
     check_model_name(name)
     folder = to or user_models()
     is_searched = folder.resolve() in [one.resolve() for one in _own_folders()]
-    if is_searched and name in _models_in(SHIPPED):
-        known = list_models()
-        free = next(other for n in count(2) if (other := f"{name}-{n}") not in known)
+    meant = [whole for whole in _models_in(SHIPPED) if name in (whole, *whole.split("-"))]
+    if is_searched and len(meant) == 1:
         raise ModelError(
-            f"'{name}' is a shipped model, which the new one would hide; choose another name, such as "
-            f"'{free}', or another folder with --out"
+            f"'{name}' is the shipped model {meant[0]}, which the new one would hide; choose another name, "
+            f"such as 'my_{name.replace('-', '_')}', or another folder with --out"
         )
     return folder
 

@@ -153,8 +153,8 @@ def check_parts(faces: FaceSet, known: Learned, what: str, *, allowed: bool) -> 
 
 
 def write_leaks(leaks: Mapping[str, Leak], folder: Path) -> None:
-    """Keep in a run folder that parts of its data set repeat training faces, where one does."""
-    if any(leaks.values()):
+    """Keep in a run folder that parts of its data set repeat training faces, where one does or may do."""
+    if any(leak or leak.start for leak in leaks.values()):
         write_json(folder / LEAKS, {split: leak.to_dict() for split, leak in leaks.items()})
 
 

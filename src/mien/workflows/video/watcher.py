@@ -202,7 +202,8 @@ class Watcher:
     def finish(self) -> list[Watched]:
         """The rows of the frames that waited for a future that will not come.
 
-        In a single frame nobody can be seen twice, so that doubtful faces are taken at once.
+        In a single frame nobody can be seen twice, so that doubtful faces are taken; not with a ``batch`` of
+        1, which has given its rows already.
         """
         if self._only is not None and self._batch:
             self.tracker = Tracker(self.settings.tracking, step_s=math.inf)
