@@ -94,6 +94,24 @@ def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def copied_models(tiny_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """``copied_models("one", "two")``: the folder of a user whose models are copies of ``tiny`` so named."""
+
+    def make(*names: str) -> Path:
+        folder = tmp_path / "home" / "models"
+        folder.mkdir(parents=True)
+        for name in names:
+            for suffix in (".json", ".onnx"):
+                (folder / f"{name}{suffix}").write_bytes(
+                    (tiny_home / "models" / f"tiny{suffix}").read_bytes()
+                )
+        monkeypatch.setenv("MIEN_HOME", str(tmp_path / "home"))
+        return folder
+
+    return make
+
+
+@pytest.fixture
 def tiny_with(tiny_home: Path, tmp_path: Path) -> Callable[..., str]:
     """``tiny_with(uncertain_below=0.6)``: the path of the model ``tiny`` under a card that differs so."""
 

@@ -27,13 +27,8 @@ def test_the_default_model_is_marked(mien, monkeypatch) -> None:
     assert [card["name"] for card in cards if card["default"]] == ["tiny"]
 
 
-def test_a_copied_or_renamed_model_has_the_name_that_finds_it(mien, tmp_path, tiny_home, monkeypatch) -> None:
-    folder = tmp_path / "home" / "models"
-    folder.mkdir(parents=True)
-    for name in ("one", "two"):
-        for suffix in (".json", ".onnx"):
-            (folder / f"{name}{suffix}").write_bytes((tiny_home / "models" / f"tiny{suffix}").read_bytes())
-    monkeypatch.setenv("MIEN_HOME", str(tmp_path / "home"))
+def test_a_copied_or_renamed_model_has_the_name_that_finds_it(mien, copied_models, monkeypatch) -> None:
+    folder = copied_models("one", "two")
     monkeypatch.setattr(store, "DEFAULT_MODEL", "two")
     shown = [line.split()[:2] for line in mien("models").stdout.splitlines() if "74.1" in line]
     assert shown == [["one", "74.1"], ["two", "*"]]
@@ -44,15 +39,8 @@ def test_a_copied_or_renamed_model_has_the_name_that_finds_it(mien, tmp_path, ti
     assert store.find_model(folder / "one.onnx")[1].name == "tiny", "a path may lead to any file name"
 
 
-def test_a_part_of_a_name_is_enough_where_no_other_model_has_it(
-    mien, tmp_path, tiny_home, monkeypatch
-) -> None:
-    folder = tmp_path / "home" / "models"
-    folder.mkdir(parents=True)
-    for name in ("web-micro", "web-large", "micro-old-large"):
-        for suffix in (".json", ".onnx"):
-            (folder / f"{name}{suffix}").write_bytes((tiny_home / "models" / f"tiny{suffix}").read_bytes())
-    monkeypatch.setenv("MIEN_HOME", str(tmp_path / "home"))
+def test_a_part_of_a_name_is_enough_where_no_other_model_has_it(mien, copied_models) -> None:
+    folder = copied_models("web-micro", "web-large", "micro-old-large")
     assert store.find_model("old")[0].name == "micro-old-large.onnx"
     assert store.find_model("web-micro")[0].name == "web-micro.onnx"
     for short, several in (("micro", "micro-old-large, web-micro"), ("web", "web-large, web-micro")):

@@ -89,13 +89,8 @@ def test_models_are_listed_with_their_terms_and_the_one_that_serves(serve):
     assert not models["fer2013-medium"]["served"]
 
 
-def test_models_are_listed_under_the_names_that_find_them(serve, tiny_home, tmp_path, monkeypatch):
-    folder = tmp_path / "home" / "models"
-    folder.mkdir(parents=True)
-    for name in ("one", "two"):
-        for suffix in (".json", ".onnx"):
-            (folder / f"{name}{suffix}").write_bytes((tiny_home / "models" / f"tiny{suffix}").read_bytes())
-    monkeypatch.setenv("MIEN_HOME", str(tmp_path / "home"))
+def test_models_are_listed_under_the_names_that_find_them(serve, copied_models):
+    copied_models("one", "two")
     models = serve(model="one").get("/v1/models").json()["models"]
     assert [model["name"] for model in models if model["served"]] == ["one"]
     names = [model["name"] for model in models]

@@ -52,25 +52,27 @@ def models(
     A user's own lie in ~/.local/share/mien/models, or in the folder models of the one that MIEN_HOME names;
     each is an .onnx and a .json file: delete or rename both.
     """
-    from mien.core.model_store import find_model, list_models, listed_card, user_models
+    from mien.core.model_store import DEFAULT_MODEL, find_model, list_models, listed_card, user_models
 
     if out is not None and (name is None or as_json):
         raise MienError("--out writes the card of one model as Markdown; give its name, and no --json")
+    listed = list_models()
+    default = listed.get(DEFAULT_MODEL)
     if name is not None:
         weights, card = find_model(name)
         if out is not None:
             _write(card, weights, out)
             return
-        typer.echo(_json(card, weights) if as_json else "\n".join(card_lines(card, weights)))
+        typer.echo(_json(card, weights, default) if as_json else "\n".join(card_lines(card, weights)))
         return
     found: list[tuple[ModelCard, Path]] = []
-    for path in list_models().values():
+    for path in listed.values():
         try:
             found.append((listed_card(path), path.with_suffix(".onnx")))
         except ModelError as error:  # somebody's broken file is no reason to hide the others
             typer.echo(f"mien: left out: {printable(str(error))}", err=True)
     if as_json:
-        typer.echo("[" + ",\n".join(_json(*one) for one in found) + "]")
+        typer.echo("[" + ",\n".join(_json(*one, default) for one in found) + "]")
     elif found:
         typer.echo("\n".join(table_lines(found)))
     else:
@@ -86,13 +88,10 @@ def _write(card: "ModelCard", weights: Path, out: Path) -> None:
         typer.echo("it says where something is not stated: see `mien release --card`")
 
 
-def _json(card: "ModelCard", weights: Path) -> str:
+def _json(card: "ModelCard", weights: Path, default: Path | None) -> str:
     import json
     from dataclasses import asdict
 
-    from mien.core.model_store import DEFAULT_MODEL, list_models
-
-    default = list_models().get(DEFAULT_MODEL)
     is_default = weights.with_suffix(".json").absolute() == default
     more = {"path": str(weights), "bytes": weights.stat().st_size, "default": is_default}
     return json.dumps({**asdict(card), **more}, indent=1)

@@ -64,7 +64,7 @@ def folder_for(name: str, to: Path | None = None) -> Path:
     check_model_name(name)
     folder = to or user_models()
     is_searched = folder.resolve() in [one.resolve() for one in _own_folders()]
-    meant = [whole for whole in _models_in(SHIPPED) if name in (whole, *whole.split("-"))]
+    meant = [whole for whole in _models_in(SHIPPED) if _means(name, whole)]
     if is_searched and len(meant) == 1:
         raise ModelError(
             f"'{name}' is the shipped model {meant[0]}, which the new one would hide; choose another name, "
@@ -156,7 +156,7 @@ def is_run(model: str) -> bool:
     folder = Path(model)
     if not folder.is_dir() or (folder / "recipe.json").is_file():
         return folder.is_dir()
-    return not any(model in (whole, *whole.split("-")) for whole in list_models())
+    return not any(_means(model, whole) for whole in list_models())
 
 
 def lasting_name(name_or_path: str | os.PathLike[str]) -> str:
@@ -228,9 +228,14 @@ def _previous(weights: Path) -> Path:
     return weights.with_suffix(".previous")
 
 
+def _means(name: str, whole: str) -> bool:
+    """Whether a name is the whole one of a model, or a part of it between hyphens."""
+    return name in (whole, *whole.split("-"))
+
+
 def _whole_name(name: str, known: Collection[str]) -> str:
     """The one model that ``name`` is short for; ``name`` itself where it is whole, or no part of any."""
-    fitting = [whole for whole in known if name in whole.split("-")]
+    fitting = [whole for whole in known if _means(name, whole)]
     if name in known or not fitting:
         return name
     if len(fitting) > 1:
