@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien import MienError
+from mien.core.detection import DetectorSettings
 from mien.core.files import write_json
 from mien.core.landmark_finder import LandmarkFinder
-from mien.core.mtcnn import Mtcnn, MtcnnSettings
+from mien.core.mtcnn import Mtcnn
 from mien.core.pose import head_pose
 from mien.core.quality import BY_GAP, by_gap, landmark_gap
 from mien.data.records import SPLITS
@@ -95,7 +96,7 @@ class Reader:
     """Finds the face in the middle of a gray image, and its gap."""
 
     def __init__(self) -> None:
-        self.detector, self.finder = Mtcnn(MtcnnSettings(min_face=30)), LandmarkFinder()
+        self.detector, self.finder = Mtcnn(DetectorSettings(min_face=30)), LandmarkFinder()
 
     def gap(self, pixels: Pixels) -> float:
         rgb, middle = np.repeat(pixels[..., None], 3, axis=2), np.array(pixels.shape[::-1]) / 2

@@ -16,8 +16,9 @@ import numpy as np
 from PIL import Image
 
 from mien import MienError, open_image
+from mien.core.detection import DetectorSettings
 from mien.core.image_names import is_image
-from mien.core.mtcnn import Mtcnn, MtcnnSettings
+from mien.core.mtcnn import Mtcnn
 
 SIDE, LEAST_SIDE, LEAST_SPREAD, MOST_OF_A_FOLDER = 640, 96, 12, 70
 
@@ -25,7 +26,7 @@ SIDE, LEAST_SIDE, LEAST_SPREAD, MOST_OF_A_FOLDER = 640, 96, 12, 70
 def main(folder: Path, to: Path) -> None:
     files = sorted(path for path in folder.rglob("*") if is_image(path) and path.is_file())
     np.random.default_rng(0).shuffle(files)  # type: ignore[arg-type]
-    detector, taken, kept = Mtcnn(MtcnnSettings(min_face=24)), Counter[Path](), {}
+    detector, taken, kept = Mtcnn(DetectorSettings(min_face=24)), Counter[Path](), {}
     for path in files:
         if taken[path.parent] == MOST_OF_A_FOLDER:
             continue

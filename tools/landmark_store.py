@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mien.core.detection import DetectorSettings
 from mien.core.geometry import transform, warp
 from mien.core.landmarks import FRAME_SCALE, FRAME_SIZE
-from mien.core.mtcnn import Mtcnn, MtcnnSettings
+from mien.core.mtcnn import Mtcnn
 from mien.core.preprocess import crop_matrix
 from mien.core.results import Box, Face
 from mien.data.records import SPLITS, FaceSet
@@ -66,7 +67,7 @@ def main(folder: Path, to: Path) -> None:
         _, *lines = csv.reader(file)
     sources, given = [line[1] for line in lines], [line[2] for line in lines]
     points = np.array([line[3:] for line in lines], np.float64).reshape(len(lines), -1, 2)
-    detector = Mtcnn(MtcnnSettings(min_face=30))
+    detector = Mtcnn(DetectorSettings(min_face=30))
     images = np.empty((len(lines), FRAME_SIZE, FRAME_SIZE), np.uint8)
     n_found = 0
     for i, pixels in enumerate(sheet_faces(folder)[: len(lines)]):

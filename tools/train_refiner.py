@@ -23,6 +23,7 @@ from PIL import Image
 from torch import Tensor, nn
 from train_detector import arguments, averaged, begin, scenes_of, set_rate
 
+from mien.core.detection import DetectorSettings
 from mien.core.geometry import invert, similarity, suppress, transform
 from mien.core.landmarks import MIRRORED
 from mien.core.one_stage import (
@@ -31,7 +32,6 @@ from mien.core.one_stage import (
     REFINE_UNIT,
     SAME_PLACE,
     OneStage,
-    OneStageSettings,
     answered_points,
     boxes_of,
     frames,
@@ -65,7 +65,8 @@ class Examples:
     def __init__(self, scenes: Scenes, refiner: RefineNet | None, seed: int) -> None:
         self.scenes, self.refiner = scenes, refiner
         self.rng = np.random.default_rng(seed)
-        self.detector = OneStage(OneStageSettings(min_face=24, threshold=0.03))
+        self.detector = OneStage(DetectorSettings(min_face=24))
+        self.detector.threshold = 0.03
 
     def make(self) -> Iterator[tuple[NDArray[np.uint8], bool, Floats]]:
         """Frames (48, 48), whether each is a face, and its landmarks (5, 2), fractions of it or NaN."""

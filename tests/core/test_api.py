@@ -18,8 +18,9 @@ pytest.importorskip("onnx", reason="needs onnx to make a small model")
 import mien
 from mien.core.analyzer import Analyzer
 from mien.core.classifier import Classifier
+from mien.core.detection import DetectorSettings
 from mien.core.images import ImageLimits
-from mien.core.mtcnn import Mtcnn, MtcnnSettings
+from mien.core.mtcnn import Mtcnn
 from mien.errors import ImageError, ImageTooLargeError, MienError, ModelError
 
 
@@ -136,7 +137,7 @@ def test_a_pickle_of_a_named_model_holds_its_name_and_no_path(tiny_home: Path, m
 
 
 def test_an_analyzer_reads_the_same_in_another_process(seeing: Path, astronaut: Any) -> None:
-    analyzer = Analyzer(seeing, Mtcnn(MtcnnSettings(min_face=50)), min_score=0.5)
+    analyzer = Analyzer(seeing, Mtcnn(DetectorSettings(min_face=50)), min_score=0.5)
     here = analyzer.read(astronaut)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         there = pool.submit(analyzer.read, astronaut).result()

@@ -20,7 +20,6 @@ from mien.core.detectors import make_detector
 from mien.core.draw import annotate
 from mien.core.images import ImageLimits, open_image
 from mien.core.model_store import DEFAULT_MODEL
-from mien.core.mtcnn import MtcnnSettings
 from mien.core.paths import local_path
 from mien.core.results import Box, Face, Landmarks, Reading
 from mien.errors import ImageError, ImageTooLargeError, MienError, ModelError
@@ -249,8 +248,6 @@ SETTINGS: dict[str, tuple[Callable[..., Any], dict[str, Any], str]] = {
     "watched landmarks": (mien.WatchSettings, {"landmarks": "no"}, "^landmarks must be a bool, got 'no'$"),
     "rotated": (mien.DetectorSettings, {"rotated": 1}, "^rotated must be a bool, got 1$"),
     "watched face": (mien.WatchSettings, {"min_face": INF}, f"^{FINITE} of at least 0, got inf$"),
-    "face of mtcnn": (MtcnnSettings, {"min_face": NAN}, f"^{FINITE} of at least 0, got nan$"),
-    "face of mtcnn, inf": (MtcnnSettings, {"min_face": INF}, f"^{FINITE} of at least 0, got inf$"),
     "side 0": (
         mien.DetectorSettings,
         {"max_side": 0},

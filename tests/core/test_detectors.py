@@ -14,7 +14,8 @@ from PIL import Image
 from mien.core.analyzer import Analyzer
 from mien.core.detection import Detector, DetectorSettings, Pixels, checked_faces, near_finder
 from mien.core.detectors import DETECTORS, detector_identity, make_detector
-from mien.core.mtcnn import Mtcnn, MtcnnSettings
+from mien.core.mtcnn import Mtcnn
+from mien.core.one_stage import OneStage
 from mien.core.preprocess import crop_matrix
 from mien.core.results import Box, Face, Landmarks, Reading
 from mien.errors import ImageError, MienError
@@ -195,22 +196,31 @@ def test_nothing_is_loaded_before_the_first_image(
         detector.find(np.zeros((64, 64, 3), np.uint8))
 
 
+@pytest.mark.parametrize("name", ["mtcnn", "one-stage"])
 @pytest.mark.parametrize(
-    ("looks", "mtcnn"),
+    ("looks", "least"),
     [
-        (DetectorSettings(), MtcnnSettings()),
-        (DetectorSettings(rotated=True, threads=2), MtcnnSettings(orientations=4, threads=2)),
-        (DetectorSettings(device="cuda"), MtcnnSettings(device="cuda")),
-        (DetectorSettings(50, 960), MtcnnSettings(min_face=50, max_side=960)),
-        (DetectorSettings(20, None), MtcnnSettings(min_face=20, max_side=None, smallest=20)),
-        (DetectorSettings(80, None), MtcnnSettings(min_face=40, max_side=None, smallest=80)),
+        (DetectorSettings(), 40),
+        (DetectorSettings(50, 960), 50),
+        (DetectorSettings(20, None), 20),
+        (DetectorSettings(80, None), 40),
     ],
-    ids=["default", "rotated", "device", "bounded", "small faces of a large image", "large faces alone"],
+    ids=["default", "bounded", "small faces of a large image", "large faces alone"],
 )
-def test_mtcnn_looks_as_thoroughly_as_asked(looks: DetectorSettings, mtcnn: MtcnnSettings) -> None:
-    detector = make_detector("mtcnn", looks)
-    assert isinstance(detector, Mtcnn)
-    assert detector.settings == mtcnn
+def test_shipped_detectors_look_as_thoroughly_as_asked(
+    name: str, looks: DetectorSettings, least: float
+) -> None:
+    detector = make_detector(name, looks)
+    assert isinstance(detector, Mtcnn | OneStage)
+    assert detector.settings is looks
+    assert detector.min_face == least
+
+
+@pytest.mark.parametrize("name", ["mtcnn", "one-stage"])
+@pytest.mark.parametrize("max_side", [1280, None])
+def test_faces_too_small_for_the_shipped_detectors_are_refused(name: str, max_side: int | None) -> None:
+    with pytest.raises(MienError, match="min_face must be at least 12 pixels, got 5"):
+        make_detector(name, DetectorSettings(5, max_side))
 
 
 @pytest.mark.parametrize("how", ["file", "path", "package"])

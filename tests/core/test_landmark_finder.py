@@ -9,11 +9,12 @@ from PIL import Image
 
 import mien
 from mien.core import landmark_finder
+from mien.core.detection import DetectorSettings
 from mien.core.geometry import warp
 from mien.core.landmark_finder import NAME, WEIGHTS, LandmarkFinder
 from mien.core.landmarks import FRAME_SIZE, MIRRORED, N_POINTS
 from mien.core.model_store import SHIPPED, list_models
-from mien.core.mtcnn import Mtcnn, MtcnnSettings
+from mien.core.mtcnn import Mtcnn
 from mien.core.one_stage import OneStage
 from mien.errors import ModelError
 from mien.workflows.landmarks import FacePoints, write_drawing
@@ -52,7 +53,7 @@ def test_a_face_of_48_pixels_is_enough(astronaut, found):
     scale = 48 / face.box.height
     size = round(astronaut.shape[1] * scale), round(astronaut.shape[0] * scale)
     small = warp(astronaut, np.array([[scale, 0, 0], [0, scale, 0.0]]), size)
-    again = Mtcnn(MtcnnSettings(min_face=20)).find(small)[:1]
+    again = Mtcnn(DetectorSettings(min_face=20)).find(small)[:1]
     got = LandmarkFinder().find(small, again)[0] / scale
     assert np.linalg.norm(got - points, axis=1).mean() < 0.06 * np.linalg.norm(points[36] - points[45])
 

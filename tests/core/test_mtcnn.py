@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 from mien.core import mtcnn
+from mien.core.detection import DetectorSettings
 from mien.core.geometry import overlap
-from mien.core.mtcnn import Mtcnn, MtcnnSettings, proposals, square, turn_back, windows
+from mien.core.mtcnn import Mtcnn, proposals, square, turn_back, windows
 from mien.core.results import Box
-from mien.errors import ImageError, MienError, ModelError
+from mien.errors import ImageError, ModelError
 
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = Path(mtcnn.__file__).parent / "weights"
@@ -83,7 +84,7 @@ def test_a_large_image_is_searched_at_bounded_size(monkeypatch, detector):
     seen = []
     monkeypatch.setattr(Mtcnn, "_cascade", lambda self, image: seen.append(image.size) or EMPTY)
     detector.find(np.zeros((4000, 6000, 3), np.uint8))
-    Mtcnn(MtcnnSettings(max_side=None)).find(np.zeros((200, 1500, 3), np.uint8))
+    Mtcnn(DetectorSettings(max_side=None)).find(np.zeros((200, 1500, 3), np.uint8))
     assert seen == [(1280, 853), (1500, 200)]
 
 
@@ -95,7 +96,7 @@ EMPTY = np.empty((0, 4), np.float32), NONE, np.empty((0, 5, 2), np.float32), NON
 def test_four_orientations_find_a_turned_face_where_it_is(detector, astronaut, turn):
     (upright,) = detector.find(astronaut)
     turned = np.ascontiguousarray(np.rot90(astronaut[:400], turn))
-    (face,) = Mtcnn(MtcnnSettings(orientations=4)).find(turned)
+    (face,) = Mtcnn(DetectorSettings(rotated=True)).find(turned)
     back = turn_back(points(face), turn, (512, 400))
     assert np.linalg.norm(back - points(upright), axis=1).max() < 4
 
@@ -105,7 +106,7 @@ def test_beside_a_lying_face_the_upright_ones_stay_as_they_were(detector, astron
     lying = np.rot90(astronaut, turn)
     scene = np.hstack([astronaut, astronaut[:, ::-1], lying])
     upright = [face for face in detector.find(scene) if face.box.x2 <= 1024]
-    found = Mtcnn(MtcnnSettings(orientations=4)).find(scene)
+    found = Mtcnn(DetectorSettings(rotated=True)).find(scene)
     assert [face for face in found if face.box.x2 <= 1024] == upright
     assert len(upright) == 2
     (other,) = (face for face in found if face.box.x1 >= 1024)
@@ -142,26 +143,9 @@ def test_the_smallest_face_is_told_in_pixels_of_the_image(detector, astronaut):
     scene = np.full((600, 8000, 3), 90, np.uint8)
     scene[50:562, 3000:3512] = astronaut
     assert detector.find(scene) == ()
-    (face,) = Mtcnn(MtcnnSettings(smallest=60)).find(scene)
+    (face,) = Mtcnn(DetectorSettings(60, None)).find(scene)
     assert overlap(xyxy(face.box) - [[3000, 50] * 2], np.float32([ASTRONAUT_BOX]))[0, 0] > 0.7
-    assert Mtcnn(MtcnnSettings(smallest=200)).find(scene) == ()
-
-
-@pytest.mark.parametrize(("smallest", "size"), [(40, (3000, 20)), (80, (1500, 10)), (3000, (40, 1))])
-def test_an_image_is_shrunk_as_far_as_its_smallest_face_allows(smallest, size):
-    work = Mtcnn(MtcnnSettings(smallest=smallest)).shrunk(np.zeros((20, 3000, 3), np.uint8))
-    assert work.size == size
-
-
-@pytest.mark.parametrize("shape", [(1900, 333), (333, 1900), (1283, 40), (5999, 210), (6001, 7)])
-def test_an_image_is_shrunk_in_bands_as_pillow_shrinks_it_whole(shape):
-    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
-    shrunk = Mtcnn().shrunk(image)
-    whole = Image.fromarray(image).resize(shrunk.size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-    off = np.abs(np.asarray(shrunk).astype(int) - np.asarray(whole))
-    # Rounded in another order; beyond four times the size Pillow averages blocks first, begun elsewhere.
-    assert off.max() <= (1 if max(shape) < 4 * 1280 else 20)
-    assert off.mean() < (0.5 if max(shape) < 4 * 1280 else 2)
+    assert Mtcnn(DetectorSettings(200, None)).find(scene) == ()
 
 
 def test_a_large_level_is_scanned_in_bands_to_the_same_answer(detector, monkeypatch):
@@ -184,21 +168,6 @@ def test_turning_back_undoes_the_turn_of_numpy(turn):
     image[1, 6] = 1
     ((row, column),) = np.argwhere(np.rot90(image, turn))
     assert turn_back(np.array([column + 0.5, row + 0.5]), turn, (9, 5)).tolist() == [6.5, 1.5]
-
-
-@pytest.mark.parametrize(
-    ("settings", "text"),
-    [
-        ({"min_face": 5}, "min_face must be at least 12 pixels, got 5"),
-        ({"orientations": 2}, "orientations must be 1 or 4, got 2"),
-        ({"smallest": 30}, "smallest must be at least min_face, 40, got 30"),
-        ({"smallest": float("nan")}, "smallest must be at least min_face, 40, got nan"),
-        ({"factor": 1.0}, "factor must lie between 0 and 1, got 1.0"),
-    ],
-)
-def test_settings_that_make_no_sense_are_refused(settings, text):
-    with pytest.raises(MienError, match=text):
-        MtcnnSettings(**settings)
 
 
 def test_a_proposal_lies_where_its_window_was():
@@ -302,7 +271,7 @@ def test_damaged_weights_are_refused(monkeypatch, tmp_path):
     with (tmp_path / "weights" / "mtcnn-rnet.onnx").open("r+b") as file:
         file.seek(5000)
         file.write(b"\x00\x01\x02\x03")
-    monkeypatch.setattr(mtcnn, "WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(mtcnn, "SHIPPED", tmp_path / "weights")
     with pytest.raises(ModelError, match=r"mtcnn-rnet.onnx is not the file its card describes"):
         mtcnn.net_session.__wrapped__("rnet", 1)
 

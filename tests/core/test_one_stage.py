@@ -13,12 +13,10 @@ from mien.core import one_stage
 from mien.core.detection import DetectorSettings
 from mien.core.detectors import make_detector
 from mien.core.geometry import overlap, similarity, transform
-from mien.core.mtcnn import MtcnnSettings
 from mien.core.one_stage import (
     REFINE_POINTS,
     REFINE_UNIT,
     OneStage,
-    OneStageSettings,
     boxes_of,
     decoded,
     frames,
@@ -87,35 +85,18 @@ def test_where_a_face_was_finds_it_again_after_a_small_move(detector, astronaut)
 
 def test_a_face_near_is_in_pixels_of_an_image_that_is_shrunk_to_be_searched(astronaut):
     large = np.asarray(Image.fromarray(astronaut).resize((1536, 1536)))
-    detector = OneStage(OneStageSettings(max_side=512))
+    detector = OneStage(DetectorSettings(max_side=512))
     (face,) = detector.find(large)
     (again,) = detector.find_near(large, [face.box])
     assert overlap(xyxy(again.box), xyxy(face.box))[0, 0] > 0.85
     assert overlap(xyxy(face.box), 3 * np.float32([ASTRONAUT_BOX]))[0, 0] > 0.6
 
 
-@pytest.mark.parametrize(
-    ("looks", "settings"),
-    [
-        (DetectorSettings(), OneStageSettings()),
-        (DetectorSettings(60, 800, threads=2), OneStageSettings(60, 800, threads=2)),
-        (DetectorSettings(20, None), OneStageSettings(20, None, 20)),
-        (DetectorSettings(80, None, device="cuda"), OneStageSettings(40, None, 80, device="cuda")),
-    ],
-    ids=["default", "bounded", "small faces of a large image", "large faces alone"],
-)
-def test_it_and_the_networks_behind_it_look_as_thoroughly_as_asked(looks, settings):
-    detector, s = make_detector("one-stage", looks), settings
-    assert detector.settings == settings
-    behind = MtcnnSettings(s.min_face, s.max_side, s.smallest, threads=s.threads, device=s.device)
-    assert detector.mtcnn.settings == behind
-
-
 def test_the_network_is_opened_once_for_the_threads_and_the_device(monkeypatch):
     opened = []
     monkeypatch.setattr(one_stage, "open_session", lambda packed, *how: opened.append(how) or how)
     monkeypatch.setattr(one_stage, "run", lambda session, images: session)
-    detector = OneStage(OneStageSettings(threads=3, device="cuda"))
+    detector = OneStage(DetectorSettings(threads=3, device="cuda"))
     one_stage.network_session.cache_clear()
     assert [detector.run_net(np.zeros((1, 32, 32), np.uint8)) for _ in range(2)] == [(3, "cuda")] * 2
     one_stage.network_session.cache_clear()
@@ -204,7 +185,8 @@ def test_tiles_cover_a_level_to_its_edges_and_begin_on_the_deepest_grid(size_wh)
 )
 def test_what_is_seen_in_an_image_at_each_size_is_told_in_its_pixels(monkeypatch, min_face, sizes):
     shown = []
-    detector = OneStage(OneStageSettings(min_face, threshold=0.85))
+    detector = OneStage(DetectorSettings(min_face))
+    monkeypatch.setattr(detector, "threshold", 0.85)
     monkeypatch.setattr(detector, "run_net", lambda gray: shown.append(gray) or [peak_of()])
     monkeypatch.setattr(detector, "_settled", lambda image, work, found: found)
     found = detector.find(np.full((100, 200, 3), (200, 100, 50), np.uint8))
@@ -213,7 +195,7 @@ def test_what_is_seen_in_an_image_at_each_size_is_told_in_its_pixels(monkeypatch
         assert points[0] == pytest.approx(PEAK * [200 / width, 100 / height], rel=1e-5)
         assert gray.shape == (1, -(-height // 32) * 32, -(-width // 32) * 32)
         assert np.abs(gray - (0.299 * 200 + 0.587 * 100 + 0.114 * 50)).max() <= 1
-    monkeypatch.setattr(detector, "settings", OneStageSettings(min_face, threshold=0.9))
+    monkeypatch.setattr(detector, "threshold", 0.9)
     assert not any(len(scores) for scores, _ in detector.find(np.zeros((100, 200, 3), np.uint8)))
 
 
@@ -221,7 +203,8 @@ def test_what_is_seen_near_boxes_is_told_in_pixels_of_the_image_that_is_searched
     image = np.zeros((400, 31, 3), np.uint8)  # 15.5 pixels wide at half the size, so 16: the length tells
     image[20:60, 2:22], image[300:360, 0:30] = 100, 200
     boxes, shown = [Box(2, 20, 22, 60), Box(0, 300, 30, 360)], []
-    detector = OneStage(OneStageSettings(max_side=200, threshold=0.85))
+    detector = OneStage(DetectorSettings(max_side=200))
+    monkeypatch.setattr(detector, "threshold", 0.85)
     monkeypatch.setattr(detector, "run_net", lambda gray: shown.extend(gray) or [peak_of(), peak_of()])
     monkeypatch.setattr(detector, "_settled", lambda image, work, found: found)
     found = detector.find_near(image, boxes)
@@ -233,7 +216,7 @@ def test_what_is_seen_near_boxes_is_told_in_pixels_of_the_image_that_is_searched
         assert gray.shape == (96, 96)
         assert abs(int(gray[48, 48]) - level) < 3
         assert (gray > level / 2).sum(axis=0).max() == pytest.approx(zoom * side, abs=2)
-    monkeypatch.setattr(detector, "settings", OneStageSettings(threshold=0.9))
+    monkeypatch.setattr(detector, "threshold", 0.9)
     assert not any(len(scores) for scores, _ in detector.find_near(image, boxes))
 
 
@@ -421,7 +404,9 @@ def test_the_best_candidates_are_looked_at_twice_and_each_face_is_told_once(monk
         if score:
             cells[0, 3 * row, 5] = math.log(score / (1 - score))
             cells[4:, 3 * row, 5] = ((usual + np.array([x - 44, y - 24 * row - 4])) / 32).ravel()
-    detector = OneStage(OneStageSettings(24, 400, sure=0.75, max_candidates=6))
+    detector = OneStage(DetectorSettings(24, 400))
+    monkeypatch.setattr(detector, "sure", 0.75)
+    monkeypatch.setattr(detector, "most", 6)
     answers = iter([cells])
     monkeypatch.setattr(detector, "run_net", lambda gray: [next(answers, np.full((14, 1, 1), -9.0))])
     detector.refine, detector.refine_mirrored = first, second = Look(first), Look(second)

@@ -9,7 +9,7 @@ import pytest
 import mien
 from mien.core import providers, session
 from mien.core.detection import DetectorSettings
-from mien.core.mtcnn import Mtcnn, MtcnnSettings
+from mien.core.mtcnn import Mtcnn
 from mien.errors import MienError
 
 OTHERS = [device for device in providers.DEVICES if device != "cpu"]
@@ -78,7 +78,7 @@ def test_another_device_answers_as_the_cpu_does(device, astronaut):
     if device not in providers.available_devices():
         pytest.skip(f"this ONNX Runtime has no {device}")
     try:
-        found = Mtcnn(MtcnnSettings(device=device)).find(astronaut)
+        found = Mtcnn(DetectorSettings(device=device)).find(astronaut)
     except MienError as error:
         pytest.skip(str(error))
     expected = Mtcnn().find(astronaut)

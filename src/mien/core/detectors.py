@@ -9,32 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.detection import DEFAULT_DETECTOR, Detector, DetectorSettings, Pixels, check_rgb
-from mien.core.mtcnn import Mtcnn, MtcnnSettings
-from mien.core.one_stage import OneStage, OneStageSettings
+from mien.core.mtcnn import Mtcnn
+from mien.core.one_stage import OneStage
 from mien.core.own_code import is_own, load_own, own_sha256
 from mien.core.results import Box, Face
 from mien.errors import MienError
 from mien.names import look_up
-
-
-def _size(settings: DetectorSettings) -> dict[str, Any]:
-    """Which faces; where the size of the image is not bounded, larger ones alone let it be shrunk."""
-    if settings.max_side is not None:
-        return {"min_face": settings.min_face, "max_side": settings.max_side}
-    least = min(settings.min_face, MtcnnSettings().min_face)
-    return {"min_face": least, "max_side": None, "smallest": settings.min_face}
-
-
-def _mtcnn(settings: DetectorSettings) -> Mtcnn:
-    turns = 4 if settings.rotated else 1
-    return Mtcnn(
-        MtcnnSettings(**_size(settings), orientations=turns, threads=settings.threads, device=settings.device)
-    )
-
-
-def _one_stage(settings: DetectorSettings) -> OneStage:
-    """The one-stage detector, which finds faces of any roll in any case."""
-    return OneStage(OneStageSettings(**_size(settings), threads=settings.threads, device=settings.device))
 
 
 class Cropped:
@@ -55,8 +35,8 @@ class Cropped:
 
 
 DETECTORS: dict[str, Callable[[DetectorSettings], Detector]] = {
-    "mtcnn": _mtcnn,
-    "one-stage": _one_stage,
+    "mtcnn": Mtcnn,
+    "one-stage": OneStage,
     "cropped": Cropped,
 }
 

@@ -11,89 +11,45 @@ import functools
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from mien.core.arguments import check_numbers
-from mien.core.detection import check_rgb, places_near
+from mien.core.detection import DetectorSettings, places_near
 from mien.core.geometry import Boxes, box_areas, overlap, suppress
-from mien.core.model_store import read_checked
-from mien.core.results import Box, Face, Landmarks
+from mien.core.model_store import SHIPPED, read_checked
+from mien.core.results import Box, Face
+from mien.core.search_scale import FILL, faces_of, growth, least_face, shrunk
 from mien.core.session import open_session
-from mien.errors import ImageError, MienError
+from mien.errors import ImageError
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-WEIGHTS = Path(__file__).parent / "weights"
 WINDOW, STRIDE = 12, 2  # of PNet, in pixels of a pyramid level
 SIDES = {"rnet": 24, "onet": 48}
+THRESHOLDS = {"pnet": 0.5, "rnet": 0.6, "onet": 0.3}  # least score to pass a network
+SURE = 0.8
+"""A face is kept where ONet's score is above this, or the mean of its scores for the box that it corrected
+and for the mirror image of that. Real faces that the first look doubts mostly pass the second; hair, clocks
+and folds of cloth do not."""
+FACTOR = 0.709  # size of a pyramid level relative to the one before
+MOST = 1000  # windows that go from PNet to RNet, best first
 BATCH = 128
 BAND_PIXELS = 1_000_000  # of a pyramid level that PNet sees at a time; it takes 200 bytes a pixel
-SHRUNK_ROWS = 64  # of a shrunk image that are made at a time
 CANVAS_PIXELS = 16_000_000  # of an image with its border, where that is more than four times the image
 UPRIGHT_BONUS = 0.01
 SAME_FACE = 0.4  # overlap, as a fraction of the smaller box, of one face found in two turns of the image
-FILL = (127, 127, 127)  # outside the image: what the networks' normalisation turns to zero
-
-
-@dataclass(frozen=True, slots=True)
-class MtcnnSettings:
-    """How thoroughly to look.
-
-    Args:
-        min_face: Side of the smallest face looked for, in pixels, after the image has been shrunk. Time
-            goes with the inverse square.
-        max_side: A larger image is first shrunk until its longest side has this many pixels, so that time
-            is bounded; ``None`` never shrinks.
-        smallest: Side of the smallest face looked for, in pixels of the image itself. It replaces
-            ``max_side``: the image is shrunk just so far that such a face has ``min_face`` pixels, and time
-            goes with its size. At least ``min_face``.
-        thresholds: Least score, 0-1, to pass PNet, RNet and ONet.
-        sure: A face is kept where ONet's score is above this, or the mean of its scores for the box that it
-            corrected and for the mirror image of that. Real faces that the first look doubts mostly pass the
-            second; hair, clocks and folds of cloth do not.
-        factor: Size of a pyramid level relative to the one before, between 0 and 1.
-        orientations: 1 looks at the image as it is; 4 also turns it by 90, 180 and 270 degrees, for four
-            times the time, and takes each face in the rotation with its highest score.
-        max_candidates: At most this many windows go from PNet to RNet, best first.
-        threads: Threads of ONNX Runtime.
-        device: What the networks run on; see `mien.core.providers`.
-    """
-
-    min_face: float = 40
-    max_side: int | None = 1280
-    smallest: float | None = None
-    thresholds: tuple[float, float, float] = (0.5, 0.6, 0.3)
-    sure: float = 0.8
-    factor: float = 0.709
-    orientations: int = 1
-    max_candidates: int = 1000
-    threads: int = 1
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        check_numbers(self, "min_face", finite=True)
-        if self.min_face < WINDOW:
-            raise MienError(f"min_face must be at least {WINDOW} pixels, got {self.min_face}")
-        if self.smallest is not None and not self.min_face <= self.smallest < float("inf"):
-            raise MienError(f"smallest must be at least min_face, {self.min_face}, got {self.smallest}")
-        if self.orientations not in (1, 4):
-            raise MienError(f"orientations must be 1 or 4, got {self.orientations}")
-        if not 0 < self.factor < 1:
-            raise MienError(f"factor must lie between 0 and 1, got {self.factor}")
 
 
 class Mtcnn:
     """Finds upright faces. Loads nothing before the first image; safe to share between threads."""
 
-    def __init__(self, settings: MtcnnSettings | None = None) -> None:
-        self.settings = settings or MtcnnSettings()
+    def __init__(self, settings: DetectorSettings | None = None) -> None:
+        self.settings = settings or DetectorSettings()
+        self.min_face = least_face(self.settings)
 
     def find(self, image: Pixels) -> tuple[Face, ...]:
         """The faces of one image, largest box first, with landmarks.
@@ -105,8 +61,8 @@ class Mtcnn:
             ImageError: the array is not such an image.
             ModelError: a weight file is damaged.
         """
-        work = self.shrunk(image)
-        found = [self._turned(work, turn) for turn in range(self.settings.orientations)]
+        work = shrunk(image, self.settings)
+        found = [self._turned(work, turn) for turn in range(4 if self.settings.rotated else 1)]
         boxes, scores, points = best_of_turns(found) if len(found) > 1 else found[0][:3]
         return faces_of(boxes, scores, points, work, image)
 
@@ -119,7 +75,7 @@ class Mtcnn:
             ImageError: the array is not an RGB image.
             MienError: see `places_near`.
         """
-        work = self.shrunk(image)
+        work = shrunk(image, self.settings)
         near = places_near(boxes, image)
         guesses = np.array([(b.x1, b.y1, b.x2, b.y2) for b in near], np.float32).reshape(-1, 4)
         guesses = (guesses / np.tile(growth(work, image), 2)).astype(np.float32)
@@ -144,11 +100,6 @@ class Mtcnn:
         points, scores = self.place(colour)
         return points * 48, scores
 
-    def shrunk(self, image: Pixels) -> Image.Image:
-        """The image, checked and shrunk to the largest size that is searched."""
-        check_rgb(image)
-        return _shrink(np.ascontiguousarray(image), self.settings)
-
     def _turned(self, work: Image.Image, turn: int) -> "Found":
         """As `_cascade`, with the image turned by quarters; boxes and points are in ``work`` itself."""
         if not turn:
@@ -172,23 +123,22 @@ class Mtcnn:
         frames = square(boxes)
         points, surenesses = self.place(windows(image, frames, 48))
         points = frames[:, None, :2] + points * (frames[:, None, 2:] - frames[:, None, :2])
-        scores = np.where(scores > self.settings.sure, scores, surenesses)
-        kept = scores > self.settings.sure
+        scores = np.where(scores > SURE, scores, surenesses)
+        kept = scores > SURE
         return boxes[kept], scores[kept], points[kept], surenesses[kept]
 
     def _proposals(self, image: Image.Image) -> tuple[Boxes, Floats]:
-        settings = self.settings
         found = []
-        for level in pyramid(image, settings.min_face, settings.factor):
+        for level in pyramid(image, self.min_face):
             offsets, scores = self.scan(np.asarray(level))
             scale = np.array([level.width / image.width, level.height / image.height], np.float32)
-            boxes, best = proposals(offsets, scores, settings.thresholds[0], settings.max_candidates)
+            boxes, best = proposals(offsets, scores, THRESHOLDS["pnet"], MOST)
             keep = suppress(boxes, best, 0.5)
             found.append((boxes[keep] / np.tile(scale, 2), best[keep]))
         if not found:
             return np.empty((0, 4), np.float32), np.empty(0, np.float32)
         boxes, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        keep = suppress(boxes, scores, 0.7)[: settings.max_candidates]
+        keep = suppress(boxes, scores, 0.7)[:MOST]
         return boxes[keep], scores[keep]
 
     def scan(self, level: Pixels) -> tuple[Floats, Floats]:
@@ -206,11 +156,10 @@ class Mtcnn:
 
     def _refine(self, net: str, image: Image.Image, boxes: Boxes) -> tuple[Boxes, Floats]:
         """Look at ``boxes`` again with RNet or ONet: the corrected ones that pass, and their scores."""
-        threshold = self.settings.thresholds[1 if net == "rnet" else 2]
         boxes = square(boxes)
         offsets, scores, *_ = self.run_net(net, windows(image, boxes, SIDES[net]))
         better = boxes + offsets * np.tile(boxes[:, 2:] - boxes[:, :2], 2)
-        keep = (scores > threshold) & (box_areas(better) >= 1)
+        keep = (scores > THRESHOLDS[net]) & (box_areas(better) >= 1)
         return better[keep], scores[keep]
 
     def place(self, crops: Pixels) -> tuple[Floats, Floats]:
@@ -241,7 +190,7 @@ Found = tuple[Boxes, Floats, Floats, Floats]
 """Boxes (N, 4), scores (N,), points (N, 5, 2), and how sure a last look at each face is, (N,), 0-1."""
 
 
-def pyramid(image: Image.Image, min_face: float, factor: float) -> Iterator[Image.Image]:
+def pyramid(image: Image.Image, min_face: float) -> Iterator[Image.Image]:
     """The image at ever smaller sizes: a face of ``min_face`` pixels fills PNet's window on the first.
 
     Each level is made from the one before: several times faster than from the image, and no face is lost.
@@ -253,7 +202,7 @@ def pyramid(image: Image.Image, min_face: float, factor: float) -> Iterator[Imag
             return
         level = level.resize(size_wh, Image.Resampling.BILINEAR)
         yield level
-        scale *= factor
+        scale *= FACTOR
 
 
 def proposals(offsets: Floats, scores: Floats, threshold: float, most: int) -> tuple[Boxes, Floats]:
@@ -324,67 +273,9 @@ def best_of_turns(turns: Sequence[Found]) -> tuple[Boxes, Floats, Floats]:
     return boxes[kept], scores[kept], points[kept]
 
 
-def _shrink(image: Pixels, settings: MtcnnSettings) -> Image.Image:
-    height, width = image.shape[:2]
-    longest = max(width, height)
-    max_side: float | None = settings.max_side
-    if settings.smallest is not None:
-        max_side = longest * settings.min_face / settings.smallest
-    if max_side is None or longest <= max_side:
-        return Image.fromarray(image)
-    small_wh = max(1, round(width * max_side / longest)), max(1, round(height * max_side / longest))
-    return resized_in_bands(image, small_wh)
-
-
-def resized_in_bands(image: Pixels, size_wh: tuple[int, int]) -> Image.Image:
-    """A smaller image, band by band: a copy of the whole for Pillow takes a third of the time."""
-    height, width = image.shape[:2]
-    step = height / size_wh[1]
-    reach = math.ceil(step) + 1  # the rows above and below that bilinear weights mix in
-    small = Image.new("RGB", size_wh)
-    for top in range(0, size_wh[1], SHRUNK_ROWS):
-        bottom = min(top + SHRUNK_ROWS, size_wh[1])
-        first = max(0, math.floor(top * step) - reach)
-        band = Image.fromarray(image[first : math.ceil(bottom * step) + reach])
-        box = 0, top * step - first, width, min(bottom * step - first, band.height)
-        shown = band.resize((size_wh[0], bottom - top), Image.Resampling.BILINEAR, box, reducing_gap=2.0)
-        small.paste(shown, (0, top))
-    return small
-
-
-def growth(work: Image.Image, image: Pixels) -> Floats:
-    """By how much ``image`` is wider and higher, (2,), than ``work``, to which it was shrunk."""
-    height, width = image.shape[:2]
-    return np.array([width / work.width, height / work.height], np.float32)
-
-
-def faces_of(
-    boxes: Boxes, scores: Floats, points: Floats, work: Image.Image, image: Pixels
-) -> tuple[Face, ...]:
-    """Faces found in ``work`` as plain values in pixels of ``image``, which was shrunk to it.
-
-    Their boxes are cut to the image, largest first; equal ones are in reading order.
-    """
-    height, width = image.shape[:2]
-    scale_xy = growth(work, image)
-    boxes, points = boxes * np.tile(scale_xy, 2), points * scale_xy
-    boxes = np.clip(boxes, 0, np.tile(np.array((width, height), np.float32), 2))
-    areas = box_areas(boxes)
-    order = np.lexsort((boxes[:, 0], boxes[:, 1], -areas))
-    return tuple(
-        Face(
-            box=Box(*boxes[i].tolist()),
-            score=float(scores[i]),
-            landmarks=Landmarks(*(tuple(point) for point in points[i].tolist())),
-        )
-        for i in order
-        if areas[i] > 0
-    )
-
-
 @functools.cache
 def net_session(net: str, threads: int, device: str = "cpu") -> ort.InferenceSession:
     """The network's session, opened on first use, after its SHA-256 was compared with the card."""
     name = f"mtcnn-{net}.onnx"
-    expected = json.loads((WEIGHTS / "mtcnn.json").read_text("utf-8"))["sha256"][name]
-    return open_session(read_checked(WEIGHTS / name, expected), threads, device)
+    expected = json.loads((SHIPPED / "mtcnn.json").read_text("utf-8"))["sha256"][name]
+    return open_session(read_checked(SHIPPED / name, expected), threads, device)

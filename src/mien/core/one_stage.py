@@ -10,20 +10,19 @@ import functools
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.core.detection import Pixels, places_near
+from mien.core.detection import DetectorSettings, Pixels, places_near
 from mien.core.geometry import Boxes, invert, similarity, stretch, suppress, transform, warp
 from mien.core.landmarks import MIRRORED
 from mien.core.model_store import SHIPPED, read_checked
-from mien.core.mtcnn import FILL, Mtcnn, MtcnnSettings, faces_of
 from mien.core.preprocess import FER2013_BOX, FER2013_POINTS
 from mien.core.results import Box, Face
+from mien.core.search_scale import FILL, faces_of, least_face, shrunk
 from mien.core.session import open_session, run
 
 Floats = NDArray[np.float32]
@@ -52,34 +51,22 @@ REFINE_POINTS = (FER2013_POINTS - CENTRE) * (0.85 * FRAME / HEIGHT) + FRAME / 2
 REFINE_UNIT = 4.8  # pixels of it to a length of 1 in the refinement network's answers
 
 
-@dataclass(frozen=True, slots=True)
-class OneStageSettings:
-    """How thoroughly to look; `MtcnnSettings` says what the names mean that it has too.
+class OneStage:
+    """Finds faces at any roll. Loads nothing before the first image; safe to share between threads.
 
-    Args:
-        min_face: Below 24 pixels the image is enlarged until such a face has 24.
-        threshold: Least score of the network's, 0-1, for a face to be looked at again.
-        sure: Least probability of a face by the scores of all looks at it; see `judged`.
-        max_candidates: At most this many faces are looked at again, best first.
+    Where faces below 24 pixels are looked for, the image is enlarged until such a face has 24.
     """
 
-    min_face: float = 40
-    max_side: int | None = 1280
-    smallest: float | None = None
-    threshold: float = 0.13
-    sure: float = 0.8
-    max_candidates: int = 1000
-    threads: int = 1
-    device: str = "cpu"
+    threshold = 0.13
+    """Least score of the first network, 0-1, for a face to be looked at again."""
+    sure = 0.8
+    """Least probability of a face by the scores of all looks at it; see `judged`."""
+    most = 1000
+    """At most this many faces are looked at again, best first."""
 
-
-class OneStage:
-    """Finds faces at any roll. Loads nothing before the first image; safe to share between threads."""
-
-    def __init__(self, settings: OneStageSettings | None = None) -> None:
-        self.settings = s = settings or OneStageSettings()
-        looks = MtcnnSettings(s.min_face, s.max_side, s.smallest, threads=s.threads, device=s.device)
-        self.mtcnn = Mtcnn(looks)
+    def __init__(self, settings: DetectorSettings | None = None) -> None:
+        self.settings = settings or DetectorSettings()
+        self.min_face = least_face(self.settings)
 
     def find(self, image: Pixels) -> tuple[Face, ...]:
         """The faces of one image, largest box first, with landmarks.
@@ -91,12 +78,12 @@ class OneStage:
             ImageError: the array is not such an image.
             ModelError: a weight file is damaged.
         """
-        work = self.mtcnn.shrunk(image).convert("L")
+        work = shrunk(image, self.settings).convert("L")
         return self._settled(image, work, self.candidates(work))
 
     def candidates(self, gray: Image.Image) -> list[tuple[Floats, Floats]]:
         """Scores (N,) and landmarks (N, 5, 2), in pixels, of what may be faces, by the image's size."""
-        scale, found = SMALLEST / self.settings.min_face, []
+        scale, found = SMALLEST / self.min_face, []
         if scale > 1:
             found += list(self._enlarged(gray, scale))
             scale *= FACTOR
@@ -109,7 +96,7 @@ class OneStage:
     def _scan(self, level: Image.Image) -> tuple[Floats, Floats]:
         """Scores (N,) and landmarks (N, 5, 2), in pixels, of what may be faces of a gray image."""
         (cells,) = self.run_net(padded(np.asarray(level))[None])
-        return decoded(cells, self.settings.threshold)
+        return decoded(cells, self.threshold)
 
     def _enlarged(self, gray: Image.Image, scale: float) -> Iterator[tuple[Floats, Floats]]:
         """As `_scan`, in pixels of ``gray``, of the image at a larger size; tile by tile to bound the memory.
@@ -135,13 +122,13 @@ class OneStage:
             ImageError: the array is not an RGB image.
             MienError: see `places_near`.
         """
-        work = self.mtcnn.shrunk(image).convert("L")
+        work = shrunk(image, self.settings).convert("L")
         scale = max(work.size) / max(image.shape[:2])
         matrices = [window_matrix(box, scale) for box in places_near(boxes, image)]
         shown = np.array([window(work, matrix) for matrix in matrices], np.uint8)
         found = []
         for cells, matrix in zip(self.run_net(shown.reshape(-1, WINDOW, WINDOW)), matrices, strict=True):
-            scores, places = decoded(cells, self.settings.threshold)
+            scores, places = decoded(cells, self.threshold)
             found.append((scores, transform(places, invert(matrix)).astype(np.float32)))
         return self._settled(image, work, found)
 
@@ -150,14 +137,14 @@ class OneStage:
     ) -> tuple[Face, ...]:
         """What is made of scores (N,) and landmarks (N, 5, 2) in ``work``, which may be the same faces."""
         scores, points = (np.concatenate(parts) for parts in zip(*found, (NONE, NO_POINTS), strict=True))
-        most = np.argsort(-scores, kind="stable")[: self.settings.max_candidates]
+        most = np.argsort(-scores, kind="stable")[: self.most]
         most = most[suppress(boxes_of(points[most]), scores[most], SAME_PLACE)]
         halves = [work]
         points, first = placed(halves, points[most], self.refine)
         most, points, first = most[first > MAYBE], points[first > MAYBE], first[first > MAYBE]
         points, second = placed(halves, points, self.refine_mirrored)  # it sees them better framed now
         sure = judged(scores[most], first, second)
-        is_face = (sure > self.settings.sure) & (second >= CONVINCED)
+        is_face = (sure > self.sure) & (second >= CONVINCED)
         points, sure = points[is_face], sure[is_face]
         boxes = boxes_of(points)
         best = kept_best(boxes, sure)
