@@ -424,7 +424,7 @@ def test_csv_rows_that_do_not_fit_are_told(tmp_path):
         (list_ckplus, r"is no CK\+: expected cohn-kanade-images/ and Emotion/ in it"),
         (list_jaffe, r"is no JAFFE: expected files such as KA\.AN1\.39\.tiff"),
         (list_folders, "holds no class folders with images"),
-        (lambda path: list_paths(path / "x.csv"), r"x\.csv cannot be read: No such file"),
+        (lambda path: list_paths(path / "x.csv"), r"x\.csv cannot be read: no such file"),
     ],
     ids=["affectnet", "rafdb", "ckplus", "jaffe", "folders", "csv"],
 )

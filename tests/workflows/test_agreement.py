@@ -28,6 +28,13 @@ FILES = {
     "milliseconds/x.txt": "1\t\t0\t2500\t2500\thappy\n1\t\t2500\t4000\t1500\tsad\n",
     "head/x.txt": "Tier\tBegin Time - ss.msec\tEnd Time - ss.msec\tAnnotation\n"
     "1\t0.000\t2.500\thappy\n1\t2.500\t4.000\tsad\n",
+    "columns.txt": "Begin Time - hh:mm:ss.ms\tBegin Time - msec\tEnd Time - hh:mm:ss.ms\tEnd Time - msec\t"
+    "Duration - hh:mm:ss.ms\tDuration - msec\t1\tFile Name\n"
+    "00:00:00.000\t0\t00:00:02.500\t2500\t00:00:02.500\t2500\thappy\tx.eaf\n"
+    "00:00:02.500\t2500\t00:00:04.000\t4000\t00:00:01.500\t1500\tsad\tx.eaf\n",
+    "files.txt": "1\t12\t0\t2500\t2500\thappy\ta smile\tx.eaf\n1\t12\t2500\t4000\t1500\tsad\tx.eaf\n",
+    "saved again.csv": '"","participant","time_s","frame","track","label"\n"1","x",0,0.0,1.0,"happy"\n'
+    '"2","x",2.5,1.0,1.0,"sad"\n"3","x",4,2.0,NA,NA\n',
     "timeline.csv": "participant,time_s,frame,track,label,p_smooth_happy,p_smooth_sad,valence,arousal\n"
     "x,0.0,0,1,happy,0.8,0.2,0,0\nx,2.5,1,1,sad,0.1,0.9,0,0\nx,4.0,2,,,,,,\n",
 }
@@ -45,9 +52,7 @@ def test_the_same_events_come_out_of_the_files_of_every_program(name, tmp_path) 
 def test_tables_that_went_through_a_spreadsheet_are_read(name, tmp_path) -> None:
     """Semicolons, a line that tells them, decimal commas, a mark, UTF-16."""
     mark = "\t" if name.endswith("tsv") else ";"
-    rows = FILES[name].replace(",", mark)
-    if name != "timeline.csv":
-        rows = rows.replace(".", ",")
+    rows = FILES[name].replace(",", mark).replace(".", ",")
     for encoding in ("utf-8-sig", "utf-16"):
         for head in ("", f"sep={mark}\n"):
             (tmp_path / name).write_text(head + rows, encoding)
@@ -86,6 +91,15 @@ def test_a_table_is_read_in_the_encoding_that_its_program_chose(encoding, tmp_pa
         read_events(tmp_path / "a.csv", {"happy": "joy"})
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_rows_of_several_participants_in_one_table_are_events_of_each(order, tmp_path) -> None:
+    rows = [f"{who},{i},{i},1,{label}\n" for who, label in (("a", "sad"), ("b", "happy")) for i in range(3)]
+    rows.sort(key=lambda row: order * "ab".index(row[0]))
+    (tmp_path / "all.csv").write_text("participant,time_s,frame,track,label\n" + "".join(rows))
+    found = [(e.participant, e.start_s, e.end_s, e.emotion) for e in read_events(tmp_path / "all.csv")]
+    assert sorted(found) == [("a", 0, 3, "sad"), ("b", 0, 3, "happy")]
+
+
 def test_a_pipe_is_not_waited_for(tmp_path) -> None:
     os.mkfifo(tmp_path / "a.csv")
     with pytest.raises(DataError, match=r"a\.csv is a pipe or a device; save the events as a file"):
@@ -102,17 +116,30 @@ def test_rows_of_a_folder_are_read_past_its_index_and_the_key_for_raters(tmp_pat
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("a.csv", "", "holds no events"),
+        ("a.csv", "", "is no table of events: its columns are missing; give events of mien"),
         ("a.boris.xlsx", "PK", "is a spreadsheet; save it as CSV"),
         ("a.csv", "when,what\n1,happy\n", "its columns are when, what"),
-        ("a.csv", "start_s,end_s,emotion\n3,1,happy\n", "an event lasts from 3.0 to 1.0"),
-        ("a.csv", "start_s,end_s,emotion\n0,nan,happy\n", "an event lasts from 0.0 to nan"),
+        ("a.csv", "when,start_s,end_s\n1,0,2\n", "its columns are when, start_s, end_s"),
+        ("a.csv", "start_s,end_s,emotion\n3,1,happy\n", "an event lasts from 3 to 1 s"),
+        ("a.csv", "start_s,end_s,emotion\n0,nan,happy\n", "an event lasts from 0 to nan"),
         ("a.csv", "start_s,end_s,emotion\n", "holds no events"),
+        ("a.csv", "start_s,end_s,emotion\n0,soon,happy\n", "expected a time in seconds, got 'soon'"),
+        ("a.tsv", "id\tonset\toffset\tcode\nx\t0\t6\thappy\n", "columns are id, onset, offset, code; give"),
+        (
+            "a.tsv",
+            "x\t0\t6\thappy\nx\t6\t30\thappy\n",
+            "is no table of events: its columns are x, 0, 6, happy",
+        ),
+        (
+            "a.csv",
+            "participant,time_s,frame,track,label\nx,0,0,1,sad\nx,9,1,1,sad\nx,0,0,1,sad\n",
+            "the time goes back from 9 to 0 s; rows of several videos of one participant need a file each",
+        ),
         ("a.csv", "Time,Behavior,Status\n1,happy,STOP\n", "'happy' stops at 1 s and never started"),
         ("a.csv", "Time,Behavior,Status\n1,happy,START\n", "'happy' starts at 1 s and never stops"),
         ("a.csv", "Time,Behavior,Status\n1,happy,START\n1,happy,START\n", "starts at 1 s and again at 1 s"),
-        ("a.eaf", "<ANNOTATION_DOCUMENT>", "holds no events"),
-        ("a.eaf", "", "holds no events"),
+        ("a.eaf", "<ANNOTATION_DOCUMENT>", "cannot be read as events"),
+        ("a.eaf", "", "cannot be read as events"),
     ],
 )
 def test_a_file_without_events_is_told_in_one_line(name, text, says, tmp_path) -> None:

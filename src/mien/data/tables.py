@@ -79,7 +79,7 @@ def open_table(path: Path, columns: Sequence[str]) -> Iterator[Table]:
             with io.TextIOWrapper(file, encoding, newline="") as text:
                 yield _table(text, columns)
     except OSError as e:
-        raise DataError(f"{path} cannot be read: {e.strerror}") from e
+        raise DataError(f"{path} cannot be read: {(e.strerror or '').lower()}") from e
     except (csv.Error, UnicodeError) as e:
         raise DataError(f"{path} is no table of text (CSV): {e}") from e
 
@@ -125,13 +125,17 @@ def _table(text: io.TextIOWrapper, columns: Sequence[str]) -> Table:
 
 
 def _separator(line: str, columns: Sequence[str]) -> str:
-    """The one that cuts out most of the columns; data may hold the others more often."""
+    """The one that cuts out most of the columns; data may hold the others more often.
+
+    Where none cuts out any it is a tab, if there are tabs: text has none between words.
+    """
     names = [column.lower() for column in columns]
 
     def n_known(separator: str) -> int:
         return sum(_name(cell) in names for cell in line.split(separator))
 
-    return max(SEPARATORS, key=n_known)  # of equals the first, a comma
+    best = max(SEPARATORS, key=n_known)  # of equals the first, a comma
+    return best if n_known(best) or "\t" not in line else "\t"
 
 
 def _name(cell: str) -> str:
