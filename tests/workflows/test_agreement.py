@@ -1,15 +1,17 @@
 """Mien's events beside a coder's: files of three programs, and figures worked by hand."""
 
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from mien.cli.agreement import lines
+from mien.core.emotions import emotion_or
 from mien.core.events import Event
 from mien.errors import DataError, MienError
 from mien.workflows.agreement import AgreementSettings, compare
-from mien.workflows.coded_events import CodedEvent, parse_pairs, read_events, unblinded
+from mien.workflows.coded_events import CodedEvent, CodedVideo, parse_pairs, read_coded, unblinded
 from mien.workflows.rows.event_files import write_elan
 from mien.workflows.rows.formats import write_event_table
 
@@ -40,12 +42,20 @@ FILES = {
 }
 
 
+def events_in(path: Path) -> list[tuple]:
+    return [
+        (video.participant, one.person, one.start_s, one.end_s, emotion_or(one.emotion))
+        for video in read_coded(path).videos
+        for one in video.events
+    ]
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_the_same_events_come_out_of_the_files_of_every_program(name, tmp_path) -> None:
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.write_text(FILES[name])
-    assert [(e.participant, e.person, e.start_s, e.end_s, e.emotion) for e in read_events(path)] == WANTED
+    assert events_in(path) == WANTED
 
 
 @pytest.mark.parametrize("name", ["x.events.csv", "aggregated.tsv", "old-tabular.csv", "timeline.csv"])
@@ -56,39 +66,33 @@ def test_tables_that_went_through_a_spreadsheet_are_read(name, tmp_path) -> None
     for encoding in ("utf-8-sig", "utf-16"):
         for head in ("", f"sep={mark}\n"):
             (tmp_path / name).write_text(head + rows, encoding)
-            found = [
-                (e.participant, e.person, e.start_s, e.end_s, e.emotion) for e in read_events(tmp_path / name)
-            ]
-            assert found == WANTED
+            assert events_in(tmp_path / name) == WANTED
 
 
 def test_of_a_folder_hidden_files_are_left_and_capitals_are_read(tmp_path) -> None:
     (tmp_path / "X.EVENTS.CSV").write_text(FILES["x.events.csv"])
     (tmp_path / "._x.events.csv").write_bytes(b"\0\5\x16\7\x90")
-    assert len(read_events(tmp_path)) == 2
+    assert len(events_in(tmp_path)) == 2
     for name in ("rows.jsonl", "rows.parquet"):
         (tmp_path / name).write_bytes(b"PAR1")
         with pytest.raises(DataError, match=f"{name} holds rows that are not read here; give the .csv or"):
-            read_events(tmp_path / name)
+            read_coded(tmp_path / name)
 
 
 def test_what_mien_writes_is_read_back_from_a_folder(tmp_path) -> None:
     events = [Event(start, end, int(who), label, 1, 0, 0) for _, who, start, end, label in WANTED]
     write_elan(events, tmp_path / "x.mp4.eaf", "x.mp4")
-    assert [(e.participant, e.person, e.start_s, e.end_s, e.emotion) for e in read_events(tmp_path)] == WANTED
+    assert events_in(tmp_path) == WANTED
     write_event_table(events[:1], tmp_path / "x.mp4.events.csv", "x.mp4")
     (tmp_path / "index.csv").write_text("video\nx.mp4\n")
-    assert len(read_events(tmp_path)) == 1  # a file of mien's own comes first
+    assert len(events_in(tmp_path)) == 1  # a file of mien's own comes first
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
 def test_a_table_is_read_in_the_encoding_that_its_program_chose(encoding, tmp_path) -> None:
     text = "participant,track,start_s,end_s,emotion\nJürg,1,0,2,fröhlich\n"
     (tmp_path / "a.csv").write_text(text, encoding)
-    (event,) = read_events(tmp_path / "a.csv", {"fröhlich": "happy"})
-    assert (event.participant, event.emotion) == ("Jürg", "happy")
-    with pytest.raises(DataError, match=r"no 'happy' is there: .*a\.csv codes fröhlich"):
-        read_events(tmp_path / "a.csv", {"happy": "joy"})
+    assert events_in(tmp_path / "a.csv") == [("Jürg", "1", 0, 2, "fröhlich")]
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -96,21 +100,46 @@ def test_rows_of_several_participants_in_one_table_are_events_of_each(order, tmp
     rows = [f"{who},{i},{i},1,{label}\n" for who, label in (("a", "sad"), ("b", "happy")) for i in range(3)]
     rows.sort(key=lambda row: order * "ab".index(row[0]))
     (tmp_path / "all.csv").write_text("participant,time_s,frame,track,label\n" + "".join(rows))
-    found = [(e.participant, e.start_s, e.end_s, e.emotion) for e in read_events(tmp_path / "all.csv")]
-    assert sorted(found) == [("a", 0, 3, "sad"), ("b", 0, 3, "happy")]
+    assert sorted(events_in(tmp_path / "all.csv")) == [("a", "1", 0, 3, "sad"), ("b", "1", 0, 3, "happy")]
 
 
 def test_a_pipe_is_not_waited_for(tmp_path) -> None:
     os.mkfifo(tmp_path / "a.csv")
     with pytest.raises(DataError, match=r"a\.csv is a pipe or a device; save the events as a file"):
-        read_events(tmp_path / "a.csv")
+        read_coded(tmp_path / "a.csv")
+
+
+def test_tables_of_a_folder_are_read_whatever_their_ends_and_other_files_are_named(tmp_path) -> None:
+    text = FILES["x.events.csv"]
+    (tmp_path / "a.tsv").write_text(text.replace("x,", "a,").replace(",", "\t"))
+    (tmp_path / "b.csv").write_text(text.replace("x,", "b,"))
+    (tmp_path / "b.txt").write_text("coded twice, by anna\n")
+    (tmp_path / "c.txt").write_text("x,1,0.0,2.5,happy\n")
+    (tmp_path / "d.xlsx").write_text("PK")
+    write_elan([Event(0, 1, 1, "sad", 1, 0, 0)], tmp_path / "e.eaf", "e.mp4")
+    found = read_coded(tmp_path)
+    assert [video.participant for video in found.videos] == ["a", "b", "e"]
+    assert found.not_read == ["c.txt", "d.xlsx"]
+
+
+def test_a_file_without_codes_is_a_video_in_which_the_coder_found_nothing(tmp_path) -> None:
+    (tmp_path / "b.csv").write_text("start_s,end_s,emotion\n")
+    write_elan([], tmp_path / "c.eaf", "c.mp4")
+    (tmp_path / "a.csv").write_text("start_s,end_s,emotion\n0,4,happy\n")
+    theirs = read_coded(tmp_path).videos
+    ours = [one for who in "abc" for one in coded((0, 8, "neutral"), participant=who, video=f"{who}.mp4")]
+    found = compare(ours, theirs, AgreementSettings(gaps="neutral"))
+    assert (found.n_participants, found.confusion.sum(), found.uncoded) == (3, 240, ())
+    found = compare(ours, theirs)
+    assert (found.n_participants, found.confusion.sum(), found.uncoded) == (1, 40, ("b", "c"))
+    assert "not compared, for the coder coded nothing (see --gaps): b, c" in lines(found, 0.1)
 
 
 def test_rows_of_a_folder_are_read_past_its_index_and_the_key_for_raters(tmp_path) -> None:
     (tmp_path / "x.mp4.csv").write_text(FILES["timeline.csv"])
     (tmp_path / "index.csv").write_text("participant,video,rows\nx,x.mp4,x.mp4.csv\n")
     (tmp_path / "blind-key.csv").write_text("blind,video,participant\n001.mp4,x.mp4,x\n")
-    assert [(e.participant, e.person, e.start_s, e.end_s, e.emotion) for e in read_events(tmp_path)] == WANTED
+    assert events_in(tmp_path) == WANTED
 
 
 @pytest.mark.parametrize(
@@ -145,13 +174,13 @@ def test_rows_of_a_folder_are_read_past_its_index_and_the_key_for_raters(tmp_pat
 def test_a_file_without_events_is_told_in_one_line(name, text, says, tmp_path) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=says) as caught:
-        read_events(tmp_path / name)
+        read_coded(tmp_path / name)
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def coded(*events: tuple, participant: str = "x", person: str = "1") -> list[CodedEvent]:
-    return [CodedEvent(participant, person, *event) for event in events]
+def coded(*events: tuple, participant: str = "x", person: str = "1", video: str = "v") -> list[CodedVideo]:
+    return [CodedVideo(participant, video, tuple(CodedEvent(person, *event) for event in events))]
 
 
 def test_kappa_and_confusion_are_those_worked_by_hand() -> None:
@@ -181,12 +210,12 @@ def test_moments_that_only_one_names_and_uncertain_ones_are_counted_and_left_out
 
 def test_of_overlapping_codes_the_one_that_begins_last_counts_whatever_the_order_of_rows() -> None:
     ours = coded((0, 6, "happy"))
-    theirs = coded((0, 6, "happy"), (2, 4, "surprise"), (5, 6, "happy"))
+    theirs = [(0, 6, "happy"), (2, 4, "surprise"), (5, 6, "happy")]
     for events in (theirs, theirs[::-1]):
-        found = compare(ours, events, AgreementSettings(1, 5, gaps="neutral"))
+        found = compare(ours, coded(*events), AgreementSettings(1, 5, gaps="neutral"))
         assert (found.agreed[0], found.overlapping) == (pytest.approx(4 / 6), 2)
         assert "the coder's codes overlap at 2 moments: the one that begins last counts" in lines(found, 1)
-    assert compare(ours, theirs[:1]).overlapping == 0
+    assert compare(ours, coded(*theirs[:1])).overlapping == 0
 
 
 def test_gaps_of_the_coder_may_mean_neutral() -> None:
@@ -200,6 +229,7 @@ def test_gaps_of_the_coder_may_mean_neutral() -> None:
     [
         ({"gaps": "nuetral"}, "no emotion named 'nuetral'; did you mean 'neutral'"),
         ({"persons": {"ana": "1"}}, "no 'ana' is there: the coder names anna"),
+        ({"renames": {"joy": "happy"}}, "no 'joy' is there: the coder codes happy"),
     ],
 )
 def test_a_slip_in_a_name_is_told(settings, says) -> None:
@@ -255,13 +285,13 @@ def test_participants_are_compared_each_with_their_own() -> None:
         compare(ours, coded((0, 9, "sad"), participant="c"))
 
 
-def folder_of(top: Path, **emotions: str) -> list[CodedEvent]:
+def folder_of(top: Path, **emotions: str) -> list[CodedVideo]:
     """A file of each video, of 9 s and one emotion, all of participant P07."""
     for video, emotion in emotions.items():
         path = top / f"{video.replace('_', '/')}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"participant,track,start_s,end_s,emotion\nP07,1,0,9,{emotion}\n")
-    return read_events(top)
+    return read_coded(top).videos
 
 
 def test_videos_of_one_participant_are_compared_each_on_its_own_times(tmp_path) -> None:
@@ -286,6 +316,33 @@ def test_videos_of_one_name_are_told_apart_by_their_folders(tmp_path) -> None:
         compare(ours, folder_of(tmp_path / "other", y="happy"))
 
 
+def test_videos_of_other_names_are_not_compared_though_each_side_has_one_of_the_participant(tmp_path) -> None:
+    ours = coded((0, 9, "sad"), participant="P07", video="P07/first.mp4.events.csv")
+    more = coded((0, 9, "sad"), participant="P08", video="P08/first.mp4.events.csv")
+    theirs = coded((0, 9, "sad"), participant="P07", video="P07/second.csv")
+    with pytest.raises(
+        DataError, match=r"which video of P07 is which\? mien has P07/first\.mp4\.events\.csv;"
+    ):
+        compare(ours + more, theirs + more)
+    assert compare(ours, theirs).n_videos == 1  # a file beside a file
+    for repeats in ("P07", "P07.eaf", "", "in/P07/first.mp4"):
+        theirs = coded((0, 9, "sad"), participant="P07", video=repeats)
+        assert compare(ours + more, theirs + more).n_videos == 2
+
+
+def test_names_are_compared_whatever_the_form_of_their_accents(tmp_path) -> None:
+    head = "participant,track,start_s,end_s,emotion\n"
+    for form in ("NFC", "NFD"):
+        rows = "Jürgen,Zoë,0,9,fröhlich\nAnna,Zoë,0,9,fröhlich\n"
+        (tmp_path / form).write_text(unicodedata.normalize(form, head + rows))
+    ours, theirs = (read_coded(tmp_path / form).videos for form in ("NFD", "NFC"))
+    renames, persons = (
+        parse_pairs([unicodedata.normalize("NFD", text)], "") for text in ("fröhlich=happy", "Zoë=Zoë")
+    )
+    found = compare(ours, theirs, AgreementSettings(persons=persons, renames=renames))
+    assert (found.n_participants, found.unmatched) == (2, ())
+
+
 def test_a_key_tells_which_blind_name_is_which_video_of_a_participant(tmp_path) -> None:
     ours = folder_of(tmp_path / "ours", P07_first="happy", P07_second="sad")
     theirs = coded((0, 9, "sad"), participant="001") + coded((0, 9, "happy"), participant="002")
@@ -293,6 +350,21 @@ def test_a_key_tells_which_blind_name_is_which_video_of_a_participant(tmp_path) 
     key.write_text("blind,video,participant\n001.mp4,in/P07/second.mp4,P07\n002.mp4,in/P07/first.mp4,P07\n")
     found = compare(ours, unblinded(theirs, key))
     assert (found.n_videos, found.agreed[0]) == (2, 1)
+
+
+@pytest.mark.parametrize("names", [("1", "2", "100"), ("001", "002", "100")])
+def test_blind_names_count_without_the_zeros_that_spreadsheets_remove(names, tmp_path) -> None:
+    key = tmp_path / "key.csv"
+    key.write_text("blind,video,participant\n001.mp4,a.mp4,a\n002.mp4,b.mp4,b\n")
+    found = unblinded([one for name in names for one in coded(participant=name, video=name)], key)
+    assert [one.participant for one in found] == ["a", "b", "100 (not in key.csv)"]
+
+
+def test_a_blind_name_is_that_of_the_file_before_the_participant(tmp_path) -> None:
+    key = tmp_path / "key.csv"
+    key.write_text("blind,video,participant\n001.mp4,a.mp4,a\n002.mp4,b.mp4,b\n")
+    theirs = [one for name in ("001", "002") for one in coded(participant="2", video=f"{name}.eaf")]
+    assert [one.participant for one in unblinded(theirs, key)] == ["a", "b"]
 
 
 def test_files_without_a_common_moment_are_told() -> None:

@@ -64,12 +64,20 @@ def agreement(
     each other are alike.
     """
     from mien.workflows.agreement import AgreementSettings, compare
-    from mien.workflows.coded_events import parse_pairs, read_events, unblinded
+    from mien.workflows.coded_events import parse_pairs, read_coded, unblinded
 
-    settings = AgreementSettings(step, window, parse_pairs(person or (), "--person"), gaps)
-    coded = read_events(theirs, parse_pairs(rename or (), "--rename"))
-    found = compare(read_events(ours), unblinded(coded, key) if key else coded, settings, seed)
-    typer.echo(json.dumps(found.to_dict()) if as_json else "\n".join(map(printable, lines(found, step))))
+    people, words = parse_pairs(person or (), "--person"), parse_pairs(rename or (), "--rename")
+    settings = AgreementSettings(step, window, people, words, gaps)
+    mine, coded = read_coded(ours), read_coded(theirs)
+    videos = unblinded(coded.videos, key) if key else coded.videos
+    found = compare(mine.videos, videos, settings, seed)
+    not_read = [*mine.not_read, *coded.not_read]
+    if as_json:
+        typer.echo(json.dumps({**found.to_dict(), "not_read": not_read}))
+        return
+    if not_read:
+        typer.echo(printable(f"not read, for they hold no table of events: {', '.join(not_read)}"))
+    typer.echo("\n".join(map(printable, lines(found, step))))
 
 
 def lines(found: "Agreement", step_s: float) -> Iterator[str]:
@@ -81,6 +89,8 @@ def lines(found: "Agreement", step_s: float) -> Iterator[str]:
     yield f"{n:,} moments, one each {step_s:g} s, of {people} in {found.n_windows:,} windows"
     if found.unmatched:
         yield f"not compared, for mien has none of this name: {', '.join(found.unmatched)}"
+    if found.uncoded:
+        yield f"not compared, for the coder coded nothing (see --gaps): {', '.join(found.uncoded)}"
     yield f"left out: {found.only_ours:,} that only mien names, {found.only_theirs:,} without a face, "
     yield f"          {found.uncertain:,} of which mien is uncertain"
     if found.overlapping:

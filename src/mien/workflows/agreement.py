@@ -1,7 +1,7 @@
 """How far mien's events of videos agree with those of a human coder, moment by moment."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,10 @@ from mien.core.emotions import emotion, emotion_or
 from mien.core.metrics import Interval, accuracy, cohen_kappa, percentile_interval
 from mien.core.smoothing import UNCERTAIN
 from mien.errors import DataError, MienError
-from mien.workflows.coded_events import CodedEvent, check_names, same_video
+from mien.workflows.coded_events import CodedVideo
+from mien.workflows.coded_matching import Events, Pair, matched, merged, name_videos, persons
 
 Codes = NDArray[np.int64]
-Pair = tuple[list[CodedEvent], list[CodedEvent]]
-"""Events of mien and of the coder about the same."""
 NOTHING = -1
 MOST_MOMENTS = 20_000_000
 
@@ -29,12 +28,14 @@ class AgreementSettings:
         step_s: Seconds between two moments.
         window_s: Seconds of a window: the target of the ICC, and what the intervals resample.
         persons: The coder's names of people to mien's, several with commas between them.
+        renames: The coder's words to those of mien, such as joy, happy.
         gaps: What the coder means where nothing is coded, such as ``neutral``; ``None`` leaves it out.
     """
 
     step_s: float = 0.1
     window_s: float = 10.0
     persons: Mapping[str, str] = field(default_factory=dict)
+    renames: Mapping[str, str] = field(default_factory=dict)
     gaps: str | None = None
 
     def __post_init__(self) -> None:
@@ -66,6 +67,8 @@ class Agreement:
         n_participants: Compared.
         n_videos: Compared, each on its own times.
         unmatched: The coder's participants and videos that mien has not, which are left out.
+        uncoded: Participants and videos in which the coder coded nothing, which are left out unless gaps mean
+            something.
         n_windows: With a moment that both name.
         only_ours: Moments that mien names and the coder does not.
         only_theirs: Moments that the coder names, without a face for mien.
@@ -82,6 +85,7 @@ class Agreement:
     n_participants: int
     n_videos: int
     unmatched: tuple[str, ...]
+    uncoded: tuple[str, ...]
     n_windows: int
     only_ours: int
     only_theirs: int
@@ -104,6 +108,7 @@ class Agreement:
             "participants": self.n_participants,
             "videos": self.n_videos,
             "unmatched": list(self.unmatched),
+            "uncoded": list(self.uncoded),
             "windows": self.n_windows,
             "only_ours": self.only_ours,
             "only_theirs": self.only_theirs,
@@ -116,8 +121,8 @@ class Agreement:
 
 
 def compare(
-    ours: Sequence[CodedEvent],
-    theirs: Sequence[CodedEvent],
+    ours: Iterable[CodedVideo],
+    theirs: Iterable[CodedVideo],
     settings: AgreementSettings | None = None,
     seed: int = 0,
 ) -> Agreement:
@@ -130,141 +135,106 @@ def compare(
         seed: Of the resamples for the intervals.
 
     Raises:
-        DataError: they have no participant, person or moment in common, or several videos of a participant
-            that cannot be told apart.
+        DataError: they have no participant, person or moment in common, several videos of a participant
+            cannot be told apart, or the coder has none of a name in the settings.
         MienError: what gaps mean is no emotion.
     """
     settings = settings or AgreementSettings()
-    labels = tuple(dict.fromkeys(one.emotion for one in (*theirs, *ours) if one.emotion != UNCERTAIN))
-    if settings.gaps and settings.gaps not in labels:
-        labels += (emotion(settings.gaps),)
+    coded = merged(theirs)
+    _check_names(settings, coded)
+    mine = [_in_our_words(one, {}) for one in merged(ours) if one.events]
+    coded = [_in_our_words(one, settings.renames) for one in coded]
+    pairs = matched(mine, coded)
+    compared = [(one, other) for one, other in pairs if other.events or settings.gaps]
+    labels = _labels([*coded, *mine], settings.gaps)
     codes = {label: number for number, label in enumerate(labels)} | {UNCERTAIN: len(labels)}
-    grids: list[_Grid] = []
-    videos = [video for pair in _participants(ours, theirs) for video in _videos(*pair)]
-    check_names(settings.persons, {one.person for one in theirs}, "the coder names")
-    for mine, coded in videos:
-        grids += [_grid(*pair, codes, settings) for pair in _persons(mine, coded, settings.persons)]
-    counts = np.concatenate([_counts(grid, len(labels)) for grid in grids])
-    counts = counts[counts.sum((1, 2)) > 0]
+    grid = _joined(
+        [_grid(*events, codes, settings) for pair in compared for events in persons(*pair, settings.persons)]
+    )
+    counts = _counts(grid, len(labels))
     if not len(counts):
         raise DataError("there is no moment at which both name an emotion; compare the times of both files")
-    our_codes = np.concatenate([grid.ours for grid in grids])
-    their_codes = np.concatenate([grid.theirs for grid in grids])
-    named = their_codes >= 0
     rng = np.random.default_rng(seed)
     whole = counts.sum(0)
     kappa = float(cohen_kappa(whole))
+    named = grid.theirs >= 0
     return Agreement(
         labels,
         whole,
-        len({mine[0].participant for mine, _ in videos}),
-        len(videos),
-        _unmatched(theirs, videos),
+        len({one.participant for one, _ in compared}),
+        len(compared),
+        *_left_out(coded, pairs, compared),
         len(counts),
-        only_ours=int(((our_codes >= 0) & (our_codes < len(labels)) & ~named).sum()),
-        only_theirs=int((named & (our_codes == NOTHING)).sum()),
-        uncertain=int((named & (our_codes == len(labels))).sum()),
-        overlapping=sum(grid.overlapping for grid in grids),
+        only_ours=int(((grid.ours >= 0) & (grid.ours < len(labels)) & ~named).sum()),
+        only_theirs=int((named & (grid.ours == NOTHING)).sum()),
+        uncertain=int((named & (grid.ours == len(labels))).sum()),
+        overlapping=grid.overlapping,
         kappa=None if np.isnan(kappa) else (kappa, clustered_interval(cohen_kappa, counts, rng)),
         agreed=(float(accuracy(whole)), clustered_interval(accuracy, counts, rng)),
         icc={label: _icc(counts, number, rng) for number, label in enumerate(labels)},
     )
 
 
-def _participants(ours: Sequence[CodedEvent], theirs: Sequence[CodedEvent]) -> list[Pair]:
-    """The events of each participant that both have; with one on either side, the two are the same."""
-    mine, coded = (_grouped(events, "participant") for events in (ours, theirs))
-    pairs = [(mine[name], coded[name]) for name in mine if name in coded]
-    if not pairs and len(mine) == len(coded) == 1:
-        pairs = [(list(ours), list(theirs))]
-    if not pairs:
-        listed = [", ".join([*some][:5]) for some in (mine, coded)]
-        raise DataError(f"no participant is in both: mien has {listed[0]}; the coder has {listed[1]}")
-    return pairs
+def _check_names(settings: AgreementSettings, theirs: Sequence[CodedVideo]) -> None:
+    """Raise a `DataError` where a name is told that the coder has not: a slip would change no figure."""
+    events = [one for video in theirs for one in video.events]
+    for told, known, what in (
+        (settings.persons, {one.person for one in events}, "names"),
+        (settings.renames, {one.emotion for one in events}, "codes"),
+    ):
+        for name in told:
+            if name not in known:
+                raise DataError(f"no '{name}' is there: the coder {what} {', '.join(sorted(known))}")
 
 
-def _videos(ours: Sequence[CodedEvent], theirs: Sequence[CodedEvent]) -> list[Pair]:
-    """The events of each video of a participant that both have; with one on either side, it is the same."""
-    mine, coded = (_grouped(events, "video") for events in (ours, theirs))
-    if len(mine) == len(coded) == 1:
-        return [(list(ours), list(theirs))]
-    pairs = [(one, other) for one in mine for other in coded if same_video(one, other)]
-    if not pairs or any(len(set(names)) < len(pairs) for names in zip(*pairs, strict=True)):
-        listed = [", ".join([*some][:5]) for some in (mine, coded)]
-        raise DataError(
-            f"which video of {theirs[0].participant} is which? mien has {listed[0]}; "
-            f"the coder has {listed[1]}; name the coder's files as the videos, or compare one video at a time"
-        )
-    return [(mine[one], coded[other]) for one, other in pairs]
+def _in_our_words(video: CodedVideo, renames: Mapping[str, str]) -> CodedVideo:
+    words = (emotion_or(renames.get(one.emotion, one.emotion)) for one in video.events)
+    events = (replace(one, emotion=word) for one, word in zip(video.events, words, strict=True))
+    return replace(video, events=tuple(events))
 
 
-def _grouped(events: Sequence[CodedEvent], by: str) -> dict[str, list[CodedEvent]]:
-    groups: dict[str, list[CodedEvent]] = {}
-    for one in events:
-        groups.setdefault(getattr(one, by), []).append(one)
-    return groups
+def _labels(videos: Iterable[CodedVideo], gaps: str | None) -> tuple[str, ...]:
+    """The emotions that anyone names, in that order."""
+    labels = dict.fromkeys(one.emotion for video in videos for one in video.events)
+    if gaps and gaps not in labels:
+        labels[emotion(gaps)] = None
+    return tuple(label for label in labels if label != UNCERTAIN)
 
 
-def _unmatched(theirs: Sequence[CodedEvent], compared: Sequence[Pair]) -> tuple[str, ...]:
-    """Participants of the coder's of whom nothing is compared, and other videos of those compared."""
-    participants = {one.participant for _, coded in compared for one in coded}
-    videos = {(one.participant, one.video) for _, coded in compared for one in coded}
-    left = (one for one in theirs if (one.participant, one.video) not in videos)
-    named = (
-        f"{one.participant} in {one.video}" if one.participant in participants else one.participant
-        for one in left
+def _left_out(
+    theirs: Iterable[CodedVideo], pairs: Iterable[Pair], compared: Sequence[Pair]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What of the coder's mien has not, and in what the coder coded nothing."""
+    taken, used = ([coded for _, coded in some] for some in (pairs, compared))
+    return (
+        name_videos([one for one in theirs if one not in taken], taken),
+        name_videos([one for one in taken if one not in used], used),
     )
-    return tuple(dict.fromkeys(named))
 
 
-def _persons(
-    ours: list[CodedEvent], theirs: list[CodedEvent], named: Mapping[str, str]
-) -> list[tuple[list[CodedEvent], list[CodedEvent]]]:
-    """The events of each person of the coder's, with those of mien that are of the same person.
-
-    Where the coder has one person, all of mien's numbers are that person, as after cuts; by a number of
-    mien's name, those seen while it is are others. Where several are seen at once, the one seen longest over
-    the whole video counts.
-    """
-    mine = {one.person for one in ours}
-    coded = list(dict.fromkeys(one.person for one in theirs))
-    pairs = []
-    for person in coded:
-        numbers = set(named[person].split(",")) if person in named else {person} & mine
-        if len(coded) == 1 and person not in named:
-            numbers = mine - _seen_beside(person, ours)
-        if not numbers or not numbers <= mine:
-            raise DataError(
-                f"who is the coder's '{person}' of {theirs[0].participant}? mien numbers people "
-                f"{', '.join(sorted(mine))}; add --person '{person}=1'"
-            )
-        pairs.append(
-            ([one for one in ours if one.person in numbers], [one for one in theirs if one.person == person])
-        )
-    return pairs
-
-
-def _seen_beside(person: str, ours: Sequence[CodedEvent]) -> set[str]:
-    """The other numbers of mien's between whose first and last event the person is seen."""
-    spans = {
-        name: (min(one.start_s for one in events), max(one.end_s for one in events))
-        for name, events in _grouped(ours, "person").items()
-    }
-    first, last = spans.pop(person, (0.0, 0.0))
-    return {name for name, (start, end) in spans.items() if start < last and first < end}
+def _joined(grids: Sequence[_Grid]) -> _Grid:
+    """All moments; each grid has windows of its own."""
+    sizes = [int(grid.windows[-1]) + 1 if len(grid.windows) else 0 for grid in grids]
+    windows = [grid.windows + sum(sizes[:place]) for place, grid in enumerate(grids)]
+    none = np.zeros(0, np.int64)
+    return _Grid(
+        np.concatenate([none, *(grid.ours for grid in grids)]),
+        np.concatenate([none, *(grid.theirs for grid in grids)]),
+        np.concatenate([none, *windows]),
+        sum(grid.overlapping for grid in grids),
+    )
 
 
 def _grid(
-    ours: list[CodedEvent],
-    theirs: list[CodedEvent],
+    ours: Events,
+    theirs: Events,
     codes: Mapping[str, int],
     settings: AgreementSettings,
 ) -> _Grid:
-    """The moments of the time that both coded."""
-    start_s = max(min(one.start_s for one in events) for events in (ours, theirs))
-    end_s = min(max(one.end_s for one in events) for events in (ours, theirs))
-    if settings.gaps:  # what is not coded means something, so the time is that of mien
-        start_s, end_s = min(one.start_s for one in ours), max(one.end_s for one in ours)
+    """The moments of the time that both coded; where gaps mean something, of the time of mien."""
+    both = [ours] if settings.gaps else [ours, theirs]
+    start_s = max(min(one.start_s for one in events) for events in both)
+    end_s = min(max(one.end_s for one in events) for events in both)
     n = max(int((end_s - start_s) / settings.step_s + 1e-6), 0)
     if n > MOST_MOMENTS:
         raise MienError(f"{n:,} moments are too many; take a larger --step")
@@ -279,7 +249,7 @@ def _grid(
 
 
 def _painted(
-    events: Sequence[CodedEvent], codes: Mapping[str, int], moments: Codes, times: tuple[float, float]
+    events: Events, codes: Mapping[str, int], moments: Codes, times: tuple[float, float]
 ) -> tuple[Codes, int]:
     """The moments, each with the last event that has it, and how many have events of several emotions."""
     start_s, step_s = times
@@ -292,7 +262,7 @@ def _painted(
     return moments, int(several.sum())
 
 
-def _by_time(events: Sequence[CodedEvent]) -> list[CodedEvent]:
+def _by_time(events: Events) -> Events:
     """Events in an order in which the later of two at once counts, whatever the order in the file.
 
     Those of the person seen longest come last, then those that begin last, then the shortest.
@@ -306,12 +276,13 @@ def _by_time(events: Sequence[CodedEvent]) -> list[CodedEvent]:
 
 
 def _counts(grid: _Grid, n_labels: int) -> Codes:
-    """Confusion of each window, shape (N, C, C)."""
+    """Confusion of each window with a moment that both name, shape (N, C, C)."""
     ours, theirs, windows = grid.ours, grid.theirs, grid.windows
     both = (theirs >= 0) & (theirs < n_labels) & (ours >= 0) & (ours < n_labels)
     counts = np.zeros((int(windows[-1]) + 1 if len(windows) else 0, n_labels, n_labels), np.int64)
     np.add.at(counts, (windows[both], theirs[both], ours[both]), 1)
-    return counts
+    found: Codes = counts[counts.sum((1, 2)) > 0]
+    return found
 
 
 def _icc(counts: Codes, number: int, rng: np.random.Generator) -> tuple[float, Interval] | None:

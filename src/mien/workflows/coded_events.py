@@ -1,22 +1,27 @@
-"""Events that people or programs coded, from the files of mien, BORIS and ELAN."""
+"""Videos as people or programs coded them, from the files of mien, BORIS and ELAN."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import unicodedata
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
-from mien.core.emotions import emotion_or
 from mien.core.own_files import reading
 from mien.core.paths import path_text
 from mien.errors import DataError, MienError
-from mien.workflows.coded_tables import ADVICE, Span, read_table
+from mien.workflows.coded_tables import ADVICE, Span, UnknownTableError, read_table
 from mien.workflows.video.participants import KEY, read_key
 
-MEDIA = re.compile(r"(\.(events|mp4|m4v|mov|mkv|webm|avi|mpe?g|m?ts|3gp|wmv|flv))+$", re.IGNORECASE)
-FOLDER_ENDS = (".events.csv", ".eaf", ".tsv", ".txt", ".csv")
-SPREADSHEETS = {".xlsx", ".xls", ".ods"}
-OTHER_ROWS = {".jsonl", ".ndjson", ".parquet"}
+MEDIA = re.compile(r"(\.(events|boris|mp4|m4v|mov|mkv|webm|avi|mpe?g|m?ts|3gp|wmv|flv))+$", re.IGNORECASE)
+SPREADSHEET = "is a spreadsheet; save it as CSV, or give the .events.csv or .eaf file"
+OTHER_ROWS = "holds rows that are not read here; give the .csv or .events.csv file"
+READ = (".events.csv", ".eaf", ".csv", ".tsv", ".txt")
+NOT_READ = {
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), SPREADSHEET),
+    **dict.fromkeys((".jsonl", ".ndjson", ".parquet"), OTHER_ROWS),
+}
 NO_EVENTS = {"index.csv", KEY}  # lie beside the rows of `mien watch`
 
 
@@ -25,95 +30,119 @@ class CodedEvent:
     """One emotion of one person, from when to when.
 
     Attributes:
-        participant: Whose video, observation or file it is in.
-        person: Who shows it there: a number of mien's, a subject of BORIS, a tier of ELAN.
+        person: Who shows it: a number of mien's, a subject of BORIS, a tier of ELAN.
         start_s: Seconds.
         end_s: Seconds.
-        emotion: By the one name that mien uses, where it has one.
-        video: What it was coded in: an observation, or the path of the file below the folder that was read.
+        emotion: As the file calls it.
     """
 
-    participant: str
     person: str
     start_s: float
     end_s: float
     emotion: str
-    video: str = ""
 
 
-def read_events(path: Path, renames: Mapping[str, str] | None = None) -> list[CodedEvent]:
-    """The events of a file, or of all files of a folder.
+@dataclass(frozen=True, slots=True)
+class CodedVideo:
+    """What was coded in one video.
+
+    Attributes:
+        participant: Whose video, observation or file it is.
+        video: The observation, or the path of the file below the folder that was read; empty for a file of
+            several participants, which tells no video.
+        events: None where someone looked and coded nothing.
+    """
+
+    participant: str
+    video: str
+    events: tuple[CodedEvent, ...]
+
+
+class Coded(NamedTuple):
+    """What a file or a folder holds: videos, and the files of the folder that are no tables of events."""
+
+    videos: list[CodedVideo]
+    not_read: list[str]
+
+
+def read_coded(path: Path) -> Coded:
+    """The videos that a file, or the files of a folder, have events of.
 
     Known are mien's event tables and rows, BORIS's aggregated and tabular events as text, ELAN's ``.eaf`` and
-    tab-delimited export. In a folder the files of mien count, else those of ELAN, else tables.
+    tab-delimited export. Of files of one name but for its end one is read, mien's events before those of ELAN
+    before tables.
 
     Args:
         path: The file or folder.
-        renames: Names in the file to those by which mien knows them, such as joy, happy.
 
     Raises:
-        DataError: the file holds no events, none of a name in ``renames``, or is damaged.
+        DataError: there are no events, or a file is damaged.
     """
-    renames = renames or {}
-    top = path if path.is_dir() else path.parent
-    events = [
-        replace(event, video=event.video or path_text(str(file.relative_to(top))))
-        for file in _files(path)
-        for event in _of_file(file)
-    ]
-    if not events:
+    if path.is_dir():
+        found = _of_folder(path)
+    elif path.exists() and not path.is_file():
+        raise DataError(f"{path} is a pipe or a device; save the events as a file")
+    else:
+        found = Coded(_of_file(path, path.name), [])
+    if not any(one.events for one in found.videos):
         raise DataError(f"{path} holds no events; {ADVICE}")
-    check_names(renames, {one.emotion for one in events}, f"{path} codes")
-    return [replace(one, emotion=emotion_or(renames.get(one.emotion, one.emotion))) for one in events]
+    return found
 
 
-def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        if path.exists() and not path.is_file():
-            raise DataError(f"{path} is a pipe or a device; save the events as a file")
-        if path.suffix.lower() in SPREADSHEETS:
-            raise DataError(f"{path} is a spreadsheet; save it as CSV, or give the .events.csv or .eaf file")
-        if path.suffix.lower() in OTHER_ROWS:
-            raise DataError(f"{path} holds rows that are not read here; give the .csv or .events.csv file")
-        return [path]
-    files = [file for file in path.rglob("[!.]*") if file.name not in NO_EVENTS and file.is_file()]
-    for end in FOLDER_ENDS:
-        found = sorted(file for file in files if file.name.lower().endswith(end))
-        if found:
-            return found
-    raise DataError(f"{path} holds no {', '.join(FOLDER_ENDS)} file")
+def _of_folder(folder: Path) -> Coded:
+    groups: dict[Path, list[Path]] = {}
+    for file in sorted(folder.rglob("[!.]*")):
+        if file.name not in NO_EVENTS and _rank(file) < len(READ) + len(NOT_READ) and file.is_file():
+            groups.setdefault(file.with_name(name_of(file)), []).append(file)
+    videos: list[CodedVideo] = []
+    refused: dict[str, UnknownTableError] = {}
+    for files in groups.values():
+        try:
+            videos += _first_known(sorted(files, key=_rank), folder)
+        except UnknownTableError as error:
+            refused[path_text(str(files[0].relative_to(folder)))] = error
+    if not groups:
+        raise DataError(f"{folder} holds no {', '.join(READ)} file")
+    if not videos:
+        raise next(iter(refused.values()))
+    return Coded(videos, list(refused))
 
 
-def _of_file(path: Path) -> list[CodedEvent]:
+def _rank(file: Path) -> int:
+    """How many kinds of file count more."""
+    ends = [*READ, *NOT_READ]
+    return next((i for i, end in enumerate(ends) if file.name.lower().endswith(end)), len(ends))
+
+
+def _first_known(files: list[Path], folder: Path) -> list[CodedVideo]:
+    file, *others = files
+    try:
+        return _of_file(file, file.relative_to(folder).as_posix())
+    except UnknownTableError:
+        if not others:
+            raise
+        return _first_known(others, folder)
+
+
+def _of_file(path: Path, place: str) -> list[CodedVideo]:
+    is_elan = path.suffix.lower() == ".eaf"
+    if why := NOT_READ.get(path.suffix.lower()):
+        raise UnknownTableError(f"{path} {why}")
     with reading(path, "cannot be read as events", advice=ADVICE):
-        spans = list(_elan(path)) if path.suffix.lower() == ".eaf" else read_table(path)
+        spans = list(_elan(path)) if is_elan else read_table(path)
         for one in spans:
             if not 0 <= one.start_s <= one.end_s < float("inf"):
                 raise ValueError(f"an event lasts from {one.start_s:g} to {one.end_s:g} s")
-    name = _name_of(path)
-    return [
-        CodedEvent(
-            one.participant or _name_of(Path(one.video)) or name,
-            _person(one.person),
-            one.start_s,
-            one.end_s,
-            one.label,
-            one.video,
-        )
-        for one in spans
-        if one.label
-    ]
-
-
-def _name_of(path: Path) -> str:
-    return MEDIA.sub("", path.stem)
-
-
-def same_video(one: str, other: str) -> bool:
-    """Whether the paths of two videos, or of files about them, may mean one: one may begin further up."""
-    parts = [(*path.parent.parts, _name_of(path)) for path in (Path(one), Path(other))]
-    n = min(map(len, parts))
-    return parts[0][-n:] == parts[1][-n:]
+    name = name_of(path)
+    whose = [one.participant or name_of(one.video) or name for one in spans]
+    tells = is_elan or len(set(whose)) < 2
+    groups: dict[tuple[str, str], list[CodedEvent]] = {} if spans else {(plain(name), plain(place)): []}
+    for participant, one in zip(whose, spans, strict=True):
+        video = one.video or (place if tells else "")
+        events = groups.setdefault((plain(participant), plain(video)), [])
+        if one.label:
+            events.append(CodedEvent(_person(one.person), one.start_s, one.end_s, plain(one.label)))
+    return [CodedVideo(*names, tuple(events)) for names, events in groups.items()]
 
 
 def _elan(path: Path) -> Iterator[Span]:
@@ -121,56 +150,69 @@ def _elan(path: Path) -> Iterator[Span]:
     times = {slot.attrib["TIME_SLOT_ID"]: slot.attrib.get("TIME_VALUE") for slot in root.iter("TIME_SLOT")}
     for tier in root.iter("TIER"):
         participant, person = tier.attrib.get("PARTICIPANT", ""), tier.attrib["TIER_ID"]
+        yield Span(participant, "", person, 0.0, 0.0, "")  # the tier is there, even without annotations
         for one in tier.iter("ALIGNABLE_ANNOTATION"):
             start, end = (times[one.attrib[name]] for name in ("TIME_SLOT_REF1", "TIME_SLOT_REF2"))
-            label = (one.findtext("ANNOTATION_VALUE") or "").strip()
+            label = one.findtext("ANNOTATION_VALUE") or ""
             if start is not None and end is not None:
                 yield Span(participant, "", person, int(start) / 1000, int(end) / 1000, label)
 
 
+def plain(text: str) -> str:
+    """A name as it is compared: accents may be characters of their own, as on a Mac, or not."""
+    return unicodedata.normalize("NFC", path_text(text)).strip()
+
+
+def name_of(path: str | Path) -> str:
+    """The name of a video, without its folders and ends, by its path or that of a file about it."""
+    return MEDIA.sub("", Path(path).stem)
+
+
 def _person(name: str) -> str:
     """``person 1`` is person ``1``, and so is ``1.0``, as programs write numbers of a column with gaps."""
-    return re.sub(r"^(\d+)\.0$", r"\1", name.strip().removeprefix("person "))
+    return re.sub(r"^(\d+)\.0$", r"\1", plain(name).removeprefix("person "))
 
 
-def unblinded(events: Iterable[CodedEvent], key: Path) -> list[CodedEvent]:
-    """Events of videos with blind names, under the names of the videos and their participants.
+def unblinded(videos: Iterable[CodedVideo], key: Path) -> list[CodedVideo]:
+    """Videos with blind names, under the names of the videos and their participants.
+
+    The blind name is that of the file or observation, else the participant; zeros at its beginning do not
+    count, since spreadsheets remove them. A video that the key does not name keeps its name, with a remark.
 
     Raises:
         DataError: the file is no key, or tells of none of them.
     """
-    rows = {_name_of(Path(row["blind"])): row for row in read_key(key)}
-    found = [
-        replace(one, participant=row["participant"] or _name_of(Path(row["video"])), video=row["video"])
-        for one in events
-        if (row := rows.get(_name_of(Path(one.participant))))
-    ]
-    if not found:
+    rows = {_blind(row["blind"]): row for row in read_key(key)}
+    found = [(one, rows.get(_blind(one.video)) or rows.get(_blind(one.participant))) for one in videos]
+    if not any(row for _, row in found):
         raise DataError(f"{key} tells of none of the coder's videos")
-    return found
+    return [
+        replace(
+            one, participant=plain(row["participant"] or name_of(row["video"])), video=plain(row["video"])
+        )
+        if row
+        else replace(one, participant=f"{one.participant} (not in {key.name})")
+        for one, row in found
+    ]
 
 
-def check_names(told: Iterable[str], known: set[str], what: str) -> None:
-    """Raise a `DataError` where a name is told that nothing has: a slip would change no figure, and not show.
+def _blind(name: str) -> str:
+    return name_of(plain(name)).lstrip("0")
+
+
+def parse_pairs(texts: Iterable[str], option: str, *, none: bool = False) -> dict[str, str]:
+    """``{"joy": "happy"}`` of ``joy=happy``.
 
     Args:
-        told: By the caller.
-        known: What there is.
-        what: Begins the sentence that lists ``known``.
-    """
-    for name in told:
-        if name not in known:
-            raise DataError(f"no '{name}' is there: {what} {', '.join(sorted(known))}")
-
-
-def parse_pairs(texts: Iterable[str], option: str) -> dict[str, str]:
-    """``{"joy": "happy"}`` of ``joy=happy``.
+        texts: What is given to the option.
+        option: Its name.
+        none: Whether ``joy=`` may stand, too.
 
     Raises:
         MienError: one is no pair.
     """
-    pairs = [text.partition("=") for text in texts]
-    for text, (old, sign, new) in zip(texts, pairs, strict=True):
-        if not (old and sign and new):
-            raise MienError(f"{option} takes THEIRS=OURS, got '{text}'")
+    pairs = [plain(text).partition("=") for text in texts]
+    for old, sign, new in pairs:
+        if not (old and sign and (new or none)):
+            raise MienError(f"{option} takes THEIRS=OURS, got '{old}{sign}{new}'")
     return {old: new for old, _, new in pairs}

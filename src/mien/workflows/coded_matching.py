@@ -1,0 +1,138 @@
+"""Which videos and people of a coder's are which of mien's, by their names."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from mien.errors import DataError
+from mien.workflows.coded_events import CodedEvent, CodedVideo, name_of
+
+Pair = tuple[CodedVideo, CodedVideo]
+"""A video by mien and by the coder."""
+Events = Sequence[CodedEvent]
+
+
+def merged(videos: Iterable[CodedVideo]) -> list[CodedVideo]:
+    """Each video once, with the events of all files about it."""
+    groups: dict[tuple[str, str], list[CodedEvent]] = {}
+    for one in videos:
+        groups.setdefault((one.participant, one.video), []).extend(one.events)
+    return [CodedVideo(*names, tuple(events)) for names, events in groups.items()]
+
+
+def matched(ours: Sequence[CodedVideo], theirs: Sequence[CodedVideo]) -> list[Pair]:
+    """The videos that both have.
+
+    Participants are those of the same name, and so are the videos of each. One participant on either side is
+    the same, whatever the names, and so is one video on either side.
+
+    Args:
+        ours: Videos by mien, each once.
+        theirs: Videos by the coder, each once.
+
+    Raises:
+        DataError: no participant is in both, or it cannot be told which video of a participant is which.
+    """
+    if len(ours) == len(theirs) == 1:
+        return [(ours[0], theirs[0])]
+    mine, coded = (_by_participant(videos) for videos in (ours, theirs))
+    both = [(videos, coded[who]) for who, videos in mine.items() if who in coded]
+    if not both and len(mine) == len(coded) == 1:
+        both = [([*ours], [*theirs])]
+    if not both:
+        listed = [", ".join([*some][:5]) for some in (mine, coded)]
+        raise DataError(f"no participant is in both: mien has {listed[0]}; the coder has {listed[1]}")
+    return [pair for videos in both for pair in _videos(*videos)]
+
+
+def _by_participant(videos: Iterable[CodedVideo]) -> dict[str, list[CodedVideo]]:
+    groups: dict[str, list[CodedVideo]] = {}
+    for one in videos:
+        groups.setdefault(one.participant, []).append(one)
+    return groups
+
+
+def _videos(ours: Sequence[CodedVideo], theirs: Sequence[CodedVideo]) -> list[Pair]:
+    """The videos of one participant that both have."""
+    pairs = [(one, other) for one in ours for other in theirs if _may_be_one(one, other)]
+    if not pairs or any(len(set(some)) < len(pairs) for some in zip(*pairs, strict=True)):
+        listed = [
+            ", ".join([one.video or "one without a name" for one in some][:5]) for some in (ours, theirs)
+        ]
+        raise DataError(
+            f"which video of {theirs[0].participant} is which? mien has {listed[0]}; "
+            f"the coder has {listed[1]}; name the coder's files as the videos, or compare one video at a time"
+        )
+    return pairs
+
+
+def _may_be_one(one: CodedVideo, other: CodedVideo) -> bool:
+    """Whether the names of two videos may mean one: the path of one may begin further up.
+
+    A name that only repeats the participant tells nothing, nor does none.
+    """
+    paths = [_path(video) for video in (one, other)]
+    n = min(map(len, paths))
+    return paths[0][-n:] == paths[1][-n:] if n else True
+
+
+def _path(video: CodedVideo) -> tuple[str, ...]:
+    path = Path(video.video)
+    parts = (*path.parent.parts, name_of(path))
+    return () if parts in {("",), (video.participant,)} else parts
+
+
+def name_videos(videos: Iterable[CodedVideo], compared: Iterable[CodedVideo]) -> tuple[str, ...]:
+    """What to call videos: by the participant, and the video too where others of the same are compared."""
+    participants = {one.participant for one in compared}
+    return tuple(
+        dict.fromkeys(
+            f"{one.participant} in {one.video}" if one.participant in participants else one.participant
+            for one in videos
+        )
+    )
+
+
+def persons(ours: CodedVideo, theirs: CodedVideo, named: Mapping[str, str]) -> list[tuple[Events, Events]]:
+    """The events of each person of the coder's, with those of mien that are of the same person.
+
+    Where the coder has one person, all of mien's numbers are that person, as after cuts; by a number of
+    mien's name, those seen while it is are others. Where several are seen at once, the one seen longest over
+    the whole video counts.
+
+    Args:
+        ours: A video by mien.
+        theirs: The same by the coder.
+        named: The coder's names of people to mien's, several with commas between them.
+
+    Raises:
+        DataError: a person of the coder's may be any of mien's.
+    """
+    mine = {one.person for one in ours.events}
+    coded = list(dict.fromkeys(one.person for one in theirs.events)) or [""]
+    pairs: list[tuple[Events, Events]] = []
+    for person in coded:
+        numbers = set(named[person].split(",")) if person in named else {person} & mine
+        if len(coded) == 1 and person not in named:
+            numbers = mine - _seen_beside(person, ours.events)
+        if not numbers or not numbers <= mine:
+            raise DataError(
+                f"who is the coder's '{person}' of {theirs.participant}? mien numbers people "
+                f"{', '.join(sorted(mine))}; add --person '{person}=1'"
+            )
+        pairs.append(
+            (
+                [one for one in ours.events if one.person in numbers],
+                [one for one in theirs.events if one.person == person],
+            )
+        )
+    return pairs
+
+
+def _seen_beside(person: str, events: Events) -> set[str]:
+    """The other numbers of mien's between whose first and last event the person is seen."""
+    spans: dict[str, tuple[float, float]] = {}
+    for one in events:
+        first, last = spans.get(one.person, (one.start_s, one.end_s))
+        spans[one.person] = (min(first, one.start_s), max(last, one.end_s))
+    first, last = spans.pop(person, (0.0, 0.0))
+    return {name for name, (start, end) in spans.items() if start < last and first < end}
