@@ -124,10 +124,10 @@ def test_tables_of_a_folder_are_read_whatever_their_ends_and_other_files_are_nam
 
 def test_a_file_without_codes_is_a_video_in_which_the_coder_found_nothing(tmp_path) -> None:
     (tmp_path / "b.csv").write_text("start_s,end_s,emotion\n")
-    write_elan([], tmp_path / "c.eaf", "c.mp4")
+    (tmp_path / "3.eaf").write_text('<DOCUMENT><TIER TIER_ID="face" PARTICIPANT="c"/></DOCUMENT>')
     (tmp_path / "a.csv").write_text("start_s,end_s,emotion\n0,4,happy\n")
     theirs = read_coded(tmp_path).videos
-    ours = [one for who in "abc" for one in coded((0, 8, "neutral"), participant=who, video=f"{who}.mp4")]
+    ours = [one for who in "abc" for one in coded((0, 8, "neutral"), participant=who, video="")]
     found = compare(ours, theirs, AgreementSettings(gaps="neutral"))
     assert (found.n_participants, found.confusion.sum(), found.uncoded) == (3, 240, ())
     found = compare(ours, theirs)
@@ -158,6 +158,11 @@ def test_rows_of_a_folder_are_read_past_its_index_and_the_key_for_raters(tmp_pat
             "a.tsv",
             "x\t0\t6\thappy\nx\t6\t30\thappy\n",
             "is no table of events: its columns are x, 0, 6, happy",
+        ),
+        (
+            "a.tsv",
+            "1\t12\t500\t3000\thappy\n",
+            "is no table of events: its columns are 1, 12, 500, 3000, happy",
         ),
         (
             "a.csv",
@@ -216,6 +221,35 @@ def test_of_overlapping_codes_the_one_that_begins_last_counts_whatever_the_order
         assert (found.agreed[0], found.overlapping) == (pytest.approx(4 / 6), 2)
         assert "the coder's codes overlap at 2 moments: the one that begins last counts" in lines(found, 1)
     assert compare(ours, coded(*theirs[:1])).overlapping == 0
+
+
+def test_codes_that_are_no_emotion_are_counted_and_left_out() -> None:
+    ours = coded((0, 4, "happy"), (4, 8, "Boredom"))
+    theirs = coded((0, 3, "happy"), (1, 2, "speaks"), (3, 5, "joy"), (5, 8, "boredom"), (6, 8, "speaks"))
+    found = compare(ours, theirs, AgreementSettings(1, 4))
+    assert (found.labels, found.other_codes) == (("happy", "Boredom"), {"speaks": 2, "joy": 1})
+    assert (found.agreed[0], found.only_ours, found.overlapping) == (1, 2, 0)
+    assert "no emotions: speaks (2), joy (1); --rename says what is one" in lines(found, 1)
+    renamed = compare(ours, theirs, AgreementSettings(1, 4, renames={"joy": "happy", "speaks": "hope"}))
+    assert (renamed.labels, renamed.other_codes) == (("happy", "hope", "Boredom"), {})
+    with pytest.raises(
+        DataError, match="none of the coder's codes is an emotion of mien: hello, you; say which"
+    ):
+        compare(ours, coded((0, 1, "hello"), (1, 2, "you")))
+
+
+def test_a_tier_without_emotions_is_nobody_and_a_tier_may_be_left_out() -> None:
+    ours = coded((0, 8, "happy"))
+    face, words = coded((0, 8, "happy"), person="face"), coded((0, 1, "hello"), person="words")
+    assert compare(ours, face + words).confusion.tolist() == [[80]]
+    mother = coded((0, 1, "hello"), participant="mother")
+    assert compare(ours, face + mother).unmatched == ()
+    said = coded((0, 8, "sad"), person="words")
+    with pytest.raises(DataError, match="add --person 'face=1', or 'face=' to leave it out"):
+        compare(ours, face + said)
+    told = AgreementSettings(persons=parse_pairs(["words="], "--person", none=True))
+    found = compare(ours, face + said, told)
+    assert (found.confusion.tolist(), found.other_codes) == ([[80]], {})
 
 
 def test_gaps_of_the_coder_may_mean_neutral() -> None:

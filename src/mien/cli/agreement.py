@@ -43,7 +43,9 @@ def agreement(
         float,
         typer.Option(metavar="SECONDS", help="Length of a window, the unit of the ICC and of the bootstrap."),
     ] = 10.0,
-    person: Annotated[Names, pairs("Who is who: a subject or tier, and mien's numbers.")] = None,
+    person: Annotated[
+        Names, pairs("Who is who: a subject or tier, and mien's numbers; none leaves it out.")
+    ] = None,
     rename: Annotated[Names, pairs("A coder's word for an emotion of mien: joy=happy.")] = None,
     gaps: Annotated[
         str | None,
@@ -59,14 +61,14 @@ def agreement(
 ) -> None:
     """Compare mien's events with a human coder's: Cohen's kappa, ICC and the confusion of emotions.
 
-    Both are compared at every moment of a grid. Moments that only one names, and those of which mien is
-    uncertain, are counted and left out. Intervals are bootstraps over windows, since moments next to
-    each other are alike.
+    Both are compared at every moment of a grid. Moments that only one names, those of which mien is
+    uncertain, and codes that are no emotion are counted and left out. Intervals are bootstraps over windows,
+    since moments next to each other are alike.
     """
     from mien.workflows.agreement import AgreementSettings, compare
     from mien.workflows.coded_events import parse_pairs, read_coded, unblinded
 
-    people, words = parse_pairs(person or (), "--person"), parse_pairs(rename or (), "--rename")
+    people, words = parse_pairs(person or (), "--person", none=True), parse_pairs(rename or (), "--rename")
     settings = AgreementSettings(step, window, people, words, gaps)
     mine, coded = read_coded(ours), read_coded(theirs)
     videos = unblinded(coded.videos, key) if key else coded.videos
@@ -93,6 +95,10 @@ def lines(found: "Agreement", step_s: float) -> Iterator[str]:
         yield f"not compared, for the coder coded nothing (see --gaps): {', '.join(found.uncoded)}"
     yield f"left out: {found.only_ours:,} that only mien names, {found.only_theirs:,} without a face, "
     yield f"          {found.uncertain:,} of which mien is uncertain"
+    if found.other_codes:
+        named = [f"{code} ({n:,})" for code, n in found.other_codes.items()]
+        more = f" and {len(named) - 5:,} more" if len(named) > 5 else ""
+        yield f"no emotions: {', '.join(named[:5])}{more}; --rename says what is one"
     if found.overlapping:
         yield f"the coder's codes overlap at {found.overlapping:,} moments: the one that begins last counts"
     yield ""

@@ -13,7 +13,7 @@ from mien.core.metrics import Interval, accuracy, cohen_kappa, percentile_interv
 from mien.core.smoothing import UNCERTAIN
 from mien.errors import DataError, MienError
 from mien.workflows.coded_events import CodedVideo
-from mien.workflows.coded_matching import Events, Pair, matched, merged, name_videos, persons
+from mien.workflows.coded_matching import Events, Pair, in_words, matched, merged, name_videos, persons
 
 Codes = NDArray[np.int64]
 NOTHING = -1
@@ -27,7 +27,8 @@ class AgreementSettings:
     Args:
         step_s: Seconds between two moments.
         window_s: Seconds of a window: the target of the ICC, and what the intervals resample.
-        persons: The coder's names of people to mien's, several with commas between them.
+        persons: The coder's names of people to mien's, several with commas between them; empty for a tier
+            or subject that is left out.
         renames: The coder's words to those of mien, such as joy, happy.
         gaps: What the coder means where nothing is coded, such as ``neutral``; ``None`` leaves it out.
     """
@@ -70,6 +71,7 @@ class Agreement:
         uncoded: Participants and videos in which the coder coded nothing, which are left out unless gaps mean
             something.
         n_windows: With a moment that both name.
+        other_codes: How many events the coder has of each code that is no emotion, which are left out.
         only_ours: Moments that mien names and the coder does not.
         only_theirs: Moments that the coder names, without a face for mien.
         uncertain: Moments that the coder names, and of which mien is uncertain.
@@ -87,6 +89,7 @@ class Agreement:
     unmatched: tuple[str, ...]
     uncoded: tuple[str, ...]
     n_windows: int
+    other_codes: dict[str, int]
     only_ours: int
     only_theirs: int
     uncertain: int
@@ -110,6 +113,7 @@ class Agreement:
             "unmatched": list(self.unmatched),
             "uncoded": list(self.uncoded),
             "windows": self.n_windows,
+            "other_codes": self.other_codes,
             "only_ours": self.only_ours,
             "only_theirs": self.only_theirs,
             "uncertain": self.uncertain,
@@ -142,8 +146,11 @@ def compare(
     settings = settings or AgreementSettings()
     coded = merged(theirs)
     _check_names(settings, coded)
-    mine = [_in_our_words(one, {}) for one in merged(ours) if one.events]
-    coded = [_in_our_words(one, settings.renames) for one in coded]
+    mine = [one for one in merged(ours) if one.events]
+    named = {one.emotion for video in mine for one in video.events}
+    mine, _ = in_words(mine, named, {})
+    asked = [_without(one, settings.persons) for one in coded]
+    coded, other_codes = in_words(asked, named, settings.renames)
     pairs = matched(mine, coded)
     compared = [(one, other) for one, other in pairs if other.events or settings.gaps]
     labels = _labels([*coded, *mine], settings.gaps)
@@ -157,7 +164,6 @@ def compare(
     rng = np.random.default_rng(seed)
     whole = counts.sum(0)
     kappa = float(cohen_kappa(whole))
-    named = grid.theirs >= 0
     return Agreement(
         labels,
         whole,
@@ -165,9 +171,10 @@ def compare(
         len(compared),
         *_left_out(coded, pairs, compared),
         len(counts),
-        only_ours=int(((grid.ours >= 0) & (grid.ours < len(labels)) & ~named).sum()),
-        only_theirs=int((named & (grid.ours == NOTHING)).sum()),
-        uncertain=int((named & (grid.ours == len(labels))).sum()),
+        dict(other_codes),
+        only_ours=int(((grid.ours >= 0) & (grid.ours < len(labels)) & (grid.theirs == NOTHING)).sum()),
+        only_theirs=int(((grid.theirs >= 0) & (grid.ours == NOTHING)).sum()),
+        uncertain=int(((grid.theirs >= 0) & (grid.ours == len(labels))).sum()),
         overlapping=grid.overlapping,
         kappa=None if np.isnan(kappa) else (kappa, clustered_interval(cohen_kappa, counts, rng)),
         agreed=(float(accuracy(whole)), clustered_interval(accuracy, counts, rng)),
@@ -187,10 +194,9 @@ def _check_names(settings: AgreementSettings, theirs: Sequence[CodedVideo]) -> N
                 raise DataError(f"no '{name}' is there: the coder {what} {', '.join(sorted(known))}")
 
 
-def _in_our_words(video: CodedVideo, renames: Mapping[str, str]) -> CodedVideo:
-    words = (emotion_or(renames.get(one.emotion, one.emotion)) for one in video.events)
-    events = (replace(one, emotion=word) for one, word in zip(video.events, words, strict=True))
-    return replace(video, events=tuple(events))
+def _without(video: CodedVideo, people: Mapping[str, str]) -> CodedVideo:
+    """The video without people who are nobody of mien's."""
+    return replace(video, events=tuple(one for one in video.events if people.get(one.person) != ""))
 
 
 def _labels(videos: Iterable[CodedVideo], gaps: str | None) -> tuple[str, ...]:

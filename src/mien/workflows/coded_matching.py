@@ -1,14 +1,57 @@
-"""Which videos and people of a coder's are which of mien's, by their names."""
+"""Which emotions, videos and people of a coder's are which of mien's, by their names."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from mien.core.emotions import ALIASES, emotion_or
+from mien.core.smoothing import UNCERTAIN
+from mien.data.listing import label_key
 from mien.errors import DataError
 from mien.workflows.coded_events import CodedEvent, CodedVideo, name_of
 
 Pair = tuple[CodedVideo, CodedVideo]
 """A video by mien and by the coder."""
 Events = Sequence[CodedEvent]
+
+
+def in_words(
+    videos: Iterable[CodedVideo], labels: Iterable[str], renames: Mapping[str, str]
+) -> tuple[list[CodedVideo], Counter[str]]:
+    """The events that name an emotion, by mien's words, and how many there are of each other code.
+
+    A participant without an emotion, in a video where others have some, was not asked for: a tier of words.
+
+    Args:
+        videos: Of the coder.
+        labels: What mien names in its videos; all emotions of the usual data sets are known, too.
+        renames: The coder's words to those of mien.
+
+    Raises:
+        DataError: there are codes, and none is an emotion.
+    """
+    names = (*ALIASES.values(), UNCERTAIN, *renames.values(), *labels)
+    words = {label_key(name): emotion_or(name) for name in names}
+    others: Counter[str] = Counter()
+    found = []
+    for video in videos:
+        events = []
+        for one in video.events:
+            word = words.get(label_key(renames.get(one.emotion, one.emotion)))
+            if word is None:
+                others[one.emotion] += 1
+            else:
+                events.append(replace(one, emotion=word))
+        found.append(replace(video, events=tuple(events)))
+    coded = {one.video for one in found if one.events}
+    if others and not coded:
+        first = next(iter(others))
+        raise DataError(
+            f"none of the coder's codes is an emotion of mien: {', '.join([*others][:5])}; "
+            f"say which it is, as in --rename '{first}=happy'"
+        )
+    return [one for one in found if one.events or not one.video or one.video not in coded], others
 
 
 def merged(videos: Iterable[CodedVideo]) -> list[CodedVideo]:
@@ -117,7 +160,7 @@ def persons(ours: CodedVideo, theirs: CodedVideo, named: Mapping[str, str]) -> l
         if not numbers or not numbers <= mine:
             raise DataError(
                 f"who is the coder's '{person}' of {theirs.participant}? mien numbers people "
-                f"{', '.join(sorted(mine))}; add --person '{person}=1'"
+                f"{', '.join(sorted(mine))}; add --person '{person}=1', or '{person}=' to leave it out"
             )
         pairs.append(
             (
