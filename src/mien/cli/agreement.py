@@ -11,8 +11,7 @@ from mien.cli.options import AsJson
 from mien.cli.terminal import printable
 
 if TYPE_CHECKING:
-    from mien.core.metrics import Interval
-    from mien.workflows.agreement import Agreement
+    from mien.workflows.agreement import Agreement, Figure
 
 EXAMPLES = """\b
 Examples:
@@ -41,7 +40,10 @@ def agreement(
     step: Annotated[float, typer.Option(metavar="SECONDS", help="Time between two compared moments.")] = 0.1,
     window: Annotated[
         float,
-        typer.Option(metavar="SECONDS", help="Length of a window, the unit of the ICC and of the bootstrap."),
+        typer.Option(
+            metavar="SECONDS",
+            help="Length of a window, the unit of the ICC and of the bootstrap: there must be two.",
+        ),
     ] = 10.0,
     person: Annotated[
         Names, pairs("Who is who: a subject or tier, and mien's numbers; none leaves it out.")
@@ -63,7 +65,7 @@ def agreement(
 
     Both are compared at every moment of a grid. Moments that only one names, those of which mien is
     uncertain, and codes that are no emotion are counted and left out. Intervals are bootstraps over windows,
-    since moments next to each other are alike.
+    since moments next to each other are alike; with one window there are none, and no ICC.
     """
     from mien.workflows.agreement import AgreementSettings, compare
     from mien.workflows.coded_events import parse_pairs, read_coded, unblinded
@@ -88,7 +90,8 @@ def lines(found: "Agreement", step_s: float) -> Iterator[str]:
     people = f"{found.n_participants:,} participant{'' if found.n_participants == 1 else 's'}"
     if found.n_videos > found.n_participants:
         people += f" in {found.n_videos:,} videos,"
-    yield f"{n:,} moments, one each {step_s:g} s, of {people} in {found.n_windows:,} windows"
+    windows = f"{found.n_windows:,} window{'' if found.n_windows == 1 else 's'}"
+    yield f"{n:,} moments, one each {step_s:g} s, of {people} in {windows}"
     if found.unmatched:
         yield f"not compared, for mien has none of this name: {', '.join(found.unmatched)}"
     if found.uncoded:
@@ -106,9 +109,12 @@ def lines(found: "Agreement", step_s: float) -> Iterator[str]:
     yield f"Cohen's kappa   {_with_interval(found.kappa) if found.kappa else undefined}"
     yield f"agreement       {_with_interval(found.agreed)}"
     yield ""
-    yield "ICC(2,1) of each emotion's share of a window"
-    for label, value in found.icc.items():
-        yield f"  {label:<13} {_with_interval(value) if value else 'never varies'}"
+    if found.n_windows == 1:
+        yield "no intervals, and no ICC: there is one window; lower --window"
+    else:
+        yield "ICC(2,1) of each emotion's share of a window"
+        for label, value in found.icc.items():
+            yield f"  {label:<13} {_with_interval(value) if value else 'never varies'}"
     yield ""
     yield "moments, the coder's emotion by mien's"
     yield " " * 12 + "".join(f"{label[:8]:>9}" for label in found.labels)
@@ -116,6 +122,6 @@ def lines(found: "Agreement", step_s: float) -> Iterator[str]:
         yield f"{label[:11]:<12}" + "".join(f"{count:>9,}" for count in row)
 
 
-def _with_interval(value: tuple[float, "Interval"]) -> str:
-    at, (low, high) = value
-    return f"{at:>6.3f}   ({low:.3f} to {high:.3f})"
+def _with_interval(figure: "Figure") -> str:
+    at, interval = figure
+    return f"{at:>6.3f}" + (f"   ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from mien.core.agreement import blocks, clustered_interval, intraclass_correlation
 from mien.core.emotions import emotion, emotion_or
-from mien.core.metrics import Interval, accuracy, cohen_kappa, percentile_interval
+from mien.core.metrics import Interval, Metric, accuracy, cohen_kappa, percentile_interval
 from mien.core.smoothing import UNCERTAIN
 from mien.errors import DataError, MienError
 from mien.workflows.coded_events import CodedVideo
 from mien.workflows.coded_matching import Events, Pair, in_words, matched, merged, name_videos, persons
 
 Codes = NDArray[np.int64]
+Figure = tuple[float, Interval | None]
 NOTHING = -1
 MOST_MOMENTS = 20_000_000
 
@@ -79,7 +80,7 @@ class Agreement:
         kappa: Cohen's kappa, and its interval over windows; ``None`` where both name one emotion alone.
         agreed: Share of moments with the same emotion, and its interval.
         icc: Of each emotion, ICC(2,1) of its share of the windows, and its interval; ``None`` where it never
-            varies.
+            varies. One window has no ICC, and gives no interval.
     """
 
     labels: tuple[str, ...]
@@ -94,15 +95,15 @@ class Agreement:
     only_theirs: int
     uncertain: int
     overlapping: int
-    kappa: tuple[float, Interval] | None
-    agreed: tuple[float, Interval]
-    icc: dict[str, tuple[float, Interval] | None]
+    kappa: Figure | None
+    agreed: Figure
+    icc: dict[str, Figure | None]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
 
-        def plain(value: tuple[float, Interval] | None) -> dict[str, Any] | None:
-            return value and {"value": value[0], "interval": list(value[1])}
+        def plain(figure: Figure | None) -> dict[str, Any] | None:
+            return figure and {"value": figure[0], "interval": figure[1] and list(figure[1])}
 
         return {
             "labels": list(self.labels),
@@ -162,11 +163,10 @@ def compare(
     if not len(counts):
         raise DataError("there is no moment at which both name an emotion; compare the times of both files")
     rng = np.random.default_rng(seed)
-    whole = counts.sum(0)
-    kappa = float(cohen_kappa(whole))
+    kappa = _figure(cohen_kappa, counts, rng)
     return Agreement(
         labels,
-        whole,
+        counts.sum(0),
         len({one.participant for one, _ in compared}),
         len(compared),
         *_left_out(coded, pairs, compared),
@@ -176,8 +176,8 @@ def compare(
         only_theirs=int(((grid.theirs >= 0) & (grid.ours == NOTHING)).sum()),
         uncertain=int(((grid.theirs >= 0) & (grid.ours == len(labels))).sum()),
         overlapping=grid.overlapping,
-        kappa=None if np.isnan(kappa) else (kappa, clustered_interval(cohen_kappa, counts, rng)),
-        agreed=(float(accuracy(whole)), clustered_interval(accuracy, counts, rng)),
+        kappa=None if np.isnan(kappa[0]) else kappa,
+        agreed=_figure(accuracy, counts, rng),
         icc={label: _icc(counts, number, rng) for number, label in enumerate(labels)},
     )
 
@@ -291,7 +291,13 @@ def _counts(grid: _Grid, n_labels: int) -> Codes:
     return found
 
 
-def _icc(counts: Codes, number: int, rng: np.random.Generator) -> tuple[float, Interval] | None:
+def _figure(metric: Metric, counts: Codes, rng: np.random.Generator) -> Figure:
+    """Of all moments, and the interval; resamples of one window are that window, and tell nothing."""
+    value = float(metric(counts.sum(0)))
+    return value, None if len(counts) < 2 or np.isnan(value) else clustered_interval(metric, counts, rng)
+
+
+def _icc(counts: Codes, number: int, rng: np.random.Generator) -> Figure | None:
     shares = np.stack([counts.sum(2)[:, number], counts.sum(1)[:, number]], -1) / counts.sum((1, 2))[:, None]
     value = float(intraclass_correlation(shares))
     if np.isnan(value):
