@@ -213,6 +213,13 @@ def test_moments_that_only_one_names_and_uncertain_ones_are_counted_and_left_out
     assert (found.confusion.sum(), found.only_ours, found.only_theirs, found.uncertain) == (5, 1, 2, 2)
 
 
+def test_moments_of_which_the_coder_is_uncertain_are_counted_too() -> None:
+    ours = coded((0, 8, "happy"), (8, 10, "uncertain"))
+    found = compare(ours, coded((0, 4, "happy"), (4, 9, "Uncertain")), AgreementSettings(1, 5))
+    assert (found.confusion.sum(), found.only_ours, found.only_theirs, found.uncertain) == (4, 0, 0, 5)
+    assert "          5 of which mien or the coder is uncertain" in lines(found, 1)
+
+
 def test_of_overlapping_codes_the_one_that_begins_last_counts_whatever_the_order_of_rows() -> None:
     ours = coded((0, 6, "happy"))
     theirs = [(0, 6, "happy"), (2, 4, "surprise"), (5, 6, "happy")]

@@ -63,9 +63,9 @@ def agreement(
 ) -> None:
     """Compare mien's events with a human coder's: Cohen's kappa, ICC and the confusion of emotions.
 
-    Both are compared at every moment of a grid. Moments that only one names, those of which mien is
-    uncertain, and codes that are no emotion are counted and left out. Intervals are bootstraps over windows,
-    since moments next to each other are alike; with one window there are none, and no ICC.
+    Both are compared at every moment of a grid. Moments that only one names, those of which mien or the
+    coder is uncertain, and codes that are no emotion are counted and left out. Intervals are bootstraps over
+    windows, since moments next to each other are alike; with one window there are none, and no ICC.
     """
     from mien.workflows.agreement import AgreementSettings, compare
     from mien.workflows.coded_events import parse_pairs, read_coded, unblinded
@@ -97,7 +97,7 @@ def lines(found: "Agreement", step_s: float) -> Iterator[str]:
     if found.uncoded:
         yield f"not compared, for the coder coded nothing (see --gaps): {', '.join(found.uncoded)}"
     yield f"left out: {found.only_ours:,} that only mien names, {found.only_theirs:,} without a face, "
-    yield f"          {found.uncertain:,} of which mien is uncertain"
+    yield f"          {found.uncertain:,} of which mien or the coder is uncertain"
     if found.other_codes:
         named = [f"{code} ({n:,})" for code, n in found.other_codes.items()]
         more = f" and {len(named) - 5:,} more" if len(named) > 5 else ""

@@ -75,7 +75,7 @@ class Agreement:
         other_codes: How many events the coder has of each code that is no emotion, which are left out.
         only_ours: Moments that mien names and the coder does not.
         only_theirs: Moments that the coder names, without a face for mien.
-        uncertain: Moments that the coder names, and of which mien is uncertain.
+        uncertain: Moments that both code, and of which mien or the coder is uncertain.
         overlapping: Moments that the coder gives several emotions, of which the one that begins last counts.
         kappa: Cohen's kappa, and its interval over windows; ``None`` where both name one emotion alone.
         agreed: Share of moments with the same emotion, and its interval.
@@ -162,6 +162,8 @@ def compare(
     counts = _counts(grid, len(labels))
     if not len(counts):
         raise DataError("there is no moment at which both name an emotion; compare the times of both files")
+    we_name, they_name = ((who >= 0) & (who < len(labels)) for who in (grid.ours, grid.theirs))
+    uncertain = (grid.ours == len(labels)) | (grid.theirs == len(labels))
     rng = np.random.default_rng(seed)
     kappa = _figure(cohen_kappa, counts, rng)
     return Agreement(
@@ -172,9 +174,9 @@ def compare(
         *_left_out(coded, pairs, compared),
         len(counts),
         dict(other_codes),
-        only_ours=int(((grid.ours >= 0) & (grid.ours < len(labels)) & (grid.theirs == NOTHING)).sum()),
-        only_theirs=int(((grid.theirs >= 0) & (grid.ours == NOTHING)).sum()),
-        uncertain=int(((grid.theirs >= 0) & (grid.ours == len(labels))).sum()),
+        only_ours=int((we_name & (grid.theirs == NOTHING)).sum()),
+        only_theirs=int((they_name & (grid.ours == NOTHING)).sum()),
+        uncertain=int((uncertain & (grid.ours != NOTHING) & (grid.theirs != NOTHING)).sum()),
         overlapping=grid.overlapping,
         kappa=None if np.isnan(kappa[0]) else kappa,
         agreed=_figure(accuracy, counts, rng),
