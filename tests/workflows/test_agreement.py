@@ -371,6 +371,14 @@ def test_videos_of_other_names_are_not_compared_though_each_side_has_one_of_the_
         assert compare(ours + more, theirs + more).n_videos == 2
 
 
+def test_a_point_in_a_name_does_not_end_it() -> None:
+    def videos(*names: str) -> list[CodedVideo]:
+        return [one for name in names for one in coded((0, 9, "sad"), participant="x", video=name)]
+
+    ours = videos("in/part 1.5.mxf.events.csv", "in/part 1.6.mp4.eaf")
+    assert compare(ours, videos("part 1.6", "part 1.5")).n_videos == 2
+
+
 def test_names_are_compared_whatever_the_form_of_their_accents(tmp_path) -> None:
     head = "participant,track,start_s,end_s,emotion\n"
     for form in ("NFC", "NFD"):

@@ -46,7 +46,7 @@ def agreement(
         ),
     ] = 10.0,
     person: Annotated[
-        Names, pairs("Who is who: a subject or tier, and mien's numbers; none leaves it out.")
+        Names, pairs("Who is who: a subject or tier, and mien's numbers; words= leaves it out.")
     ] = None,
     rename: Annotated[Names, pairs("A coder's word for an emotion of mien: joy=happy.")] = None,
     gaps: Annotated[

@@ -10,11 +10,11 @@ from xml.etree import ElementTree as ET
 
 from mien.core.own_files import reading
 from mien.core.paths import path_text
+from mien.core.video_names import VIDEO_SUFFIXES
 from mien.errors import DataError, MienError
 from mien.workflows.coded_tables import ADVICE, Span, UnknownTableError, read_table
 from mien.workflows.video.participants import KEY, read_key
 
-MEDIA = re.compile(r"(\.(events|boris|mp4|m4v|mov|mkv|webm|avi|mpe?g|m?ts|3gp|wmv|flv))+$", re.IGNORECASE)
 SPREADSHEET = "is a spreadsheet; save it as CSV, or give the .events.csv or .eaf file"
 OTHER_ROWS = "holds rows that are not read here; give the .csv or .events.csv file"
 READ = (".events.csv", ".eaf", ".csv", ".tsv", ".txt")
@@ -22,6 +22,7 @@ NOT_READ = {
     **dict.fromkeys((".xlsx", ".xls", ".ods"), SPREADSHEET),
     **dict.fromkeys((".jsonl", ".ndjson", ".parquet"), OTHER_ROWS),
 }
+ENDS = {*VIDEO_SUFFIXES, ".events", ".eaf", ".csv", ".tsv", ".txt", ".boris", *NOT_READ}
 NO_EVENTS = {"index.csv", KEY}  # lie beside the rows of `mien watch`
 
 
@@ -164,8 +165,11 @@ def plain(text: str) -> str:
 
 
 def name_of(path: str | Path) -> str:
-    """The name of a video, without its folders and ends, by its path or that of a file about it."""
-    return MEDIA.sub("", Path(path).stem)
+    """The name of a video by its path, or by that of a file about it: without folders and known ends."""
+    name = Path(path)
+    while name.suffix.lower() in ENDS:
+        name = name.with_suffix("")
+    return name.name
 
 
 def _person(name: str) -> str:
