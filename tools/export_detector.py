@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from detector_net import DetectorNet, RefineNet
 from face_scenes import Scenes
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -21,7 +22,6 @@ from mien import __version__
 from mien.core.files import temporary_folder, write_json
 from mien.core.model_store import SHIPPED
 from mien.core.one_stage import FRAME, NAME, REFINE_WEIGHTS, WEIGHTS
-from mien.train.detector_net import DetectorNet, RefineNet
 from mien.train.export import write_onnx
 from mien.train.quantise import ends_of, quantise_onnx
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from detector_net import N_OUTPUTS
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from mien.core.geometry import invert, similarity, transform
 from mien.core.one_stage import STRIDE, UNIT
 from mien.core.preprocess import FER2013_BOX, FER2013_POINTS, FER2013_SIZE
-from mien.train.detector_net import N_OUTPUTS
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from detector_net import DetectorNet, detector_loss
 from face_scenes import Cutout, Scenes, cutout
 from landmark_store import sheet_faces
 from numpy.typing import NDArray
@@ -23,7 +24,6 @@ from mien.core.detectors import landmarks_on_crops
 from mien.core.preprocess import FER2013_POINTS
 from mien.core.quality import five_of_68
 from mien.data.store import read_store
-from mien.train.detector_net import DetectorNet, detector_loss
 from mien.train.devices import reuse_memory
 
 BATCH, RATE, WARMUP = 32, 3e-3, 0.05

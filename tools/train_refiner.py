@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from detector_net import RefineNet
 from face_scenes import BOX_SIDE, Laid, Scenes
 from numpy.typing import NDArray
 from PIL import Image
@@ -38,7 +39,6 @@ from mien.core.one_stage import (
     placed,
 )
 from mien.core.preprocess import FER2013_POINTS
-from mien.train.detector_net import RefineNet
 
 BATCH, RATE = 256, 2e-3
 UNSURE = 0.01  # of a label
