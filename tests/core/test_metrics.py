@@ -195,14 +195,18 @@ def test_mcnemar_agrees_with_scipy_on_thousands_of_rows():
 # --- probabilities
 
 
+def calibration_error(probs, labels, n_bins=15):
+    return metrics.calibration_gap(metrics.reliability_bins(probs, labels, n_bins=n_bins))
+
+
 def test_expected_calibration_error_matches_a_value_worked_by_hand():
     probs = np.array([[0.9, 0.1], [0.8, 0.2], [0.75, 0.25], [0.4, 0.6]])
     labels = np.array([0, 1, 0, 1])
     # Two bins: (0, .5] is empty, (.5, 1] holds all: |3/4 - (0.9+0.8+0.75+0.6)/4| = |0.75 - 0.7625|
-    assert metrics.expected_calibration_error(probs, labels, n_bins=2) == pytest.approx(0.0125)
+    assert calibration_error(probs, labels, n_bins=2) == pytest.approx(0.0125)
     # Five bins: (.4, .6] 1 row: |1-.6|; (.6, .8] 2 rows: |.5-.775|; (.8, 1] 1 row: |1-.9|
     expected = (0.4 + 2 * 0.275 + 0.1) / 4
-    assert metrics.expected_calibration_error(probs, labels, n_bins=5) == pytest.approx(expected)
+    assert calibration_error(probs, labels, n_bins=5) == pytest.approx(expected)
 
 
 def test_a_confidence_on_an_edge_falls_into_the_bin_below():
@@ -213,7 +217,7 @@ def test_a_confidence_on_an_edge_falls_into_the_bin_below():
 
 def test_a_certain_and_right_classifier_is_calibrated():
     probs, labels = np.eye(3)[[0, 1, 2, 1]], np.array([0, 1, 2, 1])
-    assert metrics.expected_calibration_error(probs, labels) == 0
+    assert calibration_error(probs, labels) == 0
     assert metrics.adaptive_calibration_error(probs, labels) == 0
     assert metrics.brier(probs, labels) == 0
     assert metrics.nll(probs, labels) == 0
@@ -221,7 +225,7 @@ def test_a_certain_and_right_classifier_is_calibrated():
 
 def test_a_certain_and_wrong_classifier_scores_worst():
     probs, labels = np.eye(2)[[0, 1]], np.array([1, 0])
-    assert metrics.expected_calibration_error(probs, labels) == 1
+    assert calibration_error(probs, labels) == 1
     assert metrics.brier(probs, labels) == 2
     assert metrics.nll(probs, labels) == pytest.approx(-np.log(np.finfo(float).eps))
 
@@ -258,7 +262,7 @@ def test_labels_drawn_from_the_probabilities_show_little_calibration_error():
     rng = np.random.default_rng(0)
     probs = softmax(rng.normal(size=(40_000, 7)) * 2)
     labels = (probs.cumsum(1) < rng.random((40_000, 1))).sum(1)
-    assert metrics.expected_calibration_error(probs, labels) < 0.01
+    assert calibration_error(probs, labels) < 0.01
     assert metrics.adaptive_calibration_error(probs, labels) < 0.01
 
 
@@ -266,7 +270,7 @@ def test_the_error_by_chance_is_that_of_labels_drawn_from_the_probabilities():
     rng = np.random.default_rng(0)
     probs = softmax(rng.normal(size=(500, 7)) * 2)
     drawn_errors = [
-        metrics.expected_calibration_error(probs, (probs.cumsum(1) < rng.random((500, 1))).sum(1).clip(0, 6))
+        calibration_error(probs, (probs.cumsum(1) < rng.random((500, 1))).sum(1).clip(0, 6))
         for _ in range(1000)
     ]
     bins = metrics.reliability_bins(probs, probs.argmax(1))
@@ -305,7 +309,7 @@ def test_score_gathers_every_number_of_a_report():
     assert got.accuracy_interval == metrics.accuracy_interval(int(c.trace()), 500)
     assert got.balanced_accuracy_interval[0] < got.balanced_accuracy < got.balanced_accuracy_interval[1]
     assert got.macro_f1_interval[0] < got.macro_f1 < got.macro_f1_interval[1]
-    assert got.ece == metrics.expected_calibration_error(probs, labels)
+    assert got.ece == calibration_error(probs, labels)
     assert [row.label for row in got.per_class] == list(names)
     assert [row.support for row in got.per_class] == c.sum(1).tolist()
     assert [row.predicted for row in got.per_class] == c.sum(0).tolist()
@@ -357,7 +361,7 @@ TWO = np.array([[0.5, 0.5], [0.2, 0.8]])
     ids=["logits", "negative", "nan", "one row", "empty", "lengths", "above", "below", "float", "column"],
 )
 def test_probabilities_that_cannot_be_scored_are_refused(probs, labels, text):
-    for metric in (metrics.nll, metrics.brier, metrics.expected_calibration_error, metrics.risk_coverage):
+    for metric in (metrics.nll, metrics.brier, metrics.reliability_bins, metrics.risk_coverage):
         with pytest.raises(MienError, match=re.escape(text)):
             metric(probs, np.array(labels))
 

@@ -10,7 +10,6 @@ from mien.data.ferplus import (
     SCHEMES,
     answer_classes,
     ferplus_faces,
-    ferplus_targets,
     join_ferplus,
     read_ferplus,
 )
@@ -143,31 +142,30 @@ CASES = {
 
 @pytest.mark.parametrize("scheme", ["majority", "probability", "multi_target"])
 @pytest.mark.parametrize("case", CASES)
-def test_each_scheme_makes_the_targets_that_its_rules_say(case, scheme):
+def test_each_scheme_leaves_the_shares_that_its_rules_say(make_faces, case, scheme):
     counts, expected = CASES[case]
-    votes = np.zeros((1, 10), np.uint8)
+    faces = replace(make_faces(1, votes=True), votes=np.zeros((1, 10), np.uint8))
     for column, count in counts.items():
-        votes[0, column] = count
-    targets, kept = ferplus_targets(votes, scheme)
-    wanted = np.zeros(8)
-    for column, share in (expected[scheme] or {}).items():
-        wanted[column] = share
-    np.testing.assert_allclose(targets[0], wanted, atol=1e-6)
-    assert kept.tolist() == [expected[scheme] is not None]
-    assert targets.dtype == np.float32
+        faces.votes[0, column] = count
+    left = [votes / votes.sum() for votes in ferplus_faces(faces, scheme).votes]
+    shares = expected[scheme]
+    wanted = [] if shares is None else [[shares.get(column, 0) for column in range(10)]]
+    assert len(left) == len(wanted)
+    assert np.allclose(left, wanted)
 
 
-def test_an_unknown_scheme_and_other_votes_are_refused():
+def test_an_unknown_scheme_and_other_votes_are_refused(make_faces):
+    faces = make_faces(1, votes=True)
     with pytest.raises(DataError, match=r"no FER\+ scheme named 'majorty'; did you mean 'majority'\?"):
-        ferplus_targets(np.zeros((1, 10), np.uint8), "majorty")
+        ferplus_faces(faces, "majorty")
+    other = replace(faces, votes=faces.votes[:, :8], vote_names=FERPLUS)
     with pytest.raises(DataError, match=r"votes must have shape \(N, 10\), got \(1, 8\)"):
-        ferplus_targets(np.zeros((1, 8), np.uint8), "majority")
+        ferplus_faces(other, "majority")
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_no_faces_give_no_targets(scheme):
-    targets, kept = ferplus_targets(np.zeros((0, 10), np.uint8), scheme)
-    assert (targets.shape, kept.shape) == ((0, 8), (0,))
+def test_of_no_faces_nothing_is_left(make_faces, scheme):
+    assert len(ferplus_faces(make_faces(0, votes=True), scheme)) == 0
 
 
 @pytest.mark.parametrize(
@@ -179,26 +177,8 @@ def test_no_faces_give_no_targets(scheme):
     ],
 )
 def test_real_votes_keep_as_many_faces_as_the_published_code(real_faces, scheme, counts):
-    targets, kept = ferplus_targets(real_faces.votes, scheme)
-    assert np.bincount(real_faces.split[kept]).tolist() == counts
-    np.testing.assert_allclose(targets[kept].sum(axis=1), 1, atol=1e-5)
-    assert not targets[~kept].any()
-
-
-def test_the_majority_test_set_has_the_published_classes(real_faces):
-    targets, kept = ferplus_targets(real_faces.votes, "majority")
-    test = targets[kept & (real_faces.split == 2)]
-    counts = dict(zip(FERPLUS, np.bincount(test.argmax(axis=1)).tolist(), strict=True))
-    assert counts == {
-        "neutral": 1090,
-        "happy": 893,
-        "surprise": 396,
-        "sad": 384,
-        "angry": 273,
-        "fear": 83,
-        "disgust": 18,
-        "contempt": 16,
-    }
+    made = ferplus_faces(replace(real_faces, split=np.zeros_like(real_faces.split)), scheme)
+    assert np.bincount(real_faces.split[np.isin(real_faces.rows, made.rows)]).tolist() == counts
 
 
 FOUR = np.array(
@@ -231,13 +211,6 @@ def test_a_scheme_chooses_the_training_faces_and_majority_the_others(make_faces,
     tested = {8: (0, [6, 0]), 12: (1, [0, 9])}
     assert {row: (label, left) for row, label, left in seen} == {**train, **tested}
     assert not made.votes[:, 2:].any()
-
-
-def test_the_shares_of_what_is_left_are_the_targets(make_faces):
-    faces = replace(make_faces(60, votes=True), split=np.zeros(60, np.uint8))
-    targets, kept = ferplus_targets(faces.votes, "crossentropy")
-    left = ferplus_faces(faces, "crossentropy").votes[:, :8].astype(np.float32)
-    np.testing.assert_array_equal(left / left.sum(axis=1, keepdims=True), targets[kept])
 
 
 def test_faces_without_votes_make_no_ferplus(make_faces):

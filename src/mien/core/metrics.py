@@ -307,7 +307,11 @@ def reliability_bins(
 
 
 def calibration_gap(bins: Sequence[ReliabilityBin]) -> float:
-    """Mean gap between confidence and accuracy, weighted by bin size: 0 to 1."""
+    """Mean gap between confidence and accuracy, weighted by bin size: 0 (calibrated) to 1.
+
+    Of bins of equal width it is the expected calibration error. Source: Guo et al., "On Calibration of Modern
+    Neural Networks", ICML 2017, section 2.
+    """
     return sum(b.count * abs(b.accuracy - b.confidence) for b in bins) / sum(b.count for b in bins)
 
 
@@ -328,28 +332,8 @@ def gap_if_calibrated(
     return percentile_interval(np.abs(right - expected).sum(axis=1) / counts.sum(), level)
 
 
-def expected_calibration_error(probs: Probs, labels: Labels, *, n_bins: int = 15) -> float:
-    """Mean gap between confidence and accuracy, weighted by bin size.
-
-    Convention: bins have equal width over [0, 1] and are closed on the right; only the top class counts.
-
-    Args:
-        probs: Class probabilities, shape (N, C). Each row sums to 1.
-        labels: True class ids, shape (N,), in 0..C-1.
-
-    Returns:
-        A fraction from 0 (calibrated) to 1.
-
-    Raises:
-        MienError: ``probs`` holds logits, or the two lengths differ.
-
-    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 2.
-    """
-    return calibration_gap(reliability_bins(probs, labels, n_bins=n_bins))
-
-
 def adaptive_calibration_error(probs: Probs, labels: Labels, *, n_bins: int = 15) -> float:
-    """As :func:`expected_calibration_error`, over bins of equal counts; equal confidences share a bin.
+    """`calibration_gap` over bins of equal counts; equal confidences share a bin.
 
     Source: Nguyen and O'Connor, "Posterior calibration and exploratory analysis for natural language
     processing models", EMNLP 2015, section 3.

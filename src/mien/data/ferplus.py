@@ -117,8 +117,8 @@ def join_ferplus(faces: FaceSet, ferplus: FerPlus) -> FaceSet:
     return replace(faces, votes=ferplus.votes, vote_names=FERPLUS_VOTES)
 
 
-def ferplus_targets(votes: NDArray[np.uint8], scheme: str) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Targets over the eight emotions, and which faces the scheme keeps.
+def ferplus_faces(faces: FaceSet, scheme: str) -> FaceSet:
+    """FER+ as a data set of its own: the faces a scheme keeps, their leading emotion, and the soft targets.
 
     Every scheme first removes votes that stand alone (an emotion that one rater chose). Then
 
@@ -128,26 +128,6 @@ def ferplus_targets(votes: NDArray[np.uint8], scheme: str) -> tuple[NDArray[np.f
     - ``multi_target``: every emotion with at least 30 % of the votes.
 
     A face is dropped where what is left holds no majority of the votes, or "unknown" or "not a face" leads.
-    The published protocol trains with any scheme and tests with ``majority``.
-
-    Args:
-        votes: Shape (N, 10), in the order of ``FERPLUS_VOTES``.
-        scheme: One of ``SCHEMES``.
-
-    Returns:
-        targets (N, 8), rows of sum 1 in the order of ``FERPLUS``, rows of zeros where dropped; kept (N,).
-
-    Raises:
-        DataError: no scheme of that name, or ``votes`` has another shape.
-    """
-    weights, kept = _weights(votes, scheme)
-    targets = weights.astype(np.float32)
-    return targets / np.maximum(targets.sum(axis=1, keepdims=True), 1), kept
-
-
-def ferplus_faces(faces: FaceSet, scheme: str) -> FaceSet:
-    """FER+ as a data set of its own: the faces a scheme keeps, their leading emotion, and the soft targets.
-
     The published protocol: ``scheme`` chooses and weighs the training faces; validation and test faces are
     those of ``majority``. What is left of the votes of a face becomes its votes, so their shares are its
     targets; a tie for the label goes to the emotion that stands first in ``FERPLUS``.
