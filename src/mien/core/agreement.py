@@ -82,7 +82,7 @@ def intraclass_correlation(ratings: NDArray[np.floating[Any]]) -> NDArray[np.flo
 
 
 def clustered_interval(
-    metric: Metric, counts: NDArray[np.integer[Any]], rng: np.random.Generator, level: float = 0.95
+    metric: Metric, counts: NDArray[np.integer[Any]], rng: np.random.Generator
 ) -> Interval:
     """Percentile interval of ``metric`` over 1,000 resamples of the images, each with all its answers.
 
@@ -105,7 +105,7 @@ def clustered_interval(
     cells, even = counts.reshape(n, -1).astype(np.float64), np.full(n, 1 / n)
     sums = [rng.multinomial(n, even, size).astype(np.float64) @ cells for size in blocks(1000, n)]
     values = metric(np.rint(np.concatenate(sums)).astype(np.int64).reshape(-1, *counts.shape[1:]))
-    return percentile_interval(values, level)
+    return percentile_interval(values)
 
 
 def pooled_interval(right: Answers, given: Answers) -> Interval:

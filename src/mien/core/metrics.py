@@ -23,6 +23,9 @@ Floats = NDArray[np.float64]
 Interval = tuple[float, float]
 Metric = Callable[[Counts], Floats]
 
+LEVEL = 0.95
+"""Of every interval."""
+
 
 def checked_labels(labels: Labels, n_classes: int, name: str = "labels") -> Labels:
     """``labels`` as an array of shape (N,), N at least 1, of class ids in 0..n_classes-1.
@@ -150,8 +153,8 @@ def never_predicted(confusion: Counts) -> tuple[int, ...]:
 # --- uncertainty -----------------------------------------------------------------------------------------
 
 
-def accuracy_interval(n_correct: float, n: float, level: float = 0.95) -> Interval:
-    """Wilson's interval of a share ``n_correct / n``, as fractions.
+def accuracy_interval(n_correct: float, n: float) -> Interval:
+    """Wilson's 95 % interval of a share ``n_correct / n``, as fractions.
 
     Raises:
         MienError: ``n`` is 0, or ``n_correct`` is not in 0..n.
@@ -160,7 +163,7 @@ def accuracy_interval(n_correct: float, n: float, level: float = 0.95) -> Interv
     """
     if not 0 <= n_correct <= n or n == 0:
         raise MienError(f"accuracy interval needs 0 <= n_correct <= n and n > 0, got {n_correct} of {n}")
-    z = NormalDist().inv_cdf((1 + level) / 2)
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
     share, width = n_correct / n, z * z / n
     middle = (share + width / 2) / (1 + width)
     half = z * math.sqrt(share * (1 - share) / n + width / (4 * n)) / (1 + width)
@@ -168,7 +171,7 @@ def accuracy_interval(n_correct: float, n: float, level: float = 0.95) -> Interv
 
 
 def bootstrap_interval(
-    metric: Metric, confusion: Counts, rng: np.random.Generator, n: int = 1000, level: float = 0.95
+    metric: Metric, confusion: Counts, rng: np.random.Generator, n: int = 1000
 ) -> Interval:
     """Percentile interval of ``metric`` over ``n`` resamples of the rows.
 
@@ -187,16 +190,16 @@ def bootstrap_interval(
         raise MienError("bootstrap needs at least one row, got an empty confusion matrix")
     cells = rng.multinomial(total, confusion.ravel() / total, size=n)
     values = metric(cells.reshape(n, *confusion.shape))
-    return percentile_interval(values, level)
+    return percentile_interval(values)
 
 
-def mean_interval(values: NDArray[np.floating], rng: np.random.Generator, n: int = 2000) -> Interval:
-    """Percentile bootstrap interval of the mean, 95 %."""
-    means = values[rng.integers(0, len(values), (n, len(values)))].mean(axis=1)
-    return percentile_interval(means, 0.95)
+def mean_interval(values: NDArray[np.floating], rng: np.random.Generator) -> Interval:
+    """Percentile bootstrap interval of the mean, 95 %, of 2,000 resamples."""
+    means = values[rng.integers(0, len(values), (2000, len(values)))].mean(axis=1)
+    return percentile_interval(means)
 
 
-def percentile_interval(values: NDArray[Any], level: float) -> Interval:
+def percentile_interval(values: NDArray[Any], level: float = LEVEL) -> Interval:
     """Ends of the middle ``level`` of the values of a metric, one a resample; undefined ones do not count."""
     low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
@@ -315,12 +318,10 @@ def calibration_gap(bins: Sequence[ReliabilityBin]) -> float:
     return sum(b.count * abs(b.accuracy - b.confidence) for b in bins) / sum(b.count for b in bins)
 
 
-def gap_if_calibrated(
-    bins: Sequence[ReliabilityBin], rng: np.random.Generator, n: int = 1000, level: float = 0.95
-) -> Interval:
+def gap_if_calibrated(bins: Sequence[ReliabilityBin], rng: np.random.Generator) -> Interval:
     """The range of `calibration_gap` that a calibrated model of these confidences would have by chance.
 
-    A finite test set never shows 0: in each bin the number of right answers is drawn, ``n`` times, from a
+    A finite test set never shows 0: in each bin the number of right answers is drawn, 1,000 times, from a
     binomial distribution whose mean is the bin's confidence.
 
     Source: Bröcker and Smith, "Increasing the Reliability of Reliability Diagrams", 2007, section 3
@@ -328,8 +329,8 @@ def gap_if_calibrated(
     """
     counts = np.array([b.count for b in bins])
     expected = counts * np.array([b.confidence for b in bins])
-    right = rng.binomial(counts, np.clip(expected / counts, 0, 1), size=(n, len(counts)))
-    return percentile_interval(np.abs(right - expected).sum(axis=1) / counts.sum(), level)
+    right = rng.binomial(counts, np.clip(expected / counts, 0, 1), size=(1000, len(counts)))
+    return percentile_interval(np.abs(right - expected).sum(axis=1) / counts.sum())
 
 
 def adaptive_calibration_error(probs: Probs, labels: Labels, *, n_bins: int = 15) -> float:

@@ -31,16 +31,16 @@ def hard_vote(members: Probs) -> NDArray[np.float64]:
     return np.asarray(leaning / leaning.sum(1, keepdims=True), np.float64)
 
 
-def fit_weights(members: Probs, labels: NDArray[np.integer], steps: int = 500) -> NDArray[np.float64]:
+def fit_weights(members: Probs, labels: NDArray[np.integer]) -> NDArray[np.float64]:
     """Weights (M,), summing to 1, under which the weighted vote gives the labels (N,) their likeliest values.
 
-    Each step of expectation-maximisation raises the likelihood, which has one maximum.
+    Each of 500 steps of expectation-maximisation raises the likelihood, which has one maximum.
 
     Source: Dempster, Laird and Rubin 1977, section 4.3 (finite mixtures, components held fixed).
     """
     given = members[:, np.arange(len(labels)), labels].astype(np.float64).clip(1e-12)
     weights = np.full(len(members), 1 / len(members))
-    for _ in range(steps):
+    for _ in range(500):
         share = weights[:, None] * given
         weights = (share / share.sum(0)).mean(1)
     return weights

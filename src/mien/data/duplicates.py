@@ -94,7 +94,7 @@ def find_near_duplicates(
 
 
 def same_images(
-    faces: FaceSet, *, above: float = SAME_IMAGE, progress: Callable[[int, int], None] | None = None
+    faces: FaceSet, *, progress: Callable[[int, int], None] | None = None
 ) -> Iterator[NDArray[np.int64]]:
     """Positions (2,) of each pair of faces, whatever their split, that show one image, while they are found.
 
@@ -105,7 +105,7 @@ def same_images(
     for i, image in enumerate(faces.images):
         if (same := first.setdefault(image.tobytes(), i)) != i:
             yield np.array([same, i], np.int64)
-    search = _Search(faces.images, above)
+    search = _Search(faces.images, SAME_IMAGE)
     for start in range(0, len(faces), _QUERIES):
         face, match, _ = search.pairs(faces.images[start : start + _QUERIES])
         pairs = np.unique(np.stack([face + start, match], axis=1), axis=0)

@@ -117,17 +117,11 @@ class Jobs:
         settings: See there.
         engine: What watches.
         folder: Where their files go.
-        clock: Seconds that never go back.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        engine: Engine,
-        folder: Path,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.settings, self.engine, self.folder, self.clock = settings, engine, folder, clock
+    def __init__(self, settings: Settings, engine: Engine, folder: Path) -> None:
+        self.settings, self.engine, self.folder = settings, engine, folder
+        self.clock: Callable[[], float] = time.monotonic
         self._jobs: dict[str, Job] = {}
         self.pool = ThreadPoolExecutor(1, "mien-video")
 

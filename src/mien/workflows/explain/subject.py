@@ -170,11 +170,11 @@ def _open_run(folder: Path, device: str, half: bool) -> Subject:
     return Subject(folder.name, t.labels, size, 1.0, t.mean, t.std, 1.0, predict, channels, t.net, half)
 
 
-def shuffled_subject(subject: Subject, seed: int = 0) -> Subject:
+def shuffled_subject(subject: Subject) -> Subject:
     """A run's model with its weights in disorder; see `mien.train.attribution.shuffled`."""
     from mien.train.attribution import predictor, shuffled
 
-    net = shuffled(subject.net, seed)
+    net = shuffled(subject.net)
     return replace(subject, net=net, predict=predictor(net, half=subject.half))
 
 

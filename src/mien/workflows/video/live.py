@@ -16,9 +16,6 @@ class Newest:
     Args:
         frames: Read as fast as they come.
         at_own_pace: Whether each is held back until its time, as a player does, because they are of a file.
-
-    Attributes:
-        n_dropped: Frames that no one asked for in time.
     """
 
     def __init__(self, frames: Iterator[Frame], *, at_own_pace: bool = False) -> None:
@@ -28,7 +25,6 @@ class Newest:
         self._frame: Frame | None = None
         self._error: BaseException | None = None
         self._ended = False
-        self.n_dropped = 0
         self._thread = threading.Thread(target=self._read, name="newest frame", daemon=True)
 
     def __enter__(self) -> "Newest":
@@ -43,7 +39,6 @@ class Newest:
         try:
             for frame in self._frames:
                 with self._ready:
-                    self.n_dropped += self._frame is not None
                     self._frame = frame
                     self._ready.notify()
                 if self._stopped.is_set():

@@ -70,7 +70,7 @@ class Summary:
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = tuple(labels)
         self.persons: dict[int, PersonSummary] = {}
-        self.n_frames = self.n_faceless = self.n_rows = 0
+        self.n_frames = self.n_faceless = 0
         self.first_s = self.last_s = 0.0
         self.bin_s = FIRST_BIN_S
         self._frame: int | None = None
@@ -109,7 +109,6 @@ class Summary:
             self._frame, self.last_s = frame, time_s
             self.n_frames += 1
             self.n_faceless += track is None
-        self.n_rows += 1
         if track is not None:
             person = self.persons.setdefault(track, PersonSummary(track, time_s, time_s))
             person.last_s = time_s
