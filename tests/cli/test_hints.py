@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mien.cli.hints import KINDS, VIDEOS, WORK, hint, other_command
+from mien.cli.hints import KINDS, WORK, hint, other_command
 from mien.cli.main import COMMANDS
 from mien.cli.release import echo_next
-from mien.core.video_names import VIDEO_SUFFIXES
 
 FILES = {
     "v.mp4": b"\0\0\0\x18ftypisom",
@@ -103,10 +102,6 @@ def test_the_table_names_commands_that_exist():
 def test_a_table_of_events_is_not_sent_to_the_import(folder):
     assert other_command("agreement", "list.csv") == ""
     assert "mien data import csv" in other_command("read", "list.csv")
-
-
-def test_what_is_a_video_in_a_folder_is_a_video_here():
-    assert set(VIDEOS) == VIDEO_SUFFIXES
 
 
 def test_a_command_that_is_told_can_be_pasted_where_a_name_has_a_space(folder, capsys) -> None:

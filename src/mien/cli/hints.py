@@ -8,10 +8,6 @@ from itertools import islice
 from typing import NamedTuple
 
 TABLES = (".csv", ".tsv")
-VIDEOS = (
-    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".vob"),
-    *(".3gp", ".3g2", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".mxf", ".dv", ".mjpeg", ".mjpg"),
-)  # those of mien.core.video_names, which would be slow to import
 STORES = (".h5", ".hdf5")
 ARCHIVES = (".zip", ".gz", ".tgz", ".tar", ".rar", ".7z")
 
@@ -48,10 +44,11 @@ FOLDER = "mien data import folders {}"
 def kind_of(path: str) -> str | None:
     """Which of `KINDS` a file is; None where that is unknown. An image is known by its first bytes."""
     from mien.core.image_names import is_image, looks_like_an_image
+    from mien.core.video_names import VIDEO_SUFFIXES
 
     suffix = os.path.splitext(path)[1].lower()
     by_suffix = {
-        **dict.fromkeys(VIDEOS, "video"),
+        **dict.fromkeys(VIDEO_SUFFIXES, "video"),
         **dict.fromkeys(TABLES, "table"),
         **dict.fromkeys(STORES, "store"),
         **dict.fromkeys(ARCHIVES, "archive"),
