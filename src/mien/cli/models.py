@@ -154,6 +154,8 @@ def _align(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]
 
 def card_lines(card: "ModelCard", weights: Path) -> list[str]:
     """The whole card for a terminal of 80 columns."""
+    from mien.workflows.model_card import score_tables
+
     temperatures = ", ".join(f"{value:.3g} at {views}" for views, value in card.temperatures.items())
     kind = f"{'gray' if card.channels == 1 else 'RGB'} {card.input_size} x {card.input_size}"
     stated = {"Version": card.version, "Contact": card.contact, "Cite": card.citation}
@@ -173,7 +175,7 @@ def card_lines(card: "ModelCard", weights: Path) -> list[str]:
         "SHA-256": card.sha256,
         **{f"Training, {key}": _plain(value) for key, value in card.training.items()},
     }
-    tables = {key: table for key, table in card.scores.items() if _is_scores(table)}
+    tables = score_tables(card)
     texts |= {f"Scores, {key}": _plain(value) for key, value in card.scores.items() if key not in tables}
     lines = [printable(card.name), *wrap(printable(card.summary), WIDTH), ""]
     for title, text in texts.items():
@@ -188,11 +190,6 @@ def card_lines(card: "ModelCard", weights: Path) -> list[str]:
         lines += _field("Leaks", unknown) if unknown else []
         lines += _class_lines(next(iter(tables.values())))
     return lines
-
-
-def _is_scores(table: object) -> bool:
-    """Whether this is the dict form of `mien.core.scores.Scores`, and not another figure."""
-    return isinstance(table, dict) and {"accuracy", "n"} <= table.keys()
 
 
 def _plain(value: object) -> str:

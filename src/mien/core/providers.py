@@ -48,8 +48,7 @@ def checked_device(device: str) -> str:
     if device == AUTO:
         return "cuda" if "cuda" in there else "cpu"
     name = re.sub(r"^(cuda|directml):\d+$", r"\1", device)
-    if name != AUTO:
-        look_up(dict.fromkeys((*DEVICES, AUTO)), name, "device")
+    look_up(dict.fromkeys((*DEVICES, AUTO)), name, "device")
     if name not in there:
         raise MienError(
             f"device {name}: this ONNX Runtime runs on {', '.join(there)} only; to add it: {INSTALL[name]}"

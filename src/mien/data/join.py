@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from mien.core.preprocess import network_crops
 from mien.data.image_loading import ImageSettings
 from mien.data.records import FaceSet
 from mien.errors import DataError
@@ -22,9 +22,8 @@ def resized(faces: FaceSet, settings: ImageSettings) -> FaceSet:
     if faces.images.shape[1:] == settings.shape:
         return faces
     images = np.empty((len(faces), *settings.shape), np.uint8)
-    for i, image in enumerate(faces.images):
-        face = Image.fromarray(image).convert("RGB" if settings.color else "L")
-        images[i] = np.asarray(face.resize((settings.size, settings.size), Image.Resampling.BILINEAR))
+    for i, image in enumerate(faces.images):  # one by one: the larger ones do not stay in memory
+        images[i] = network_crops(image[None], settings.size, 3 if settings.color else 1)[0]
     landmarks = faces.landmarks
     if landmarks is not None:
         height, width = faces.images.shape[1:3]
