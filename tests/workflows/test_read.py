@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mien.core.bulk import BulkSettings
 from mien.core.image_names import is_image
 from mien.core.images import DEFAULT_LIMITS
 from mien.core.read_batch import Found
@@ -18,7 +19,7 @@ from mien.core.readings import Readings
 from mien.core.results import Box, Face, Quality, Reading
 from mien.errors import MienError
 from mien.workflows.find import Source, find_images
-from mien.workflows.read import ImageResult, Pace, ReadSettings, build_analyzer, read_images
+from mien.workflows.read import ImageResult, ReadSettings, build_analyzer, read_images
 from mien.workflows.read_outputs import AnnotatedFolder, columns, to_object, to_rows
 
 LABELS = ("happy", "sad")
@@ -93,7 +94,7 @@ def test_images_are_opened_only_as_they_are_asked_for(folder: Path) -> None:
             taken.append(i)
             yield Source(f"{i % 5}.png")
 
-    results = read_images(sources(), FakeReader(), pace=Pace(batch=4))
+    results = read_images(sources(), FakeReader(), bulk=BulkSettings(batch=4))
     for _ in range(4):
         next(results)
     assert len(taken) <= 2 * 4
@@ -231,7 +232,7 @@ def test_annotated_images_keep_the_folders_below_the_one_that_was_named(folder: 
     make("a/1.png", "a/b/2.png", "a/b/c/3.jpg", "d/4.png")
     writer = AnnotatedFolder("out")
     for source in find_images(["a", "d/4.png"], "out"):
-        (result,) = read_images([source], FakeReader(), pace=Pace(keep_pixels=True))
+        (result,) = read_images([source], FakeReader(), bulk=BulkSettings(keep_pixels=True))
         writer.write(result)
     assert sorted(str(path) for path in Path("out").rglob("*.*")) == [
         "out/1.png", "out/4.png", "out/b/2.png", "out/b/c/3.jpg"

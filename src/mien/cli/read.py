@@ -32,8 +32,9 @@ from mien.errors import MienError
 
 if TYPE_CHECKING:
     from mien.core.analyzer import Analyzer
+    from mien.core.bulk import BulkSettings
     from mien.workflows.find import PassedOver, Source
-    from mien.workflows.read import ImageResult, Pace, ReadSettings
+    from mien.workflows.read import ImageResult, ReadSettings
     from mien.workflows.read_job import RowFiles, RowRun
 
 Taker = Callable[["ImageResult"], object]
@@ -156,10 +157,11 @@ def read(
     face is listed too, and one that cannot be read does not stop the rest. Of folders, hidden files and links
     to folders are not read. Rows come in the order of the images.
     """
+    from mien.core.bulk import BulkSettings
     from mien.core.detection import DEFAULT_DETECTOR
     from mien.core.model_store import DEFAULT_MODEL
     from mien.workflows.find import PassedOver
-    from mien.workflows.read import Pace, ReadSettings, build_analyzer
+    from mien.workflows.read import ReadSettings, build_analyzer
     from mien.workflows.read_job import Counts, RowFiles
 
     files = (*map(Path, out or ()), *([parquet] if parquet else ()))
@@ -188,9 +190,9 @@ def read(
     sources = _refuse_nothing(inputs.sources(tally.passed_over, stop), tally.passed_over)
     analyzer = build_analyzer(settings)
     with stop_on_ctrl_c(stop) if files else nullcontext():
-        pace = Pace(
-            1 if jobs is None and device != "cpu" else jobs,
+        bulk = BulkSettings(
             1 if outputs.table else 8,
+            1 if jobs is None and device != "cpu" else jobs,
             annotate is not None,
             stop,
         )
@@ -199,7 +201,7 @@ def read(
                 rows.check_done(sources)
                 typer.echo(f"{files[0]} is complete already; delete it to start over", err=True)
                 raise typer.Exit(1 if rows.earlier.n_failed else 0)
-            _run(Job(inputs, outputs, analyzer, pace), sources, rows, tally)
+            _run(Job(inputs, outputs, analyzer, bulk), sources, rows, tally)
     if stop.wanted:
         hint = GOES_ON_PLAIN if annotate else GOES_ON
         typer.echo(f"mien: stopped after {tally.counts.n_images:,} images; {hint}", err=True)
@@ -214,7 +216,7 @@ class Job:
     inputs: Inputs
     outputs: Outputs
     analyzer: "Analyzer"
-    pace: "Pace"
+    bulk: "BulkSettings"
 
 
 def _run(job: Job, sources: Iterator["Source"], rows: "RowRun | None", tally: Tally) -> None:
@@ -231,7 +233,7 @@ def _run(job: Job, sources: Iterator["Source"], rows: "RowRun | None", tally: Ta
     stdin = getattr(sys.stdin, "buffer", None)  # there is no stdin where it was closed
     hidden = outputs.table and sys.stdout.isatty()
     with progress(job.inputs.count, tally.n_earlier, hidden=hidden) as step:
-        for result in read_images(sources, job.analyzer, stdin=stdin, pace=job.pace):
+        for result in read_images(sources, job.analyzer, stdin=stdin, bulk=job.bulk):
             for take in takers:
                 take(result)
             step()

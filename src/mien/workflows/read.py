@@ -1,7 +1,7 @@
 """Read the emotions in many images: find them, go through one by one, let no bad one stop the rest."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, BinaryIO
 
@@ -101,26 +101,12 @@ def _looks(settings: ReadSettings) -> DetectorSettings:
     return replace(looks, min_face=settings.min_face, max_side=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How fast images are read, which changes nothing in what is read.
-
-    Args:
-        jobs: Processes that read at the same time; ``None`` takes the cores that are free where there are
-            enough images.
-        batch: Images whose faces go through the network together, and whose results come together.
-        keep_pixels: Whether results hold the images.
-        stop: Asked before each image; true ends the work.
-    """
-
-    jobs: int | None = 1
-    batch: int = 8
-    keep_pixels: bool = False
-    stop: Callable[[], bool] = lambda: False
-
-
 def read_images(
-    sources: Iterable[Source], reader: Reader, *, stdin: BinaryIO | None = None, pace: Pace | None = None
+    sources: Iterable[Source],
+    reader: Reader,
+    *,
+    stdin: BinaryIO | None = None,
+    bulk: BulkSettings | None = None,
 ) -> Iterator[ImageResult]:
     """One result a source, in their order; only the few images at hand are in memory.
 
@@ -128,15 +114,13 @@ def read_images(
         sources: Images, such as `find_images` gives; those before a `PAUSE` have their results soon.
         reader: Usually an `Analyzer`.
         stdin: Where the bytes of the source `STDIN` come from.
-        pace: See there.
+        bulk: How many at a time; it changes nothing in what is read.
 
     Raises:
         MienError: what is wrong is not the image, but the model.
     """
-    pace = pace or Pace()
     feed = _Feed(sources, stdin)
-    settings = BulkSettings(pace.batch, pace.jobs, pace.keep_pixels, pace.stop)
-    for answer in read_each(reader, feed, settings):
+    for answer in read_each(reader, feed, bulk or BulkSettings()):
         source = feed.waiting.popleft()
         error = None if answer.error is None else str(answer.error)
         if error is not None and source.name == STDIN and source.error is None:
