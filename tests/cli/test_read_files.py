@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -326,21 +327,27 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, says, mien, many) -> N
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_log_gets_a_line_every_half_minute_with_rate_and_time_left(capsys) -> None:
-    from mien.cli.read_screen import ProgressLines
+@pytest.mark.parametrize(
+    ("total", "ends"),
+    [
+        (1000, ["102/1,000  0.1 images/s  5:14:18 left", "104/1,000  0.1 images/s  4:18:51 left"]),
+        (None, ["102  0.1 images/s", "104  0.1 images/s"]),
+        (10, ["102/10  0.1 images/s", "104/10  0.1 images/s"]),  # more came since they were counted
+    ],
+)
+def test_a_log_gets_a_line_every_half_minute_with_rate_and_time_left(
+    total, ends, capsys, monkeypatch
+) -> None:
+    from mien.cli.read_screen import progress
 
-    clock = iter([0.0, 10.0, 31.0, 40.0, 62.0])
-    lines = ProgressLines(1000, n_done=100, now=lambda: next(clock))
-    for _ in range(4):
-        lines.step()
-    assert capsys.readouterr().err.splitlines() == [
-        "read 102/1,000  0.1 images/s  3:51:59 left",
-        "read 104/1,000  0.1 images/s  3:51:28 left",
-    ]
-    unknown = ProgressLines(None, now=lambda: 0.0)
-    assert unknown.line(2.0) == "read 0  2.0 images/s"
-    more = ProgressLines(10, n_done=12, now=lambda: 0.0)  # some came since they were counted
-    assert more.line(2.0) == "read 12/10  2.0 images/s  0:00:00 left"
+    now = [0.0]
+    monkeypatch.setattr("mien.cli.progress.time", SimpleNamespace(monotonic=lambda: now[0]))
+    for clock in ("mien.cli.read_screen.monotonic", "rich.console.monotonic"):
+        monkeypatch.setattr(clock, lambda: now[0])
+    with progress(lambda: total, 100, hidden=False) as step:
+        for now[0] in (10.0, 31.0, 40.0, 62.0):
+            step()
+    assert capsys.readouterr().err.splitlines() == [f"reading  {end}" for end in ends]
 
 
 def test_errors_of_a_stopped_run_are_counted_though_none_is_listed(capsys) -> None:

@@ -1,10 +1,8 @@
 """Output of ``mien read`` for people: the table of faces, progress, and counts."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mien.cli.hints import other_command
-from mien.cli.progress import LINES_EVERY_S, progress_bar
+from mien.cli.progress import progress_bar
 from mien.cli.terminal import bar, printable
 
 if TYPE_CHECKING:
@@ -131,54 +129,21 @@ def count(n: int, noun: str) -> str:
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
-class ProgressLines:
-    """A line on stderr every `LINES_EVERY_S`, for logs: how many images, how fast, how long still.
-
-    Args:
-        total: Images in all; ``None`` where no one knows.
-        n_done: Those that were read before.
-        now: The clock, in seconds.
-    """
-
-    def __init__(self, total: int | None, n_done: int = 0, now: Callable[[], float] = monotonic) -> None:
-        self.total, self.n_before, self.n_done, self.now = total, n_done, n_done, now
-        self.began_s = self.reported_s = now()
-
-    def step(self) -> None:
-        """An image was read."""
-        self.n_done += 1
-        now_s = self.now()
-        if now_s - self.reported_s >= LINES_EVERY_S:
-            self.reported_s = now_s
-            typer.echo(self.line((self.n_done - self.n_before) / (now_s - self.began_s)), err=True)
-
-    def line(self, rate: float) -> str:
-        """``read 1,200/20,000  14.2 images/s  0:22:04 left``."""
-        of = f"/{self.total:,}" if self.total is not None else ""
-        parts = [f"read {self.n_done:,}{of}", f"{rate:.1f} images/s"]
-        if self.total is not None:
-            n_left = max(self.total - self.n_done, 0)  # images may have come since they were counted
-            parts.append(f"{timedelta(seconds=round(n_left / rate))} left")
-        return "  ".join(parts)
-
-
 @contextmanager
 def progress(
-    count_all: Callable[[], int | None], n_done: int, *, hidden: bool
+    count_all: Callable[[], int | None], n_before: int, *, hidden: bool
 ) -> Iterator[Callable[[], object]]:
-    """What to call after each image: moves a bar on a terminal, else writes a line now and then."""
+    """What to call after each image: moves a bar on a terminal, else writes a line now and then.
+
+    Args:
+        count_all: Images in all; ``None`` where no one knows.
+        n_before: Those that were read before.
+        hidden: Whether nothing is shown.
+    """
     total = 0 if hidden else count_all()
     if total is not None and total <= FEW:
         yield lambda: None
-    elif total is None or not sys.stderr.isatty():
-        yield ProgressLines(total, n_done).step
-    else:
-        with _bar(total, n_done) as step:
-            yield step
-
-
-@contextmanager
-def _bar(total: int, n_before: int) -> Iterator[Callable[[], object]]:
+        return
     start, n_done = monotonic(), n_before
     with progress_bar("bar", "count", "rate", "left", rows=True) as shown:
         task = shown.add_task("reading", total=total, completed=n_before, rate="")
