@@ -326,7 +326,7 @@ def test_rows_that_the_disk_refuses_fail_their_video_without_a_path(
     write = jobs_module.RowFile.write
 
     def refused(self, rows):
-        if any(row.frame >= 4 for row in rows):
+        if any(row[self.columns.index("frame")] >= 4 for row in rows):
             raise OutputError(self.path, os.strerror(number), number)
         write(self, rows)
 

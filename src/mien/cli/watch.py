@@ -265,19 +265,19 @@ def _printer(
 ) -> Callable[["Watched"], object]:
     """Prints rows on standard output."""
     from mien.core.model_store import find_model
-    from mien.workflows.video.rows import csv_line, json_line, named_cells, named_columns
+    from mien.workflows.rows.formats import csv_bytes, json_bytes
+    from mien.workflows.video.rows import named_cells, named_columns
 
     labels, landmarks = find_model(settings.model)[1].labels, settings.landmarks
     names = named_columns(labels, participant, landmarks=landmarks)
     stream = row_stream()
+    encode = csv_bytes if as_csv else json_bytes
     if as_csv:
-        stream.write(csv_line(names).decode())
+        stream.write(csv_bytes(names, [names]).decode())
 
     def on_watched(watched: "Watched") -> None:
-        for row in watched.rows:
-            cells = named_cells(row, labels, participant, landmarks=landmarks)
-            line = csv_line(cells) if as_csv else json_line(dict(zip(names, cells, strict=True)))
-            stream.write(line.decode())
+        rows = (named_cells(row, labels, participant, landmarks=landmarks) for row in watched.rows)
+        stream.write(encode(names, rows).decode())
         stream.flush()
 
     return on_watched

@@ -12,16 +12,17 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from mien.core.timeline import columns
 from mien.errors import MienError, VideoError
 from mien.web import schemas
 from mien.web.engine import Engine
 from mien.web.errors import BUG, RefusedError, storing, to_dict
 from mien.web.settings import Settings
+from mien.workflows.rows.row_file import RowFile
 from mien.workflows.video.decode_worker import VideoLimits
 from mien.workflows.video.decoding import CostlyVideoError, VideoProcess
 from mien.workflows.video.frames import Frame
 from mien.workflows.video.pick import Pick
-from mien.workflows.video.rows import RowFile
 from mien.workflows.video.summary import Summary
 from mien.workflows.video.watcher import Watched
 
@@ -240,14 +241,15 @@ class Jobs:
 
     def _watch(self, job: Job) -> None:
         watcher = self.engine.watcher(landmarks=job.landmarks)
-        summary = Summary(watcher.labels)
-        file = RowFile(job.rows, watcher.labels, landmarks=job.landmarks).begin()
+        labels, landmarks = watcher.labels, job.landmarks
+        summary = Summary(labels)
+        file = RowFile(job.rows, columns(labels, landmarks=landmarks)).begin()
 
         def give(ready: Iterable[Watched]) -> None:
             rows = [row for watched in ready for row in watched.rows]
             for row in rows:
                 summary.add(row)
-            file.write(rows)
+            file.write([row.cells(labels, landmarks=landmarks) for row in rows])
             job.n_bytes = file.n_bytes
             job.n_rows += len(rows)
             tell()

@@ -19,13 +19,13 @@ from mien.core.results import Box, Face
 from mien.core.smoothing import SmoothingSettings
 from mien.core.timeline import columns
 from mien.errors import MienError, VideoError
+from mien.workflows.rows.formats import csv_rows, json_rows
 from mien.workflows.rows.row_file import RowFile
 from mien.workflows.video.frames import Frame
 from mien.workflows.video.job import WatchJob, watch_video
 from mien.workflows.video.live import Newest, paced
 from mien.workflows.video.pick import Pick
 from mien.workflows.video.plot import MORE_COLOURS, colours, draw, plot
-from mien.workflows.video.rows import read_rows
 from mien.workflows.video.summary import N_BINS, Summary
 from mien.workflows.video.watcher import Watcher, WatchSettings
 
@@ -122,7 +122,7 @@ def test_tracks_follow_the_people_through_the_crossing(watched) -> None:
 def test_the_three_kinds_of_file_hold_the_same_rows(watched) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
     folder = watched[0]
-    from_csv, from_json = list(read_rows(folder / "rows.csv")), list(read_rows(folder / "rows.jsonl"))
+    from_csv, from_json = list(csv_rows(folder / "rows.csv")), list(json_rows(folder / "rows.jsonl"))
     table = parquet.read_table(folder / "rows.parquet")
     assert from_csv == from_json == table.to_pylist()
     assert tuple(from_csv[0]) == tuple(table.column_names)

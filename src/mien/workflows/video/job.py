@@ -15,7 +15,8 @@ from mien.core.outputs import check_apart, check_distinct
 from mien.core.own_files import check_shape, reading
 from mien.core.timeline import TimelineRow
 from mien.errors import MienError, VideoError
-from mien.workflows.rows.row_file import check_free, check_whole, drop_lines, whole_rows
+from mien.workflows.rows.formats import format_of
+from mien.workflows.rows.row_file import RowFile, check_free, check_whole, drop_lines, whole_rows
 from mien.workflows.rows.run_state import RunState, refuse_to_annotate
 from mien.workflows.video.decoding import VideoProcess, open_video
 from mien.workflows.video.finished import are_of
@@ -23,7 +24,7 @@ from mien.workflows.video.frames import Frame, Video, VideoInfo
 from mien.workflows.video.live import Newest
 from mien.workflows.video.opening import Source
 from mien.workflows.video.pick import Pick
-from mien.workflows.video.rows import RowFile, file_format, named_columns, read_rows
+from mien.workflows.video.rows import named_cells, named_columns
 from mien.workflows.video.summary import Summary
 from mien.workflows.video.watcher import Watched, Watcher, WatchSettings
 
@@ -91,7 +92,7 @@ class WatchJob:
 
     def _check(self) -> None:
         for path in self.files:
-            file_format(path)
+            format_of(path, named_columns((), None))
             check_apart(path, [self.source])
         check_distinct(self.files)
         if self.resume and not self.files:
@@ -283,7 +284,8 @@ class _Run:
         goes_on = self.watcher.last_index >= 0
         with ExitStack() as opened:  # all of them, before one loses its rows
             for path in self.job.files:
-                self.files.append(self._file(path, offsets.get(str(path))))
+                offset = offsets.get(str(path))
+                self.files.append(RowFile(path, self._columns, offset, shown(self.job.source)))
                 opened.callback(self.files[-1].close)
             with state.before_files(self._noted):
                 if goes_on:
@@ -291,7 +293,7 @@ class _Run:
             opened.pop_all()
         if goes_on:
             with reading(self.files[0].lines, advice="start over without --resume"):
-                self._sum_up(read_rows(self.files[0].lines))
+                self._sum_up(self.files[0].read())
 
     def _begin(self, state: RunState) -> None:
         """Empty the files, or go on at their offsets; a new run waits with it for its first frame."""
@@ -299,16 +301,6 @@ class _Run:
         with state.before_files():
             for file in self.files:
                 file.begin()
-
-    def _file(self, path: Path, offset: int | None) -> RowFile:
-        return RowFile(
-            path,
-            self.watcher.labels,
-            offset,
-            source=shown(self.job.source),
-            participant=self.job.participant,
-            landmarks=self.watcher.settings.landmarks,
-        )
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same for rows to continue others."""
@@ -331,8 +323,12 @@ class _Run:
             self._begin(self._state)
         for row in rows:
             self.summary.add(row)
+        if not self.files:
+            return
+        labels, landmarks = self.watcher.labels, self.watcher.settings.landmarks
+        cells = [named_cells(row, labels, self.job.participant, landmarks=landmarks) for row in rows]
         for file in self.files:
-            file.write(rows)
+            file.write(cells)
 
     def save(self) -> None:
         """Note where the run is, and put it on the disk where the last time was some while ago."""
