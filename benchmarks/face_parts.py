@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import MienError
-from mien.core.files import atomic_write
+from mien.core.files import write_text
 from mien.data.store import clean_mask, read_store
 from mien.workflows.run_folder import read_predictions
 
@@ -136,8 +136,7 @@ def main(given: Sequence[str]) -> None:
     print(markdown, end="")
     if options.page:
         page = options.page.read_text("utf-8")
-        with atomic_write(options.page) as temporary:
-            temporary.write_text(BLOCK.sub(lambda found: found[1] + markdown + found[2], page), "utf-8")
+        write_text(options.page, BLOCK.sub(lambda found: found[1] + markdown + found[2], page))
 
 
 if __name__ == "__main__":

@@ -52,7 +52,10 @@ def test_the_report_of_a_quiz_as_json(mien, quiz_file):
         (["--out", "quiz.db", "--data", "faces.h5", "--n", "3"], "quiz.db asks 10 faces of test by seed 0"),
         (["--out", "quiz.db", "--n", "5", "--seed", "1"], "--n, --seed: only a new quiz is drawn; give its"),
         (["--out", "new.db", "--data", "faces.h5"], "'made-up' has 10 test faces to ask, cannot draw 100"),
-        (["report", "quiz.db", "--out", "none/page.html"], "no folder none to write page.html in"),
+        (
+            ["report", "quiz.db", "--out", "none/page.html"],
+            "page.html cannot be written: there is no folder",
+        ),
         (["report", "quiz.db", "--out", "page.md"], "give it a name that ends with .html or .htm"),
         (["report", "quiz.db", "--model", "tinny"], "no model named 'tinny'; did you mean 'tiny'"),
     ],

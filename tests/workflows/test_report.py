@@ -19,7 +19,7 @@ from mien.core.files import write_json
 from mien.core.scores import score
 from mien.data.records import FaceSet
 from mien.data.store import write_store
-from mien.errors import DataError, MienError
+from mien.errors import DataError, MienError, OutputError
 from mien.workflows import report_page
 from mien.workflows.figures import curves_figure
 from mien.workflows.report import (
@@ -311,7 +311,7 @@ def test_what_cannot_be_done_is_said_before_the_work(make_run, tmp_path):
     folder = make_run("a")
     with pytest.raises(MienError, match=r"a report is written as \.html or \.md, got a\.pdf"):
         write_report([folder], tmp_path / "a.pdf")
-    with pytest.raises(DataError, match=r"no folder .*none to write a\.html in"):
+    with pytest.raises(OutputError, match=r"a\.html cannot be written: there is no folder .*none"):
         write_report([folder], tmp_path / "none" / "a.html")
     (tmp_path / "a-files").write_text("mine")
     with pytest.raises(MienError, match=r"a-files cannot be written: it is a file; name a folder"):

@@ -113,12 +113,14 @@ def report(
 
     The page shows faces of the data set and the names that people gave: it stays on this machine.
     """
-    from mien.workflows.html_pages import check_place, write_text
+    from mien.core.files import write_text
+    from mien.core.outputs import check_output
+    from mien.workflows.html_pages import PAGES
     from mien.workflows.quiz.page import quiz_page
     from mien.workflows.quiz.report import quiz_report
 
     if out:
-        check_place(out)
+        check_output(out, ends=PAGES)
     with waiting(f"scoring {quiz_file.name}"):
         found = quiz_report(quiz_file, model, device)
     if out:

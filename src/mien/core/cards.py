@@ -7,7 +7,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from mien.core.files import atomic_write
+from mien.core.files import write_json
 from mien.core.own_files import read_json, reading
 from mien.core.tta import AUTO, N_VIEWS, AutoViews, Views
 from mien.errors import ModelError
@@ -121,8 +121,7 @@ class ModelCard:
 
     def write(self, path: Path) -> None:
         """Write the card as JSON, whole or not at all."""
-        with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        write_json(path, asdict(self))
 
 
 def read_card(path: Path) -> ModelCard:

@@ -161,10 +161,15 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """A text in UTF-8, whole or not at all; raises as `atomic_write` does."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def write_json(path: Path, value: object) -> None:
     """Readable JSON, whole or not at all."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(value, indent=1) + "\n")
 
 
 def took_place(file: Path, path: Path) -> bool:

@@ -24,7 +24,7 @@ import numpy as np
 
 from mien import __version__
 from mien.core.cores import free_cores
-from mien.core.files import atomic_write, refusals
+from mien.core.files import atomic_write, refusals, write_text
 from mien.core.locks import sole
 from mien.core.own_files import check_shape, read_json, reading
 from mien.core.paths import path_text
@@ -259,8 +259,7 @@ class Ingestion:
         entries = [entry for entry, _ in part]
         self._meet(entries)
         path = self.folder / f"{start + len(part):012}.h5"
-        with atomic_write(path.with_suffix(".json")) as temporary:
-            temporary.write_text(json.dumps({"entries": _digest(entries), "skipped": skipped}))
+        write_text(path.with_suffix(".json"), json.dumps({"entries": _digest(entries), "skipped": skipped}))
         write_store(self._face_set(kept), path)
 
     def _face_set(self, kept: list[tuple[int, Entry, LoadedImage]]) -> FaceSet:

@@ -2,8 +2,7 @@
 
 import base64
 import io
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.core.files import atomic_write
 from mien.core.metrics import Counts
-from mien.core.outputs import check_output
-from mien.errors import DataError, needs_extra
+from mien.errors import needs_extra
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
@@ -85,32 +82,4 @@ def data_uri(image: NDArray[np.uint8]) -> str:
 
 
 PAGES = (".html", ".htm")
-
-
-def check_place(path: str | os.PathLike[str], ends: Sequence[str] = PAGES) -> None:
-    """Fail before the work where a page could not be written after it.
-
-    Args:
-        path: The page.
-        ends: Of its name, those that the caller can write.
-
-    Raises:
-        DataError: the folder does not exist.
-        OutputError: the page cannot be written.
-    """
-    if not Path(path).parent.is_dir():
-        raise DataError(f"no folder {Path(path).parent} to write {Path(path).name} in; create it first")
-    check_output(path, ends=ends)
-
-
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a page, whole or not at all.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    try:
-        with atomic_write(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as e:
-        raise DataError(f"{path} cannot be written: {e.strerror}") from e
+"""What the names of pages end with."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from mien.core.cards import NOT_STATED, ModelCard, is_leaking, not_searched
 from mien.core.emotions import ALIASES
-from mien.core.files import atomic_write
+from mien.core.files import write_text
 from mien.core.outputs import check_output
 from mien.core.scores import shown_share
 from mien.errors import MienError
@@ -79,8 +79,7 @@ def write_model_card(card: ModelCard, n_bytes: int, path: Path) -> None:
         errors="replace"
     ):
         raise MienError(f"{path} is no model card of mien, and is left as it is; give another --out")
-    with atomic_write(path) as temporary:
-        temporary.write_text(model_card(card, n_bytes), encoding="utf-8")
+    write_text(path, model_card(card, n_bytes))
 
 
 def header(card: ModelCard) -> dict[str, Any]:

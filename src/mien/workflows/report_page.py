@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from mien.core.files import temporary_folder
-from mien.core.outputs import check_output_folder
+from mien.core.files import temporary_folder, write_text
+from mien.core.outputs import check_output, check_output_folder
 from mien.errors import MienError
-from mien.workflows.html_pages import check_place, render, write_text
+from mien.workflows.html_pages import render
 from mien.workflows.report import Block, Figure, Heading, Matrix, Table, Text, make_report
 
 MAX_BYTES = 5_000_000
@@ -129,7 +129,7 @@ def write_report(folders: Sequence[Path], to: Path, data: Path | None = None) ->
     """
     if to.suffix not in WRITERS:
         raise MienError(f"a report is written as .html or .md, got {to.name}")
-    check_place(to, tuple(WRITERS))
+    check_output(to)
     if to.suffix == ".md":
         check_output_folder(images_of(to))
     with temporary_folder() as draw:

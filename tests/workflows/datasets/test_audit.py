@@ -129,7 +129,7 @@ def test_a_search_that_cannot_be_kept_is_shown_and_noted(store, monkeypatch):
 
 
 def test_a_page_in_a_missing_folder_is_refused_before_the_work(tmp_path, store):
-    with pytest.raises(DataError, match=r"no folder .*none to write audit\.html in; create it first"):
+    with pytest.raises(OutputError, match=r"audit\.html cannot be written: there is no folder .*none"):
         audit_data(store, tmp_path / "none" / "audit.html")
 
 

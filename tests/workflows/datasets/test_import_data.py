@@ -153,7 +153,7 @@ def test_an_older_store_is_replaced(tmp_path, source):
 
 def test_what_cannot_be_kept_is_refused_before_the_work(tmp_path, source, monkeypatch):
     monkeypatch.setattr("mien.workflows.datasets.import_data.read_fer2013", None)
-    with pytest.raises(DataError, match=r"no folder .*none to write a\.h5 in; create it first"):
+    with pytest.raises(OutputError, match=r"a\.h5 cannot be written: there is no folder .*none"):
         import_data("fer2013", source, tmp_path / "none" / "a.h5", PARTIAL)
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(MissingExtraError, match="needs h5py"):

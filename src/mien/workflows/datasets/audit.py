@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from mien.core.files import write_text
+from mien.core.outputs import check_output
 from mien.data.audit import Audit, audit
 from mien.data.duplicates import SAME_IMAGE, find_near_duplicates
 from mien.data.records import SPLITS, FaceSet
 from mien.data.store import read_info, read_near_duplicates, read_store, write_store
 from mien.errors import DataError
-from mien.workflows.html_pages import check_place, render, write_text
+from mien.workflows.html_pages import PAGES, render
 
 _SHOWN = 48  # images or pairs a section: enough to judge, and the page stays near a megabyte
 
@@ -33,10 +35,11 @@ def audit_data(
         The findings; where a search could not be kept, a note says why.
 
     Raises:
-        DataError: the store cannot be read, it was replaced during the search, or the page cannot be written.
+        DataError: the store cannot be read, or was replaced during the search.
+        OutputError: the page cannot be written.
     """
     if page is not None:
-        check_place(page)
+        check_output(page, ends=PAGES)
     info, faces, near = read_info(store), read_store(store), read_near_duplicates(store)
     note = ""
     if near is None:

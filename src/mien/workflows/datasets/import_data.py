@@ -296,12 +296,10 @@ def check_target(to: Path, sources: Sequence[Path] = ()) -> None:
         sources: Data sets that it is made of.
 
     Raises:
-        DataError: its folder is missing, or it is a file of something else.
+        DataError: it is a file of something else.
         OutputError: it is one of ``sources``, or cannot be written.
     """
     check_apart(to, sources)
-    if not to.parent.is_dir():
-        raise DataError(f"no folder {to.parent} to write {to.name} in; create it first")
     check_output(to)
     if to.exists() and is_foreign(to):
         raise DataError(f"{to} exists and is not a data set of mien; choose another name for --out")

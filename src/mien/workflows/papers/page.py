@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mien.core.files import atomic_write
+from mien.core.files import atomic_write, write_text
 from mien.core.outputs import check_output
 from mien.core.own_files import reading
 from mien.errors import MienError
@@ -242,5 +242,4 @@ def _shrink(path: Path, target: Path) -> None:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)

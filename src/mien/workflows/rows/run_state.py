@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mien.core.files import atomic_write, sweep
+from mien.core.files import sweep, write_text
 from mien.core.own_files import check_shape, parse_json, reading
 from mien.errors import MienError
 
@@ -78,8 +78,7 @@ class RunState:
     def save(self, state: Mapping[str, Any]) -> None:
         """Keep ``state``, JSON-ready; call it when the rows that it tells of are on the disk."""
         text = json.dumps({"run": self.identity, "state": state})
-        with atomic_write(self.path) as temporary:
-            temporary.write_text(f"{_digest(text)}\n{text}", encoding="utf-8")
+        write_text(self.path, f"{_digest(text)}\n{text}")
 
     def end(self) -> None:
         """The run came to its end."""
