@@ -9,6 +9,7 @@ from mien.cli.options import AllowLeak, AsJson, Device, ScoresFolder, Views, par
 from mien.cli.progress import waiting
 from mien.cli.terminal import print_result, text_console
 from mien.core.cards import not_searched
+from mien.core.text import with_interval
 from mien.errors import needs_extra
 
 if TYPE_CHECKING:
@@ -87,5 +88,5 @@ def _print(result: "EnsembleScores") -> None:
 
 
 def _figures(scores: "Scores") -> tuple[str, ...]:
-    low, high = scores.accuracy_interval
-    return f"{scores.accuracy:.2%} ({low:.1%}-{high:.1%})", f"{scores.macro_f1:.1%}", f"{scores.ece:.3f}"
+    accuracy = with_interval(scores.accuracy, scores.accuracy_interval)
+    return accuracy, f"{scores.macro_f1:.1%}", f"{scores.ece:.3f}"

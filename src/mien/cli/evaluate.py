@@ -20,6 +20,7 @@ from mien.cli.options import (
 from mien.cli.progress import waiting
 from mien.cli.terminal import print_result, text_console
 from mien.core.cards import not_searched
+from mien.core.text import with_interval
 from mien.errors import needs_extra
 
 if TYPE_CHECKING:
@@ -108,18 +109,10 @@ def _print(result: "Evaluation", data: Path) -> None:
         console.print(f"test set evaluated {result.test_evaluations} times by this run")
 
 
-def _with_interval(value: float, interval: tuple[float, float]) -> str:
-    return f"{value:.2%} ({interval[0]:.1%}-{interval[1]:.1%})"
-
-
-def _accuracy(s: "Scores") -> str:
-    return _with_interval(s.accuracy, s.accuracy_interval)
-
-
 ROWS: dict[str, Callable[["Scores"], str]] = {
-    "accuracy (95 %)": _accuracy,
-    "balanced accuracy": lambda s: _with_interval(s.balanced_accuracy, s.balanced_accuracy_interval),
-    "macro F1": lambda s: _with_interval(s.macro_f1, s.macro_f1_interval),
+    "accuracy (95 %)": lambda s: with_interval(s.accuracy, s.accuracy_interval),
+    "balanced accuracy": lambda s: with_interval(s.balanced_accuracy, s.balanced_accuracy_interval),
+    "macro F1": lambda s: with_interval(s.macro_f1, s.macro_f1_interval),
     "Cohen's kappa": lambda s: f"{s.cohen_kappa:.3f}",
     "NLL": lambda s: f"{s.nll:.3f}",
     "Brier": lambda s: f"{s.brier:.3f}",

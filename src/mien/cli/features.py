@@ -8,6 +8,7 @@ import typer
 
 from mien.cli.options import AllowLeak, DataFile, Device, out_option
 from mien.cli.progress import progress_bar, waiting
+from mien.core.text import with_interval
 from mien.errors import RecipeError, needs_extra
 
 if TYPE_CHECKING:
@@ -101,10 +102,10 @@ def _svm(frozen: "FrozenFeatures", folder: Path, data: Path, device: str, allow_
             str(folder), data, EvaluateSettings(to=folder, device=device, allow_leak=allow_leak)
         )
     scores = result.scores
-    low, high = scores.accuracy_interval
+    accuracy = with_interval(scores.accuracy, scores.accuracy_interval)
     clean = f", clean {result.clean.accuracy:.2%}" if result.clean else ""
     typer.echo(
-        f"test {scores.accuracy:.2%} ({low:.1%}-{high:.1%}){clean}, "
+        f"test {accuracy}{clean}, "
         f"balanced {scores.balanced_accuracy:.2%}, macro F1 {scores.macro_f1:.2%}, ECE {scores.ece:.4f}"
     )
     if result.leak:

@@ -9,6 +9,7 @@ import typer
 from mien.cli.options import AllowHost, AsJson, Device, Host, Port, Token, out_option, split_option
 from mien.cli.progress import waiting
 from mien.cli.terminal import print_result, printable, text_console
+from mien.core.text import with_interval
 from mien.errors import MienError
 
 if TYPE_CHECKING:
@@ -138,19 +139,18 @@ def _print(found: "QuizReport") -> None:
     for heading in ("", "n", "accuracy (95 %)", "balanced", "FER+", "model", "p"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=bool(heading))
     for one in (*found.people, *found.pooled, *([found.model] if found.model else [])):
-        low, high = one.accuracy_interval
         table.add_row(
             printable(one.name),
             f"{one.n:,}",
-            f"{one.accuracy:.1%} ({low:.1%}-{high:.1%})",
+            with_interval(one.accuracy, one.accuracy_interval, 1),
             f"{one.balanced_accuracy:.1%}",
             "" if one.votes is None else f"{one.votes:.1%}",
             "" if one.model is None else f"{one.model:.1%}",
             "" if one.against is None else f"{one.against.p_value:.2g}",
         )
     if found.raters:
-        low, high = found.raters.accuracy_interval
-        table.add_row("one FER+ rater", "", f"{found.raters.accuracy:.1%} ({low:.1%}-{high:.1%})")
+        rater = with_interval(found.raters.accuracy, found.raters.accuracy_interval, 1)
+        table.add_row("one FER+ rater", "", rater)
     console = text_console()
     console.print(table)
     if found.raters and found.raters.n_faces < len(found.faces):

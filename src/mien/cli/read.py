@@ -24,10 +24,11 @@ from mien.cli.options import (
 )
 from mien.cli.read_inputs import Exclude, FilesFrom, Include, Inputs, Limit, Shard
 from mien.cli.read_ray import RayAddress, ray_job, read_by_ray
-from mien.cli.read_screen import TABLE_HEAD, Tally, count, progress, searched_side, table_lines
+from mien.cli.read_screen import TABLE_HEAD, Tally, progress, searched_side, table_lines
 from mien.cli.stopping import GOES_ON, GOES_ON_PLAIN, INTERRUPTED, Stop, stop_on_ctrl_c
 from mien.cli.terminal import printable, row_stream, until_closed
 from mien.core.outputs import check_apart
+from mien.core.text import counted
 from mien.errors import MienError
 
 if TYPE_CHECKING:
@@ -283,8 +284,8 @@ def _refuse_nothing(sources: Iterator["Source"], passed_over: "PassedOver") -> I
         return iter(ahead)
     left_out = {"image": passed_over.n_unfit, "folder": passed_over.n_shut}
     if any(left_out.values()) and not ahead:
-        counted = " and ".join(count(n, noun) for noun, n in left_out.items() if n)
-        raise MienError(f"nothing is left to read: --include and --exclude leave out {counted}")
+        both = " and ".join(counted(n, noun) for noun, n in left_out.items() if n)
+        raise MienError(f"nothing is left to read: --include and --exclude leave out {both}")
     if not ahead:
         raise MienError("nothing to read: the list is empty")
     more = f" (and {len(ahead) - 1} more)" if len(ahead) > 1 else ""

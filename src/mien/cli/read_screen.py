@@ -12,6 +12,7 @@ import typer
 from mien.cli.hints import other_command
 from mien.cli.progress import progress_bar
 from mien.cli.terminal import bar, printable
+from mien.core.text import counted
 
 if TYPE_CHECKING:
     from mien.core.results import Reading
@@ -59,7 +60,7 @@ def searched_side(detector: str, min_face: float | None) -> int | None:
 def shrunk_note(n_shrunk: int, side: int) -> str:
     """What a person should know who expected more faces on large images."""
     return (
-        f"{count(n_shrunk, 'image')} of more than {side} pixels a side searched at that size "
+        f"{counted(n_shrunk, 'image')} of more than {side} pixels a side searched at that size "
         "for faces of 1/32 of it and larger; --min-face 40 finds smaller ones, and is slower"
     )
 
@@ -96,7 +97,7 @@ class Tally:
         counts = self.counts
         if summary and counts.n_images > 1:
             typer.echo(
-                f"{count(counts.n_images, 'image')}, {count(counts.n_faces, 'face')}; "
+                f"{counted(counts.n_images, 'image')}, {counted(counts.n_faces, 'face')}; "
                 f"{counts.n_faceless:,} without a face, {counts.n_failed:,} not readable",
                 err=True,
             )
@@ -106,7 +107,7 @@ class Tally:
             for error in self.errors:
                 typer.echo(f"mien: {printable(error)}", err=True)
             if rest := counts.n_failed - len(self.errors):
-                what = f"and {rest:,} more" if self.errors else f"{count(rest, 'image')} could not be read"
+                what = f"and {rest:,} more" if self.errors else f"{counted(rest, 'image')} could not be read"
                 where = f"{self.errors_in} tells of" if self.errors_in else "--errors FILE takes"
                 typer.echo(f"mien: {what}; {printable(where)} all of them", err=True)
             raise typer.Exit(1)
@@ -114,7 +115,7 @@ class Tally:
     def _notes(self) -> Iterator[str]:
         """What a person should know who expected more faces or more images."""
         if self.n_earlier:
-            yield f"{count(self.n_earlier, 'image')} of these read before, by the run that was stopped"
+            yield f"{counted(self.n_earlier, 'image')} of these read before, by the run that was stopped"
         if self.n_shrunk and self.searched_side:
             yield shrunk_note(self.n_shrunk, self.searched_side)
         text = str(self.passed_over)
@@ -122,11 +123,6 @@ class Tally:
             yield f"passed over {text}"
         for pattern in self.passed_over.idle:
             yield f"no path below what was named fits the pattern '{pattern}'"
-
-
-def count(n: int, noun: str) -> str:
-    """``1 image``, ``1,200 images``."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from mien.cli.options import AllowLeak, out_option, parse_views, prior_power_opt
 from mien.cli.progress import waiting
 from mien.core.cards import MOST_POWER, is_leaking, not_searched
 from mien.core.model_store import folder_for, when_made
+from mien.core.text import with_interval
 from mien.errors import MienError, needs_extra
 
 if TYPE_CHECKING:
@@ -105,8 +106,8 @@ def echo_figures(card: "ModelCard", data: Path) -> None:
 
 
 def _accuracy(scores: dict[str, Any]) -> str:
-    low, high = scores["accuracy_interval"]
-    return f"accuracy {scores['accuracy']:.2%} ({low:.1%}-{high:.1%}), ECE {scores['ece']:.4f}"
+    accuracy = with_interval(scores["accuracy"], scores["accuracy_interval"])
+    return f"accuracy {accuracy}, ECE {scores['ece']:.4f}"
 
 
 def parse_power(text: str) -> float | None:

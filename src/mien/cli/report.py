@@ -8,6 +8,7 @@ import typer
 from mien.cli.options import out_option
 from mien.cli.progress import waiting
 from mien.cli.terminal import printable
+from mien.core.text import counted
 
 EXAMPLES = """\b
 Examples:
@@ -34,6 +35,6 @@ def report(
     """Show runs on one page: recipe, data, scores, confusion, calibration, faces, maps, comparison."""
     from mien.workflows.report_page import write_report
 
-    with waiting(f"arranging {len(runs)} run{'s' if len(runs) > 1 else ''}"):
+    with waiting(f"arranging {counted(len(runs), 'run')}"):
         write_report(runs, out, data)
     typer.echo(f"wrote {printable(str(out))}")

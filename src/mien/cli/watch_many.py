@@ -16,6 +16,7 @@ from mien.cli.progress import LINES_EVERY_S
 from mien.cli.stopping import INTERRUPTED, Stop, stop_on_ctrl_c
 from mien.cli.terminal import printable, until_closed
 from mien.core.paths import local_path
+from mien.core.text import counted
 from mien.errors import MienError
 
 if TYPE_CHECKING:
@@ -117,16 +118,16 @@ def watch_all(job: "ManyJob", settings: "WatchSettings", blind: Path | None, ray
         for done in _watched(job, settings, ray, stop):
             n_done += 1
             n_broken += done.error is not None
-            people = f"{done.persons} person{'' if done.persons == 1 else 's'}"
+            people = counted(done.persons, "person")
             outcome = done.error or f"{done.frames:,} frames, {done.seconds:.1f} s, {people}"
             say(printable(f"{done.video}: {outcome}"))
     if stop.wanted:
         typer.echo(f"mien: stopped after {n_done:,} videos; --resume goes on", err=True)
         raise typer.Exit(INTERRUPTED)
-    videos = f"{n_done:,} video{'' if n_done == 1 else 's'}"
     n_before = n_failed(job.folder) - n_broken
     before = f", and {n_before:,} of an earlier run" if n_before else ""
-    typer.echo(f"{videos}, {n_broken:,} not to the end{before}; {job.folder / INDEX} tells of all", err=True)
+    told = f"{counted(n_done, 'video')}, {n_broken:,} not to the end{before}"
+    typer.echo(f"{told}; {job.folder / INDEX} tells of all", err=True)
     if n_broken or n_before:
         raise typer.Exit(1)
 

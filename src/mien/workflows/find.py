@@ -13,6 +13,7 @@ from pathlib import Path
 from mien.core.image_names import SUFFIXES, is_image, looks_like_an_image
 from mien.core.images import open_image
 from mien.core.paths import local_path
+from mien.core.text import counted
 from mien.errors import ImageError
 from mien.workflows.selection import NOT_YET, Selection, fits_any
 
@@ -66,21 +67,19 @@ class PassedOver:
         """For people; empty where nothing was passed over."""
         parts = []
         if self.suffixes:
-            n = self.suffixes.total()
             most = ", ".join(f"{suffix} {count:,}" for suffix, count in self.suffixes.most_common(5))
             more = ", ..." if len(self.suffixes) > 5 else ""
-            one = n == 1
-            parts.append(f"{n:,} file{'' if one else 's'} not named like {self.what} ({most}{more})")
+            files = counted(self.suffixes.total(), "file")
+            parts.append(f"{files} not named like {self.what} ({most}{more})")
         if self.n_links:
-            parts.append(f"{self.n_links:,} link{'' if self.n_links == 1 else 's'} to a folder")
+            parts.append(f"{counted(self.n_links, 'link')} to a folder")
         if self.closed:
-            one = len(self.closed) == 1
-            first = f"{self.closed[0].filename!r}" + ("" if one else ", ...")
-            parts.append(f"{len(self.closed):,} folder{'' if one else 's'} that cannot be listed ({first})")
+            first = f"{self.closed[0].filename!r}" + (", ..." if len(self.closed) > 1 else "")
+            parts.append(f"{counted(len(self.closed), 'folder')} that cannot be listed ({first})")
         if self.n_unfit:
             parts.append(f"{self.n_unfit:,} that --include and --exclude leave out")
         if self.n_shut:
-            parts.append(f"{self.n_shut:,} folder{'' if self.n_shut == 1 else 's'} that --exclude leaves out")
+            parts.append(f"{counted(self.n_shut, 'folder')} that --exclude leaves out")
         return " and ".join(parts)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from mien.core.files import atomic_write, write_text
 from mien.core.outputs import check_output
 from mien.core.own_files import reading
+from mien.core.text import counted
 from mien.errors import MienError
 from mien.workflows.papers.claims import NEEDS, POINT_ERROR, Row, checked_result, papers, read_result, rows
 
@@ -206,8 +207,7 @@ def machine(environment: dict[str, Any]) -> str:
     """The graphics card where there is one, else cores, processor and threads."""
     if environment["gpu"]:
         return str(environment["gpu"])
-    n = environment["threads"]
-    return f"{environment['machine']}, {n} thread{'s' if n > 1 else ''}"
+    return f"{environment['machine']}, {counted(environment['threads'], 'thread')}"
 
 
 def _percent(value: float, interval: list[float] | None = None) -> str:

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from mien.core.text import counted
 from mien.workflows.figure_style import BLUE, GREEN, ORANGE, VERMILION, percent
 from mien.workflows.html_pages import render
 from mien.workflows.quiz.report import EKMAN, PUBLISHED, Figures, QuizReport, Raters
@@ -172,7 +173,7 @@ def _chart(names: Sequence[str], counts: Sequence[int], bars: Bars) -> Chart:
                 middle = f"{x + bar / 2:.1f}"
                 chart.whiskers.append((middle, middle, f"{end:.1f}", f"{low:.1f}", "whisker"))
         chart.text(start + 0.4 * group, top + high + 18, name)
-        chart.text(start + 0.4 * group, top + high + 34, f"{count} face{'' if count == 1 else 's'}", "quiet")
+        chart.text(start + 0.4 * group, top + high + 34, counted(count, "face"), "quiet")
     return chart
 
 

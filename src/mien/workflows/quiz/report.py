@@ -19,6 +19,7 @@ from mien.core.agreement import (
     pooled_interval,
 )
 from mien.core.metrics import Interval, McNemar, mcnemar
+from mien.core.text import counted
 from mien.data.leaks import LEARNED, find_leak, read_learned
 from mien.data.records import FaceSet
 from mien.errors import DataError, MienError
@@ -341,11 +342,12 @@ def _gap(first: str, ours: Ids, second: str, theirs: Ids, faces: FaceSet) -> str
     ours, theirs = _tally(ours, faces), _tally(theirs, faces)
     both = (ours[:, 1] > 0) & (theirs[:, 1] > 0)
     if (n := int(both.sum())) < FEW:
-        return f"{_faces(n)} cannot tell {first} and {second} apart: over fewer than {FEW} none are compared."
+        seen = counted(n, "face")
+        return f"{seen} cannot tell {first} and {second} apart: over fewer than {FEW} none are compared."
     gap, (low, high) = compare_readers(ours[both], theirs[both])
     can = "cannot tell" if low <= 0 <= high else "tell"
     points = f"{100 * gap:+.1f} points, 95 % {100 * low:+.1f} to {100 * high:+.1f}"
-    return f"{_faces(n)} {can} {first} and {second} apart: {first} {points}."
+    return f"{counted(n, 'face')} {can} {first} and {second} apart: {first} {points}."
 
 
 def _tally(answers: Ids, faces: FaceSet) -> Ids:
@@ -353,14 +355,10 @@ def _tally(answers: Ids, faces: FaceSet) -> Ids:
     return np.stack([(answers == faces.labels).sum(axis=0), (answers >= 0).sum(axis=0)], axis=1)
 
 
-def _faces(n: int) -> str:
-    return f"{n:,} face{'' if n == 1 else 's'}"
-
-
 def _comparison(one: Figures, model: str, test: McNemar) -> str:
     alone = f"{test.only_first} only {one.name} got right, {test.only_second} only {model}"
     p = f"McNemar's p = {test.p_value:.2g}"
     if test.p_value > 0.05:
-        return f"{_faces(one.n)} cannot tell {one.name} and {model} apart: {alone} ({p})."
+        return f"{counted(one.n, 'face')} cannot tell {one.name} and {model} apart: {alone} ({p})."
     better, worse = (one.name, model) if test.only_first > test.only_second else (model, one.name)
     return f"{better} is right more often than {worse}: {alone} ({p})."
