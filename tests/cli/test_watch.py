@@ -10,7 +10,7 @@ import pytest
 
 av = pytest.importorskip("av", reason="needs PyAV")
 
-from mien.cli.watch import clock, parse_time
+from mien.cli.watch import parse_time
 from mien.cli.watch_screen import half_blocks, person_line, terminal_view
 from mien.core.results import Box, Face, Quality, Reading
 from mien.core.timeline import Person, TimelineRow
@@ -192,10 +192,6 @@ def test_a_time_is_read_as_people_write_it(text, seconds) -> None:
 def test_no_time_is_refused() -> None:
     with pytest.raises(MienError, match="a time is given as"):
         parse_time("1h")
-
-
-def test_a_clock_shows_hours_where_there_are_some() -> None:
-    assert (clock(65), clock(3723.9)) == ("1:05", "1:02:03")
 
 
 def person(label: str = "happy") -> Person:

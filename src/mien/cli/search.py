@@ -12,6 +12,7 @@ from mien.cli.options import Data, Device, out_option
 from mien.cli.progress import progress_bar
 from mien.cli.terminal import printable, text_console
 from mien.core.outputs import check_output
+from mien.core.text import clock
 from mien.errors import needs_extra
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def run(
                 done=f"{at.finished + part:.1f}/{at.trials}",
                 best=f"best {best:.1%}" if best is not None else "",
                 rate=f"{at.run.images_per_s:,.0f} faces/s" if at.run else "",
-                time=f"{_clock(at.seconds_left)} left" if at.seconds_left is not None else "",
+                time=f"{clock(at.seconds_left)} left" if at.seconds_left is not None else "",
             )
             if at.ended:
                 progress.console.print(_line(at.ended), soft_wrap=True)
@@ -182,9 +183,3 @@ def _line(trial: "Trial") -> str:
 
 def _value(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -38,6 +38,7 @@ from mien.cli.watch_many import (
 )
 from mien.cli.watch_screen import Show, screen
 from mien.core.addresses import shown
+from mien.core.text import clock
 from mien.errors import MienError
 
 if TYPE_CHECKING:
@@ -319,13 +320,6 @@ def _progress(pick: "Pick", *, hidden: bool) -> Iterator[Show]:
         return
     with progress_bar("bar", "at", "rate", "left", rows=True) as progress:
         yield _Bar(pick, progress)
-
-
-def clock(time_s: float) -> str:
-    """``1:02:03`` or ``2:03``."""
-    minutes, seconds = divmod(int(time_s), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
 def summary_lines(summary: "Summary") -> Iterator[str]:

@@ -11,6 +11,7 @@ from mien.core.draw import COLOURS, INK, Colour
 from mien.core.files import atomic_write
 from mien.core.fonts import font_for
 from mien.core.outputs import check_output
+from mien.core.text import clock
 from mien.errors import MienError
 from mien.workflows.video.summary import PersonSummary, Summary
 
@@ -107,12 +108,3 @@ def _bands(summary: Summary, person: PersonSummary, span_s: float, width: int) -
             edges = np.cumsum(sums[:-1] / sums[-1])
             pixels[:, x] = shades[np.minimum(np.searchsorted(edges, heights), len(shades) - 1)]
     return pixels
-
-
-def clock(time_s: float, step_s: float = 1.0) -> str:
-    """``1:02:03``, ``2:03`` or, for small steps, ``2:03.5``."""
-    tenths = round(time_s * 10)
-    minutes, rest = divmod(tenths, 600)
-    hours, minutes = divmod(minutes, 60)
-    seconds = f"{rest / 10:04.1f}" if step_s < 1 else f"{rest // 10:02d}"
-    return f"{hours}:{minutes:02d}:{seconds}" if hours else f"{minutes}:{seconds}"
