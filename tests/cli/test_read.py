@@ -54,7 +54,7 @@ def test_a_face_below_the_threshold_of_the_card_is_uncertain_in_every_output(mie
     assert max(map(len, lines)) <= 80
     value = json.loads(mien("read", "photos/one.png", "--model", doubtful, "--json").stdout)
     assert value["faces"][0]["uncertain"] is True
-    result = mien("read", "photos/one.png", "--model", doubtful, "--csv", "--parquet", "faces.parquet")
+    result = mien("read", "photos/one.png", "--model", doubtful, "--csv", "--out", "faces.parquet")
     (row,) = csv.DictReader(io.StringIO(result.stdout))
     assert (row["emotion"], row["confidence"], row["uncertain"]) == ("happy", "0.5", "True")
     assert pq.read_table("faces.parquet").to_pylist()[0]["uncertain"] is True
@@ -96,7 +96,7 @@ def test_csv_has_one_row_a_face_and_one_for_an_image_without(mien, photos, tiny_
 
 def test_parquet_holds_what_the_csv_does(mien, photos, tmp_path) -> None:
     pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
-    result = mien("read", "photos", "--model", "tiny", "--csv", "--parquet", "faces.parquet")
+    result = mien("read", "photos", "--model", "tiny", "--csv", "--out", "faces.parquet")
     table = pq.read_table(tmp_path / "faces.parquet").to_pylist()
     text = [{key: "" if value is None else str(value) for key, value in row.items()} for row in table]
     assert text == list(csv.DictReader(io.StringIO(result.stdout)))
@@ -104,7 +104,7 @@ def test_parquet_holds_what_the_csv_does(mien, photos, tmp_path) -> None:
 
 def test_parquet_alone_prints_a_summary_only(mien, photos) -> None:
     pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
-    result = mien("read", "photos", "--model", "tiny", "--parquet", "faces.parquet")
+    result = mien("read", "photos", "--model", "tiny", "--out", "faces.parquet")
     assert result.stdout == ""
     assert result.stderr.startswith("4 images, 3 faces; ")
 

@@ -70,13 +70,6 @@ def test_two_processes_give_the_rows_of_one(mien, many) -> None:
     assert Path("1.csv").read_bytes() == Path("2.csv").read_bytes()
 
 
-def test_the_old_name_of_the_option_still_writes(mien, many) -> None:
-    pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
-    mien("read", "many/0/0.png", *OPTIONS, "--parquet", "a.parquet")
-    assert pq.read_table("a.parquet").num_rows == 1
-    assert "--parquet" not in mien("read", "--help").stdout
-
-
 @pytest.mark.parametrize(("suffix", "jobs"), [(".csv", "1"), (".parquet", "2")])
 def test_a_run_that_is_killed_again_and_again_has_every_image_once(
     suffix, jobs, mien, many, process, monkeypatch

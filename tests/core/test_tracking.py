@@ -157,15 +157,6 @@ def test_a_face_keeps_its_number_where_a_known_step_is_longer_than_patience() ->
     assert numbers(tracker, 30.0, [(box(100), 0)]) == [2]
 
 
-def test_a_state_of_before_the_last_frame_was_kept_goes_on() -> None:
-    one, other = Tracker(), Tracker()
-    numbers(one, 0.0, [(box(100), 0)])
-    state = one.to_dict()
-    del state["last_s"]
-    other.restore(json.loads(json.dumps(state)))
-    assert numbers(other, 1.0, [(box(100), 0)]) == [1]
-
-
 def test_a_hidden_face_is_expected_where_its_speed_takes_it() -> None:
     tracker = Tracker()
     for n in range(2 * FPS):

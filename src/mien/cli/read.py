@@ -113,7 +113,6 @@ def read(
     resume: Resume = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an image.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print one CSV row a face.")] = False,
-    parquet: Annotated[Path | None, typer.Option(metavar="FILE", hidden=True)] = None,
     annotate: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Write images with faces marked; overwrites nothing."),
@@ -165,7 +164,7 @@ def read(
     from mien.workflows.read import ReadSettings, build_analyzer
     from mien.workflows.read_job import Counts, RowFiles
 
-    files = (*map(Path, out or ()), *([parquet] if parquet else ()))
+    files = tuple(map(Path, out or ()))
     inputs = Inputs(paths or (), files_from, include or (), exclude or (), shard, limit, annotate)
     settings = ReadSettings(
         model or DEFAULT_MODEL,

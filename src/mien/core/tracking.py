@@ -264,7 +264,7 @@ class Tracker:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `to_dict` gave."""
         self.n_numbers = state["n_numbers"]
-        self.last_s = state.get("last_s")  # runs begun before it was kept go on
+        self.last_s = state["last_s"]
         self.tracks = [
             Track(
                 t["number"],

@@ -54,8 +54,6 @@ class ReadSettings:
         """What must be the same for rows to continue others; the model is told by its sha256."""
         kept = {name: value for name, value in asdict(self).items() if name not in ("model", "device")}
         kept["detector"] = detector_identity(self.detector)
-        if not self.landmarks:
-            del kept["landmarks"]  # runs begun before there was a choice go on
         return kept
 
 

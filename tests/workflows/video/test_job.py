@@ -5,6 +5,7 @@ import json
 import os
 import threading
 from dataclasses import replace
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 
@@ -491,18 +492,22 @@ def test_readings_of_a_video_have_quality_landmarks_and_pose_also_after_a_state(
     assert reading.quality is not None
 
 
-def test_a_state_of_before_landmarks_were_a_choice_goes_on(settings) -> None:
-    watcher = Watcher(settings, finder=Square())
-    list(watcher.watch(squares([n / 10 for n in range(8)])))
-    state = json.loads(json.dumps(watcher.to_dict()))
-    faces = [face for seen in state["seen"] for face in seen["faces"]]
-    assert faces
-    assert settings.identity().keys() == WatchSettings.__dataclass_fields__.keys() - {"landmarks"}
-    for face in faces:
-        assert face["quality"].pop() is None  # hidden parts were not in it
-    later = Watcher(settings, finder=Square())
-    later.restore(state)
-    assert later.to_dict()["seen"] == watcher.to_dict()["seen"]
+def test_a_state_of_an_older_form_is_one_line_and_its_rows_stay(small, settings, tmp_path) -> None:
+    out, state, asked = tmp_path / "rows.csv", tmp_path / "rows.csv.state", iter(range(99))
+    watch_video(WatchJob(str(small), files=(out,)), settings, stop=lambda: next(asked) == 18)
+    held = json.loads(state.read_text().partition("\n")[2])
+    kept = out.read_bytes()
+    for part, lacks, says in (
+        (held["run"]["settings"], "landmarks", "had another settings; resume it as it was begun"),
+        (held["state"]["watcher"]["tracker"], "last_s", "it lacks 'last_s'; delete it and start again"),
+    ):
+        value = part.pop(lacks)
+        text = json.dumps(held)
+        state.write_text(f"{sha256(text.encode()).hexdigest()}\n{text}")
+        with pytest.raises(MienError, match=says):
+            watch_video(WatchJob(str(small), files=(out,), resume=True), settings)
+        assert out.read_bytes() == kept
+        part[lacks] = value
 
 
 def test_a_plot_shows_the_time_seen_in_the_colour_of_the_emotion(watched, tmp_path) -> None:

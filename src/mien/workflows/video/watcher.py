@@ -98,13 +98,8 @@ class WatchSettings:
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for rows to continue others."""
-        kept = asdict(self) | {
-            "model": os.fspath(self.model),
-            "detector": detector_identity(self.detector),
-        }
-        if not self.landmarks:
-            del kept["landmarks"]  # runs begun before there was a choice go on
-        return kept
+        told = {"model": os.fspath(self.model), "detector": detector_identity(self.detector)}
+        return asdict(self) | told
 
 
 def video_views(card: ModelCard) -> Views:
@@ -359,7 +354,7 @@ def _seen_to_dict(seen: _Seen) -> dict[str, Any]:
             "landmarks": reading.landmarks.points if reading.landmarks else None,
             "probs": reading.probs,
             "quality": astuple(quality),
-            **({"landmarks68": reading.landmarks68} if reading.landmarks68 else {}),
+            "landmarks68": reading.landmarks68,
         }
         for track, reading, quality in zip(seen.tracks, seen.readings, seen.qualities, strict=True)
     ]
@@ -375,7 +370,7 @@ def _seen_from_dict(state: dict[str, Any], classifier: Classifier) -> _Seen:
         seen.tracks.append(one["track"])
         quality = Quality(*one["quality"])
         reading = classifier.reading(face, np.array(one["probs"]), quality)
-        placed = one.get("landmarks68")  # runs begun before they were kept go on
+        placed = one["landmarks68"]
         seen.readings.append(replace(reading, landmarks68=_points(placed) if placed else None))
         seen.qualities.append(quality)
     return seen
