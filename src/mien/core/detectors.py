@@ -12,6 +12,7 @@ from mien.core.detection import DEFAULT_DETECTOR, Detector, DetectorSettings, Pi
 from mien.core.mtcnn import Mtcnn
 from mien.core.one_stage import OneStage
 from mien.core.own_code import is_own, load_own, own_sha256
+from mien.core.preprocess import FER2013_SIZE, resized
 from mien.core.results import Box, Face
 from mien.errors import MienError
 from mien.names import look_up
@@ -86,5 +87,9 @@ def detector_identity(name: str) -> str:
 
 
 def landmarks_on_crops(crops: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Five points of faces that are cropped already, and how sure they are; see `Mtcnn.landmarks_on_crop`."""
-    return Mtcnn().landmarks_on_crop(crops)
+    """Five points of square faces that are cropped already, and how sure they are.
+
+    Faces of any side are looked at in FER2013's; see `Mtcnn.landmarks_on_crop`.
+    """
+    points, sure = Mtcnn().landmarks_on_crop(resized(crops, FER2013_SIZE))
+    return points * np.float32(crops.shape[1] / FER2013_SIZE), sure

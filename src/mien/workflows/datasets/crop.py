@@ -4,11 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mien.core.detectors import landmarks_on_crops
-from mien.core.preprocess import FER2013_SIZE, resized
 from mien.data.parts import PartSettings, cut_part
 from mien.data.store import StoreInfo, near_duplicates_for, read_info, read_store, write_store
 from mien.errors import DataError
@@ -36,7 +32,7 @@ def crop_data(
     """
     check_target(to, [store])
     faces = read_store(store)
-    cut, n_unsure = cut_part(faces, settings, _landmarks, progress or (lambda done, total: None))
+    cut, n_unsure = cut_part(faces, settings, landmarks_on_crops, progress or (lambda done, total: None))
     if not len(cut):
         raise DataError(
             f"no face of {store} has landmarks of confidence {settings.min_score:g}; ask for less"
@@ -44,9 +40,3 @@ def crop_data(
     near = near_duplicates_for(cut, store)
     write_store(cut, to, source_sha256=read_info(store).source_sha256, near=near)
     return Cropped(read_info(to), n_unsure, len(faces))
-
-
-def _landmarks(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Five landmarks of faces that fill their images, and their confidence, by the detector."""
-    points, scores = landmarks_on_crops(resized(images, FER2013_SIZE))
-    return points * np.float32(images.shape[1] / FER2013_SIZE), scores

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mien.core.detectors import landmarks_on_crops
 from mien.core.geometry import similarity, warp
 from mien.core.metrics import confusion_matrix
-from mien.core.preprocess import FER2013_POINTS, FER2013_SIZE, resized
+from mien.core.preprocess import FER2013_POINTS, FER2013_SIZE
 from mien.errors import DataError
 from mien.workflows.explain.job import Work, caption, scale
 from mien.workflows.explain.sheets import Sheet, Tile, draw_sheet, top_of_scale
@@ -106,10 +106,10 @@ def aligned_means(crops: NDArray[np.uint8], maps: Maps) -> tuple[NDArray[np.floa
     left out; the last value says how many are left.
     """
     size = crops.shape[1]
-    points, sure = landmarks_on_crops(resized(crops, FER2013_SIZE))
+    points, sure = landmarks_on_crops(crops)
     zoom = size / FER2013_SIZE
     kept = np.flatnonzero(sure > 0.5)
-    moves = [similarity(points[i] * zoom, FER2013_POINTS * zoom) for i in kept]
+    moves = [similarity(points[i], FER2013_POINTS * zoom) for i in kept]
 
     def mean(images: NDArray[np.uint8]) -> NDArray[np.float64]:
         moved = [warp(images[i], move, (size, size)) for i, move in zip(kept, moves, strict=True)]
