@@ -100,6 +100,19 @@ def test_what_a_living_writer_writes_is_not_swept(tmp_path: Path, monkeypatch: p
     assert names(tmp_path) == ["a.txt", "b.txt"]
 
 
+def test_a_folder_in_use_is_private_and_stays_and_so_does_what_a_link_leads_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / ".mien-link").symlink_to(tmp_path / "precious")
+    with temporary_folder(tmp_path) as held:
+        assert held.stat().st_mode & 0o077 == 0
+        monkeypatch.setattr(files, "_swept", set())  # as another process would
+        with temporary_folder(tmp_path):
+            assert held.is_dir()
+    assert names(tmp_path) == [".mien-link", "precious"]
+
+
 def test_files_of_others_that_are_called_alike_stay(tmp_path: Path) -> None:
     (tmp_path / ".mienrc").write_text("mine")
     with atomic_write(tmp_path / "a.txt") as temporary:

@@ -99,7 +99,7 @@ def test_it_says_where_it_is_answers_and_ends_with_ctrl_c(start, folder, face_pn
     assert len(answer["images"][0]["faces"]) == 1
     process.send_signal(signal.SIGINT)
     assert (process.wait(60), process.stderr.read()) == (130, "mien: stopped\n")
-    assert list(folder.glob("mien-*")) == []
+    assert list(folder.glob(".mien-*")) == []
 
 
 def test_sigterm_ends_it_well(start, folder):
@@ -107,7 +107,7 @@ def test_sigterm_ends_it_well(start, folder):
     assert httpx.get(f"{address}/healthz", timeout=60).status_code == 200
     process.send_signal(signal.SIGTERM)
     assert (process.wait(60), process.stderr.read()) == (0, "")
-    assert list(folder.glob("mien-*")) == []
+    assert list(folder.glob(".mien-*")) == []
 
 
 def test_a_killed_service_leaves_its_files_only_until_the_next_starts(start, folder, clip_mp4):
@@ -115,11 +115,11 @@ def test_a_killed_service_leaves_its_files_only_until_the_next_starts(start, fol
     httpx.post(f"{address}/v1/watch", content=clip_mp4, timeout=60)
     process.kill()
     process.wait()
-    (left,) = folder.glob("mien-*")
+    (left,) = folder.glob(".mien-*")
     assert any(left.rglob("rows.jsonl")) or any(left.rglob("video"))
     _, address = start()
     assert httpx.get(f"{address}/healthz", timeout=60).status_code == 200
-    assert left not in folder.glob("mien-*")
+    assert left not in folder.glob(".mien-*")
 
 
 def test_the_token_is_in_the_part_of_the_address_that_a_browser_keeps(mien_serve, monkeypatch):

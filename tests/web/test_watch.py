@@ -41,7 +41,7 @@ def watched(client, clip, query=""):
 
 
 def files(folder):
-    return sorted(path.name for path in folder.rglob("*") if path.is_file() and path.name != "lock")
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from starlette.middleware import Middleware
 from mien import __version__
 from mien.core.bounds import give_memory_back
 from mien.core.classifier import Classifier
+from mien.core.files import temporary_folder
 from mien.web.addresses import Heads, Prefixed
 from mien.web.assembly import assemble
 from mien.web.engine import Engine, image_detector
-from mien.web.folders import own_folder
 from mien.web.jobs import Jobs
 from mien.web.metrics import Meter, Metrics
 from mien.web.routes import Service, router
@@ -50,7 +50,7 @@ def make_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         engine = Engine(settings, metrics.count_batch, detector)
-        with own_folder(settings.folder) as folder:
+        with temporary_folder(settings.folder) as folder:
             jobs = Jobs(settings, engine, folder)
             service = Service(settings, engine, jobs, metrics)
             purging = asyncio.create_task(_purge(jobs))
