@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
@@ -33,9 +34,11 @@ LOOKS = {
 
 
 @pytest.fixture(scope="session")
-def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where the services put their files."""
-    return tmp_path_factory.mktemp("service")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("service")))
+        yield Path(tempfile.gettempdir())
 
 
 def _served(settings: Settings) -> Iterator[str]:
@@ -60,13 +63,13 @@ def _served(settings: Settings) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def address(temporary: Path) -> Iterator[str]:
     """Of a service with the shipped model."""
-    yield from _served(Settings(folder=temporary))
+    yield from _served(Settings())
 
 
 @pytest.fixture(scope="module")
 def locked_address(temporary: Path) -> Iterator[str]:
     """Of a service that asks for `TOKEN`."""
-    yield from _served(Settings(folder=temporary, token=TOKEN))
+    yield from _served(Settings(token=TOKEN))
 
 
 @pytest.fixture(scope="session")

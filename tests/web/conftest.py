@@ -1,6 +1,7 @@
 """What the tests of the service share."""
 
 import io
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,11 @@ ADDRESS = "http://127.0.0.1:8000"
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the services of a test put their temporary files."""
     folder = tmp_path / "temporary"
     folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
     return folder
 
 
@@ -34,7 +36,7 @@ def serve(monkeypatch, tiny_home: Path, folder: Path) -> Iterator[Callable[..., 
     clients: list[TestClient] = []
 
     def start(**settings: Any) -> TestClient:
-        app = make_app(Settings(**{"model": "tiny", "folder": folder, **settings}))
+        app = make_app(Settings(**{"model": "tiny", **settings}))
         client = TestClient(app, base_url=ADDRESS, raise_server_exceptions=False)
         clients.append(client.__enter__())
         return client

@@ -38,8 +38,9 @@ def test_an_image_is_answered_at_once_and_a_face_keeps_its_number(serve, face_pn
     assert (face["x1"], face["y2"]) == pytest.approx((reading.box.x1, reading.box.y2), abs=1)
 
 
-def test_what_is_no_image_is_told_and_the_next_is_read(serve, face_png):
-    with serve(max_frame_bytes=len(face_png)).websocket_connect(LIVE) as socket:
+def test_what_is_no_image_is_told_and_the_next_is_read(serve, face_png, monkeypatch):
+    monkeypatch.setattr("mien.web.engine.LIVE_BYTES", len(face_png))
+    with serve().websocket_connect(LIVE) as socket:
         errors = []
         for message in (b"no image", face_png + b"x", b""):
             socket.send_bytes(message)

@@ -31,7 +31,7 @@ def listen(monkeypatch, tiny_home, folder):
     running = []
 
     def start(**settings):
-        app = make_app(Settings(**{"model": "tiny", "folder": folder, **settings}))
+        app = make_app(Settings(**{"model": "tiny", **settings}))
         config = uvicorn.Config(
             app,
             http=TimedProtocol,

@@ -19,7 +19,7 @@ from mien.web.jobs import Jobs
 from mien.web.metrics import Meter, Metrics
 from mien.web.routes import Service, router
 from mien.web.security import Guard
-from mien.web.settings import Settings, settings_from_environment
+from mien.web.settings import Settings, read_settings
 
 PURGE_S = 5.0
 DESCRIPTION = """
@@ -50,7 +50,7 @@ def make_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         engine = Engine(settings, metrics.count_batch, detector)
-        with temporary_folder(settings.folder) as folder:
+        with temporary_folder() as folder:
             jobs = Jobs(settings, engine, folder)
             service = Service(settings, engine, jobs, metrics)
             purging = asyncio.create_task(_purge(jobs))
@@ -86,7 +86,7 @@ def served() -> FastAPI:
     Raises:
         MienError: the settings have mistakes, or there is no such model, detector or device.
     """
-    app = make_app(settings_from_environment())
+    app = make_app(read_settings(Settings))
     give_memory_back()
     return app
 

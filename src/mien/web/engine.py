@@ -37,6 +37,7 @@ QUICK_PIXELS, QUICK_S = 8_000_000, 0.5
 MOST_PROCESSES, SLOW_NICENESS = 8, 5
 LIVE_SIDE = 640
 LIVE_PIXELS = 4_000_000
+LIVE_BYTES = 2 * 2**20
 FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG"}
 
 Pixels = NDArray[np.uint8]
@@ -89,9 +90,7 @@ class Engine:
         quick = replace(
             limits, max_pixels=min(limits.max_pixels, QUICK_PIXELS), max_cpu_s=min(limits.max_cpu_s, QUICK_S)
         )
-        live = replace(
-            quick, max_bytes=settings.max_frame_bytes, max_pixels=min(limits.max_pixels, LIVE_PIXELS)
-        )
+        live = replace(quick, max_bytes=LIVE_BYTES, max_pixels=min(limits.max_pixels, LIVE_PIXELS))
         self.quick = Lane(quick, n_processes, 2 * n_cores + 2)
         self.slow = Lane(replace(limits, niceness=SLOW_NICENESS), n_processes, n_processes + 1)
         self.live = Lane(live, 1, 2)

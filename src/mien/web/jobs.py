@@ -30,6 +30,8 @@ LOG = logging.getLogger(__name__)
 
 MOST_RATE = 240
 """Frames a second that count as one second of a video, however little its clock moves."""
+MOST_ROWS = 200_000
+"""Rows that a video may give."""
 MOST_OVER = 32
 """Jobs that are over and kept; the one that was asked for longest ago goes first."""
 
@@ -299,8 +301,8 @@ class Jobs:
                 )
 
         for frame in video.frames(job.pick, on_time=check):
-            if job.n_rows > settings.max_rows:
-                raise RefusedError("too_many_rows", f"the video gives more than {settings.max_rows:,} rows")
+            if job.n_rows > MOST_ROWS:
+                raise RefusedError("too_many_rows", f"the video gives more than {MOST_ROWS:,} rows")
             job.time_s, job.n_frames = frame.time_s, job.n_frames + 1
             yield frame
 

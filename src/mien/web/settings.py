@@ -4,7 +4,6 @@ import json
 import os
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -83,17 +82,14 @@ class Settings(BaseModel):
         max_video_bytes: Of a video.
         max_video_s: Length of a video, seconds.
         max_watch_s: Seconds that a video may be watched, however short it is; the next one waits meanwhile.
-        max_rows: Rows that a video may give.
         max_jobs: Videos that wait or are watched; one is watched at a time.
         max_live: Open live sockets.
-        max_frame_bytes: Of one live image.
         max_sockets: Open connections of all kinds.
         upload_s: Seconds until the body of a request with images must be whole; a video may take ten times
             as long.
         patience_s: Client timeout in seconds: to send a request's head, to begin its body, to take an
             answer, between two live images.
         keep_s: Seconds that the rows of a video are kept after they were last asked for.
-        folder: Where temporary files go; the system's folder by default.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -115,28 +111,20 @@ class Settings(BaseModel):
     max_video_bytes: Count = 512 * 2**20
     max_video_s: Seconds = 600
     max_watch_s: Seconds = 3600
-    max_rows: Count = 200_000
     max_jobs: Count = 4
     max_live: Count = 8
-    max_frame_bytes: Count = 2 * 2**20
     max_sockets: Count = 256
     upload_s: Seconds = 120
     patience_s: Seconds = 20
     keep_s: Seconds = 600
-    folder: Path | None = None
 
 
-def settings_from_environment() -> Settings:
+def read_settings(kind: type[AnySettings]) -> AnySettings:
     """The settings that the environment variable `VARIABLE` holds; the defaults where it is not set.
 
     Raises:
         MienError: they are not JSON, or have mistakes; all are listed, without the values.
     """
-    return read_settings(Settings)
-
-
-def read_settings(kind: type[AnySettings]) -> AnySettings:
-    """As `settings_from_environment`, for settings of a ``kind`` of their own."""
     try:
         return kind.model_validate(json.loads(os.environ.get(VARIABLE, "{}")))
     except ValidationError as error:
