@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from train_detector import arguments, averaged, begin, scenes_of, set_rate
 
 from mien.core.detection import DetectorSettings
-from mien.core.geometry import invert, similarity, suppress, transform
+from mien.core.geometry import invert, non_max_suppression, similarity, transform
 from mien.core.landmarks import MIRRORED
 from mien.core.one_stage import (
     FRAME,
@@ -87,7 +87,9 @@ class Examples:
     def of_scene(self, work: Image.Image, laid: list[Laid]) -> Iterator[Example]:
         found = self.detector.candidates(work)
         scores, places = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        best = suppress(boxes_of(places), scores, SAME_PLACE)  # as the detector asks for a second look
+        best = non_max_suppression(
+            boxes_of(places), scores, SAME_PLACE
+        )  # as the detector asks for a second look
         places = places[best].astype(np.float64)
         logits, better = self.refined(work, scores[best], places)
         for logit, seen, again in zip(logits, places, better, strict=True):

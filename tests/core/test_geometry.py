@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mien.core.geometry import invert, overlap, similarity, stretch, suppress, transform, warp
+from mien.core.geometry import invert, non_max_suppression, overlap, similarity, stretch, transform, warp
 from mien.errors import MienError
 
 
@@ -29,14 +29,14 @@ def test_a_box_without_area_overlaps_nothing():
 
 def test_suppression_keeps_both_ends_of_a_chain():
     chain = boxes([0, 0, 10, 10], [4, 0, 14, 10], [8, 0, 18, 10])
-    assert suppress(chain, np.float32([0.9, 0.8, 0.7]), 0.4).tolist() == [0, 2]
+    assert non_max_suppression(chain, np.float32([0.9, 0.8, 0.7]), 0.4).tolist() == [0, 2]
 
 
 def test_equal_scores_keep_the_box_given_first():
     pairs = boxes(*([20 * (i // 2), 0, 20 * (i // 2) + 10, 10] for i in range(100)))
     scores = np.tile(np.float32([0.5, 0.5, 0.7, 0.7]), 25)
     first_of_each = np.arange(0, 100, 2)
-    assert suppress(pairs, scores, 0.5).tolist() == [*first_of_each[1::2], *first_of_each[::2]]
+    assert non_max_suppression(pairs, scores, 0.5).tolist() == [*first_of_each[1::2], *first_of_each[::2]]
 
 
 @pytest.mark.parametrize("over", ["union", "min"])
@@ -48,11 +48,11 @@ def test_suppression_agrees_with_a_plain_loop(over):
     for i in sorted(range(200), key=lambda i: -scores[i]):
         if all(overlap(all_boxes[[i]], all_boxes[[j]], over)[0, 0] <= 0.3 for j in kept):
             kept.append(i)
-    assert suppress(all_boxes, scores, 0.3, over).tolist() == kept
+    assert non_max_suppression(all_boxes, scores, 0.3, over).tolist() == kept
 
 
 def test_no_boxes_leave_no_boxes():
-    assert suppress(np.empty((0, 4), np.float32), np.empty(0, np.float32), 0.5).size == 0
+    assert non_max_suppression(np.empty((0, 4), np.float32), np.empty(0, np.float32), 0.5).size == 0
 
 
 def test_a_known_similarity_is_recovered():

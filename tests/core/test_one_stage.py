@@ -19,8 +19,8 @@ from mien.core.one_stage import (
     OneStage,
     boxes_of,
     decoded,
+    face_probability,
     frames,
-    judged,
     kept_best,
     levels,
     padded,
@@ -303,7 +303,7 @@ def test_the_scores_of_three_looks_are_judged_by_a_logistic_regression():
     by_hand = 0.86 * math.log(9) + 0.31 * math.log(3 / 7) + 0.43 * math.log(3 / 2)
     powers = [0, by_hand, 0.98 * surest, -0.98 * surest]
     wanted = [1 / (1 + math.exp(-power - 0.6)) for power in powers]
-    assert judged(*scores) == pytest.approx(wanted, rel=1e-3)
+    assert face_probability(*scores) == pytest.approx(wanted, rel=1e-3)
 
 
 @pytest.mark.parametrize(

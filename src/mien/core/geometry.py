@@ -47,7 +47,7 @@ def overlap(a: Boxes, b: Boxes, over: str = "union") -> NDArray[np.float32]:
     return fraction
 
 
-def suppress(
+def non_max_suppression(
     boxes: Boxes, scores: NDArray[np.float32], limit: float, over: str = "union"
 ) -> NDArray[np.intp]:
     """Greedy non-maximum suppression.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from mien.core.detection import DetectorSettings, places_near
-from mien.core.geometry import Boxes, box_areas, overlap, suppress
+from mien.core.geometry import Boxes, box_areas, non_max_suppression, overlap
 from mien.core.model_store import SHIPPED, read_checked
 from mien.core.results import Box, Face
 from mien.core.search_scale import FILL, faces_of, growth, least_face, shrunk
@@ -116,9 +116,9 @@ class Mtcnn:
     def _settle(self, image: Image.Image, boxes: Boxes) -> "Found":
         """As `_cascade`, from boxes (N, 4) that may hold faces: what RNet and ONet make of them."""
         boxes, scores = self._refine("rnet", image, boxes)
-        boxes = boxes[suppress(boxes, scores, 0.7)]
+        boxes = boxes[non_max_suppression(boxes, scores, 0.7)]
         boxes, scores = self._refine("onet", image, boxes)
-        keep = suppress(boxes, scores, 0.7, over="min")
+        keep = non_max_suppression(boxes, scores, 0.7, over="min")
         boxes, scores = boxes[keep], scores[keep]
         frames = square(boxes)
         points, surenesses = self.place(windows(image, frames, 48))
@@ -133,12 +133,12 @@ class Mtcnn:
             offsets, scores = self.scan(np.asarray(level))
             scale = np.array([level.width / image.width, level.height / image.height], np.float32)
             boxes, best = proposals(offsets, scores, THRESHOLDS["pnet"], MOST)
-            keep = suppress(boxes, best, 0.5)
+            keep = non_max_suppression(boxes, best, 0.5)
             found.append((boxes[keep] / np.tile(scale, 2), best[keep]))
         if not found:
             return np.empty((0, 4), np.float32), np.empty(0, np.float32)
         boxes, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        keep = suppress(boxes, scores, 0.7)[:MOST]
+        keep = non_max_suppression(boxes, scores, 0.7)[:MOST]
         return boxes[keep], scores[keep]
 
     def scan(self, level: Pixels) -> tuple[Floats, Floats]:

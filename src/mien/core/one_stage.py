@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.core.detection import DetectorSettings, Pixels, places_near
-from mien.core.geometry import Boxes, invert, similarity, stretch, suppress, transform, warp
+from mien.core.geometry import Boxes, invert, non_max_suppression, similarity, stretch, transform, warp
 from mien.core.landmarks import MIRRORED
 from mien.core.model_store import SHIPPED, read_checked
 from mien.core.preprocess import FER2013_BOX, FER2013_POINTS
@@ -38,7 +38,7 @@ TILE, OVERLAP, EDGE = 1280, 256, 64  # of a level that is larger than the image,
 MAYBE = 0.1  # the refinement network's score of a face that is worth another look
 CONVINCED = 0.9  # its least score at the last look: shining clasps and folds of cloth have less
 JUDGED = (0.86, 0.31, 0.43, 0.6)
-"""Weights of the log-odds of three scores, and a constant; see `judged`."""
+"""Weights of the log-odds of three scores, and a constant; see `face_probability`."""
 NEIGHBOURS = np.indices((3, 3)).reshape(2, 9)
 SAME_PLACE = 0.4  # overlap, as a fraction of both boxes together, of candidates of which one is looked at
 SAME_FACE = 0.4  # overlap, as a fraction of the smaller box, of which one is told
@@ -60,7 +60,7 @@ class OneStage:
     threshold = 0.13
     """Least score of the first network, 0-1, for a face to be looked at again."""
     sure = 0.8
-    """Least probability of a face by the scores of all looks at it; see `judged`."""
+    """Least probability of a face by the scores of all looks at it; see `face_probability`."""
     most = 1000
     """At most this many faces are looked at again, best first."""
 
@@ -138,12 +138,12 @@ class OneStage:
         """What is made of scores (N,) and landmarks (N, 5, 2) in ``work``, which may be the same faces."""
         scores, points = (np.concatenate(parts) for parts in zip(*found, (NONE, NO_POINTS), strict=True))
         most = np.argsort(-scores, kind="stable")[: self.most]
-        most = most[suppress(boxes_of(points[most]), scores[most], SAME_PLACE)]
+        most = most[non_max_suppression(boxes_of(points[most]), scores[most], SAME_PLACE)]
         halves = [work]
         points, first = placed(halves, points[most], self.refine)
         most, points, first = most[first > MAYBE], points[first > MAYBE], first[first > MAYBE]
         points, second = placed(halves, points, self.refine_mirrored)  # it sees them better framed now
-        sure = judged(scores[most], first, second)
+        sure = face_probability(scores[most], first, second)
         is_face = (sure > self.sure) & (second >= CONVINCED)
         points, sure = points[is_face], sure[is_face]
         boxes = boxes_of(points)
@@ -275,7 +275,7 @@ def answered_points(answers: Floats) -> Floats:
     return np.asarray(REFINE_POINTS + REFINE_UNIT * answers[:, 1:].reshape(-1, 5, 2), np.float32)
 
 
-def judged(*scores: Floats) -> Floats:
+def face_probability(*scores: Floats) -> Floats:
     """How probable a face is, 0-1, by the scores of the three looks at it (N,): a logistic regression."""
     odds = (np.log(p / (1 - p)) for p in (np.clip(one, 1e-4, 1 - 1e-4) for one in scores))
     total = sum(weight * one for weight, one in zip(JUDGED, odds, strict=False)) + JUDGED[-1]
@@ -284,7 +284,7 @@ def judged(*scores: Floats) -> Floats:
 
 def kept_best(boxes: Boxes, scores: Floats) -> NDArray[np.intp]:
     """The best of the faces that share a place, best first."""
-    return suppress(boxes, scores, SAME_FACE, over="min")
+    return non_max_suppression(boxes, scores, SAME_FACE, over="min")
 
 
 def boxes_of(points: Floats) -> Boxes:

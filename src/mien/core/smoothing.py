@@ -106,14 +106,14 @@ class Smoother:
         time_s, logs, again = person.waiting.popleft()
         if again:
             person.total, person.weight, person.label = np.zeros(len(self.labels)), 0.0, None
-        fade = faded(time_s - person.time_s, self.settings.time_s)
+        fade = decay(time_s - person.time_s, self.settings.time_s)
         person.total = person.total * fade + logs
         person.weight, person.time_s = person.weight * fade + 1, time_s
         total, weight = person.total.copy(), person.weight
         for later_s, later_logs, is_cut in person.waiting:
             if is_cut or later_s > time_s + self.settings.ahead_s:
                 break
-            share = faded(later_s - time_s, self.settings.time_s)
+            share = decay(later_s - time_s, self.settings.time_s)
             total += share * later_logs
             weight += share
         probs = softmax(total / weight)
@@ -167,6 +167,6 @@ class Smoother:
         }
 
 
-def faded(gap_s: float, time_s: float) -> float:
+def decay(gap_s: float, time_s: float) -> float:
     """What a value of ``gap_s`` seconds ago still counts, 0-1; none where the time constant is 0."""
     return math.exp(-max(gap_s, 0.0) / time_s) if time_s > 0 else 0.0

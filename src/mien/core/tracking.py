@@ -16,7 +16,7 @@ from PIL import Image
 from mien.core.arguments import check_numbers
 from mien.core.geometry import overlap
 from mien.core.results import Box
-from mien.core.smoothing import faded
+from mien.core.smoothing import decay
 
 Appearance = NDArray[np.float32]
 """A face's image as a vector of mean 0 and length 1, so that a product of two is their correlation."""
@@ -231,7 +231,7 @@ class Tracker:
     def _move(self, track: Track, time_s: float, box: Box, appearance: Appearance) -> None:
         settings, gap = self.settings, time_s - track.seen_s
         if gap > 0:
-            share = 1 - faded(gap, settings.speed_s)
+            share = 1 - decay(gap, settings.speed_s)
             x1, y1, x2, y2 = track.box
             was, now = ((x1 + x2) / 2, (y1 + y2) / 2), box.center
             track.speed = (
@@ -240,7 +240,7 @@ class Tracker:
             )
         track.changed = float(appearance @ track.last_appearance) < CUT_LIKENESS
         track.last_appearance = appearance
-        share = 1 - faded(gap, settings.appearance_s)
+        share = 1 - decay(gap, settings.appearance_s)
         track.appearance = _unit(track.appearance + np.float32(share) * (appearance - track.appearance))
         track.box, track.seen_s = (box.x1, box.y1, box.x2, box.y2), time_s
 
