@@ -87,9 +87,8 @@ class Examples:
     def of_scene(self, work: Image.Image, laid: list[Laid]) -> Iterator[Example]:
         found = self.detector.candidates(work)
         scores, places = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        best = non_max_suppression(
-            boxes_of(places), scores, SAME_PLACE
-        )  # as the detector asks for a second look
+        # As the detector asks for a second look.
+        best = non_max_suppression(boxes_of(places), scores, SAME_PLACE)
         places = places[best].astype(np.float64)
         logits, better = self.refined(work, scores[best], places)
         for logit, seen, again in zip(logits, places, better, strict=True):
