@@ -93,6 +93,9 @@ def test_what_cannot_be_averaged_says_why_and_leaves_nothing(
         average([more[0], more[0]], out)
     with pytest.raises(ModelError, match=r"no run of `mien train`"):
         average([more[0], tmp_path], out)
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(ModelError, match=r"no run of `mien train`"):
+        average([more[0], tmp_path / "loop"], out)
     other = tmp_path / "other"
     other.mkdir()
     tensors, note = load_tensors(more[1] / "weights.safetensors")

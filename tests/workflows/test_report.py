@@ -319,6 +319,9 @@ def test_what_cannot_be_done_is_said_before_the_work(make_run, tmp_path):
     (tmp_path / "my run").mkdir()
     with pytest.raises(MienError, match=r"is no run folder: it has no recipe\.json; .* --out '.*/my run'$"):
         write_report([tmp_path / "my run"], tmp_path / "a.html")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(MienError, match=r"loop is no run folder"):
+        write_report([tmp_path / "loop"], tmp_path / "a.html")
     (folder / "recipe.json").write_text("{")
     with pytest.raises(DataError, match=r"recipe\.json is damaged: Expecting"):
         write_report([folder], tmp_path / "a.html")

@@ -148,7 +148,7 @@ def _copy_blind(job: "ManyJob", folder: Path, found: Sequence[tuple[Path, Path]]
     from mien.workflows.video.participants import KEY, write_blind
 
     for source in map(Path, map(local_path, job.sources)):
-        if source.is_dir() and source.resolve() in (folder.resolve(), *folder.resolve().parents):
+        if source.is_dir() and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(source)):
             raise MienError(f"the copies would be watched too; give --blind a folder outside {source}")
     videos = [(path, job.id_of(below)) for path, below in found]
     n_copies = len(write_blind(videos, folder, job.folder / KEY))

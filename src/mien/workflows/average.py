@@ -4,6 +4,7 @@ Source: Wortsman et al., "Model soups: averaging weights of multiple fine-tuned 
 without increasing inference time", ICML 2022, arXiv 2203.05482; the uniform average.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -60,7 +61,7 @@ def average(runs: Sequence[Path], folder: Path, data: Path | None = None, device
         ModelError: a run is not finished, or of another network or data set than the first.
         DataError: the data set is not the runs', or has no validation rows; or ``folder`` holds a run.
     """
-    if len(runs) < 2 or len({run.resolve() for run in runs}) < len(runs):
+    if len(runs) < 2 or len({os.path.realpath(run) for run in runs}) < len(runs):
         raise ModelError(
             f"an average needs two or more different runs, got {', '.join(map(str, runs)) or 'none'}"
         )

@@ -5,6 +5,7 @@ makes it. A page may show faces of the data set; it stays on this machine.
 """
 
 import json
+import os
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -98,7 +99,7 @@ def make_report(folders: Sequence[Path], data: Path | None, draw: Path) -> list[
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    names = [folder.resolve().name for folder in folders]
+    names = [os.path.basename(os.path.realpath(folder)) for folder in folders]
     return [f"{name} ({i + 1})" if names.count(name) > 1 else name for i, name in enumerate(names)]
 
 

@@ -64,6 +64,25 @@ def test_what_is_named_twice_is_watched_once_below_the_common_folder(videos) -> 
         find_videos(["none"])
 
 
+def test_rows_lie_below_the_folder_however_the_videos_are_named(videos) -> None:
+    found = find_videos(["in/below/../2.mp4", "in/below/2.mp4"])
+    assert [str(below) for _, below in found] == ["2.mp4", "below/2.mp4"]
+    Path("elsewhere", "x").mkdir(parents=True)
+    Path("elsewhere", "2.mp4").touch()
+    Path("link").symlink_to("elsewhere/x")
+    found = find_videos(["in/2.mp4", "link/../2.mp4"])
+    assert [str(below) for _, below in found] == ["in/2.mp4", "elsewhere/2.mp4"]
+
+
+def test_a_link_in_a_circle_is_a_line_of_the_index_and_stops_no_other_video(videos, settings) -> None:
+    (videos / "8.mp4").symlink_to("8.mp4")
+    done = list(watch_many(ManyJob(["in/8.mp4", "in/2.mp4"], Path("out")), settings))
+    assert [one.error for one in done] == [
+        "'in/8.mp4' cannot be opened as a video: too many levels of symbolic links",
+        None,
+    ]
+
+
 @pytest.mark.parametrize(
     ("source", "name"),
     [("rtsp://user:hunter2@127.0.0.1:1/x", "'rtsp://user:***@127.0.0.1:1/x'"), ("0", "camera 0")],

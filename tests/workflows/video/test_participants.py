@@ -74,6 +74,10 @@ def test_the_key_never_lies_with_the_copies_and_never_serves_other_videos(videos
         write_blind(videos, tmp_path / "out", tmp_path / "out" / KEY)
     with pytest.raises(MienError, match="give --blind a folder apart from the videos"):
         write_blind(videos, tmp_path, tmp_path.parent / KEY)
+    (tmp_path / "raters").mkdir()
+    (tmp_path / "loop.mp4").symlink_to("loop.mp4")
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        write_blind([(tmp_path / "loop.mp4", None)], tmp_path / "raters", tmp_path / "loop" / KEY)
     write_blind(videos[:3], tmp_path / "raters", tmp_path / KEY)
     with pytest.raises(MienError, match="tells of other videos; delete it"):
         write_blind(videos, tmp_path / "raters", tmp_path / KEY)

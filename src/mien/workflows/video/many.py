@@ -89,18 +89,23 @@ def find_videos(sources: Sequence[str], passed_over: PassedOver | None = None) -
     Raises:
         MienError: there is none, or a source is a stream or a camera, which ends when it likes.
     """
-    found: dict[Path, Path] = {}
+    found: dict[str, Path] = {}
     paths = [_local(Source(source)) for source in sources]
     for source in paths:
         for path in _walk(source, passed_over or PassedOver()) if source.is_dir() else [source]:
-            found.setdefault(path.resolve(), path)
+            found.setdefault(os.path.realpath(path), path)
     if not found:
         raise MienError(
             f"{', '.join(map(repr, sources))} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))})"
         )
     tops = [path if path.is_dir() else path.parent for path in paths]
-    base = Path(os.path.commonpath([top.absolute() for top in tops]))
-    return [(path, Path(os.path.relpath(path.absolute(), base))) for path in found.values()]
+    base = os.path.commonpath(list(map(_place, tops)))
+    return [(path, _place(path.parent).relative_to(base) / path.name) for path in found.values()]
+
+
+def _place(folder: Path) -> Path:
+    """The folder without ``..``, which behind a link leads elsewhere than the text tells."""
+    return Path(os.path.realpath(folder)) if os.pardir in folder.parts else folder.absolute()
 
 
 def _local(source: Source) -> Path:

@@ -73,10 +73,11 @@ def write_blind(
             ``folder`` holds files that are not copies of these.
     """
     check_output_folder(folder)
-    if folder.resolve() in key.resolve().parents:
+    place = Path(os.path.realpath(folder))
+    if place in Path(os.path.realpath(key)).parents:
         raise MienError(f"{key} would lie where the raters look; give --blind a folder apart from --out")
     for path, _ in videos:
-        if folder.resolve() in path.resolve().parents:
+        if place in Path(os.path.realpath(path)).parents:
             raise MienError(f"{path} lies in {folder}; give --blind a folder apart from the videos")
     names = {path_text(str(path)): path for path, _ in videos}
     if key.exists():
