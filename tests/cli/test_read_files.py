@@ -320,6 +320,18 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, says, mien, many) -> N
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("arguments", [("--files-from", "-", "--out"), ("-", "--errors")], ids=" ".join)
+def test_the_file_that_standard_input_is_taken_from_is_no_output(arguments, process, tmp_path) -> None:
+    path = tmp_path / "l.csv"
+    path.write_text("a.png\n")
+    with path.open("rb") as stdin:
+        running = process("read", *arguments, "l.csv", *OPTIONS, stdin=stdin)
+        _, err = running.communicate()
+    assert running.returncode == 2
+    assert err == b"mien: l.csv cannot be written: it is read from; name another file\n"
+    assert path.read_text() == "a.png\n"
+
+
 @pytest.mark.parametrize(
     ("total", "ends"),
     [

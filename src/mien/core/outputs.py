@@ -45,11 +45,14 @@ def check_place(path: Path) -> None:
 
 
 def check_apart(path: str | os.PathLike[str], sources: Iterable[str | os.PathLike[str]]) -> None:
-    """Raise an `OutputError` where the output ``path`` is one of the files that it is made of."""
+    """Raise an `OutputError` where the output ``path`` is one of the files that it is made of.
+
+    The text ``-`` stands for the file that standard input is taken from, if it is one.
+    """
     for source in sources:
         is_same = False
         with suppress(OSError, ValueError):  # one is not there
-            is_same = os.path.samefile(path, source)
+            is_same = os.path.samefile(path, 0 if source == "-" else source)
         if is_same:
             raise OutputError(path, "it is read from; name another file")
 
