@@ -58,6 +58,8 @@ def test_a_named_file_is_an_image_whatever_its_suffix(folder: Path) -> None:
         (("-", "a/1.png", "-"), ["-", "a/1.png"]),
         (("a", "a/.h/4.png"), ["a/1.png", "a/2.png", "a/b/3.png", "a/.h/4.png"]),
         (("link.png", "a/1.png"), ["link.png"]),
+        (("l", "l/3.png"), ["l/3.png"]),
+        (("l/3.png", "l"), ["l/3.png"]),
     ],
     ids=[
         "file, folder",
@@ -69,12 +71,56 @@ def test_a_named_file_is_an_image_whatever_its_suffix(folder: Path) -> None:
         "stdin",
         "hidden",
         "link",
+        "folder, link",
+        "link, folder",
     ],
 )
 def test_what_is_named_twice_is_read_once(folder: Path, paths, expected) -> None:
     make("a/1.png", "a/2.png", "a/b/3.png", "a/.h/4.png")
     Path("link.png").symlink_to("a/1.png")
+    Path("l").mkdir()
+    Path("l/3.png").symlink_to("../a/b/3.png")
     assert found(*paths) == expected
+
+
+@pytest.mark.parametrize(
+    ("paths", "patterns"),
+    [
+        (("a", "a/raw/2.png"), ["raw"]),
+        (("a", "a/raw"), ["raw"]),
+        (("a", "a/raw/2.png"), ["raw/*"]),
+        (("a/*", "a/raw/2.png"), ["raw"]),
+        (("a", "a/../a/raw", "a/raw/2.png"), ["raw"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_what_is_named_is_read_though_a_folder_named_before_leaves_it_out(
+    folder: Path, paths, patterns
+) -> None:
+    make("a/1.png", "a/raw/2.png")
+    for order in (paths, paths[::-1]):
+        sources = find_images(order, selection=Selection(exclude=patterns))
+        assert sorted(os.path.normpath(source.name) for source in sources) == ["a/1.png", "a/raw/2.png"]
+
+
+def test_a_named_file_that_a_folder_could_not_give_is_told_or_read(folder: Path, monkeypatch) -> None:
+    make("a/1.png", "a/closed/2.png", "a/out/3.png")
+    listed = os.scandir
+
+    def scandir(folder):
+        if os.path.basename(folder) == "closed":
+            raise PermissionError(13, "Permission denied", folder)
+        return listed(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    names = ("a/closed", "a/closed/2.png", "a/out/3.png", "a/gone.png")
+    assert found("a", *names, leave_out="a/out") == [
+        "a/1.png",
+        "'a/closed' cannot be listed (permission denied); check its permissions",
+        "a/closed/2.png",
+        "a/out/3.png",
+        "'a/gone.png' does not exist; check the path",
+    ]
 
 
 def test_a_pattern_that_the_shell_left_alone_is_expanded(folder: Path) -> None:
@@ -140,6 +186,14 @@ def test_what_is_passed_over_is_counted_by_suffix(folder: Path) -> None:
     assert str(PassedOver()) == ""
 
 
+def test_a_link_to_a_folder_is_counted_also_where_it_is_named_like_an_image(folder: Path) -> None:
+    make("a/1.png", "real/2.png")
+    Path("a/album.jpg").symlink_to("../real")
+    passed_over = PassedOver()
+    assert [source.name for source in find_images(["a"], passed_over=passed_over)] == ["a/1.png"]
+    assert str(passed_over) == "1 link to a folder"
+
+
 def test_a_file_without_suffix_is_an_image_if_it_begins_like_one(folder: Path) -> None:
     make("a/1.png", "a/2.gif")
     Path("a/1.png").rename("a/first")
@@ -148,6 +202,7 @@ def test_a_file_without_suffix_is_an_image_if_it_begins_like_one(folder: Path) -
     passed_over = PassedOver()
     assert [source.name for source in find_images(["a"], passed_over=passed_over)] == ["a/2.gif", "a/first"]
     assert str(passed_over) == "2 files not named like an image (no suffix 2)"
+    assert found("a", "a/first", "a/*") == ["a/2.gif", "a/first"]
 
 
 def test_a_link_to_the_folder_above_does_not_loop(folder: Path) -> None:

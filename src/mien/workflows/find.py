@@ -6,11 +6,11 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
-from mien.core.image_names import SUFFIXES, is_image, looks_like_an_image
+from mien.core.image_names import SUFFIXES, is_image, is_image_file
 from mien.core.images import open_image
 from mien.core.paths import local_path
 from mien.core.text import counted
@@ -131,7 +131,8 @@ class _Finder:
     def __init__(self, leave_out: str | None, passed_over: PassedOver, selection: Selection) -> None:
         self.leave_out, self.selection = leave_out, selection
         self.passed_over = passed_over
-        self.done: set[str] = set()
+        self.done: dict[str, str] = {}  # places that were named, each with the ``below`` it was walked with
+        self.closed: set[str] = set()
         self.idle = {p for p in (*selection.include, *selection.exclude) if "/" in p.rstrip("/")}
 
     def fits(self, source: Source) -> bool:
@@ -160,7 +161,7 @@ class _Finder:
         for path in paths:
             if path == STDIN:
                 if path not in self.done:
-                    self.done.add(path)
+                    self.done[path] = ""
                     yield Source(STDIN)
             elif os.path.lexists(path) or not glob.has_magic(path):
                 yield from self._expand(path)
@@ -197,7 +198,9 @@ class _Finder:
         if below is None or below.split(os.sep)[0] in (os.curdir, os.pardir):
             below = ""
         real = os.path.realpath(path)
-        if real in self.done or self._was_walked(real):
+        source = Source(path, None, below, is_named)
+        places = _places(path)
+        if any(place in self.done or self._was_walked(place, source) for place in places):
             return
         if real == self.leave_out:
             yield Source(path, f"{path!r} is where annotated images go; read and write in different folders")
@@ -210,19 +213,31 @@ class _Finder:
             if empty and self.passed_over.n_shut == n_shut:
                 yield Source(path, f"{path!r} holds no image (mien reads {', '.join(sorted(SUFFIXES))})")
         else:
-            yield Source(path, None if os.path.exists(path) else _why_not(path), below, is_named)
-        self.done.add(real)
+            yield source if os.path.exists(path) else replace(source, error=_why_not(path))
+        self.done.update(dict.fromkeys(places, below))
 
     def _is_left_out(self, path: str) -> bool:
         real = os.path.realpath(path)
         return self.leave_out is not None and Path(real).is_relative_to(self.leave_out)
 
-    def _was_walked(self, real: str) -> bool:
-        """Whether this image or folder lies in a folder that was named before."""
-        above = next((p for p in Path(real).parents if str(p) in self.done), None)
-        if above is None or not (is_image(real) or os.path.isdir(real)):
+    def _was_walked(self, place: str, source: Source) -> bool:
+        """Whether a folder that was named before has given this image or folder already."""
+        return any(
+            self._gave(top, place, source) for top in map(str, Path(place).parents) if top in self.done
+        )
+
+    def _gave(self, top: str, place: str, source: Source) -> bool:
+        rel = os.path.relpath(place, top)
+        folders = [top, *(os.path.join(top, folder) for folder in _above(rel))]
+        is_hidden = any(part.startswith(".") for part in rel.split(os.sep))
+        if is_hidden or any(folder in self.closed or folder == self.leave_out for folder in folders):
             return False
-        return not any(part.startswith(".") for part in Path(real).relative_to(above).parts)
+        found = os.path.join(self.done[top], rel)
+        if os.path.isdir(place):
+            return not self._is_shut(found)
+        if not os.path.lexists(place) or not is_image_file(place) or self._is_shut(os.path.dirname(found)):
+            return False
+        return self.selection.fits(found) or not self.fits(source)
 
     def _walk(self, folder: str, real: str, below: str) -> Iterator[Source]:
         """Images of a folder, then those of its folders; symbolic links to folders are not followed."""
@@ -232,20 +247,18 @@ class _Finder:
             if real in self.done or real == self.leave_out:
                 continue
             try:
-                with os.scandir(folder) as entries:
-                    is_folder = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+                files, folders, n_links = listing(folder)
             except OSError as error:
+                self.closed.add(real)
                 reason = (error.strerror or "unknown reason").lower()
                 yield Source(folder, f"{folder!r} cannot be listed ({reason}); check its permissions")
                 continue
-            names = sorted((name for name in is_folder if not name.startswith(".")), key=natural_key)
-            for name in names:
+            self.passed_over.n_links += n_links
+            for name in files:
                 path = os.path.join(folder, name)
-                if is_folder[name] or os.path.join(real, name) in self.done:
-                    continue
-                if self._takes(path):
+                if os.path.join(real, name) not in self.done and self._takes(path):
                     yield Source(path, below=below)
-            deeper = [name for name in names if is_folder[name] and self._enters(os.path.join(below, name))]
+            deeper = [name for name in folders if self._enters(os.path.join(below, name))]
             for name in reversed(deeper):
                 waiting.append(
                     (os.path.join(folder, name), os.path.join(real, name), os.path.join(below, name))
@@ -259,16 +272,26 @@ class _Finder:
 
     def _takes(self, path: str) -> bool:
         """Whether a file in a folder is an image; counts what is not."""
-        if is_image(path):
+        if is_image_file(path):
             return True
-        if os.path.isdir(path):
-            self.passed_over.n_links += 1
-            return False
         suffix = os.path.splitext(path)[1].lower()
-        if not suffix and looks_like_an_image(path):
-            return True
         self.passed_over.suffixes[suffix or "no suffix"] += 1
         return False
+
+
+def _places(path: str) -> set[str]:
+    """Where a path leads, and where it lies; of a folder, whose links are not followed, the first alone."""
+    real = os.path.realpath(path)
+    if os.path.isdir(path):
+        return {real}
+    folder, name = os.path.split(path)
+    return {real, os.path.join(os.path.realpath(folder), name)}
+
+
+def _above(path: str) -> Iterator[str]:
+    """The folders that a relative path leads through."""
+    while path := os.path.dirname(path):
+        yield path
 
 
 def _is_below(path: str, folders: set[str]) -> bool:
@@ -307,11 +330,33 @@ def _folders_below(top: str) -> Iterator[str]:
         yield folder
         with suppress(OSError), os.scandir(folder or os.curdir) as entries:
             for entry in entries:
-                if is_any_folder(entry) and not entry.name.startswith("."):
+                if _is_any_folder(entry) and not entry.name.startswith("."):
                     (links if entry.is_symlink() else waiting).append(os.path.join(folder, entry.name))
 
 
-def is_any_folder(entry: os.DirEntry[str]) -> bool:
+def listing(folder: str | os.PathLike[str]) -> tuple[list[str], list[str], int]:
+    """The names of files and of folders, each in natural order, and how many links to folders there are.
+
+    Hidden ones are left out.
+
+    Raises:
+        OSError: it cannot be listed.
+    """
+    files, folders, n_links = [], [], 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if not _is_any_folder(entry):
+                files.append(entry.name)
+            elif entry.is_symlink():
+                n_links += 1
+            else:
+                folders.append(entry.name)
+    return sorted(files, key=natural_key), sorted(folders, key=natural_key), n_links
+
+
+def _is_any_folder(entry: os.DirEntry[str]) -> bool:
     """Whether it is a folder or a link to one; of a link in a circle `os.DirEntry.is_dir` raises."""
     return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
 

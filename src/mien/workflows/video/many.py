@@ -13,7 +13,7 @@ from mien.core.outputs import check_output_folder
 from mien.core.paths import cut_name, path_text
 from mien.core.video_names import VIDEO_SUFFIXES
 from mien.errors import MienError, VideoError
-from mien.workflows.find import PassedOver, is_any_folder, natural_key
+from mien.workflows.find import PassedOver, listing
 from mien.workflows.rows.formats import FORMATS
 from mien.workflows.rows.row_file import RowFile, check_free
 from mien.workflows.rows.run_state import RunState, state_of
@@ -119,21 +119,18 @@ def _walk(folder: Path, passed_over: PassedOver) -> Iterator[Path]:
     while waiting:
         below = waiting.pop()
         try:
-            with os.scandir(below) as entries:
-                names = {entry.name: is_any_folder(entry) for entry in entries if entry.name[0] != "."}
+            files, folders, n_links = listing(below)
         except OSError as error:
             passed_over.closed.append(error)
             continue
-        ordered = sorted(names, key=natural_key)
-        for name in (name for name in ordered if not names[name]):
+        for name in files:
             suffix = os.path.splitext(name)[1].lower()
             if suffix in VIDEO_SUFFIXES:
                 yield below / name
             else:
                 passed_over.suffixes[suffix or "no suffix"] += 1
-        folders = [below / name for name in ordered if names[name]]
-        passed_over.n_links += sum(path.is_symlink() for path in folders)
-        waiting += [path for path in reversed(folders) if not path.is_symlink()]
+        passed_over.n_links += n_links
+        waiting += [below / name for name in reversed(folders)]
 
 
 def watch_many(
