@@ -2,8 +2,12 @@
 
 import os
 import re
+from collections import Counter
+from collections.abc import Iterable
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
+
+from mien.errors import MienError
 
 FILE_ADDRESS = re.compile(r"file:/", re.IGNORECASE)
 LOCAL_HOSTS = ("", "localhost")
@@ -35,6 +39,16 @@ def local_path(text: str) -> str:
 def path_text(name: str) -> str:
     """A path as text; bytes of it that are not UTF-8 become a replacement character."""
     return name.encode(errors="surrogateescape").decode(errors="replace")
+
+
+def check_told_apart(names: Iterable[str]) -> None:
+    """Raise a `MienError` where two of several different paths are the same as `path_text`."""
+    for text, n in Counter(map(path_text, names)).items():
+        if n > 1:
+            raise MienError(
+                f"{n:,} files are called {text!r} but for bytes that are not UTF-8, so that their rows could "
+                "not be told apart; rename them"
+            )
 
 
 def cut_name(name: str, most_bytes: int) -> str:

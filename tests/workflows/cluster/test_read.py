@@ -188,6 +188,11 @@ def test_images_are_named_alike_on_every_machine_and_once() -> None:
     assert placed([Source("s3://x/a.png")])[0].name == "s3://x/a.png"
 
 
+def test_images_that_rows_could_not_tell_apart_are_refused() -> None:
+    with pytest.raises(MienError, match=r"2 files are called '/.*/b.[.]png' but"):
+        placed([Source(os.fsdecode(name)) for name in (b"a.png", b"b\xfe.png", b"b\xff.png")])
+
+
 @pytest.mark.parametrize("by_url", [False, True], ids=["paths", "addresses"])
 def test_a_part_has_a_row_for_every_image_and_is_not_read_twice(
     images, reader_into, by_url, tmp_path

@@ -12,7 +12,11 @@ import pytest
 pytest.importorskip("av", reason="needs PyAV")
 pytest.importorskip("pyarrow", reason="Ray Data needs pyarrow")
 
+from mien.errors import MienError
+from mien.workflows.cluster.videos import watch_on_ray
 from mien.workflows.rows.formats import csv_rows
+from mien.workflows.video.many import ManyJob
+from mien.workflows.video.watcher import WatchSettings
 
 N_VIDEOS = 4
 
@@ -52,6 +56,13 @@ def check_as_on_one_machine(videos: Path, out: Path) -> None:
     assert index == wanted
     assert len(list(csv_rows(out / "index.csv"))) == N_VIDEOS
     assert not list(out.rglob("*.state"))
+
+
+def test_videos_that_the_index_could_not_tell_apart_are_refused(tmp_path) -> None:
+    for name in (b"b\xfe.mp4", b"b\xff.mp4"):
+        (tmp_path / os.fsdecode(name)).touch()
+    with pytest.raises(MienError, match=r"2 files are called .*; rename them"):
+        list(watch_on_ray(ManyJob([str(tmp_path)], tmp_path / "out"), WatchSettings()))
 
 
 def test_a_killed_worker_and_a_killed_driver_leave_the_files_of_one_machine(

@@ -301,3 +301,16 @@ def test_the_command_lists_a_folder_once(more, videos, tiny_home, listed, monkey
     assert listed.count("in") == listed.count("in/below") == 1
     there = [str(Path(name).absolute()) for name in ALL] if "--ray" in more else ALL
     assert [row["video"] for row in index("out")] == there
+
+
+def test_names_that_are_one_as_text_are_videos_of_their_own_when_a_run_goes_on(videos, settings) -> None:
+    folder = Path("odd")
+    folder.mkdir()
+    names = [os.fsdecode(name) for name in (b"b\xfe.mp4", b"b\xff.mp4")]
+    for name in names:
+        (folder / name).write_bytes((videos / "2.mp4").read_bytes())
+    next(watch_many(ManyJob(["odd"], Path("out")), settings))
+    again = list(watch_many(ManyJob(["odd"], Path("out"), resume=True), settings))
+    assert [one.frames for one in again] == [6]
+    assert sorted(path.name for path in Path("out").glob("b*")) == [f"{name}.csv" for name in names]
+    assert len(index("out")) == 2

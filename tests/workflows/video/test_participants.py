@@ -83,6 +83,13 @@ def test_the_key_never_lies_with_the_copies_and_never_serves_other_videos(videos
         write_blind(videos, tmp_path / "raters", tmp_path / KEY)
 
 
+def test_videos_that_the_key_could_not_tell_apart_are_refused(tmp_path) -> None:
+    videos = [(tmp_path / os.fsdecode(name), None) for name in (b"b\xfe.mp4", b"b\xff.mp4")]
+    with pytest.raises(MienError, match=r"2 files are called .* but for bytes that are not UTF-8"):
+        write_blind(videos, tmp_path / "raters", tmp_path / KEY)
+    assert not (tmp_path / KEY).exists()
+
+
 def test_copies_of_other_videos_are_never_given_to_raters(videos, tmp_path) -> None:
     raters, first, second = tmp_path / "raters", tmp_path / "1" / KEY, tmp_path / "2" / KEY
     (copy,) = write_blind(videos[2:3], raters, first)

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from mien.core.image_names import is_image
+from mien.core.paths import check_told_apart
 from mien.errors import MienError, needs_extra
 from mien.workflows.find import Source
 from mien.workflows.selection import Selection
@@ -119,11 +120,15 @@ def placed(sources: Sequence[Source]) -> list[Source]:
     """Sources by names that mean the same on every machine: addresses, and whole paths.
 
     Each is named once, for its rows must be there once.
+
+    Raises:
+        MienError: two have the same name but for bytes that are not UTF-8.
     """
     names: dict[str, Source] = {}
     for source in sources:
         name = source.name if "://" in source.name or isabs(source.name) else abspath(source.name)
         names.setdefault(name, Source(name, source.error, source.below))
+    check_told_apart(names)
     return list(names.values())
 
 

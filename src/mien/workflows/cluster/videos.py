@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mien.core.paths import path_text
+from mien.core.paths import check_told_apart, path_text
 from mien.errors import MienError
 from mien.workflows.cluster.connection import connected, n_readers, share
 from mien.workflows.video.job import WatchJob
@@ -27,9 +27,11 @@ def watch_on_ray(job: ManyJob, settings: WatchSettings, address: str = "auto") -
         What each video gave, as they end, when its rows and its line of the index are on the disk.
 
     Raises:
-        MienError: there is no video, nothing to resume, or no such cluster.
+        MienError: there is no video, nothing to resume, or no such cluster; or two videos have the same name
+            but for bytes that are not UTF-8.
     """
     found = find_videos(job.sources) if job.videos is None else job.videos
+    check_told_apart(str(path) for path, _ in found)  # they end in any order
     videos = [(path.absolute(), below) for path, below in found]
     job = replace(job, folder=job.folder.absolute(), videos=videos)
     with connected(address), left_to_watch(job, settings) as (left, index):

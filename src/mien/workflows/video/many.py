@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -181,11 +182,12 @@ def left_to_watch(job: ManyJob, settings: WatchSettings) -> Iterator[tuple[list[
     try:
         left = []
         for path, below, participant in videos:
-            if path_text(str(path)) not in index.videos:
-                (job.folder / below).parent.mkdir(parents=True, exist_ok=True)
-                name = name_of_rows(below.name, max(map(len, job.suffixes)))
-                files = tuple(job.folder / below.with_name(f"{name}{end}") for end in job.suffixes)
-                left.append(WatchJob(str(path), job.pick, files, resume=job.resume, participant=participant))
+            if index.tells_of(str(path)):
+                continue
+            (job.folder / below).parent.mkdir(parents=True, exist_ok=True)
+            name = name_of_rows(below.name, max(map(len, job.suffixes)))
+            files = tuple(job.folder / below.with_name(f"{name}{end}") for end in job.suffixes)
+            left.append(WatchJob(str(path), job.pick, files, resume=job.resume, participant=participant))
         yield left, index
     finally:
         index.close()
@@ -253,7 +255,7 @@ class Index:
         }
         check_free([path], COLUMNS)
         self._state = RunState(path, identity, resume=job.resume)
-        self.videos: set[str] = set()
+        self._videos: Counter[str] = Counter()  # names that are not UTF-8 may be one text
         offset: int | None = None
         if self._state.stored is None and path.exists() and not FORMATS[".csv"].has(path, COLUMNS):
             raise MienError(f"{path} is no index of videos; move it, or give --out another folder")
@@ -265,13 +267,19 @@ class Index:
         with self._state.before_files({"offset": 0}):
             self._file.begin()
         if offset:
-            self.videos = {str(row["video"]) for row in self._file.read()}
+            self._videos.update(str(row["video"]) for row in self._file.read())
         self._save()
 
     def add(self, done: Done) -> None:
         self._file.write([done.cells()])
-        self.videos.add(done.video)
         self._save()
+
+    def tells_of(self, video: str) -> bool:
+        """Whether an earlier run watched the next video of this name, of which each is asked for once."""
+        name = path_text(video)
+        is_told = self._videos[name] > 0
+        self._videos[name] -= is_told
+        return is_told
 
     def _save(self) -> None:
         self._file.sync()

@@ -11,7 +11,7 @@ from random import Random, SystemRandom
 from mien.core.files import atomic_write
 from mien.core.outputs import check_output_folder
 from mien.core.own_files import reading
-from mien.core.paths import path_text
+from mien.core.paths import check_told_apart, path_text
 from mien.errors import MienError
 from mien.workflows.rows.formats import csv_bytes
 
@@ -69,9 +69,10 @@ def write_blind(
         The copies, in their order.
 
     Raises:
-        MienError: the key or the videos would lie beside the copies, the key tells of other videos, or
-            ``folder`` holds files that are not copies of these.
+        MienError: the key or the videos would lie beside the copies, the key tells of other videos or could
+            not tell two apart, or ``folder`` holds files that are not copies of these.
     """
+    check_told_apart(str(path) for path, _ in videos)
     check_output_folder(folder)
     place = Path(os.path.realpath(folder))
     if place in Path(os.path.realpath(key)).parents:
