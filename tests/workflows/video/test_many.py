@@ -131,6 +131,22 @@ def test_videos_may_lie_deeper_than_python_calls(videos) -> None:
         sys.setrecursionlimit(limit)
 
 
+def test_a_pipe_is_a_line_of_the_index_and_holds_up_no_other_video(videos, settings) -> None:
+    os.mkfifo("in/1.mp4")
+    done = list(watch_many(ManyJob(["in/1.mp4", "in/2.mp4"], Path("out")), settings))
+    assert [one.error for one in done] == [
+        "'in/1.mp4' cannot be one of several videos, which are files; watch it alone",
+        None,
+    ]
+
+
+def test_an_error_that_comes_with_a_stop_leaves_the_video_to_the_next_run(videos, settings) -> None:
+    bad = ["in/below/bad.mp4", "in/2.mp4"]
+    assert list(watch_many(ManyJob(bad, Path("out")), settings, stop=lambda: True)) == []
+    again = watch_many(ManyJob(bad, Path("out"), resume=True), settings)
+    assert [one.error is None for one in again] == [False, True]
+
+
 class Killed(BaseException):
     """As if the machine died."""
 

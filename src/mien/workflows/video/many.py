@@ -26,6 +26,7 @@ from mien.workflows.video.watcher import Watched, WatchSettings
 
 COLUMNS = ("participant", "video", "rows", "frames", "persons", "seconds", "error")
 INDEX = "index.csv"
+NO_FILE = "cannot be one of several videos, which are files; watch it alone"
 LONGEST_NAME = 255
 """Bytes of a file name that disks take."""
 FURTHER = len(".state")
@@ -111,7 +112,7 @@ def _place(folder: Path) -> Path:
 
 def _local(source: Source) -> Path:
     if source.is_remote or (source.is_camera and not os.path.isdir(source.text)):
-        raise MienError(f"{source.name} cannot be one of several videos, which are files; watch it alone")
+        raise MienError(f"{source.name} {NO_FILE}")
     return Path(source.text)
 
 
@@ -215,9 +216,13 @@ def watch_one(
 ) -> Done | None:
     """What a video gave; ``None`` where it was stopped."""
     names = path_text(job.source), path_text(str(job.files[0]))
+    if os.path.exists(job.source) and not os.path.isfile(job.source):  # to open a pipe may wait for ever
+        return Done(*names, error=f"{job.source!r} {NO_FILE}", participant=job.participant)
     try:
         outcome = _run(job, settings, on_watched, stop)
     except VideoError as error:
+        if stop():  # the error may be that of a call that the signal has interrupted
+            return None
         return Done(*names, error=str(error), participant=job.participant)
     if outcome.stopped:
         return None
@@ -270,16 +275,16 @@ class Index:
             self._videos.update(str(row["video"]) for row in self._file.read())
         self._save()
 
-    def add(self, done: Done) -> None:
-        self._file.write([done.cells()])
-        self._save()
-
     def tells_of(self, video: str) -> bool:
         """Whether an earlier run watched the next video of this name, of which each is asked for once."""
         name = path_text(video)
         is_told = self._videos[name] > 0
         self._videos[name] -= is_told
         return is_told
+
+    def add(self, done: Done) -> None:
+        self._file.write([done.cells()])
+        self._save()
 
     def _save(self) -> None:
         self._file.sync()
