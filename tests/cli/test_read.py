@@ -109,6 +109,23 @@ def test_parquet_alone_prints_a_summary_only(mien, photos) -> None:
     assert result.stderr.startswith("4 images, 3 faces; ")
 
 
+def test_no_image_waits_for_others_where_all_are_annotated(mien, photos, monkeypatch) -> None:
+    from mien.core import bulk
+
+    read_batch, sizes = bulk.read_batch, []
+
+    def counted(reader, images, **options):
+        given = list(images)
+        sizes.append(len(given))
+        return read_batch(reader, given, **options)
+
+    monkeypatch.setattr(bulk, "read_batch", counted)
+    mien("read", "photos", "--model", "tiny", "--csv")
+    assert sizes == [4]
+    mien("read", "photos", "--model", "tiny", "--csv", "--annotate", "out")
+    assert sizes == [4, 1, 1, 1, 1]
+
+
 def test_annotated_images_lie_beside_untouched_inputs(mien, photos) -> None:
     before = {path: path.read_bytes() for path in photos.rglob("*.*")}
     written = ["more/two.jpg", "none.png", "one.png"]

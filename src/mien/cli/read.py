@@ -191,7 +191,7 @@ def read(
     analyzer = build_analyzer(settings)
     with stop_on_ctrl_c(stop) if files else nullcontext():
         bulk = BulkSettings(
-            1 if outputs.table else 8,
+            1 if outputs.table or annotate else 8,  # pixels of all would wait
             1 if jobs is None and device != "cpu" else jobs,
             annotate is not None,
             stop,
