@@ -228,6 +228,25 @@ def test_a_form_that_does_not_begin_with_its_boundary_is_told_so(path, serve):
     assert refusal(response) == (400, "bad_request")
 
 
+@pytest.mark.parametrize(
+    ("charset", "name", "answer"),
+    [
+        ("undefined", b"a.png", (400, "bad_request")),
+        ("utf-7", b"+2AA-.png", "?.png"),
+        ("unicode_escape", rb"\ud800.png", "?.png"),
+    ],
+)
+def test_a_form_in_a_charset_of_its_own_is_read_or_refused(serve, face_png, charset, name, answer):
+    head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="%b"\r\n\r\n'
+    headers = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
+    client, body = serve(), head % name + face_png + b"\r\n--x--\r\n"
+    response = client.post("/v1/read", content=body, headers=headers)
+    told = response.json()["images"][0]["name"] if response.is_success else refusal(response)
+    assert told == answer
+    if not response.is_success:
+        assert refusal(client.post("/v1/watch", content=body, headers=headers)) == answer
+
+
 def test_a_form_without_a_file_is_told_so(serve):
     response = serve().post(
         "/v1/read",

@@ -85,9 +85,7 @@ async def uploads_of(request: Request, max_images: int) -> list[Upload]:
     try:
         files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
         uploads = [
-            Upload(
-                (file.filename or f"image {i}")[:MOST_NAME], await file.read(), client, bool(file.filename)
-            )
+            Upload(_name(file) or f"image {i}", await file.read(), client, bool(file.filename))
             for i, file in enumerate(files, start=1)
         ]
     finally:
@@ -118,7 +116,7 @@ async def save_video(request: Request, path: Path) -> str:
                     "bad_request", "the form holds no file; send one, such as -F video=@clip.mp4"
                 )
             await asyncio.to_thread(shutil.copyfileobj, video.file, file, 2**20)
-            return repr(video.filename[:MOST_NAME]) if video.filename else "the video"
+            return repr(_name(video)) if video.filename else "the video"
 
 
 @contextmanager
@@ -130,6 +128,13 @@ def _explained() -> Iterator[None]:
         raise RefusedError("bad_request", gone) from None
     except FormParserError as error:  # not all of them are wrapped by Starlette
         raise HTTPException(400, f"the form is broken: {error}") from None
+    except UnicodeError:  # of a charset such as "undefined", which Starlette takes
+        raise HTTPException(400, "the form has names that are not in the charset that it tells") from None
+
+
+def _name(file: UploadFile) -> str:
+    """What the client calls a file, as UTF-8 can write it: charsets such as UTF-7 have half characters."""
+    return (file.filename or "")[:MOST_NAME].encode(errors="replace").decode()
 
 
 def is_form(request: Request) -> bool:
