@@ -43,6 +43,16 @@ def test_no_file_outside_the_static_folder_is_served(serve):
         assert client.get(path).status_code == 404
 
 
+@pytest.mark.parametrize("path", ["/", "/static/app.js"])
+@pytest.mark.parametrize(
+    "asked", [f"bytes={'9' * 5000}-", "bytes=-0,5-1", "bytes=0-9"], ids=lambda text: text[:12]
+)
+def test_a_part_of_a_file_is_answered_with_the_whole(serve, path, asked):
+    client = serve()
+    response = client.get(path, headers={"Range": asked})
+    assert (response.status_code, response.content) == (200, client.get(path).content)
+
+
 def test_the_page_says_what_the_numbers_are_not(serve):
     text = re.sub(r"<[^>]+>|\s+", " ", serve().get("/").text)
     for claim in ("expression that people would see", "What a person feels", "at work or in education"):
