@@ -1,5 +1,6 @@
 """A run that starts from another model: the order of its emotions, what that has learned, colour."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,26 @@ def test_what_the_start_has_learned_is_no_new_face(made: dict[str, Any], run: Pa
     train(recipe, tmp_path / "new", allow_leak=True)
     with pytest.raises(DataError, match="50 of 100 faces are faces that the network learned from"):
         evaluate(str(tmp_path / "new"), tmp_path / "again.h5")
+
+
+def test_the_weights_file_of_a_run_is_a_start_as_its_folder_is(
+    made: dict[str, Any], run: Path, tmp_path: Path
+) -> None:
+    faces: FaceSet = made["faces"]
+    turned = replace(faces, label_names=tuple(reversed(faces.label_names)), labels=2 - faces.labels)
+    again = replace(faces, split=np.roll(faces.split, 250), name="bars-split")
+    write_store(again, tmp_path / "again.h5")
+    copied = shutil.copy(run / "weights.safetensors", tmp_path / "copied.safetensors")
+    for start in (run / "weights.safetensors", copied):
+        trainer = make_trainer(check_recipe(changed(made, start)), turned, "cpu")
+        expected = load_trained(run, CPU).logits(faces.images)
+        np.testing.assert_allclose(trainer.logits(faces.images), expected[:, ::-1], atol=1e-3)
+    beside = check_recipe(changed(made, run / "weights.safetensors", tmp_path / "again.h5"))
+    with pytest.raises(DataError, match="faces that the network learned"):
+        train(beside, tmp_path / "new")
+    train(check_recipe(changed(made, copied, tmp_path / "again.h5")), tmp_path / "new")
+    leak = evaluate(str(tmp_path / "new"), tmp_path / "again.h5").leak
+    assert (leak.start, bool(leak)) == ("copied.safetensors", False)
 
 
 def test_a_start_that_nobody_knows_is_told(made: dict[str, Any], run: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import pickle
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from mien.errors import ModelError
 from mien.train.checkpoints import load_note
 from mien.train.exported import VOTES, of_emotions, read_exported, unfolded
 
+WEIGHTS = "weights.safetensors"
+"""In a run folder."""
 PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")
 PREFIX = re.compile(r"^(module|_orig_mod|model|net|backbone|encoder|base_model|features|layer0)\.")
@@ -82,11 +85,25 @@ def load_initial(net: nn.Module, path: str, emotions: Sequence[str] = ()) -> Ini
     """
     if is_released(path):
         return _load_released(net, path, emotions)
-    tensors, known = read_tensors(Path(path)), emotions
-    if Path(path).is_dir():
-        known = tuple(load_note(Path(path) / "weights.safetensors").get("labels", ()))
-        tensors = of_emotions(tensors, net, known, emotions) if emotions else tensors
+    tensors = read_tensors(Path(path))
+    known = tuple(start_note(path).get("labels", emotions))
+    tensors = of_emotions(tensors, net, known, emotions) if emotions else tensors
     return replace(_set(net, tensors, path), new=_new(emotions, known))
+
+
+def start_note(path: str) -> dict[str, Any]:
+    """What lies with the weights of a run folder or of its file, also of a copy; empty for other files."""
+    file = Path(path) / WEIGHTS if Path(path).is_dir() else Path(path)
+    with suppress(ModelError):
+        return load_note(file)
+    return {}
+
+
+def start_folder(path: str) -> Path:
+    """The run folder of a start, also where a file in it is given; a file of no run is left as it is."""
+    file = Path(path)
+    is_of_run = file.suffix == ".safetensors" and (file.parent / "recipe.json").is_file()
+    return file.parent if is_of_run else file
 
 
 def is_released(path: str) -> bool:
@@ -148,7 +165,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         ModelError: the file is missing, damaged, of another kind, or a pickle of more than tensors.
     """
-    path = path / "weights.safetensors" if path.is_dir() else path
+    path = path / WEIGHTS if path.is_dir() else path
     if not path.is_file():
         raise ModelError(
             f"no checkpoint at {path}; give a .safetensors, .pth or .pt file, a run folder, "

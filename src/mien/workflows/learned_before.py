@@ -3,14 +3,12 @@
 from dataclasses import replace
 from functools import reduce
 from operator import or_
-from pathlib import Path
 
 import numpy as np
 
 from mien.core.model_store import find_model
 from mien.data.leaks import LEARNED, Learned, is_official, read_learned
-from mien.train.checkpoints import load_note
-from mien.train.initialise import is_released
+from mien.train.initialise import is_released, start_folder, start_note
 from mien.train.recipe import NetSettings
 from mien.train.transfer import backbone_run
 
@@ -35,16 +33,13 @@ def learned_before(net: NetSettings, name: str, content_hash: str) -> Learned:
 def _of_start(start: str, name: str, content_hash: str) -> Learned:
     if is_released(start):
         _, card = find_model(start)
-        data = card.learned_from()
-        is_apart = is_official(str(data.get("name", ""))) and is_official(name)
-        is_known = data.get("content_hash") == content_hash
-        return NOTHING if is_known or is_apart else replace(NOTHING, start=card.name)
-    marks = Path(start) / LEARNED
-    if not marks.is_file() or (is_official(name) and is_official(_data_of(Path(start)))):
+        data, called = card.learned_from(), card.name
+    elif note := start_note(start):
+        data, called = note.get("data", {}), start_folder(start).name
+    else:
         return NOTHING
-    return read_learned(marks)
-
-
-def _data_of(run: Path) -> str:
-    """The name of the data set that a run learned from."""
-    return str(load_note(run / "weights.safetensors").get("data", {}).get("name", ""))
+    if is_official(str(data.get("name", ""))) and is_official(name):
+        return NOTHING
+    if (marks := start_folder(start) / LEARNED).is_file():
+        return read_learned(marks)
+    return NOTHING if data.get("content_hash") == content_hash else replace(NOTHING, start=called)
