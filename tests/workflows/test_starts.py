@@ -1,5 +1,6 @@
 """A run that starts from another model: the order of its emotions, what that has learned, colour."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from mien.train.loop import Trainer
 from mien.train.recipe_reading import check_recipe
 from mien.train.trained_net import load_trained
 from mien.workflows.evaluate import evaluate
+from mien.workflows.features import Backbone, compute_features
 from mien.workflows.train import make_trainer, train
 
 pytestmark = pytest.mark.train
@@ -92,6 +94,25 @@ def test_the_weights_file_of_a_run_is_a_start_as_its_folder_is(
     train(check_recipe(changed(made, copied, tmp_path / "again.h5")), tmp_path / "new")
     leak = evaluate(str(tmp_path / "new"), tmp_path / "again.h5").leak
     assert (leak.start, bool(leak)) == ("copied.safetensors", False)
+
+
+def test_a_network_gets_faces_in_the_scale_in_which_it_learned(made: dict[str, Any], tmp_path: Path) -> None:
+    table = changed(made, "") | {"data": {"store": str(made["store"]), "input": "raw"}}
+    raw = train(check_recipe(table), tmp_path / "raw")
+    trained = load_trained(raw, CPU)
+    model = released(trained.net, trained.labels, tmp_path / "model.onnx")
+    card = json.loads(model.with_suffix(".json").read_text()) | {"mean": trained.mean, "std": trained.std}
+    model.with_suffix(".json").write_text(json.dumps(card))
+    seen = {"name": "transferred", "options": {"backbone": f"run:{raw}", "size": 16}}
+    nets = [changed(made, raw)["net"], changed(made, model)["net"], seen]
+    for net in nets:
+        other = changed(made, "") | {"net": net, "loss": {}}
+        with pytest.raises(RecipeError, match=r"data.input must be raw, .* got standard; set data.input=raw"):
+            train(check_recipe(other), tmp_path / "new")
+        assert not (tmp_path / "new").exists()
+    train(check_recipe(table | {"net": nets[0]}), tmp_path / "new")
+    given = compute_features(Backbone(str(raw)), made["store"], folder=tmp_path / "features")
+    assert given.mean_std == (0.0, 1 / 255)
 
 
 def test_a_start_that_nobody_knows_is_told(made: dict[str, Any], run: Path, tmp_path: Path) -> None:

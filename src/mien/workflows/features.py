@@ -30,8 +30,8 @@ from mien.train.devices import environment, pick_device
 from mien.train.features import FeatureCache, Features, feature_folder, frozen_net, mirrored, set_head
 from mien.train.recipe import DataSettings, NetSettings
 from mien.train.transfer import RUN, Transferred
-from mien.workflows.learned_before import learned_before
 from mien.workflows.run_folder import read_run_json, training_alone
+from mien.workflows.starts import learned_before, start_scale
 from mien.workflows.train import input_scale
 
 C_GRID = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
@@ -99,6 +99,9 @@ def compute_features(
 ) -> FrozenFeatures:
     """The features of a data set, computed only where the folder does not hold them yet.
 
+    Faces are normalised as those of the run or the model that gives the weights, or by their own mean and
+    deviation where other weights are taken.
+
     Args:
         backbone: What gives them; its weights are drawn with seed 0 where none are loaded.
         data: HDF5 file of `mien data import`; its blank and faceless training rows are left out.
@@ -119,7 +122,7 @@ def compute_features(
     rows = {"train": train, "val": faces.select("val")}
     settings, place = backbone.settings(), pick_device(device)
     net = frozen_net(settings, len(faces.label_names), place)
-    mean_std = input_scale(train, "standard")
+    mean_std = start_scale(settings) or input_scale(train, "standard")
     cache = FeatureCache(net, mean_std, place, folder or feature_folder(data))
 
     def make(name: str, images: NDArray[np.uint8]) -> Features:

@@ -38,8 +38,8 @@ from mien.train.recipe_reading import changes, check_recipe, choices_by_validati
 from mien.train.soft_targets import read_soft_targets
 from mien.train.trained_net import ReleasedNet, TrainedNet, load_teacher, teachers_of_batches
 from mien.workflows.figures import curves_figure
-from mien.workflows.learned_before import learned_before
 from mien.workflows.run_folder import CHECKPOINT, RECIPE, read_run_json, training_alone, write_predictions
+from mien.workflows.starts import check_scale, learned_before
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ def train(
         The run folder.
 
     Raises:
-        RecipeError: the folder holds a run of another recipe or on other data, or the recipe chooses by
-            validation rows and there are none.
+        RecipeError: the folder holds a run of another recipe or on other data, the recipe chooses by
+            validation rows and there are none, or its start has learned faces of another scale.
         MienError: another process trains in the folder.
         OutputError: the folder or a file in it cannot be written.
         DataError: the data set cannot be read, has no training rows, or repeats them in other parts.
@@ -139,13 +139,15 @@ def _is_made(folder: Path, recipe: Recipe, faces: FaceSet) -> bool:
 
 def _begin(folder: Path, trainer: Trainer, faces: FaceSet, allow_leak: bool) -> Any:
     """Make the folder the run's, and return the last checkpoint, or None."""
+    checkpoint = folder / CHECKPOINT
+    if not checkpoint.is_file():
+        check_scale(trainer.recipe)
     known = learned(trainer.train) | learned_before(trainer.recipe.net, faces.name, faces.content_hash())
     leaks = check_parts(faces, known, trainer.recipe.data.store, allowed=allow_leak)
     sweep(folder)
     _claim(folder, trainer, faces)
     write_learned(known, folder / LEARNED)
     write_leaks(leaks, folder)
-    checkpoint = folder / CHECKPOINT
     return load_tensors(checkpoint) if checkpoint.is_file() else None
 
 

@@ -1,4 +1,4 @@
-"""What a network has learned from before its run: the faces of its start, or of the run that it sees by."""
+"""What a network brings to its run from its start, or from the run that it sees by: faces and their scale."""
 
 from dataclasses import replace
 from functools import reduce
@@ -8,8 +8,9 @@ import numpy as np
 
 from mien.core.model_store import find_model
 from mien.data.leaks import LEARNED, Learned, is_official, read_learned
+from mien.errors import RecipeError
 from mien.train.initialise import is_released, start_folder, start_note
-from mien.train.recipe import NetSettings
+from mien.train.recipe import NetSettings, Recipe
 from mien.train.transfer import backbone_run
 
 NOTHING = Learned(np.zeros(0, np.uint64), np.zeros(0, np.uint64))
@@ -26,8 +27,38 @@ def learned_before(net: NetSettings, name: str, content_hash: str) -> Learned:
         name: Of the data set that the run learns from.
         content_hash: Of that data set.
     """
-    starts = [net.init_from, str(backbone_run(str(net.options.get("backbone", ""))) or "")]
-    return reduce(or_, [_of_start(start, name, content_hash) for start in starts if start], NOTHING)
+    return reduce(or_, [_of_start(start, name, content_hash) for start in _starts(net)], NOTHING)
+
+
+def start_scale(net: NetSettings) -> tuple[float, float] | None:
+    """The mean and deviation that the start's faces were normalised by; None without one that says it."""
+    for start in _starts(net):
+        if is_released(start):
+            _, card = find_model(start)
+            return card.mean, card.std
+        if found := start_note(start).get("mean_std"):
+            return found[0], found[1]
+    return None
+
+
+def check_scale(recipe: Recipe) -> None:
+    """Raise where a network would get its faces in another scale than it has learned them in.
+
+    Raises:
+        RecipeError: ``data.input`` is another than the start's.
+    """
+    kinds = {(0.0, 1.0): "unit", (0.0, 1 / 255): "raw"}
+    scale = start_scale(recipe.net)
+    if scale and (kind := kinds.get(scale, "standard")) != recipe.data.input:
+        raise RecipeError(
+            f"data.input must be {kind}, the scale in which this network's start learned its faces, got "
+            f"{recipe.data.input}; set data.input={kind}"
+        )
+
+
+def _starts(net: NetSettings) -> list[str]:
+    run = backbone_run(str(net.options.get("backbone", "")))
+    return [start for start in (net.init_from, str(run or "")) if start]
 
 
 def _of_start(start: str, name: str, content_hash: str) -> Learned:
