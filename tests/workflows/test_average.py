@@ -14,7 +14,7 @@ import torch
 
 from mien.cli.main import app
 from mien.data.leaks import LEARNED, Leak, read_learned
-from mien.errors import DataError, ModelError
+from mien.errors import DataError, ModelError, RecipeError
 from mien.train.averaging import estimate_norms, mean_weights
 from mien.train.checkpoints import load_note, load_tensors, save_tensors
 from mien.train.recipe_reading import check_recipe
@@ -60,6 +60,9 @@ def test_the_average_is_a_run_that_can_be_scored_and_released(
     assert card.training["environment"]["average_of"] == ["seed-1", "seed-2"]
     again = COMMANDS.invoke(app, ["average", *map(str, more), "--out", str(out)])
     assert (again.exit_code, "holds a run already" in again.output) == (2, True)
+    recipe = check_recipe(json.loads((more[0] / "recipe.json").read_text())["recipe"])
+    with pytest.raises(RecipeError, match="both holds a run of another kind, the average of several"):
+        train(recipe, out)
 
 
 def test_norms_have_the_statistics_of_the_training_faces(made: dict[str, Any], run: Path) -> None:

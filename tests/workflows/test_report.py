@@ -351,10 +351,26 @@ def test_runs_that_differ_in_the_seed_alone_have_a_mean_and_a_deviation(make_run
     assert accuracy == f"{np.mean(accuracies):.2f} ± {abs(np.diff(accuracies)[0]) / 2**0.5:.2f}"
 
 
+def means_of(runs, draw):
+    """The rows of the means over seeds."""
+    tables = [t for t in of(make_report(runs, None, draw), Table) if t.head[0].startswith("mean")]
+    return [row for table in tables for row in table.rows]
+
+
 def seeds_of(runs, draw):
     """The numbers of seeds of each mean."""
-    tables = [t for t in of(make_report(runs, None, draw), Table) if t.head[0].startswith("mean")]
-    return [row[1] for table in tables for row in table.rows]
+    return [row[1] for row in means_of(runs, draw)]
+
+
+def test_an_average_of_runs_is_no_seed_of_their_mean(make_run, tmp_path):
+    runs = [make_run(f"net-seed-{seed}", seed) for seed in (0, 1)]
+    average = make_run("net-average", 2)
+    for seed, run in enumerate([*runs, average]):
+        write_json(run / "recipe.json", {"recipe": {"run": {"seed": seed % 2}}, "data": "1"})
+    write_json(average / "environment.json", {"average_of": [run.name for run in runs]})
+    assert means_of([*runs, average], tmp_path) == means_of(runs, tmp_path)
+    (average / "environment.json").unlink()
+    assert means_of([*runs, average], tmp_path) == means_of(runs, tmp_path)  # the first run of a seed counts
 
 
 def test_seeds_that_differ_in_what_train_calls_the_same_run_have_a_mean(make_run, tmp_path):

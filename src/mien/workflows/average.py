@@ -26,7 +26,14 @@ from mien.train.checkpoints import load_note, save_tensors
 from mien.train.devices import environment, pick_device
 from mien.train.recipe_reading import check_recipe
 from mien.train.trained_net import TrainedNet, load_trained
-from mien.workflows.run_folder import RECIPE, data_of_run, read_run_json, training_alone, write_predictions
+from mien.workflows.run_folder import (
+    AVERAGE_OF,
+    RECIPE,
+    data_of_run,
+    read_run_json,
+    training_alone,
+    write_predictions,
+)
 
 SAME = ("labels", "mean_std", "input_size", "channels", "n_votes", "loss", "data")
 """What the notes of runs that are averaged must share, beside the network."""
@@ -87,7 +94,7 @@ def average(runs: Sequence[Path], folder: Path, data: Path | None = None, device
         write_predictions(folder / "predictions-val.csv", faces.select("val"), softmax(logits))
         write_learned(known, folder / LEARNED)
         write_leaks(leaks, folder)
-        write_json(folder / "environment.json", environment() | {"average_of": [run.name for run in runs]})
+        write_json(folder / "environment.json", environment() | {AVERAGE_OF: [run.name for run in runs]})
         write_json(folder / "recipe.json", kept)
         save_tensors(folder / "weights.safetensors", made.net.state_dict(), notes[0])
     return Averaged(folder, alone, accuracy, leaks["val"])

@@ -31,8 +31,7 @@ from mien.train.features import FeatureCache, Features, feature_folder, frozen_n
 from mien.train.recipe import DataSettings, NetSettings
 from mien.train.transfer import RUN, Transferred
 from mien.workflows.run_folder import read_run_json, training_alone
-from mien.workflows.starts import learned_before, start_scale
-from mien.workflows.train import input_scale
+from mien.workflows.starts import input_scale, learned_before, start_scale
 
 C_GRID = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 """What `fit_svm` tries for the weight of the errors against that of a wide margin."""

@@ -178,15 +178,18 @@ def _leaks(runs: Sequence[Run], split: str) -> Iterator[Text]:
 def _seed_groups(runs: Sequence[Run], split: str) -> Iterator[list[Run]]:
     """Two runs and more that differ in the seed alone, and were scored on the same faces in the same way.
 
-    They come in the order of the first of each.
+    They come in the order of the first of each. An average of runs is no seed; of one seed the first run
+    counts.
     """
     groups: dict[str, dict[int, Run]] = {}
     for run in runs:
+        if run.is_average:
+            continue
         recipe = without_places(run.files["recipe"]["recipe"])
         seed = recipe.pop("run.seed", 0)
         learned = run.files["recipe"] | {"recipe": recipe}
         same = json.dumps([learned, run.data(split)[0], _scoring(run, split)], sort_keys=True)
-        groups.setdefault(same, {})[seed] = run
+        groups.setdefault(same, {}).setdefault(seed, run)
     return (list(group.values()) for group in groups.values() if len(group) > 1)
 
 

@@ -11,7 +11,7 @@ from mien.core.scores import Scores, score
 from mien.data.leaks import Leak
 from mien.data.records import SPLITS
 from mien.errors import MienError
-from mien.workflows.run_folder import Predictions, read_predictions, read_run_json
+from mien.workflows.run_folder import AVERAGE_OF, Predictions, read_predictions, read_run_json
 
 LEAK_COUNTS = ("pixels", "files", "official", "n")
 LEAK = Maybe({**dict.fromkeys(LEAK_COUNTS, int), "start": Maybe(str)})
@@ -59,6 +59,11 @@ class Run:
     files: Mapping[str, Any]
     predictions: Mapping[str, Predictions]
     scores: Mapping[str, Scores] = field(default_factory=dict)
+
+    @property
+    def is_average(self) -> bool:
+        """Whether `mien average` made it of other runs."""
+        return bool(self.files.get("environment", {}).get(AVERAGE_OF))
 
     def clean(self, split: str) -> dict[str, Any] | None:
         """Scores without faces that have a near copy in training, where a command measured them."""

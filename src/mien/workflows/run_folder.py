@@ -23,6 +23,8 @@ from mien.errors import DataError, MienError
 LOCK = "lock"
 CHECKPOINT = "checkpoint.safetensors"
 """In a run folder, until its training is at its end."""
+AVERAGE_OF = "average_of"
+"""In ``environment.json`` of what `mien average` made: the names of the runs."""
 RECIPE = {"recipe": {"data": {"store": str}}, "data": str, "votes": Maybe(str)}
 """The shape of ``recipe.json``; `mien.train.recipe_reading.check_recipe` checks the recipe itself."""
 

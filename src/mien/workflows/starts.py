@@ -1,5 +1,6 @@
 """What a network brings to its run from its start, or from the run that it sees by: faces and their scale."""
 
+import math
 from dataclasses import replace
 from functools import reduce
 from operator import or_
@@ -8,6 +9,7 @@ import numpy as np
 
 from mien.core.model_store import find_model
 from mien.data.leaks import LEARNED, Learned, is_official, read_learned
+from mien.data.records import FaceSet
 from mien.errors import RecipeError
 from mien.train.initialise import is_released, start_folder, start_note
 from mien.train.recipe import NetSettings, Recipe
@@ -28,6 +30,17 @@ def learned_before(net: NetSettings, name: str, content_hash: str) -> Learned:
         content_hash: Of that data set.
     """
     return reduce(or_, [_of_start(start, name, content_hash) for start in _starts(net)], NOTHING)
+
+
+def input_scale(faces: FaceSet, kind: str) -> tuple[float, float]:
+    """Mean and standard deviation that pixels in 0-1 are normalised by; see ``data.input`` of a recipe."""
+    if kind != "standard":
+        return (0.0, 1.0) if kind == "unit" else (0.0, 1 / 255)
+    pixels = faces.images.reshape(len(faces), -1)
+    mean = float(pixels.mean(dtype=np.float64) / 255)
+    squares = sum(np.square(part / 255 - mean).sum() for part in np.array_split(pixels, 64))
+    std = math.sqrt(squares / pixels.size)
+    return round(mean, 6), round(max(std, 1e-3), 6)
 
 
 def start_scale(net: NetSettings) -> tuple[float, float] | None:

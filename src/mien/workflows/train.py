@@ -38,8 +38,15 @@ from mien.train.recipe_reading import changes, check_recipe, choices_by_validati
 from mien.train.soft_targets import read_soft_targets
 from mien.train.trained_net import ReleasedNet, TrainedNet, load_teacher, teachers_of_batches
 from mien.workflows.figures import curves_figure
-from mien.workflows.run_folder import CHECKPOINT, RECIPE, read_run_json, training_alone, write_predictions
-from mien.workflows.starts import check_scale, learned_before
+from mien.workflows.run_folder import (
+    AVERAGE_OF,
+    CHECKPOINT,
+    RECIPE,
+    read_run_json,
+    training_alone,
+    write_predictions,
+)
+from mien.workflows.starts import check_scale, input_scale, learned_before
 
 
 @dataclass(frozen=True)
@@ -199,17 +206,6 @@ def make_trainer(
     return Trainer(*parts)
 
 
-def input_scale(faces: FaceSet, kind: str) -> tuple[float, float]:
-    """Mean and standard deviation that pixels in 0-1 are normalised by; see ``data.input`` of a recipe."""
-    if kind != "standard":
-        return (0.0, 1.0) if kind == "unit" else (0.0, 1 / 255)
-    pixels = faces.images.reshape(len(faces), -1)
-    mean = float(pixels.mean(dtype=np.float64) / 255)
-    squares = sum(np.square(part / 255 - mean).sum() for part in np.array_split(pixels, 64))
-    std = math.sqrt(squares / pixels.size)
-    return round(mean, 6), round(max(std, 1e-3), 6)
-
-
 Teacher = TrainedNet | ReleasedNet
 
 
@@ -354,8 +350,11 @@ def check_same_run(folder: Path, recipe: Recipe, faces: FaceSet) -> None:
         RecipeError: it is.
     """
     found = read_run_json(folder, "recipe.json", RECIPE)
+    kept = folder / "environment.json"
+    machine = read_run_json(folder, kept.name, {}) if kept.is_file() else {}
     others = changes(recipe, check_recipe(found["recipe"], str(folder / "recipe.json")))
     differs = {
+        "kind, the average of several": AVERAGE_OF in machine,
         f"recipe, {', '.join(others[:3])}": bool(others),
         "data set": found["data"] != faces.content_hash(),
         "data set, with other votes of raters": found.get("votes") not in (None, votes_hash(faces, recipe)),
