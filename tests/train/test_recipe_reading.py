@@ -96,6 +96,8 @@ def test_an_unknown_network_or_option_is_named(recipe_table: dict[str, Any], net
     [
         (["augment.mixup=0.2", 'distil.teachers=["x"]'], "augment.mixup: a teacher has not seen mixed faces"),
         (['loss.class_weights="balanced"', 'data.sampling="balanced"'], "rare emotions would count twice"),
+        (['data.sampling="balanced"', "loss.logit_adjustment=1"], "rare emotions would count twice"),
+        (['loss.class_weights="balanced"', "loss.logit_adjustment=1"], "rare emotions would count twice"),
         (["run.sizes=[[0.5, 48]]"], "run.sizes: the first must start at 0.0"),
         (['net={name="cs231n-final"}', "run.sizes=[[0.0,64]]"], "'cs231n-final' is built for 48 px alone"),
         (['optim.schedule="one-cycle"'], "one-cycle warms up by itself"),
@@ -113,6 +115,8 @@ def test_an_unknown_network_or_option_is_named(recipe_table: dict[str, Any], net
     ids=[
         "mixup and teacher",
         "balanced twice",
+        "balanced and adjusted",
+        "weighted and adjusted",
         "first size",
         "size of the net",
         "warm-up",

@@ -9,11 +9,12 @@ import pytest
 
 from mien.core.calibration import softmax
 from mien.core.metrics import nll
-from mien.errors import DataError, MienError
+from mien.errors import DataError, MienError, ModelError
 from mien.workflows.calibrate import (
     MAX_LOSS,
     POWERS,
     calibrate,
+    check_prior_power,
     choose_prior_power,
     class_shares,
     fit_certainty,
@@ -115,3 +116,19 @@ def test_automatic_views_have_a_temperature_and_scores_of_their_own() -> None:
     assert set(fitted.scores["val_accuracy_by_views"]) == {"1", "2", "5", "auto"}
     named = softmax(mixed, fitted.temperatures["auto"]).max(1) >= fitted.certainty.threshold
     assert named.mean() == pytest.approx(0.8, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"data": {"sampling": "balanced"}},
+        {"loss": {"class_weights": "balanced"}},
+        {"loss": {"logit_adjustment": 1.0}},
+    ],
+)
+def test_no_prior_is_taken_out_that_was_never_learned(recipe: dict[str, Any]) -> None:
+    for power in (0, None, "auto"):
+        check_prior_power(recipe, power)
+    with pytest.raises(ModelError, match=r"prior power of 0.5 would count rare emotions twice; set it to 0"):
+        check_prior_power(recipe, 0.5)
+    check_prior_power({"data": {"sampling": "shuffle"}, "loss": {"logit_adjustment": 0.0}}, 0.5)

@@ -21,6 +21,7 @@ from mien.errors import DataError, MienError, ModelError
 from mien.train.recipe_reading import check_recipe
 from mien.workflows.evaluate import EvaluateSettings, evaluate
 from mien.workflows.model_card import model_card
+from mien.workflows.recalibrate import RecalibrationSettings, recalibrate
 from mien.workflows.release import CardText, ReleaseSettings, read_card_text, release
 from mien.workflows.train import train
 
@@ -85,6 +86,19 @@ def test_a_model_with_automatic_views_and_a_prior_scores_as_its_card_says(
     assert scored.scores.accuracy == card.scores["test"]["accuracy"]
     with pytest.raises(ModelError, match="automatic views need the threshold of a released model"):
         evaluate(str(run), made["store"], EvaluateSettings("val", views="auto"))
+
+
+def test_a_balanced_network_is_released_and_calibrated_without_a_power_of_its_prior(
+    made: dict[str, Any], run: Path, home: Path
+) -> None:
+    told = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
+    told["recipe"]["data"]["sampling"] = "balanced"
+    (run / "recipe.json").write_text(json.dumps(told), encoding="utf-8")
+    with pytest.raises(ModelError, match=r"learned with data.sampling=balanced"):
+        release(run, "bars", made["store"], CardText(""), ReleaseSettings(prior_power=1, int8=False))
+    release(run, "bars", made["store"], CardText(""), ReleaseSettings(int8=False))
+    with pytest.raises(ModelError, match=r"learned with data.sampling=balanced"):
+        recalibrate("bars", "other", made["store"], RecalibrationSettings(prior_power=1))
 
 
 @pytest.mark.parametrize("least", [0.985, 1.01], ids=["good enough", "not"])

@@ -12,6 +12,15 @@ def without_places(table: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in _flat(table).items() if key not in PLACES}
 
 
+def balanced_by(table: Mapping[str, Any]) -> list[str]:
+    """The settings in a recipe's tables that let rare emotions count as much as common ones."""
+    values = _flat(table)
+    whole = [
+        f"{key}=balanced" for key in ("data.sampling", "loss.class_weights") if values.get(key) == "balanced"
+    ]
+    return whole + (["loss.logit_adjustment"] if values.get("loss.logit_adjustment") else [])
+
+
 def _flat(table: Mapping[str, Any], parent: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in table.items():

@@ -15,7 +15,7 @@ from mien.names import nearest
 from mien.train.initialise import is_released
 from mien.train.losses import LANDMARK_LOSSES
 from mien.train.recipe import DataSettings, NetSettings, Recipe, Settings
-from mien.train.recipe_keys import without_places
+from mien.train.recipe_keys import balanced_by, without_places
 from mien.train.zoo import fixed_size, net_mistakes
 
 
@@ -139,7 +139,7 @@ def _sound(model: type[S], table: dict[str, Any], key: str) -> S | None:
 
 def _contradictions(recipe: Recipe, side: int | None) -> list[str]:
     """What each table allows by itself, but not together with another; ``side`` is the network's only one."""
-    loss = recipe.loss
+    balanced = balanced_by(recipe.model_dump())
     sizes = {size for _, size in recipe.run.sizes}
     starts = [start for start, _ in recipe.run.sizes]
     found = {
@@ -152,9 +152,7 @@ def _contradictions(recipe: Recipe, side: int | None) -> list[str]:
         'distil.view: "same" needs distil.teachers, for a file has seen the original faces alone': (
             recipe.distil.view == "same" and not recipe.distil.teachers
         ),
-        "loss.class_weights: with data.sampling=balanced, rare emotions would count twice": (
-            loss.class_weights == "balanced" and recipe.data.sampling == "balanced"
-        ),
+        f"{' and '.join(balanced)}: together, rare emotions would count twice; keep one": len(balanced) > 1,
         f"run.sizes: '{recipe.net.name}' is built for {side} px alone; set net.options.size": (
             side is not None and sizes != {side}
         ),

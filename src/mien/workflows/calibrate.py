@@ -13,7 +13,8 @@ from mien.core.calibration import correct_prior, fit_temperature, softmax
 from mien.core.metrics import Labels, Probs, accuracy, balanced_accuracy, confusion_matrix, risk_coverage
 from mien.core.tta import AUTO, AutoViews, Views, auto_logits
 from mien.data.records import FaceSet
-from mien.errors import DataError
+from mien.errors import DataError, ModelError
+from mien.train.recipe_keys import balanced_by
 
 Logits = NDArray[np.float32]
 
@@ -87,6 +88,23 @@ def fit_auto_views(logits: Logits, temperature: float) -> AutoViews:
     confidence = softmax(logits, temperature).max(axis=1)
     below = math.floor(float(np.quantile(confidence, IN_DOUBT)) * 1e4) / 1e4
     return AutoViews(FEW, MANY, below, temperature)
+
+
+def check_prior_power(recipe: Mapping[str, Any], power: float | str | None) -> None:
+    """Raise where a power takes out a prior that the network never learned; validation rows may choose it.
+
+    Args:
+        recipe: The tables of the recipe that the network learned by, as far as they are known.
+        power: A number, or what lets the validation rows choose.
+
+    Raises:
+        ModelError: rare emotions would count twice.
+    """
+    if isinstance(power, int | float) and power and (balanced := balanced_by(recipe)):
+        raise ModelError(
+            f"the network learned with {' and '.join(balanced)}, so a prior power of {power:g} would count "
+            "rare emotions twice; set it to 0, or to auto, which measures on validation rows"
+        )
 
 
 def class_shares(faces: FaceSet) -> tuple[float, ...]:

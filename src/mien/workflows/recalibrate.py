@@ -15,7 +15,7 @@ from mien.data.leaks import check_parts
 from mien.data.records import FaceSet
 from mien.data.store import read_store
 from mien.errors import DataError, MienError
-from mien.workflows.calibrate import class_shares
+from mien.workflows.calibrate import check_prior_power, class_shares
 from mien.workflows.card_figures import calibrated, scored
 from mien.workflows.scorer import checked_rows, learned_by
 
@@ -61,13 +61,15 @@ def recalibrate(
         The network's new path, and its card.
 
     Raises:
-        ModelError: there is no such model, or the name cannot be a file name or is a shipped model's.
+        ModelError: there is no such model, the name cannot be a file name or is a shipped model's, or
+            the prior's power is one for networks that learned a prior.
         DataError: the data set has other labels, or lacks rows; the prior is not known; or the network has
             learned from the rows.
     """
     settings = settings or RecalibrationSettings()
     target = folder_for(name, settings.to)
     weights, old = find_model(model)
+    check_prior_power(old.training.get("recipe") or {}, settings.prior_power)
     views = checked_views(old.views if settings.views is None else settings.views)
     stored = read_store(data)
     faces = stored.in_label_order(old.labels)

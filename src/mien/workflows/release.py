@@ -22,7 +22,7 @@ from mien.train.devices import pick_device
 from mien.train.export import export_onnx
 from mien.train.trained_net import TrainedNet, load_trained, parameter_count
 from mien.train.transfer import RUN, backbone_run
-from mien.workflows.calibrate import class_shares
+from mien.workflows.calibrate import check_prior_power, class_shares
 from mien.workflows.card_figures import calibrated, logits_of, scored
 from mien.workflows.release_int8 import try_int8
 from mien.workflows.run_folder import RECIPE, data_of_run, read_run_json, store_of_run
@@ -125,8 +125,8 @@ def release(
         settings: How to release.
 
     Raises:
-        ModelError: the run is unfinished, the name cannot be a file name or is a shipped model's, or the
-            export disagrees with torch.
+        ModelError: the run is unfinished, the name cannot be a file name or is a shipped model's, the
+            export disagrees with torch, or the prior's power is one for networks that learned a prior.
         DataError: ``data`` is not what the run learned from, has no validation or test rows, or the network
             has learned from them.
     """
@@ -134,6 +134,7 @@ def release(
     target = folder_for(name, settings.to)
     checked_views(settings.views)
     trained = load_trained(folder, pick_device("cpu"))
+    check_prior_power(read_run_json(folder, "recipe.json", RECIPE)["recipe"], settings.prior_power)
     data = data or store_of_run(folder)
     faces = data_of_run(data, folder, trained.data["content_hash"])
     for split in ("val", "test"):
