@@ -9,21 +9,31 @@ from mien.train.recipe import OptimSettings
 
 
 @pytest.mark.parametrize(
-    ("schedule", "part", "expected"),
+    ("schedule", "step", "expected"),
     [
-        ("linear", 0.1, 0.2),
-        ("linear", 0.2, 0.4),
-        ("linear", 0.6, 0.2),
-        ("linear", 1.0, 0.0),
-        ("cosine", 0.6, 0.2),
-        ("cosine", 1.0, 0.0),
-        ("constant", 0.9, 0.4),
+        ("linear", 9, 0.2),
+        ("linear", 19, 0.4),
+        ("linear", 20, 0.4),
+        ("linear", 60, 0.2),
+        ("linear", 99, 0.005),
+        ("cosine", 60, 0.2),
+        ("constant", 89, 0.4),
     ],
 )
-def test_rate_rises_then_follows_its_schedule(schedule: str, part: float, expected: float) -> None:
+def test_rate_rises_then_follows_its_schedule(schedule: str, step: int, expected: float) -> None:
     settings = OptimSettings(lr=0.4, warmup=0.2, schedule=schedule)
-    at = Position(step=round(part * 100) - 1, steps=100, per_epoch=10)
+    at = Position(step, steps=100, per_epoch=10)
     assert learning_rate(at, settings) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.3, 0.95, 1.0])
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_no_step_is_lost_to_a_rate_of_zero(schedule: str, warmup: float, steps: int) -> None:
+    settings = OptimSettings(lr=0.4, warmup=warmup, schedule=schedule)
+    rates = [learning_rate(Position(step, steps, steps), settings) for step in range(steps)]
+    assert min(rates) > 0.001
+    assert rates[0] == 0.4 or steps > 1
 
 
 @pytest.mark.parametrize(

@@ -50,11 +50,14 @@ class Position:
 
 
 def learning_rate(at: Position, settings: OptimSettings) -> float:
-    """The learning rate of a step: a linear rise over ``warmup``, then the schedule."""
-    part = (at.step + 1) / at.steps
-    if part < settings.warmup:
-        return settings.lr * part / settings.warmup
-    rest = (part - settings.warmup) / max(1 - settings.warmup, 1e-9)
+    """The learning rate of a step: a linear rise over ``warmup``, then the schedule.
+
+    The rise counts the step that is to be made, the fall those that are made: no step has the rate 0.
+    """
+    risen, part = (at.step + 1) / at.steps, at.step / at.steps
+    if risen < settings.warmup:
+        return settings.lr * risen / settings.warmup
+    rest = max(part - settings.warmup, 0) / max(1 - settings.warmup, 1e-9)
     return settings.lr * SCHEDULES[settings.schedule](rest, at, settings)
 
 
