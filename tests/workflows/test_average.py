@@ -81,6 +81,20 @@ def test_norms_have_the_statistics_of_the_training_faces(made: dict[str, Any], r
     assert norms[0].momentum is not None
 
 
+def test_frozen_norms_keep_their_statistics(made: dict[str, Any], run: Path, tmp_path: Path) -> None:
+    options = {"backbone": f"run:{run}", "size": 16, "freeze": "all", "head_norm": True}
+    table = made["table"] | {"net": {"name": "transferred", "options": options}, "loss": {}}
+    runs = []
+    for seed in (0, 1):
+        table["run"] = table["run"] | {"epochs": 1, "seed": seed}
+        runs.append(train(check_recipe(table), tmp_path / str(seed)))
+    average(runs, tmp_path / "both")
+    first, both = (load_tensors(one / "weights.safetensors")[0] for one in (runs[0], tmp_path / "both"))
+    frozen = [name for name in first if name.startswith("backbone.")]
+    assert all(torch.equal(first[name], both[name]) for name in frozen)
+    assert not torch.equal(first["head.0.running_mean"], both["head.0.running_mean"])
+
+
 def test_whole_numbers_are_not_averaged() -> None:
     mean = mean_weights(
         [{"w": torch.tensor([1.0]), "n": torch.tensor(7)}, {"w": torch.tensor([2.0]), "n": torch.tensor(8)}]

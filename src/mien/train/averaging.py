@@ -24,12 +24,17 @@ def mean_weights(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def estimate_norms(trained: TrainedNet, faces: FaceSet) -> None:
-    """Give each batch normalisation the statistics of some of the faces, drawn by chance."""
-    norms: list[Any] = [m for m in trained.net.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    """Give each batch normalisation the statistics of some of the faces, drawn by chance.
+
+    One that is frozen keeps its own, as in training.
+    """
+    trained.net.train()
+    kinds = nn.BatchNorm1d | nn.BatchNorm2d
+    norms: list[Any] = [m for m in trained.net.modules() if isinstance(m, kinds) and m.training]
+    trained.net.eval()
     drawn = np.random.default_rng(0).permutation(len(faces))[:STATISTICS_FACES]
     if not norms or len(drawn) < 2:
         return
-    trained.net.eval()
     moments = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()

@@ -55,8 +55,8 @@ class Averaged:
 def average(runs: Sequence[Path], folder: Path, data: Path | None = None, device: str = "cpu") -> Averaged:
     """Write the mean of the weights of runs, which began at the same weights, as a run folder of its own.
 
-    Batch normalisations get the statistics of training faces; the mean of the runs' is not theirs. No test
-    row is opened.
+    Batch normalisations get the statistics of training faces, for the mean of the runs' is not theirs; frozen
+    ones keep their own. No test row is opened.
 
     Args:
         runs: Finished run folders, two or more, of one network and one data set.
