@@ -111,6 +111,15 @@ def test_a_loss_that_is_not_a_number_ends_the_run_with_advice(
         t.step()
 
 
+def test_a_size_that_no_step_reaches_is_refused(faces: FaceSet, recipe_table: dict[str, Any]) -> None:
+    t = trainer(faces, recipe_table, sizes=[[0.0, 12], [0.96, 16]])
+    assert (t.batches.steps, t.batches.size(t.batches.steps - 1)) == (28, 16)
+    with pytest.raises(
+        RecipeError, match=r"run.sizes: 16 px start at 0.97 .* the last of 28 steps lies at 0.9643"
+    ):
+        trainer(faces, recipe_table, sizes=[[0.0, 12], [0.97, 16]])
+
+
 def test_the_last_size_is_the_one_that_is_scored(recipe_table: dict[str, Any]) -> None:
     assert scored_size(check_recipe(recipe_table)) == 16
 

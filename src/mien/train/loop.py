@@ -101,6 +101,7 @@ class Trainer:
         self.initial = self._start_from(self.recipe.net.init_from) if self.recipe.net.init_from else None
         self.batches = TrainingBatches(self.train, self.recipe, self.mean_std, self.device)
         self._check_batch()
+        self._check_sizes()
         self.optimizer = make_optimizer(self.net, self.recipe.optim)
         self.average = AveragedWeights(self.net, run.ema) if run.ema else None
 
@@ -159,6 +160,17 @@ class Trainer:
                 f"has 1: set run.batch_size={2 * count} or more, and train on as many faces"
             ) from e
         self.net.load_state_dict(before)
+
+    def _check_sizes(self) -> None:
+        """Raise a RecipeError where no step is as late as the last size, which is scored."""
+        start, size = max(self.recipe.run.sizes)
+        steps = self.batches.steps
+        if self.batches.size(steps - 1) != size:
+            raise RecipeError(
+                f"run.sizes: {size} px start at {start:g} of the run, and the last of {steps} steps lies at "
+                f"{(steps - 1) / steps:.4g}, so none would learn from what is scored; start it earlier, or "
+                "raise run.epochs"
+            )
 
     def _faces(self, images: NDArray[np.uint8]) -> Tensor:
         """Faces (N, H, W) as the whole network takes them, also where a part of it has run already."""
