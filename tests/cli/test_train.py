@@ -49,6 +49,14 @@ def test_seeds_make_a_run_each_that_differs_in_the_seed_alone(mien: Any, files: 
     assert "mien report runs/net-seed-5 runs/net-seed-6" in done.stdout
 
 
+def test_a_seed_beyond_the_largest_is_refused_before_the_first_run(mien: Any, files: Path) -> None:
+    largest = f"run.seed={2**64 - 1}"
+    done = mien("train", "net.toml", "--data", "bars.h5", "--seeds", "2", "--set", largest)
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert "run.seed: input should be less than or equal to 18446744073709551615" in done.stderr
+    assert not (files / "runs").exists()
+
+
 def test_data_may_lie_under_any_name_and_seeds_need_one(mien: Any, files: Path) -> None:
     (files / "O'Brien").mkdir()
     (files / "bars.h5").rename(files / "O'Brien" / "bars.h5")

@@ -71,7 +71,12 @@ def train(
         if not folder.name.strip("."):
             raise MienError(f"the runs of several seeds need a name before -seed-N; --out is '{folder}'")
         drawn = range(settings.run.seed, settings.run.seed + seeds)
-        runs = {folder.with_name(f"{folder.name}-seed-{seed}"): with_seed(settings, seed) for seed in drawn}
+        runs = {
+            folder.with_name(f"{folder.name}-seed-{seed}"): read_recipe(
+                recipe, [*changes, f"run.seed={seed}"]
+            )
+            for seed in drawn
+        }
     with start(devices, nodes) as workers, training_bar(quiet=not workers.leads) as show:
         for note in _left_undone(settings, workers.device):
             typer.echo(note, err=True)
@@ -108,8 +113,3 @@ def _left_undone(recipe: "Recipe", device: str) -> "Iterator[str]":
     store, weight = recipe.data.store, recipe.loss.votes_weight
     if weight and "votes" not in read_info(store).optional:
         yield f"loss.votes_weight={weight:g}: {store} has no votes of raters, so labels alone are learned"
-
-
-def with_seed(recipe: "Recipe", seed: int) -> "Recipe":
-    """The same recipe with another seed."""
-    return recipe.model_copy(update={"run": recipe.run.model_copy(update={"seed": seed})})
