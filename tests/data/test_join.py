@@ -86,6 +86,9 @@ def test_what_does_not_fit_together_is_refused(make_faces, affectnet):
     fer = make_faces(3)
     with pytest.raises(DataError, match=r"labels differ: made-up has angry, .*; give --labels"):
         join_faces([fer, affectnet])
+    own = replace(fer, label_names=(*fer.label_names[:-1], "zzz"))
+    with pytest.raises(DataError, match="no label set has zzz, so import them from sources with the same"):
+        join_faces([fer, own])
     small = resized(fer, ImageSettings(24, color=True))
     with pytest.raises(DataError, match="made-up has 48x48 gray, made-up has 24x24 colour; import them with"):
         join_faces([fer, small])

@@ -14,6 +14,7 @@ pytest.importorskip("onnxscript", reason="needs the train extra")
 
 from mien.cli.main import app
 from mien.core.calibration import softmax
+from mien.core.emotions import FER2013
 from mien.core.scores import score
 from mien.data.records import FaceSet
 from mien.data.store import write_store
@@ -26,7 +27,7 @@ from mien.workflows.explain.job import Job
 from mien.workflows.explain.run import explain
 from mien.workflows.explain.subject import MapSettings, open_subject
 from mien.workflows.run_folder import count_test_evaluation, read_predictions, write_predictions
-from mien.workflows.scorer import open_scorer
+from mien.workflows.scorer import checked_rows, open_scorer
 
 pytestmark = pytest.mark.train
 COMMANDS = CliRunner()
@@ -139,7 +140,13 @@ def test_other_labels_are_refused(made: dict[str, Any], run: Path, tmp_path: Pat
         ) as raised:
             evaluate(str(run), tmp_path / "o.h5")
         unknown = "glad" if "glad" in names else "sad"
-        assert f"it does not name {unknown}; import the data again with --labels or" in str(raised.value)
+        advice = "rename or leave them out in its source, and import it again"
+        assert f"it does not name {unknown}; {advice}" in str(raised.value)
+    other = replace(made["faces"], label_names=("joy", "happy", "neutral"))
+    with pytest.raises(
+        DataError, match="not name joy; import the data again with --labels fer2013, and --map"
+    ):
+        checked_rows(other, "test", FER2013)
 
 
 def test_a_log_that_cannot_be_written_is_told_before_the_test_rows_are_scored(

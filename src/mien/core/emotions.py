@@ -3,6 +3,8 @@
 The order of a *model's* labels lives in its card; these tuples are the orders of the data sets.
 """
 
+from collections.abc import Iterable
+
 from mien.errors import MienError
 from mien.names import look_up
 
@@ -90,3 +92,15 @@ def label_map(source: tuple[str, ...], target: tuple[str, ...]) -> tuple[int | N
     if all(index is None for index in mapped):
         raise MienError(f"label sets have nothing in common: {', '.join(source)} and {', '.join(target)}")
     return mapped
+
+
+def label_set_within(labels: Iterable[str]) -> str:
+    """The name of the largest label set that has no label but these; empty where there is none."""
+    fits = [name for name, known in LABEL_SETS.items() if set(known) <= set(labels)]
+    return max(fits, key=lambda name: len(LABEL_SETS[name]), default="")
+
+
+def in_no_label_set(labels: Iterable[str]) -> list[str]:
+    """Those of the labels that no label set has, each once."""
+    known = {name for names in LABEL_SETS.values() for name in names}
+    return [label for label in dict.fromkeys(labels) if label not in known]

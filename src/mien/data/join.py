@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.core.emotions import in_no_label_set
 from mien.core.preprocess import network_crops
 from mien.data.image_loading import ImageSettings
 from mien.data.records import FaceSet
@@ -46,8 +47,11 @@ def join_faces(sets: Sequence[FaceSet]) -> FaceSet:
     for other in sets[1:]:
         if other.label_names != first.label_names:
             ours, theirs = ", ".join(first.label_names), ", ".join(other.label_names)
+            own = in_no_label_set((*first.label_names, *other.label_names))
+            advice = f"no label set has {', '.join(own)}, so import them from sources with the same labels"
             raise DataError(
-                f"labels differ: {first.name} has {ours}, {other.name} has {theirs}; give --labels"
+                f"labels differ: {first.name} has {ours}, {other.name} has {theirs}; "
+                f"{advice if own else 'give --labels'}"
             )
         if other.images.shape[1:] != first.images.shape[1:]:
             ours, theirs = (_shape(faces) for faces in (first, other))

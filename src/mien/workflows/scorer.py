@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mien.core.calibration import fit_temperature
 from mien.core.classifier import Classifier
+from mien.core.emotions import label_set_within
 from mien.core.model_store import is_run
 from mien.core.preprocess import network_crops
 from mien.core.tta import AUTO, N_VIEWS, Views
@@ -124,10 +125,12 @@ def checked_rows(faces: FaceSet, split: str, labels: tuple[str, ...]) -> FaceSet
     """
     if faces.label_names != labels:
         unknown = [name for name in faces.label_names if name not in labels]
+        within = label_set_within(labels)
+        onto = f"import the data again with --labels {within}, and --map for names that it lacks"
         raise DataError(
             f"labels of '{faces.name}' ({', '.join(faces.label_names)}) are not the model's "
             f"({', '.join(labels)}): it does not name {', '.join(unknown)}; "
-            "import the data again with --labels or --map"
+            f"{onto if within else 'rename or leave them out in its source, and import it again'}"
         )
     chosen = faces.select(split)
     if not len(chosen):
