@@ -1,9 +1,12 @@
 """Detectors by name: those of the table, and a class of the user's own in a file or a package."""
 
+import copy
 import json
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +235,17 @@ def test_a_detector_of_the_users_own_reads_images(
     name = {"file": "centre.py:Centre", "path": f"{centre}:Centre", "package": "centre:Centre"}[how]
     (reading,) = Analyzer("tiny", name).read(IMAGE)
     assert (reading.box.x1, reading.box.y2, reading.detection_score) == (20, 50, 0.75)
+
+
+def test_an_analyzer_with_a_detector_of_a_file_reads_in_another_process(
+    centre: Path, tiny_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIEN_HOME", str(tiny_home))
+    analyzer = Analyzer("tiny", "centre.py:Centre", min_score=0.5)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        (reading,) = pool.submit(analyzer.read, IMAGE).result()
+    assert reading.detection_score == 0.75
+    assert copy.deepcopy(analyzer).min_score == copy.copy(analyzer).min_score == 0.5
 
 
 @pytest.mark.parametrize("looks", [None, DetectorSettings(min_face=77)])

@@ -19,6 +19,7 @@ from mien.core.detectors import DETECTORS, make_detector
 from mien.core.images import DEFAULT_LIMITS, RGB, ImageLimits, ImageSource, as_rgb
 from mien.core.landmark_finder import LandmarkFinder
 from mien.core.model_store import DEFAULT_MODEL, find_model, lasting_name, model_state
+from mien.core.own_code import OwnFiles
 from mien.core.providers import checked_device
 from mien.core.read_batch import Answer, Found, crop_faces, read_batch
 from mien.core.readings import Readings
@@ -86,7 +87,7 @@ class Analyzer:
     def __reduce__(self) -> tuple[Any, ...]:
         names = ("min_score", "min_quality", "limits", "device", "threads", "landmarks")
         options: dict[str, Any] = {name: getattr(self, name) for name in names}
-        return partial(type(self), self._model, self.detector, **options), ()
+        return _again, (OwnFiles(), type(self), (self._model, self.detector), options)
 
     def __repr__(self) -> str:
         return f"<Analyzer of {self._model!r}, detector {type(self.detector).__name__}>"
@@ -164,6 +165,13 @@ class Analyzer:
 
     def _faces(self, image: Pixels) -> list[Face]:
         return [face for face in find_faces(self.detector, image) if face.score >= self.min_score]
+
+
+def _again(
+    _: OwnFiles, kind: type[Analyzer], arguments: tuple[Any, ...], options: dict[str, Any]
+) -> Analyzer:
+    """A pickled analyzer; the files come first, because they hold the class of its detector."""
+    return kind(*arguments, **options)
 
 
 def _checked_detector(detector: Any) -> Detector:

@@ -99,15 +99,20 @@ def _from_file(path: Path) -> ModuleType:
     return module
 
 
-def own_files() -> list[Path]:
-    """The files that were loaded, for `load_files` of another process."""
-    return list(_files)
+class OwnFiles:
+    """Stands in a pickle before objects of the user's classes: unpickled, it loads the files that hold them.
+
+    Without it, another process would look for a module of the name that `_from_file` made up.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _load_files, (tuple(_files),)
 
 
-def load_files(paths: Iterable[Path]) -> None:
-    """Load files as another process did, so that what it pickled of their classes can be unpickled."""
+def _load_files(paths: Iterable[Path]) -> OwnFiles:
     for path in paths:
         _from_file(path)
+    return OwnFiles()
 
 
 @contextmanager

@@ -20,7 +20,6 @@ from mien import errors
 from mien.core.bounds import IGNORE_CTRL_C, leave_signals_to_parent
 from mien.core.cores import import_path
 from mien.core.images import ImageSource
-from mien.core.own_code import load_files, own_files
 from mien.core.read_batch import Answer, Given, Reader, read_batch
 from mien.errors import ImageError, MienError
 
@@ -69,7 +68,7 @@ class ReadingPool:
         self, reader: Reader, n_processes: int, *, keep_pixels: bool = False, limit_s: float | None = None
     ) -> None:
         try:
-            self._setup = pickle.dumps(own_files()) + pickle.dumps((reader, keep_pixels))
+            self._setup = pickle.dumps((reader, keep_pixels))
         except Exception as error:  # of the caller's own detector
             raise MienError(
                 f"the analyzer cannot go to other processes ({error}); use workers=1, or a detector whose "
@@ -226,7 +225,6 @@ def work() -> None:
 
 def _answer(source: BinaryIO, sink: BinaryIO) -> None:
     try:
-        load_files(pickle.load(source))
         reader, keep_pixels = pickle.load(source)
     except MienError as error:
         _send(sink, Failure.of(error))
