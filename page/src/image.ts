@@ -1,5 +1,8 @@
 /** Pixels in memory, and how they come from what a browser gives. */
 
+/** Whole numbers of 0-255. */
+export type Bytes = Uint8Array | Uint8ClampedArray | readonly number[];
+
 /** Interleaved 8-bit pixels, row by row: 1 channel (gray) or 3 (RGB). */
 export interface Pixels {
   readonly width: number;
@@ -13,23 +16,22 @@ export interface Rgba {
   readonly width: number;
   readonly height: number;
   readonly channels?: 4;
-  readonly data: ArrayLike<number>;
+  readonly data: Bytes;
 }
 
+/** What a browser decodes: a canvas, an image, a video, a Blob; nothing where TypeScript knows of no browser. */
+type Drawable = typeof globalThis extends { createImageBitmap(image: infer Source): unknown } ? Source : never;
+
 /** Any image that `read` takes. */
-export type ImageInput = Rgba | Blob | ImageBitmapSource | Pixels;
+export type ImageInput = Rgba | Blob | Drawable | Pixels;
 
 export function pixels(width: number, height: number, channels: 1 | 3, data?: Uint8Array): Pixels {
   return { width, height, channels, data: data ?? new Uint8Array(width * height * channels) };
 }
 
 /** RGB of RGBA: transparency is composited on white, and alpha that is 0 everywhere is ignored. */
-export function fromRgba(image: Rgba): Pixels {
-  const { width, height, data } = image;
+export function fromRgba({ width, height, data }: Rgba): Pixels {
   const n = width * height;
-  if (!(n > 0) || data.length !== 4 * n) {
-    throw new TypeError(`an image must have RGBA data of ${width} x ${height} x 4 bytes, got ${data.length}`);
-  }
   let isUsed = false;
   for (let i = 3; i < 4 * n && !isUsed; i += 4) isUsed = data[i]! > 0;
   const out = new Uint8Array(3 * n);
@@ -65,13 +67,20 @@ export async function toPixels(input: ImageInput): Promise<Pixels> {
 
 /** Pixels of 1, 3 or 4 channels as they are in memory; they have 4 where nothing else is said. */
 function fromData(image: Rgba | Pixels): Pixels {
-  const { width, height, data } = image, channels: number = image.channels ?? 4;
-  const isBytes = Array.isArray(data) || data instanceof Uint8Array || data instanceof Uint8ClampedArray;
-  if (!isBytes) throw new TypeError(`pixels must be bytes of 0-255, got ${Object.prototype.toString.call(data).slice(8, -1)}`);
-  if (channels === 4) return fromRgba({ width, height, data });
-  if ((channels !== 1 && channels !== 3) || !(width * height > 0) || data.length !== width * height * channels) {
+  const { width, height } = image, channels: number = image.channels ?? 4, data = bytesOf(image.data);
+  const isSize = [width, height].every((side) => Number.isInteger(side) && side > 0) && [1, 3, 4].includes(channels);
+  if (!isSize || data.length !== width * height * channels) {
     const got = `${data.length} of ${width} x ${height} x ${channels}`;
     throw new TypeError(`an image must have width x height x channels bytes with 1, 3 or 4 channels, got ${got}`);
   }
-  return pixels(width, height, channels, data as Uint8Array);
+  return channels === 4 ? fromRgba({ width, height, data }) : pixels(width, height, channels as 1 | 3, data);
+}
+
+function bytesOf(data: Bytes): Uint8Array {
+  if (data instanceof Uint8Array) return data;
+  if (data instanceof Uint8ClampedArray) return new Uint8Array(data.buffer, data.byteOffset, data.length);
+  if (!Array.isArray(data)) throw new TypeError(`pixels must be bytes of 0-255, got ${Object.prototype.toString.call(data).slice(8, -1)}`);
+  const bytes = Uint8Array.from(data), odd = bytes.findIndex((byte, i) => byte !== data[i]);
+  if (odd >= 0) throw new TypeError(`pixels must be bytes of 0-255, got ${data[odd]} at place ${odd}`);
+  return bytes;
 }

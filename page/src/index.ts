@@ -4,8 +4,8 @@ import { load, loadCard } from "./files.js";
 import { type ImageInput } from "./image.js";
 import { type ReadOptions, Reader, type Reading } from "./reader.js";
 
-export type { Box, Card, LandmarkName, ReadOptions, Reading } from "./reader.js";
-export type { ImageInput, Pixels, Rgba } from "./image.js";
+export type { Box, Card, LandmarkName, ReadOptions, Reading, Views } from "./reader.js";
+export type { Bytes, ImageInput, Pixels, Rgba } from "./image.js";
 export { Reader } from "./reader.js";
 export { configure } from "./network.js";
 

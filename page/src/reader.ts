@@ -7,6 +7,9 @@ import { Network } from "./network.js";
 import { FILES, type Face, type Nets, OneStage } from "./one-stage.js";
 import { type Batch, averageLogits, part, toProbs } from "./views.js";
 
+/** How many views of each face are averaged; `"auto"`: few, and more of a face that those leave in doubt. */
+export type Views = number | "auto";
+
 /** The fields of a model card that reading needs; see `mien.core.cards.ModelCard`. */
 export interface Card {
   readonly name: string;
@@ -19,7 +22,7 @@ export interface Card {
   readonly std: number;
   readonly crop_scale?: number;
   readonly channels?: number;
-  readonly views?: number | "auto";
+  readonly views?: Views;
   readonly auto?: { few: number; many: number; below: number; temperature?: number };
   readonly temperatures: Readonly<Record<string, number>>;
   readonly prior?: readonly number[];
@@ -31,7 +34,7 @@ export interface Box { x1: number; y1: number; x2: number; y2: number }
 
 export type LandmarkName = "left_eye" | "right_eye" | "nose" | "left_mouth" | "right_mouth";
 
-/** One face with its emotion; the shape of `Reading.to_dict()` in Python. */
+/** One face with its emotion; the shape of `Reading.to_dict()` in Python, without `quality`. */
 export interface Reading {
   /** In pixels of the upright image. */
   box: Box;
@@ -48,8 +51,8 @@ export interface Reading {
 }
 
 export interface ReadOptions {
-  /** Views of each face to average: the card's, or a number that it is calibrated for; 1 is the fastest. */
-  views?: number;
+  /** Views of each face to average: the card's, or one of its `temperatures`; 1 is the fastest. */
+  views?: Views;
   /** Look for faces at these places alone, as in the next frame of a video. */
   near?: Box[];
 }
@@ -96,27 +99,29 @@ export class Reader {
   }
 
   /** Calibrated probabilities of crops. */
-  async probs(crops: readonly Pixels[], views?: number): Promise<number[][]> {
+  async probs(crops: readonly Pixels[], views?: Views): Promise<number[][]> {
     const { card } = this, wanted = views ?? card.views ?? 1, channels = card.channels ?? 1;
+    const temperature = this.temperature(wanted);
     if (!crops.length) return [];
     const faces = { values: toInput(crops, card.mean, card.std), n: crops.length, channels, size: card.input_size };
-    if (wanted !== "auto") return this.inViews(faces, wanted, this.temperature(String(wanted)));
-    const { few, many, below, temperature } = card.auto!;
-    const quick = await this.inViews(faces, few, temperature ?? this.temperature(String(few)));
-    const first = await this.inViews(faces, few, this.temperature("auto"));
+    if (wanted !== "auto") return this.inViews(faces, wanted, temperature);
+    const { few, many, below, temperature: early } = card.auto!;
+    const quick = await this.inViews(faces, few, early ?? this.temperature(few));
+    const first = await this.inViews(faces, few, temperature);
     const out: number[][] = [];
     for (let i = 0; i < crops.length; i++) {
       const isClear = Math.max(...quick[i]!) >= below;
-      out.push(isClear ? first[i]! : (await this.inViews(part(faces, i, i + 1), many, this.temperature("auto")))[0]!);
+      out.push(isClear ? first[i]! : (await this.inViews(part(faces, i, i + 1), many, temperature))[0]!);
     }
     return out;
   }
 
-  private temperature(views: string): number {
-    const found = this.card.temperatures[views];
+  private temperature(views: Views): number {
+    const isViews = views === "auto" || Number.isInteger(views); // "1", the value of a <select>, is none
+    const found = isViews ? this.card.temperatures[views] : undefined;
     if (found !== undefined) return found;
-    const known = Object.keys(this.card.temperatures).join(", ");
-    throw new RangeError(`model '${this.card.name}' is calibrated for ${known} views of a face, not for ${views}`);
+    const known = Object.keys(this.card.temperatures).join(", "), got = isViews ? views : JSON.stringify(views);
+    throw new RangeError(`model '${this.card.name}' is calibrated for ${known} views of a face, not for ${got}`);
   }
 
   private async inViews(faces: Batch, nViews: number, temperature: number): Promise<number[][]> {

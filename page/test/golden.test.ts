@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { before, test } from "node:test";
 import { type Quad, overlap } from "../src/geometry.js";
-import { type Box, type Reading, Reader } from "../src/index.js";
+import { pixels } from "../src/image.js";
+import { type Box, type ReadOptions, type Reading, Reader } from "../src/index.js";
 import { ROOT, made, scenes, sha256 } from "./scenes.js";
 
 const WEIGHTS = new URL("../src/mien/core/weights/", ROOT), MODEL = "fer2013-medium";
@@ -64,4 +65,6 @@ test("faces that are known are found again near their places", async () => {
 
 test("views that the card is not calibrated for are refused", async () => {
   await assert.rejects(reader.read(made(scenes[0]!), { views: 3 }), /calibrated for .*, not for 3/);
+  const text = { views: "1" } as unknown as ReadOptions;
+  for (const input of [made(scenes[0]!), pixels(9, 9, 1)]) await assert.rejects(reader.read(input, text), /not for "1"/);
 });
