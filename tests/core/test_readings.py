@@ -106,12 +106,32 @@ def test_without_either_the_command_to_install_is_told(monkeypatch) -> None:
         ([(1, 2, 3, 4)], [(0.5, 0.2, 0.3)], r"probs must have the shape \(N, 2\)"),
         ([(1, 2, 3, 4)], [(0.5, 0.5)] * 2, "as many boxes as rows of probs, got 1 and 2"),
         ([(1, 2, 3, 4), (1, np.nan, 3, 4)], [], r"boxes_xyxy must be finite numbers, got nan at \[1, 1\]"),
-        ([(1, 2, 3, 4)], [(0.5, np.inf)], r"probs must be finite numbers, got inf at \[0, 1\]"),
+        ([(1, 2, 3, 4)], [(0.5, np.inf)], r"probs must lie in 0..1, got inf at \[0, 1\]"),
+        ([(1, 2, 3, 4)], [(2, 98)], r"probs must lie in 0..1, got 2.0 at \[0, 0\]"),
+        ([(1, 2, 3, 4)], [(-0.1, np.nan)], r"probs must lie in 0..1, got -0.1 at \[0, 0\]"),
+        (
+            [(1, 2, 3, 4), (200, 200, 120.5, 250)],
+            [(0.5, 0.5)] * 2,
+            r"must have x1 < x2 and y1 < y2, got 200, 200, 120.5, 250 in row 1; add x and y to a width",
+        ),
     ],
 )
 def test_arrays_that_do_not_fit_are_told(boxes, probs, says) -> None:
     with pytest.raises(MienError, match=says):
         mien.Readings.from_arrays(boxes, probs, LABELS)
+
+
+def test_scores_beyond_one_and_a_label_that_stands_twice_are_told() -> None:
+    with pytest.raises(MienError, match=r"scores must lie in 0..1, got 7.0 at \[0\]"):
+        mien.Readings.from_arrays([(1, 2, 3, 4)], [(0.5, 0.5)], LABELS, scores=[7])
+    with pytest.raises(MienError, match="labels must be different from each other, got sad, sad"):
+        mien.Readings.from_arrays([(1, 2, 3, 4)], [(0.5, 0.5)], ("sad", "sad"))
+
+
+def test_arrays_keep_their_order_and_what_rounding_added_is_cut() -> None:
+    boxes, probs = [(0, 0, 2, 2), (0, 0, 9, 9)], np.float32([(1 + 1e-7, -1e-8), (0.25, 0.75)])
+    small, large = mien.Readings.from_arrays(boxes, probs, LABELS)
+    assert (small.box.x2, small.probs, large.box.x2) == (2, (1, 0), 9)
 
 
 def test_readings_are_a_tuple_that_pickles() -> None:

@@ -26,6 +26,8 @@ FACE_COLUMNS = (
     "uncertain",
     "quality",
 )
+ROUNDING = 1e-6
+"""By how much probabilities may lie beyond 0 and 1, as a mean of float32 does."""
 OCCLUDED = "quality_occluded"
 """Stands behind ``quality`` where 68 landmarks were asked for."""
 PANDAS = {str: "string", int: "Int64", bool: "boolean", float: "float64"}
@@ -33,7 +35,7 @@ PANDAS = {str: "string", int: "Int64", bool: "boolean", float: "float64"}
 
 
 class Readings(tuple[Reading, ...]):
-    """The faces of one image: a tuple of `Reading`, largest face first."""
+    """The faces of one image: a tuple of `Reading`, largest face first where an image was read."""
 
     __slots__ = ()
 
@@ -46,20 +48,23 @@ class Readings(tuple[Reading, ...]):
         *,
         scores: ArrayLike | None = None,
     ) -> "Readings":
-        """Readings of arrays, for `annotate` and for tables.
+        """Readings of arrays, for `annotate` and for tables, in the order of the arrays.
 
         Args:
-            boxes_xyxy: Pixels of the upright image, shape (N, 4).
-            probs: Probabilities, shape (N, C).
-            labels: The C emotions.
+            boxes_xyxy: Left, top, right and bottom in pixels of the upright image, shape (N, 4).
+            probs: Probabilities, 0-1, shape (N, C).
+            labels: The C emotions, each another one.
             scores: Of the detector, 0-1, shape (N,); 1 by default.
 
         Raises:
-            MienError: the shapes do not fit together, or a number is not finite.
+            MienError: the shapes do not fit together, a number is not finite or out of its range, a box is
+                inside out, or a label stands twice.
         """
-        boxes, table = _array(boxes_xyxy, "boxes_xyxy", (-1, 4)), _array(probs, "probs", (-1, len(labels)))
+        if len(set(labels)) < len(labels):
+            raise MienError(f"labels must be different from each other, got {', '.join(labels)}")
+        boxes, table = _boxes(boxes_xyxy), _shares(probs, "probs", (-1, len(labels)))
         n = len(boxes)
-        score = np.ones(n) if scores is None else _array(scores, "scores", (-1,))
+        score = np.ones(n) if scores is None else _shares(scores, "scores", (-1,))
         if len(score) != n:
             raise MienError(f"expected a score for each box, got {len(score)} for {n}")
         if len(table) != n:
@@ -92,6 +97,25 @@ def _html_row(number: int, reading: Reading, labels: Sequence[str]) -> str:
     return f"<tr><th>{number}</th>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
 
 
+def _boxes(values: ArrayLike) -> NDArray[np.float64]:
+    boxes = _array(values, "boxes_xyxy", (-1, 4))
+    _check(boxes, np.isfinite(boxes), "boxes_xyxy must be finite numbers")
+    odd = np.flatnonzero((boxes[:, :2] >= boxes[:, 2:]).any(axis=1))
+    if len(odd):
+        got = ", ".join(f"{side:g}" for side in boxes[odd[0]])
+        raise MienError(
+            f"boxes_xyxy must have x1 < x2 and y1 < y2, got {got} in row {odd[0]}; "
+            "add x and y to a width and a height"
+        )
+    return boxes
+
+
+def _shares(values: ArrayLike, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    array = _array(values, name, shape)
+    _check(array, (array >= -ROUNDING) & (array <= 1 + ROUNDING), f"{name} must lie in 0..1")
+    return array.clip(0, 1)
+
+
 def _array(values: ArrayLike, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
     array = np.asarray(values, np.float64)
     if array.size == 0:
@@ -99,12 +123,15 @@ def _array(values: ArrayLike, name: str, shape: tuple[int, ...]) -> NDArray[np.f
     if array.ndim != len(shape) or array.shape[1:] != shape[1:]:
         wanted = ", ".join("N" if side < 0 else str(side) for side in shape)
         raise MienError(f"{name} must have the shape ({wanted}), got {array.shape}")
-    odd = np.argwhere(~np.isfinite(array))
+    return array
+
+
+def _check(array: NDArray[np.float64], good: NDArray[np.bool_], wanted: str) -> None:
+    odd = np.argwhere(~good)
     if len(odd):
         place = tuple(odd[0].tolist())
         where = ", ".join(map(str, place))
-        raise MienError(f"{name} must be finite numbers, got {array[place]} at [{where}]")
-    return array
+        raise MienError(f"{wanted}, got {array[place]} at [{where}]")
 
 
 def face_columns(labels: Sequence[str], *, landmarks: bool = False) -> tuple[str, ...]:
