@@ -91,13 +91,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that ``import mien`` costs next to nothing."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'mien' has no attribute '{name}'")
-    from importlib import import_module
+if not TYPE_CHECKING:  # a checker that saw it would take any misspelt name
 
-    return getattr(import_module(_HOMES[name]), name)
+    def __getattr__(name: str) -> Any:
+        """Import a public name when it is first used, so that ``import mien`` costs next to nothing."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'mien' has no attribute '{name}'")
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import mien
+
 BLOCK = """
 import sys
 class Blocked:
@@ -123,6 +125,15 @@ def test_every_public_name_can_be_had_with_four_packages(source, run_python, tmp
     )
     done = run_python(source, code, cwd=tmp_path)
     assert done.stdout == "True\n", done.stderr
+
+
+def test_a_type_checker_sees_the_public_names_and_no_others(source) -> None:
+    """It takes any name of a module whose ``__getattr__`` it sees, so also a misspelt one."""
+    parts = ast.parse((source / "mien" / "__init__.py").read_text("utf-8")).body
+    shown = [part for part in parts if isinstance(part, ast.If) and ast.unparse(part.test) == "TYPE_CHECKING"]
+    names = [name.name for part in shown for line in part.body for name in getattr(line, "names", [])]
+    assert sorted(names) == sorted(mien.__all__)
+    assert "__getattr__" not in [getattr(part, "name", "") for part in (*parts, *shown)]
 
 
 @pytest.mark.parametrize(
