@@ -8,12 +8,15 @@ import { count, percent, say, word } from "./messages.js";
 import { busy, idle } from "./status.js";
 import { type Row, fillTable } from "./table.js";
 
+const CELLS = ["face", "x1", "y1", "x2", "y2", "detection_score", "emotion", "uncertain"];
+
 export async function readPhotos(loading: Promise<Loaded>, files: readonly File[], signal: AbortSignal): Promise<void> {
   const rows: Row[] = [];
+  let nFaces = 0;
   signal.addEventListener("abort", () => fillTable(rows, "faces.csv"));
   for (const [i, file] of files.entries()) {
     busy(() => say("reading", { file: file.name }), files.length > 1 ? i / files.length : null);
-    const { engine } = await loading;
+    const { engine, card } = await loading;
     const photo = make("img", { src: URL.createObjectURL(file) });
     let problem = await photo.decode().then(() => "", () => say("not_read", { file: file.name }));
     if (problem && (await isFolder(file))) problem = say("folder", { file: file.name });
@@ -22,14 +25,14 @@ export async function readPhotos(loading: Promise<Loaded>, files: readonly File[
       return [];
     });
     signal.throwIfAborted();
-    if (!problem) {
-      showPhoto(photo, file.name, readings);
-      rows.push(...readings.map((reading, j) => toRow(file.name, j + 1, reading)));
-    } else if (files.length === 1) throw new Error(problem);
+    if (!problem) showPhoto(photo, file.name, readings);
+    else if (files.length === 1) throw new Error(problem);
     else stage(make("p", {}, problem), file.name);
+    rows.push(...toRows(file.name, readings, card.labels));
+    nFaces += readings.length;
   }
   fillTable(rows, "faces.csv");
-  idle(() => `${count("photos", files.length)}, ${count("faces", rows.length)}.`);
+  idle(() => `${count("photos", files.length)}, ${count("faces", nFaces)}.`);
 }
 
 /** Whether this is a folder that was dropped; no bytes of it can be read. */
@@ -57,7 +60,12 @@ function showPhoto(photo: HTMLImageElement, name: string, readings: readonly Rea
   });
 }
 
-function toRow(file: string, face: number, { box, detection_score, emotion, uncertain, probabilities }: Reading): Row {
-  const probs = Object.entries(probabilities).map(([label, prob]) => [`p_${label}`, prob]);
-  return { file, face, ...box, detection_score, emotion, uncertain, ...Object.fromEntries(probs) };
+/** A row a face; a photo without one has a row with empty cells, as `mien read` gives it. */
+function toRows(file: string, readings: readonly Reading[], labels: readonly string[]): Row[] {
+  const empty = Object.fromEntries([...CELLS, ...labels.map((label) => `p_${label}`)].map((name) => [name, null]));
+  if (!readings.length) return [{ file, ...empty }];
+  return readings.map(({ box, detection_score, emotion, uncertain, probabilities }, i) => {
+    const probs = Object.fromEntries(labels.map((label) => [`p_${label}`, probabilities[label]!]));
+    return { file, face: i + 1, ...box, detection_score, emotion, uncertain, ...probs };
+  });
 }

@@ -99,9 +99,12 @@ def test_it_gives_the_numbers_of_mien_read(ready, photos):
     expect(ready.locator("#status")).to_have_text(re.compile("^22 photos, "), timeout=LONG_MS)
     found = rows(ready)
     analyzer = mien.Analyzer(detector="one-stage")
-    wanted = [(photo.name, reading) for photo in photos for reading in analyzer.read(photo)]
+    wanted = [(photo.name, reading) for photo in photos for reading in analyzer.read(photo) or [None]]
     assert [row["file"] for row in found] == [name for name, _ in wanted]
     for row, (name, reading) in zip(found, wanted, strict=True):
+        if reading is None:
+            assert set(list(row.values())[1:]) == {""}, name
+            continue
         assert row["emotion"] == reading.emotion, name
         if abs(reading.confidence - reading.uncertain_below) > MOST_PROB:
             assert row["uncertain"] == str(reading.uncertain).lower(), name
@@ -317,6 +320,23 @@ def test_photos_that_are_stopped_keep_what_was_read(ready, photo, tmp_path):
     ready.locator("#stop").click()
     found = [row["file"] for row in rows(ready)]
     assert found == [path.name for path in photos[: len(found)]]
+
+
+@one_look
+def test_photos_without_a_face_or_that_cannot_be_read_have_a_row_each(ready, photo, tmp_path):
+    (tmp_path / "bad.jpg").write_bytes(b"no image")
+    Image.new("RGB", (90, 90)).save(tmp_path / "black.png")
+    shutil.copy(photo, tmp_path / "face.png")
+    ready.set_input_files("#files", [tmp_path / name for name in ("bad.jpg", "black.png", "face.png")])
+    expect(ready.locator("#status")).to_have_text("3 photos, 1 face.", timeout=LONG_MS)
+    found = rows(ready)
+    assert [(row["file"], row["face"]) for row in found] == [
+        ("bad.jpg", ""),
+        ("black.png", ""),
+        ("face.png", "1"),
+    ]
+    assert [row["p_happy"] for row in found[:2]] == ["", ""]
+    assert float(found[2]["p_happy"]) > 0.5
 
 
 @one_look
