@@ -166,15 +166,16 @@ def test_blanks_before_an_image_are_skipped_in_one_pass(serve, monkeypatch):
     assert refusal(client.post("/v1/read", json={"image": " " * 45_000 + "x"})) == (400, "bad_request")
 
 
-def test_many_images_may_come_in_json(serve, face_png, crowd_png):
-    texts = [as_text(crowd_png), as_text(b"no"), as_text(face_png)]
+def test_many_images_may_come_in_json_and_a_bad_one_stops_no_other(serve, face_png, crowd_png):
+    texts = [as_text(crowd_png), as_text(b"no"), as_text(face_png), "not base64!", "https://x.y/a.jpg", 7]
     images = serve().post("/v1/read", json={"image": texts}).json()["images"]
-    assert [(i["name"], len(i["faces"])) for i in images] == [
-        ("image 1", 2),
-        ("image 2", 0),
-        ("image 3", 1),
-    ]
+    assert [i["name"] for i in images] == [f"image {i}" for i in range(1, 7)]
+    assert [len(i["faces"]) for i in images] == [2, 0, 1, 0, 0, 0]
     assert images[1]["error"]["message"].startswith("image 2 is not an image of a known format")
+    assert [i["error"] and i["error"]["code"] for i in images[2:]] == [None, *["bad_request"] * 3]
+    says = [i["error"]["message"].partition(";")[0] for i in images[3:]]
+    assert says[0].startswith("image 4 is not base64 (")
+    assert says[1:] == ["image 5 is a web address", "image 6 is no text"]
 
 
 @pytest.mark.parametrize(
@@ -186,10 +187,11 @@ def test_many_images_may_come_in_json(serve, face_png, crowd_png):
         (b'{"image": %s}' % (b"9" * 5000), "bad_request", "is not JSON"),
         (b"[]", "bad_request", "holds no image"),
         (b'{"image": []}', "bad_request", "holds no image"),
-        (b'{"image": [1]}', "bad_request", "holds no image"),
+        (b'{"image": [1]}', "bad_request", "image 1 is no text"),
+        (b'{"image": {}}', "bad_request", "the image is no text"),
         (b'{"photo": "aaaa"}', "bad_request", "holds no image"),
         (b'{"image": "aa!a"}', "bad_request", "the image is not base64"),
-        (b'{"image": ["", "\xc3\xa4"]}', "bad_request", "image 2 is not base64"),
+        (b'{"image": ["\xc3\xa4"]}', "bad_request", "image 1 is not base64"),
         (b'{"image": "https://example.org/a.jpg"}', "bad_request", "mien never downloads"),
         (b'{"image": ["a", "a", "a"]}', "too_many_images", "more than 2 images"),
     ],

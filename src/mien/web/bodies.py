@@ -36,12 +36,14 @@ class Upload:
         name: What the client calls it, for answers and errors only; it never becomes a path.
         client: Whose it is; see `client_of`.
         is_file: Whether the name is one that the client gave.
+        error: Why there are no data; whoever reads it raises this, so that it stops no other image.
     """
 
     name: str
     data: bytes
     client: str = ""
     is_file: bool = False
+    error: MienError | None = None
 
     @contextmanager
     def named(self) -> Iterator[None]:
@@ -153,29 +155,36 @@ def _from_json(body: bytes, max_images: int, client: str) -> list[Upload]:
         raise RefusedError("bad_request", f"the body is not JSON, as its type says; {AS_JSON}") from None
     given = [held[name] for name in ("image", "img") if name in held] if isinstance(held, dict) else []
     texts = given[0] if given and isinstance(given[0], list) else given[:1]
-    if not texts or not all(isinstance(text, str) for text in texts):
+    if not texts:
         raise RefusedError("bad_request", f"the JSON holds no image; {AS_JSON}")
     if len(texts) > max_images:
         raise _too_many(max_images)
     if not isinstance(given[0], list):
-        return [Upload("image", _bytes(texts[0], "the image"), client)]
-    names = [f"image {i}" for i in range(1, len(texts) + 1)]
-    return [Upload(name, _bytes(text, name), client) for name, text in zip(names, texts, strict=True)]
+        return [_unpacked(texts[0], "image", client)]
+    return [_unpacked(text, f"image {i}", client) for i, text in enumerate(texts, start=1)]
 
 
-def _bytes(text: str, called: str) -> bytes:
+def _unpacked(text: object, name: str, client: str) -> Upload:
+    try:
+        return Upload(name, _bytes(text), client)
+    except RefusedError as error:
+        return Upload(name, b"", client, error=error)
+
+
+def _bytes(text: object) -> bytes:
+    if not isinstance(text, str):
+        raise RefusedError("bad_request", f"the image is no text; {AS_JSON}")
     if re.match(r"https?:", text, re.IGNORECASE):
         raise RefusedError(
-            "bad_request", f"{called} is a web address; mien never downloads: send the image itself"
+            "bad_request", "the image is a web address; mien never downloads: send the image itself"
         )
     address = DATA_ADDRESS.match(text)
     packed = "".join(text[address.end() if address else 0 :].split()).translate(URL_SAFE)
     try:
         return binascii.a2b_base64(packed + "=" * (-len(packed) % 4), strict_mode=True)
     except ValueError as error:
-        raise RefusedError(
-            "bad_request", f"{called} is not base64 ({str(error).lower()}); {AS_JSON}"
-        ) from None
+        why = str(error).lower()
+        raise RefusedError("bad_request", f"the image is not base64 ({why}); {AS_JSON}") from None
 
 
 def _too_many(max_images: int) -> RefusedError:

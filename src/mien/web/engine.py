@@ -131,6 +131,8 @@ class Engine:
     async def _with_pixels(self, upload: Upload, work: Callable[[Pixels], T]) -> T:
         """What ``work`` makes of an image, on a thread; errors call it by its name."""
         with upload.named():
+            if upload.error:
+                raise upload.error
             return await self._in_lane(upload, work)
 
     async def _in_lane(self, upload: Upload, work: Callable[[Pixels], T]) -> T:
