@@ -92,6 +92,35 @@ def test_the_description_tells_each_way_to_send_images(serve):
     assert "too_costly" in read["responses"]["422"]["description"]
 
 
+def test_the_description_tells_every_error_in_the_one_shape(serve):
+    described = serve().get("/openapi.json").json()
+    assert "HTTPValidationError" not in described["components"]["schemas"]
+    told = {(path, *one): answer for path in described["paths"] for one, answer in answers(described, path)}
+    for (path, _, status), answer in told.items():
+        if not status.startswith("2"):
+            assert answer["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorAnswer"), path
+    assert {path for path, _, status in told if status == "400"} == {
+        path for path in described["paths"] if path.startswith("/v1/")
+    }
+    assert list(told["/metrics", "get", "200"]["content"]) == ["text/plain"]
+
+
+def answers(described, path):
+    """Method and status, and what is told of them."""
+    for method, told in described["paths"][path].items():
+        for status, answer in told["responses"].items():
+            yield (method, status), answer
+
+
+def test_the_description_asks_for_a_token_where_the_service_does(serve):
+    assert "security" not in serve().get("/openapi.json").json()
+    described = serve(token="a-secret-token").get("/openapi.json").json()
+    assert described["components"]["securitySchemes"] == {"token": {"type": "http", "scheme": "bearer"}}
+    assert described["security"] == [{"token": []}]
+    paths = described["paths"]
+    assert {path for path in paths if paths[path].get("get", {}).get("security") == []} == {"/healthz"}
+
+
 def test_models_are_listed_with_their_terms_and_the_one_that_serves(serve):
     models = {model["name"]: model for model in serve().get("/v1/models").json()["models"]}
     assert models["tiny"]["served"]

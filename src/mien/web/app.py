@@ -13,7 +13,7 @@ from mien.core.bounds import give_memory_back
 from mien.core.classifier import Classifier
 from mien.core.files import temporary_folder
 from mien.web.addresses import Heads, Prefixed
-from mien.web.assembly import assemble
+from mien.web.assembly import Guarded, assemble
 from mien.web.engine import Engine, image_detector
 from mien.web.jobs import Jobs
 from mien.web.metrics import Meter, Metrics
@@ -63,7 +63,8 @@ def make_app(settings: Settings | None = None) -> FastAPI:
                 await asyncio.to_thread(jobs.close)
                 await asyncio.to_thread(engine.close)
 
-    app = FastAPI(
+    kind = FastAPI if settings.token is None else Guarded
+    app = kind(
         title="mien",
         version=__version__,
         description=DESCRIPTION,

@@ -1,6 +1,7 @@
 """What the applications of the service and of the quiz have in common: routes, errors, static files."""
 
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.requests import HTTPConnection
@@ -8,15 +9,31 @@ from starlette.staticfiles import StaticFiles
 
 from mien.errors import MienError
 from mien.names import nearest
+from mien.web import schemas
 from mien.web.errors import add_handlers
 
 STATIC = Path(__file__).parent / "static"
+ANY_ERROR: dict[int | str, dict[str, Any]] = {
+    "default": {"model": schemas.ErrorAnswer, "description": "Any other error, in the same shape."}
+}
+"""In the description of each address; without it, FastAPI puts a 422 of its own shape there."""
+
+
+class Guarded(FastAPI):
+    """An application whose description tells of the token, which `mien.web.security.Guard` asks for."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The description, for programs that make a client of it."""
+        described = super().openapi()
+        described["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        described["security"] = [{"token": []}]
+        return described
 
 
 def assemble(app: FastAPI, router: APIRouter) -> FastAPI:
     """The same application with routes, the answers to errors, and the files of its page."""
     add_handlers(app)
-    app.include_router(router, dependencies=[Depends(refuse_unknown_parameters)])
+    app.include_router(router, dependencies=[Depends(refuse_unknown_parameters)], responses=ANY_ERROR)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
 

@@ -15,7 +15,7 @@ from starlette.responses import FileResponse
 
 from mien.errors import DataError
 from mien.web.addresses import Heads
-from mien.web.assembly import STATIC, assemble
+from mien.web.assembly import STATIC, Guarded, assemble
 from mien.web.errors import RefusedError
 from mien.web.security import Guard
 from mien.web.settings import Settings, read_settings
@@ -146,7 +146,8 @@ def make_app(settings: QuizSettings) -> FastAPI:
             quiz.close()
 
     doors = [Middleware(Guard, settings=settings), Middleware(Heads)]
-    app = FastAPI(title="mien quiz", docs_url=None, redoc_url=None, lifespan=lifespan, middleware=doors)
+    kind = FastAPI if settings.token is None else Guarded
+    app = kind(title="mien quiz", docs_url=None, redoc_url=None, lifespan=lifespan, middleware=doors)
     return assemble(app, router)
 
 

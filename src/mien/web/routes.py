@@ -30,6 +30,7 @@ from mien.workflows.video.pick import Pick, parse_every
 JSON, NDJSON = "application/json", "application/x-ndjson"
 PAGE_BYTES = 256 * 1024
 READ_ERRORS = (
+    "bad_request",
     "not_acceptable",
     "too_slow",
     "too_large",
@@ -202,14 +203,17 @@ async def watch(
     return Response(job.answer().model_dump_json(), 202, location, media_type=JSON)
 
 
-@router.get("/v1/watch/{number}", summary="How far a video is", responses=_errors("not_found"))
+@router.get("/v1/watch/{number}", summary="How far a video is", responses=_errors("bad_request", "not_found"))
 async def progress(job: AJob) -> schemas.JobAnswer:
     """The state of a video, and who was seen in it so far."""
     return job.answer()
 
 
 @router.delete(
-    "/v1/watch/{number}", summary="Stop and forget a video", status_code=204, responses=_errors("not_found")
+    "/v1/watch/{number}",
+    summary="Stop and forget a video",
+    status_code=204,
+    responses=_errors("bad_request", "not_found"),
 )
 async def forget(job: AJob, service: AService) -> None:
     """Stop it if it is watched, and delete the video and its rows."""
@@ -249,7 +253,7 @@ async def live(socket: WebSocket, service: AService) -> None:
         await socket.send_denial_response(answer(error))
 
 
-@router.get("/v1/models", summary="The models on this machine", responses=_errors())
+@router.get("/v1/models", summary="The models on this machine", responses=_errors("bad_request"))
 async def models(service: AService) -> schemas.ModelsAnswer:
     """Each model's card in short: what it names, how well it was measured to do, on what terms."""
     weights, served = find_model(service.settings.model)
@@ -262,13 +266,18 @@ async def models(service: AService) -> schemas.ModelsAnswer:
     return schemas.ModelsAnswer(models=answers)
 
 
-@router.get("/healthz", summary="Whether the service answers")
+@router.get("/healthz", summary="Whether the service answers", openapi_extra={"security": []})
 async def health() -> schemas.Health:
     """Needs no token."""
     return schemas.Health(version=__version__)
 
 
-@router.get("/metrics", summary="Figures for Prometheus", response_class=Response, responses=_errors())
+@router.get(
+    "/metrics",
+    summary="Figures for Prometheus",
+    response_class=Response,
+    responses=_errors() | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 async def figures(service: AService) -> Response:
     """Requests, faces, batches, time, memory."""
     return Response(service.metrics.text(), media_type=CONTENT_TYPE)
