@@ -104,6 +104,20 @@ def test_another_site_than_the_allowed_one_stays_out(serve, face_png):
     assert (own.headers["Cross-Origin-Resource-Policy"], own.headers["Vary"]) == ("same-origin", "Origin")
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("https://app.example:443/", "https://app.example"),
+        ("http://App.example:80", "http://app.example"),
+        ("http://app.example:443", "http://app.example:443"),
+        ("https://app.example:8443", "https://app.example:8443"),
+    ],
+)
+def test_a_site_may_be_named_with_the_port_that_browsers_leave_out(serve, given, sent):
+    response = serve(origins=(given,)).get("/v1/models", headers={"Origin": sent})
+    assert response.headers["Access-Control-Allow-Origin"] == sent
+
+
 def test_a_socket_of_an_allowed_sites_page_is_open(serve):
     with serve(origins=("https://app.example",)).websocket_connect(LIVE, headers=APP) as socket:
         assert socket.accepted_subprotocol is None

@@ -21,6 +21,9 @@ TOKEN = re.compile(r"[A-Za-z0-9._~-]{8,256}")
 
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9._-]+(:\d{1,5})?|[a-z]+://\[[0-9a-f:]+\](:\d{1,5})?")
 HOST = re.compile(r"[a-z0-9._-]+")
+DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+"""What browsers leave out of an origin."""
+
 PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 OWN = {"/v1", "/static", "/healthz", "/metrics", "/openapi.json"}
 
@@ -46,7 +49,7 @@ def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     lower = _in_lower_case(origin.rstrip("/") for origin in origins)
     if not all(map(ORIGIN.fullmatch, lower)):
         raise ValueError("must be scheme and host of a site, such as https://app.example")
-    return lower
+    return tuple(name.removesuffix(DEFAULT_PORTS.get(name.partition("://")[0], "")) for name in lower)
 
 
 def _hosts(hosts: tuple[str, ...]) -> tuple[str, ...]:
