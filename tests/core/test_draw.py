@@ -184,6 +184,14 @@ def test_a_hundred_faces_are_drawn() -> None:
         assert (drawn[round(box.y1) : round(box.y2), round(box.x1)] != 128).any()
 
 
+def test_an_empty_caption_draws_no_text() -> None:
+    faces = [reading(60, 80, 160, 190)]
+    told, empty = annotate(gray(300, 400), faces, ["me"]), annotate(gray(300, 400), faces, [""])
+    assert (told[:78] != 128).any()
+    assert (empty[:78] == 128).all()
+    assert np.array_equal(empty[80:], told[80:])
+
+
 def test_every_emotion_of_the_label_sets_has_its_own_colour() -> None:
     emotions = set(LABEL_SETS["fer2013"]) | set(LABEL_SETS["ferplus"])
     assert emotions <= set(COLOURS)

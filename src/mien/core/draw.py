@@ -56,7 +56,7 @@ def annotate(
     Args:
         image: RGB uint8 (H, W, 3), or what `open_image` takes: a path, bytes, an open file, a Pillow image.
         readings: Faces whose boxes are in pixels of ``image``; they may lie partly or fully outside.
-        captions: The text over each face, instead of its emotion and confidence.
+        captions: The text over each face, instead of its emotion and confidence; ``""`` for none.
         color: ``"bgr"`` where ``image`` is an array of OpenCV; what is returned is one too.
         limits: How large an image may be that is no array.
 
@@ -91,7 +91,7 @@ def annotate(
     taken = [mark.box for mark in marks]
     tags = []
     for mark in marks:
-        tag = _place_tag(mark, (width, height), taken)
+        tag = _place_tag(mark, (width, height), taken) if mark.label else None
         tags.append(tag)
         taken += [tag] if tag else []
     for mark in marks:
@@ -145,8 +145,10 @@ class _Mark:
 
     @property
     def label(self) -> str:
+        if self.caption is not None:
+            return self.caption
         doubt = "?" if self.reading.uncertain else ""
-        return self.caption or f"{self.reading.emotion}{doubt}  {self.reading.confidence:.0%}"
+        return f"{self.reading.emotion}{doubt}  {self.reading.confidence:.0%}"
 
     @property
     def tag_size_wh(self) -> tuple[int, int]:
