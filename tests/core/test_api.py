@@ -3,6 +3,7 @@
 import copy
 import pickle
 import shutil
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -56,6 +57,7 @@ def test_several_faces_are_classified_in_one_batch(
     assert [list(one) for one in together] == [list(model.labels)] * 5
     for one, other in zip(together, alone, strict=True):
         assert one == pytest.approx(other, abs=1e-6)
+    assert model.classify(deque(crops)) == together
     assert model.classify([]) == []
 
 
@@ -196,6 +198,7 @@ def test_what_is_no_crop_is_told(seeing: Path, crops: Any, text: str) -> None:
             "batch must be a whole number of at least 1",
         ),
         (lambda path: Classifier(path).classify({}), ImageError, "an image must be a path, .* got dict"),
+        (lambda path: Classifier(path).classify({"a.jpg"}), ImageError, "got set; .* as a list to classify"),
         (lambda path: Classifier(path).classify([b""]), ImageError, "empty"),
     ],
 )

@@ -190,7 +190,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "image number": (lambda: open_image(3), "an image must be a path.*got int"),
     "images at once": (
         lambda: mien.read(["a.png", "b.png"]),
-        "an image must be a path.*got list; .* read_many$",
+        "an image must be a path.*got list; several .* read_many, or as",
     ),
     "limits": (lambda: open_image(RGB, 1000), "limits must be an ImageLimits, got int"),
     "model list": (lambda: mien.read(RGB, ["a"]), "a model must be a name or a path, got list"),
@@ -357,6 +357,22 @@ def test_annotate_takes_what_open_image_does(png: bytes, tmp_path: Path) -> None
     expected = annotate(RGB, [READING])
     for source in (tmp_path / "a.png", str(tmp_path / "a.png"), png, io.BytesIO(png), Image.fromarray(RGB)):
         np.testing.assert_array_equal(annotate(source, [READING]), expected)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("how", ["closed", "left", "file closed", "in memory"])
+def test_a_pillow_image_that_is_closed_is_told_so(kind: str, how: str) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (9, 9)).save(file, kind)
+    file.seek(0)
+    image = Image.new("RGB", (9, 9)) if how == "in memory" else Image.open(file)
+    if how == "left":
+        with image:
+            pass
+    else:
+        (file if how == "file closed" else image).close()
+    with pytest.raises(ImageError, match=r"^the Pillow image is closed; pass it before it, or its "):
+        mien.open_image(image)
 
 
 # --- a detector of one's own -----------------------------------------------------------------------------

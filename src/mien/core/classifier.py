@@ -150,7 +150,7 @@ class Classifier:
         """Probabilities by emotion for one image that is a face already, such as a row of FER2013.
 
         Args:
-            face: The image; or a list of images, which go through the network together.
+            face: The image; or a sequence of images, which go through the network together.
             limits: How large an image may be.
 
         Returns:
@@ -159,7 +159,8 @@ class Classifier:
         Raises:
             ImageError: an image cannot be read.
         """
-        faces: Sequence[Any] = face if isinstance(face, list | tuple) else [face]
+        is_bytes = isinstance(face, str | bytes | bytearray | memoryview)  # these are sequences too
+        faces: Sequence[Any] = face if isinstance(face, Sequence) and not is_bytes else [face]
         probs = self.probs([self._whole(one, limits) for one in faces])
         named = [dict(zip(self.labels, row, strict=True)) for row in probs.tolist()]
         return named if faces is face else named[0]

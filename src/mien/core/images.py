@@ -118,7 +118,7 @@ def open_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> NDA
     if isinstance(source, np.ndarray):
         return _from_array(np.asarray(source), limits)  # a matrix would stay flat
     if isinstance(source, Image.Image):
-        return _from_pillow(source, "the Pillow image", limits)
+        return _from_open(source, "the Pillow image", limits)
     if isinstance(source, bytes | bytearray | memoryview):
         return _from_bytes(bytes(source), "bytes", limits)
     if isinstance(source, str | os.PathLike):
@@ -137,7 +137,7 @@ def open_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> NDA
 def _instead(source: object) -> str:
     """What to do with a thing that is nearly an image."""
     if isinstance(source, list | tuple | set) or getattr(source, "ndim", 0) == 1:
-        return "; several images go to read_many"
+        return "; several images go to read_many, or as a list to classify"
     return "; pass numpy.asarray of it" if hasattr(source, "__array__") else ""
 
 
@@ -272,6 +272,18 @@ def _decoded(kind: str, data: bytes, name: str, limits: ImageLimits) -> NDArray[
             limits,
             lambda loaded: colours_of_16_bits(loaded, rawmode, lambda: plugin(FrugalFile(data))),
         )
+
+
+def _from_open(image: Image.Image, name: str, limits: ImageLimits) -> NDArray[np.uint8]:
+    """The caller's own Pillow image, which he may have closed, or whose file he may have."""
+    check_size(image.size, name, limits)
+    try:
+        image.load()
+    except Exception as error:  # what it raises depends on the format and on what was closed
+        if "closed" in str(error) or getattr(image, "fp", None) is None:
+            raise ImageError(f"{name} is closed; pass it before it, or its file, is closed") from error
+        raise _damaged(name, error) from error
+    return _from_pillow(image, name, limits)
 
 
 def _from_pillow(
