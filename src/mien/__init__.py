@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mien.core.readings import Readings, to_frame, to_rows
     from mien.core.results import Box, Face, Landmarks, Quality, Reading
     from mien.core.smoothing import Smoother, SmoothingSettings
-    from mien.core.tracking import Tracker, TrackerSettings
+    from mien.core.tracking import Tracker, TrackerSettings, appearance_of
     from mien.errors import MienError
     from mien.workflows.video.job import WatchJob, watch_video
     from mien.workflows.video.pick import Pick
@@ -49,6 +49,7 @@ _HOMES = {
     "WatchJob": "mien.workflows.video.job",
     "WatchSettings": "mien.workflows.video.watcher",
     "annotate": "mien.core.draw",
+    "appearance_of": "mien.core.tracking",
     "list_models": "mien.core.model_store",
     "load": "mien.core.classifier",
     "open_image": "mien.core.images",
@@ -81,6 +82,7 @@ __all__ = [
     "WatchJob",
     "WatchSettings",
     "annotate",
+    "appearance_of",
     "list_models",
     "load",
     "open_image",

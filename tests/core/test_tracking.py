@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+import mien
 from mien.core.results import Box
 from mien.core.tracking import NEVER, Tracker, TrackerSettings, appearance_of, assign
 
@@ -202,3 +203,8 @@ def test_a_look_ignores_light_and_contrast() -> None:
     face = RNG.integers(60, 120, (48, 48), np.uint8)
     assert appearance_of(face) @ appearance_of(2 * face + 10) == pytest.approx(1, abs=0.01)
     assert np.linalg.norm(appearance_of(np.full((48, 48), 9, np.uint8))) == 0
+
+
+def test_a_look_is_the_same_of_a_face_in_gray_and_in_colour() -> None:
+    gray = RNG.integers(0, 256, (48, 48), np.uint8)
+    assert np.array_equal(mien.appearance_of(np.stack([gray] * 3, axis=2)), mien.appearance_of(gray))

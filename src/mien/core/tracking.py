@@ -15,6 +15,7 @@ from PIL import Image
 
 from mien.core.arguments import check_numbers
 from mien.core.geometry import overlap
+from mien.core.preprocess import luma
 from mien.core.results import Box
 from mien.core.smoothing import decay
 
@@ -145,7 +146,7 @@ class Tracker:
             time_s: Seconds; not less than at the last call.
             boxes: Of the faces, pixels.
             scores: Detection scores, 0-1.
-            appearances: From `appearance_of`.
+            appearances: From `mien.appearance_of`.
             may_be_cut: Whether another shot may have begun: who does not look as before is another person,
                 and who is not seen now is forgotten.
 
@@ -286,8 +287,15 @@ the same face stayed above 0.79 in 999 of 1,000 frames, and another one below 0.
 
 
 def appearance_of(crop: NDArray[np.uint8]) -> Appearance:
-    """The appearance of an upright, aligned gray face (S, S); float32 (144,)."""
-    small = Image.fromarray(crop).resize((LOOK_SIDE, LOOK_SIDE), Image.Resampling.BOX)
+    """How a face looks, for `Tracker.step`: of the same person, two have a product near 1.
+
+    Args:
+        crop: An upright, aligned face, gray (S, S) or RGB (S, S, 3), as `Classifier.crop` cuts it.
+
+    Returns:
+        float32 (144,), of mean 0 and length 1; zeros where all pixels are equal.
+    """
+    small = Image.fromarray(luma(crop)).resize((LOOK_SIDE, LOOK_SIDE), Image.Resampling.BOX)
     cells = np.asarray(small, np.float32)
     return _unit((cells - cells.mean()).ravel())
 

@@ -30,7 +30,6 @@ from mien.core.detectors import detector_identity, make_detector
 from mien.core.geometry import overlap
 from mien.core.landmark_finder import LandmarkFinder
 from mien.core.model_store import DEFAULT_MODEL, find_model
-from mien.core.preprocess import luma
 from mien.core.read_batch import crop_faces
 from mien.core.results import Box, Face, Landmarks, Quality, Reading
 from mien.core.smoothing import Smoother, SmoothingSettings
@@ -218,7 +217,7 @@ class Watcher:
         kept = crop_faces(self.classifier, frame.pixels, found, self.settings.min_quality)
         if self.settings.landmarks:
             kept = kept.with_points(self._landmarks.find(frame.pixels, kept.faces))
-        appearances = [appearance_of(luma(crop)) for crop in kept.crops]
+        appearances = [appearance_of(crop) for crop in kept.crops]
         tracks = self.tracker.step(
             frame.time_s,
             [f.box for f in kept.faces],
