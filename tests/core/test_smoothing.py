@@ -8,6 +8,7 @@ import pytest
 
 from mien.core.results import Box, Face, Reading
 from mien.core.smoothing import UNCERTAIN, Smoother, SmoothingSettings
+from mien.core.tracking import Tracker
 from mien.errors import MienError
 
 LABELS = ("happy", "sad", "neutral")
@@ -149,3 +150,11 @@ def test_what_is_no_row_of_probabilities_is_refused_and_spoils_nothing(probs) ->
     label, smoothed = smoother.answer(1)
     assert label == "happy"
     assert smoothed == pytest.approx(HAPPY)
+
+
+@pytest.mark.parametrize("settings", [{}, {"time_s": 0.5}])
+def test_a_dict_in_place_of_settings_is_told(settings) -> None:
+    with pytest.raises(MienError, match=r"^settings must be a SmoothingSettings, got {"):
+        Smoother(("a", "b"), settings)
+    with pytest.raises(MienError, match=r"^settings must be a TrackerSettings, got {"):
+        Tracker(settings)

@@ -5,11 +5,12 @@ import os
 from collections.abc import Iterable
 from numbers import Integral, Real
 from types import NoneType
-from typing import TypeGuard, get_args, get_type_hints
+from typing import TypeGuard, TypeVar, get_args, get_type_hints
 
 from mien.errors import MienError
 
 MOST_THREADS = 1024
+Kind = TypeVar("Kind")
 
 
 def check_several(images: object) -> None:
@@ -70,6 +71,18 @@ def check_kind(value: object, name: str, kind: type) -> None:
     """
     if not isinstance(value, kind):
         raise MienError(f"{name} must be a {kind.__name__}, got {value!r:.80}")
+
+
+def checked_settings(value: Kind | None, kind: type[Kind]) -> Kind:
+    """What a caller gave as ``settings``; the default ones of the class for ``None``.
+
+    Raises:
+        MienError: it is something else, such as a dict.
+    """
+    if value is None:
+        return kind()
+    check_kind(value, "settings", kind)
+    return value
 
 
 def check_numbers(

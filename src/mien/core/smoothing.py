@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.arguments import check_numbers, is_number
+from mien.core.arguments import check_numbers, checked_settings, is_number
 from mien.core.calibration import softmax
 from mien.core.results import is_uncertain
 from mien.errors import MienError
@@ -75,13 +75,16 @@ class Smoother:
         labels: Emotions in the order of the probabilities.
         settings: See there.
         threshold: Of the model card; counts where ``settings`` has none.
+
+    Raises:
+        MienError: ``settings`` are something else.
     """
 
     def __init__(
         self, labels: Sequence[str], settings: SmoothingSettings | None = None, threshold: float = 0.3
     ) -> None:
         self.labels = tuple(labels)
-        self.settings = settings or SmoothingSettings()
+        self.settings = checked_settings(settings, SmoothingSettings)
         self.threshold = threshold if self.settings.threshold is None else self.settings.threshold
         self._persons: dict[int, _Person] = {}
 

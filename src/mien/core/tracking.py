@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.core.arguments import check_numbers
+from mien.core.arguments import check_kind, check_numbers
 from mien.core.geometry import overlap
 from mien.core.preprocess import luma
 from mien.core.results import Box
@@ -118,6 +118,9 @@ class Tracker:
     n_numbers: int = 0
     last_s: float | None = None
     step_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_kind(self.settings, "settings", TrackerSettings)
 
     def expected(self, time_s: float) -> list[Box]:
         """Where the faces that may still come back should be now, in the order of ``tracks``."""

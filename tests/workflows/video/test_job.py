@@ -181,6 +181,10 @@ def test_the_path_of_a_video_is_a_job_and_other_things_are_told(small, settings)
     assert seen
     with pytest.raises(MienError, match=r"watch_video takes a path or a mien.WatchJob, got list"):
         watch_video([0], settings)
+    with pytest.raises(MienError, match=r"^settings must be a WatchSettings, got {'views': 1}$"):
+        watch_video(small, {"views": 1})
+    with pytest.raises(MienError, match=r"^pick must be a Pick, got 0.2$"):
+        WatchJob(small, 0.2)
 
 
 def test_a_job_takes_text_numbers_and_one_path_alone() -> None:

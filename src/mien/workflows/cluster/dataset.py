@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from mien.core.arguments import checked_settings
 from mien.errors import needs_extra
 from mien.workflows.cluster.actors import BatchReader
 from mien.workflows.cluster.connection import n_readers, share
@@ -37,10 +38,11 @@ def read_dataset(
 
     Raises:
         MissingExtraError: Ray is not installed.
+        MienError: ``settings`` are something else.
     """
     with needs_extra("reading on a cluster", "ray"):
         import ray
-    settings = settings or ReadSettings()
+    settings = checked_settings(settings, ReadSettings)
     return dataset.map_batches(
         BatchReader,
         fn_constructor_args=(settings, column, tuple(keep)),

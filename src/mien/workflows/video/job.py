@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from mien.core.addresses import shown
-from mien.core.arguments import is_whole
+from mien.core.arguments import check_kind, is_whole
 from mien.core.outputs import check_apart, check_distinct
 from mien.core.own_files import check_shape, reading
 from mien.core.timeline import TimelineRow
@@ -91,6 +91,7 @@ class WatchJob:
         self._check()
 
     def _check(self) -> None:
+        check_kind(self.pick, "pick", Pick)
         for path in self.files:
             format_of(path, named_columns((), None))
             check_apart(path, [self.source])

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mien.core.arguments import check_kind, check_numbers, check_share, check_whole
+from mien.core.arguments import check_kind, check_numbers, check_share, check_whole, checked_settings
 from mien.core.cards import ModelCard
 from mien.core.classifier import Classifier
 from mien.core.cuts import CutFinder
@@ -151,6 +151,7 @@ class Watcher:
 
     Raises:
         ModelError: the model cannot be found or verified.
+        MienError: ``settings`` are something else.
     """
 
     def __init__(
@@ -160,7 +161,7 @@ class Watcher:
         finder: Detector | None = None,
         classifier: Classifier | None = None,
     ) -> None:
-        self.settings = settings or WatchSettings()
+        self.settings = checked_settings(settings, WatchSettings)
         self.classifier = classifier or _classifier(self.settings)
         self.finder = finder or _finder(self.settings)
         self._find_near = near_finder(self.finder)
