@@ -123,7 +123,7 @@ def test_settings_reach_the_detector_and_the_model(tiny_home: Path, monkeypatch)
     analyzer = build_analyzer(
         ReadSettings("tiny", detector="mtcnn", min_score=0.5, min_face=24, rotated=True)
     )
-    assert (analyzer.detector.settings.min_face, analyzer.detector.settings.orientations) == (24, 4)
+    assert (analyzer.detector.settings.min_face, analyzer.detector.settings.rotated) == (24, True)
     assert (analyzer.min_score, analyzer.classifier.card.name) == (0.5, "tiny")
 
 
