@@ -375,6 +375,18 @@ def test_a_pillow_image_that_is_closed_is_told_so(kind: str, how: str) -> None:
         mien.open_image(image)
 
 
+def test_a_damaged_pillow_image_is_not_called_closed() -> None:
+    """Pillow closes the file of a TIFF where its decoder fails."""
+    packed = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)).save(
+        packed, "TIFF", compression="tiff_lzw"
+    )
+    data = bytearray(packed.getvalue())
+    data[8:-400] = bytes(len(data) - 408)
+    with pytest.raises(ImageError, match="damaged"):
+        mien.open_image(Image.open(io.BytesIO(data)))
+
+
 # --- a detector of one's own -----------------------------------------------------------------------------
 
 POINTS = Landmarks((10, 10), (30, 10), (20, 20), (12, 35), (28, 35))

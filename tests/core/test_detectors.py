@@ -2,6 +2,7 @@
 
 import copy
 import json
+import pickle
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -246,6 +247,19 @@ def test_an_analyzer_with_a_detector_of_a_file_reads_in_another_process(
         (reading,) = pool.submit(analyzer.read, IMAGE).result()
     assert reading.detection_score == 0.75
     assert copy.deepcopy(analyzer).min_score == copy.copy(analyzer).min_score == 0.5
+
+
+def test_a_pickle_names_the_files_of_its_own_classes_alone(
+    centre: Path, tiny_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIEN_HOME", str(tiny_home))
+    own = pickle.dumps(Analyzer("tiny", "centre.py:Centre"))
+    plain = pickle.dumps(Analyzer("tiny"))
+    centre.unlink()
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        assert pool.submit(pickle.loads, plain).result().min_score == 0
+        with pytest.raises(MienError, match=r"centre\.py, which holds code of what was pickled, cannot be"):
+            pool.submit(pickle.loads, own).result()
 
 
 @pytest.mark.parametrize("looks", [None, DetectorSettings(min_face=77)])

@@ -122,6 +122,34 @@ def test_tables_of_a_folder_are_read_whatever_their_ends_and_other_files_are_nam
     assert found.not_read == ["c.txt", "d.xlsx"]
 
 
+def test_a_file_that_is_no_text_is_named_and_stops_no_other(tmp_path) -> None:
+    (tmp_path / "x.csv").write_text(FILES["x.events.csv"])
+    (tmp_path / "notes.txt").write_bytes(b"ang\xe9lique\x81\n")
+    assert read_coded(tmp_path).not_read == ["notes.txt"]
+    with pytest.raises(DataError, match=r"notes\.txt is no table of events: it is no text"):
+        read_coded(tmp_path / "notes.txt")
+
+
+@pytest.mark.parametrize("name", ["head/x.txt", "columns.txt", "files.txt"])
+def test_quotes_in_the_text_of_elan_mean_nothing(name, tmp_path) -> None:
+    rows = FILES[name].replace("\thappy", '\t"happy" she said').replace("\tsad", '\t"sad')
+    (tmp_path / "x.txt").write_text(rows)
+    (found,) = read_coded(tmp_path / "x.txt").videos
+    assert [one.emotion for one in found.events] == ['"happy" she said', '"sad']
+
+
+def test_videos_of_one_name_and_two_ends_are_two(tmp_path) -> None:
+    for who, ends in (("ours", ("avi.events.csv", "mp4.events.csv")), ("theirs", ("mp4.csv",))):
+        (tmp_path / who).mkdir()
+        for end in ends:
+            emotion = "sad" if "avi" in end else "happy"
+            (tmp_path / who / f"talk.{end}").write_text(f"track,start_s,end_s,emotion\n1,0,9,{emotion}\n")
+    ours, theirs = (read_coded(tmp_path / who).videos for who in ("ours", "theirs"))
+    assert [one.video for one in ours] == ["talk.avi.events.csv", "talk.mp4.events.csv"]
+    found = compare(ours, theirs)
+    assert (found.n_videos, found.agreed[0]) == (1, 1)
+
+
 def test_a_file_without_codes_is_a_video_in_which_the_coder_found_nothing(tmp_path) -> None:
     (tmp_path / "b.csv").write_text("start_s,end_s,emotion\n")
     (tmp_path / "3.eaf").write_text('<DOCUMENT><TIER TIER_ID="face" PARTICIPANT="c"/></DOCUMENT>')
@@ -257,6 +285,9 @@ def test_a_tier_without_emotions_is_nobody_and_a_tier_may_be_left_out() -> None:
     told = AgreementSettings(persons=parse_pairs(["words="], "--person", none=True))
     found = compare(ours, face + said, told)
     assert (found.confusion.tolist(), found.other_codes) == ([[80]], {})
+    elsewhere = coded((0, 8, "happy"), participant="y"), coded((0, 8, "sad"), participant="y", person="words")
+    told = AgreementSettings(persons=told.persons, gaps="neutral")
+    assert compare(ours + elsewhere[0], face + said + elsewhere[1], told).n_participants == 1
 
 
 def test_gaps_of_the_coder_may_mean_neutral() -> None:
@@ -271,6 +302,7 @@ def test_gaps_of_the_coder_may_mean_neutral() -> None:
         ({"gaps": "nuetral"}, "no emotion named 'nuetral'; did you mean 'neutral'"),
         ({"persons": {"ana": "1"}}, "no 'ana' is there: the coder names anna"),
         ({"renames": {"joy": "happy"}}, "no 'joy' is there: the coder codes happy"),
+        ({"renames": {"happy": "hapy"}}, "--rename happy=hapy: no emotion 'hapy'; did you mean 'happy'"),
     ],
 )
 def test_a_slip_in_a_name_is_told(settings, says) -> None:

@@ -87,7 +87,8 @@ class Analyzer:
     def __reduce__(self) -> tuple[Any, ...]:
         names = ("min_score", "min_quality", "limits", "device", "threads", "landmarks")
         options: dict[str, Any] = {name: getattr(self, name) for name in names}
-        return _again, (OwnFiles(), type(self), (self._model, self.detector), options)
+        files = OwnFiles(type(self), type(self.detector))
+        return _again, (files, type(self), (self._model, self.detector), options)
 
     def __repr__(self) -> str:
         return f"<Analyzer of {self._model!r}, detector {type(self.detector).__name__}>"
@@ -167,9 +168,7 @@ class Analyzer:
         return [face for face in find_faces(self.detector, image) if face.score >= self.min_score]
 
 
-def _again(
-    _: OwnFiles, kind: type[Analyzer], arguments: tuple[Any, ...], options: dict[str, Any]
-) -> Analyzer:
+def _again(_: None, kind: type[Analyzer], arguments: tuple[Any, ...], options: dict[str, Any]) -> Analyzer:
     """A pickled analyzer; the files come first, because they hold the class of its detector."""
     return kind(*arguments, **options)
 

@@ -277,10 +277,11 @@ def _decoded(kind: str, data: bytes, name: str, limits: ImageLimits) -> NDArray[
 def _from_open(image: Image.Image, name: str, limits: ImageLimits) -> NDArray[np.uint8]:
     """The caller's own Pillow image, which he may have closed, or whose file he may have."""
     check_size(image.size, name, limits)
+    is_closed = getattr(image, "fp", None) is None  # some decoders close it where they fail
     try:
         image.load()
     except Exception as error:  # what it raises depends on the format and on what was closed
-        if "closed" in str(error) or getattr(image, "fp", None) is None:
+        if is_closed or "closed" in str(error):
             raise ImageError(f"{name} is closed; pass it before it, or its file, is closed") from error
         raise _damaged(name, error) from error
     return _from_pillow(image, name, limits)

@@ -199,9 +199,9 @@ def mean_interval(values: NDArray[np.floating], rng: np.random.Generator) -> Int
     return percentile_interval(means)
 
 
-def percentile_interval(values: NDArray[Any], level: float = LEVEL) -> Interval:
-    """Ends of the middle ``level`` of the values of a metric, one a resample; undefined ones do not count."""
-    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+def percentile_interval(values: NDArray[Any]) -> Interval:
+    """Ends of the middle 95 % of the values of a metric, one a resample; undefined ones do not count."""
+    low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 

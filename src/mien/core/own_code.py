@@ -105,14 +105,23 @@ class OwnFiles:
     Without it, another process would look for a module of the name that `_from_file` made up.
     """
 
+    def __init__(self, *kinds: type) -> None:
+        """Of objects of these classes: the files that hold them, or that lie beside what holds them."""
+        homes = {
+            Path(getattr(sys.modules.get(kind.__module__), "__file__", None) or "").parent for kind in kinds
+        }
+        self.paths = tuple(path for path in _files if path.parent in homes)
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _load_files, (tuple(_files),)
+        return _load_files, (self.paths,)
 
 
-def _load_files(paths: Iterable[Path]) -> OwnFiles:
+def _load_files(paths: Iterable[Path]) -> None:
     for path in paths:
-        _from_file(path)
-    return OwnFiles()
+        try:
+            _from_file(path)
+        except OSError as e:
+            raise MienError(f"{path}, which holds code of what was pickled, cannot be read here") from e
 
 
 @contextmanager

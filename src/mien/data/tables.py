@@ -33,12 +33,14 @@ class Table:
     """An open table.
 
     Attributes:
-        first: the cells of its first line.
+        line: its first line.
+        first: the cells of that line.
         separator: what stands between cells.
         lines: the text lines after the header.
         number: of the first line, from 1.
     """
 
+    line: str
     first: list[str]
     separator: str
     lines: Iterator[str]
@@ -121,7 +123,7 @@ def _table(text: io.TextIOWrapper, columns: Sequence[str]) -> Table:
     separator = marked[1] if marked else _separator(line, columns)
     first = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
     lines = iter(lambda: text.readline(MAX_LINE), "")
-    return Table(first, separator, lines, number)
+    return Table(line, first, separator, lines, number)
 
 
 def _separator(line: str, columns: Sequence[str]) -> str:

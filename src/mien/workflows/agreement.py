@@ -150,7 +150,7 @@ def compare(
     mine = [one for one in merged(ours) if one.events]
     named = {one.emotion for video in mine for one in video.events}
     mine, _ = in_words(mine, named, {})
-    asked = [_without(one, settings.persons) for one in coded]
+    asked = [one for video in coded if (one := _without(video, settings.persons)).events or not video.events]
     coded, other_codes = in_words(asked, named, settings.renames)
     pairs = matched(mine, coded)
     compared = [(one, other) for one, other in pairs if other.events or settings.gaps]
@@ -306,4 +306,4 @@ def _icc(counts: Codes, number: int, rng: np.random.Generator) -> Figure | None:
         return None
     n = len(shares)
     parts = [intraclass_correlation(shares[rng.integers(0, n, (size, n))]) for size in blocks(1000, n)]
-    return value, percentile_interval(np.concatenate(parts), 0.95)
+    return value, percentile_interval(np.concatenate(parts))

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +22,7 @@ NOT_READ = {
     **dict.fromkeys((".xlsx", ".xls", ".ods"), SPREADSHEET),
     **dict.fromkeys((".jsonl", ".ndjson", ".parquet"), OTHER_ROWS),
 }
-ENDS = {*VIDEO_SUFFIXES, ".events", ".eaf", ".csv", ".tsv", ".txt", ".boris", *NOT_READ}
+TABLE_ENDS = {".events", ".eaf", ".csv", ".tsv", ".txt", ".boris", *NOT_READ}
 NO_EVENTS = {"index.csv", KEY}  # lie beside the rows of `mien watch`
 
 
@@ -94,7 +94,7 @@ def _of_folder(folder: Path) -> Coded:
     groups: dict[Path, list[Path]] = {}
     for file in sorted(folder.rglob("[!.]*")):
         if file.name not in NO_EVENTS and _rank(file) < len(READ) + len(NOT_READ) and file.is_file():
-            groups.setdefault(file.with_name(name_of(file)), []).append(file)
+            groups.setdefault(file.with_name(video_of(file)), []).append(file)
     videos: list[CodedVideo] = []
     refused: dict[str, UnknownTableError] = {}
     for files in groups.values():
@@ -164,10 +164,19 @@ def plain(text: str) -> str:
     return unicodedata.normalize("NFC", path_text(text)).strip()
 
 
+def video_of(path: str | Path) -> str:
+    """The name of a video by its path, or by that of a file about it: ``a.mp4`` of ``a.mp4.events.csv``."""
+    return _without_ends(path, TABLE_ENDS)
+
+
 def name_of(path: str | Path) -> str:
-    """The name of a video by its path, or by that of a file about it: without folders and known ends."""
+    """As `video_of`, without the video's own end: ``talk``."""
+    return _without_ends(path, TABLE_ENDS | VIDEO_SUFFIXES)
+
+
+def _without_ends(path: str | Path, ends: Set[str]) -> str:
     name = Path(path)
-    while name.suffix.lower() in ENDS:
+    while name.suffix.lower() in ends:
         name = name.with_suffix("")
     return name.name
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from mien.core.emotions import ALIASES, emotion_or
 from mien.core.smoothing import UNCERTAIN
+from mien.core.video_names import VIDEO_SUFFIXES
 from mien.data.listing import label_key
 from mien.errors import DataError
-from mien.workflows.coded_events import CodedEvent, CodedVideo, name_of
+from mien.names import nearest
+from mien.workflows.coded_events import CodedEvent, CodedVideo, name_of, video_of
 
 Pair = tuple[CodedVideo, CodedVideo]
 """A video by mien and by the coder."""
@@ -29,10 +31,13 @@ def in_words(
         renames: The coder's words to those of mien.
 
     Raises:
-        DataError: there are codes, and none is an emotion.
+        DataError: there are codes, and none is an emotion; or what a code is renamed to is a slip.
     """
-    names = (*ALIASES.values(), UNCERTAIN, *renames.values(), *labels)
-    words = {label_key(name): emotion_or(name) for name in names}
+    known = dict.fromkeys((*ALIASES.values(), UNCERTAIN, *labels))
+    for old, new in renames.items():
+        if label_key(new) not in map(label_key, known) and (hint := nearest(new, known)):
+            raise DataError(f"--rename {old}={new}: no emotion '{new}'{hint}")
+    words = {label_key(name): emotion_or(name) for name in (*known, *renames.values())}
     others: Counter[str] = Counter()
     found = []
     for video in videos:
@@ -109,13 +114,16 @@ def _videos(ours: Sequence[CodedVideo], theirs: Sequence[CodedVideo]) -> list[Pa
 
 
 def _may_be_one(one: CodedVideo, other: CodedVideo) -> bool:
-    """Whether the names of two videos may mean one: the path of one may begin further up.
+    """Whether the names of two videos may mean one: the path of one may begin further up, or lack the end.
 
     A name that only repeats the participant tells nothing, nor does none.
     """
     paths = [_path(video) for video in (one, other)]
     n = min(map(len, paths))
-    return paths[0][-n:] == paths[1][-n:] if n else True
+    ends = {
+        Path(name).suffix.lower() for name in (video_of(one.video), video_of(other.video))
+    } & VIDEO_SUFFIXES
+    return len(ends) < 2 and (not n or paths[0][-n:] == paths[1][-n:])
 
 
 def _path(video: CodedVideo) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """Tables of coded events, read by the names in their first line; ELAN's text without names by its form."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,22 +56,39 @@ def read_table(path: Path) -> list[Span]:
         DataError: it cannot be read, or is no text.
         ValueError: a cell does not hold what its column should.
     """
-    with open_table(path, [name for names in COLUMNS.values() for name in names]) as table:
+    with _not_text(path), open_table(path, [name for names in COLUMNS.values() for name in names]) as table:
         columns = find_columns(table.header, COLUMNS)
-        cells = (cells_of(row, columns) for _, row in table.rows())
+        is_elan = {"start", "end"} <= columns.keys() and table.header[columns["start"]].startswith(NO_TIERS)
+        rows = (
+            _unquoted(table.lines)
+            if is_elan and table.separator == "\t"
+            else (row for _, row in table.rows())
+        )
+        cells = (cells_of(row, columns) for row in rows)
         if {"start", "end", "label"} <= columns.keys():
             return [_span(one, _unit_s(table, columns)) for one in cells]
         if {"time", "frame", "person", "label"} <= columns.keys():
             return list(_timeline(cells))
         if {"time", "kind", "label"} <= columns.keys():
             return list(_states(cells))
-        if {"start", "end"} <= columns.keys() and table.header[columns["start"]].startswith(NO_TIERS):
-            return list(_elan_columns(table, columns))
+        if is_elan:
+            return list(_elan_columns(rows, table, columns))
         spans = _elan_text(table) if table.separator == "\t" else []
         if not spans:
             there = ", ".join(name[:20] for name in table.header[:8]) or "missing"
             raise UnknownTableError(f"{path} is no table of events: its columns are {there}; {ADVICE}")
         return spans
+
+
+@contextmanager
+def _not_text(path: Path) -> Iterator[None]:
+    """Say of a file that is no text at all that it is no table of events."""
+    try:
+        yield
+    except DataError as e:
+        if isinstance(e.__cause__, UnicodeError):
+            raise UnknownTableError(f"{path} is no table of events: it is no text; {ADVICE}") from e
+        raise
 
 
 def _unit_s(table: Table, columns: Mapping[str, int]) -> float:
@@ -145,14 +163,20 @@ def _states(rows: Iterator[Mapping[str, str]]) -> Iterator[Span]:
         raise ValueError(f"'{label}' starts at {time_s:g} s and never stops")
 
 
-def _elan_columns(table: Table, columns: Mapping[str, int]) -> Iterator[Span]:
+def _unquoted(lines: Iterable[str]) -> Iterator[list[str]]:
+    """The rows of ELAN's text, in which quotes mean nothing."""
+    rows = (line.rstrip("\r\n").split("\t") for line in lines)
+    return (cells for cells in rows if any(cells))
+
+
+def _elan_columns(rows: Iterable[Sequence[str]], table: Table, columns: Mapping[str, int]) -> Iterator[Span]:
     """ELAN's text with a column for each tier, and a row for each begin and end."""
     tiers = {
         name.strip(): place
         for place, name in enumerate(table.first)
         if not name.strip().lower().startswith(NO_TIERS)
     }
-    for _, row in table.rows():
+    for row in rows:
         cells = cells_of(row, dict(columns))
         for tier, label in cells_of(row, tiers).items():
             yield _span({**cells, "person": tier, "label": label}, _unit_s(table, columns))
@@ -164,8 +188,7 @@ def _elan_text(table: Table) -> list[Span]:
     Tier and participant may lack, and the times stand in one format or several. None where no layout has, in
     every row, a duration that is what lies between begin and end: numbers in other tables mean other things.
     """
-    lines = [table.first, *(line.rstrip("\r\n").split("\t") for line in table.lines)]  # quotes mean nothing
-    rows = [row for row in lines if any(row)]
+    rows = list(_unquoted([table.line, *table.lines]))
     for first, n in ELAN_LAYOUTS:
         if rows and all(_fits(row[first:], n) for row in rows):
             return [_elan_span(row, first, n) for row in rows]
