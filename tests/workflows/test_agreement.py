@@ -285,7 +285,7 @@ def test_a_tier_without_emotions_is_nobody_and_a_tier_may_be_left_out() -> None:
     told = AgreementSettings(persons=parse_pairs(["words="], "--person", none=True))
     found = compare(ours, face + said, told)
     assert (found.confusion.tolist(), found.other_codes) == ([[80]], {})
-    elsewhere = coded((0, 8, "happy"), participant="y"), coded((0, 8, "sad"), participant="y", person="words")
+    elsewhere = [coded((0, 8, "sad"), participant="y", person=who, video="w") for who in ("1", "words")]
     told = AgreementSettings(persons=told.persons, gaps="neutral")
     assert compare(ours + elsewhere[0], face + said + elsewhere[1], told).n_participants == 1
 
