@@ -368,7 +368,7 @@ def test_an_average_of_runs_is_no_seed_of_their_mean(make_run, tmp_path):
     for seed, run in enumerate([*runs, average]):
         write_json(run / "recipe.json", {"recipe": {"run": {"seed": seed % 2}}, "data": "1"})
     write_json(average / "environment.json", {"average_of": [run.name for run in runs]})
-    assert means_of([*runs, average], tmp_path) == means_of(runs, tmp_path)
+    assert means_of([average, *runs], tmp_path) == means_of(runs, tmp_path)
     (average / "environment.json").unlink()
     assert means_of([*runs, average], tmp_path) == means_of(runs, tmp_path)  # the first run of a seed counts
 

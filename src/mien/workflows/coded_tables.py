@@ -59,11 +59,8 @@ def read_table(path: Path) -> list[Span]:
     with _not_text(path), open_table(path, [name for names in COLUMNS.values() for name in names]) as table:
         columns = find_columns(table.header, COLUMNS)
         is_elan = {"start", "end"} <= columns.keys() and table.header[columns["start"]].startswith(NO_TIERS)
-        rows = (
-            _unquoted(table.lines)
-            if is_elan and table.separator == "\t"
-            else (row for _, row in table.rows())
-        )
+        is_text = is_elan and table.separator == "\t"  # not saved again by a spreadsheet
+        rows = _unquoted(table.lines) if is_text else (row for _, row in table.rows())
         cells = (cells_of(row, columns) for row in rows)
         if {"start", "end", "label"} <= columns.keys():
             return [_span(one, _unit_s(table, columns)) for one in cells]
