@@ -102,7 +102,7 @@ def test_all_leaves_out_what_needs_more_than_fer2013() -> None:
     assert not {"maastricht-googlenet", "maastricht-xception", "cs230-human-trained"} & names
     order = [row.name for row in claims.chosen([], True)]
     assert order.index("cs231n-final") < order.index("cs231n-distilled")
-    assert order[-1] == "auc-ensemble", "when its members are trained"
+    assert order[-2:] == ["auc-ensemble", "auc-five-layer-views"], "when their members are trained"
 
 
 def test_the_vote_is_of_seven_rows_that_learn_from_the_same_data() -> None:
@@ -115,6 +115,12 @@ def test_the_vote_is_of_seven_rows_that_learn_from_the_same_data() -> None:
     assert len({run["data"]["content_hash"] for run in runs}) == 1
     on_val = [run["val"]["accuracy"] for run in runs]
     assert on_val == sorted(on_val, reverse=True), "the best on PublicTest comes first"
+
+
+def test_a_row_of_several_views_is_made_by_evaluate() -> None:
+    row = claims.row("auc-five-layer-views")
+    assert row.made_by == "mien evaluate runs/khanzada-five-layer fer2013.h5 --views 10"
+    assert row.command == "mien papers run auc-five-layer-views"
 
 
 @pytest.mark.parametrize(

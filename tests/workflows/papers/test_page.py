@@ -143,6 +143,9 @@ def test_a_network_of_landmarks_shows_its_error_on_each_source(tmp_path: Path) -
 def test_a_vote_says_of_how_many() -> None:
     result = a_result("auc-ensemble", epochs=0, epochs_wanted=0, leak=None)
     assert cells(papers_page.page({"auc-ensemble": result}, Path("papers")), "auc-ensemble")[7] == "7 votes"
+    by_views = a_result("auc-five-layer-views", epochs=0, epochs_wanted=0, leak=None)
+    page = papers_page.page({"auc-five-layer-views": by_views}, Path("papers"))
+    assert cells(page, "auc-five-layer-views")[7] == "10 views"
 
 
 def test_the_rows_without_a_number_are_counted_by_what_they_wait_for() -> None:

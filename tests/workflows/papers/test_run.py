@@ -259,6 +259,23 @@ def test_members_vote_when_all_of_them_are_trained(data: Path, monkeypatch: pyte
 
 
 @pytest.mark.train
+def test_a_run_is_scored_by_several_views_when_it_is_trained(data: Path) -> None:
+    member, runs = "maastricht-cnn1", data.parent / "runs"
+    row = replace(claims.row("auc-five-layer-views"), members=(member,))
+    with pytest.raises(RecipeError, match=f"is not trained yet; first: mien papers run {member}"):
+        run_row(row, settings(data))
+    run_row(claims.row(member), settings(data))
+    result = run_row(row, settings(data))
+    test = bars().select("test")
+    net = load_trained(runs / member, pick_device("cpu"))
+    right = (net.logits(test.images, 10).argmax(1) == test.labels).mean()
+    assert result["test"]["accuracy"] == pytest.approx(right)
+    assert (result["members"], result["views"], result["test_evaluations"]) == ([member], 10, 2)
+    assert run_row(row, settings(data)) == json.loads(json.dumps(result))
+    assert looks(runs / member) == 2
+
+
+@pytest.mark.train
 def test_a_vote_takes_the_predictions_that_its_members_were_scored_by(data: Path) -> None:
     runs, members = data.parent / "runs", ("cs230-base-64", "maastricht-cnn1", "cs230-base-128")
     row = replace(claims.row("auc-ensemble"), members=members)

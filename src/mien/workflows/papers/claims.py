@@ -42,7 +42,8 @@ class Row:
         recipe: Of `mien train`, which retrains it; empty where none can.
         set: Changes to the recipe.
         derived: The data set that is made of FER2013 for it first, see `mien.workflows.papers.derived`.
-        members: Rows whose networks vote in its place.
+        members: Rows whose networks vote in its place; where it has ``views``, the one that it scores again.
+        views: Of each face, that the network of another row is scored by; 1 for a network of its own.
         why: What stands in the way of training it here.
         needs: The first thing of `NEEDS` that it waits for.
     """
@@ -61,6 +62,7 @@ class Row:
     set: tuple[str, ...] = ()
     derived: Literal["", "face", "mouth", "answers"] = ""
     members: tuple[str, ...] = ()
+    views: int = 1
     why: str = ""
     needs: Literal["", "gpu", "weights", "data", "people", "recipe"] = ""
 
@@ -77,6 +79,8 @@ class Row:
     @property
     def made_by(self) -> str:
         """The command of the toolkit behind it, such as ``mien train maastricht-cnn1``."""
+        if self.views > 1:
+            return f"mien evaluate runs/{self.members[0]} fer2013.h5 --views {self.views}"
         if self.members:
             return f"mien ensemble {' '.join(f'runs/{name}' for name in self.members)} --data fer2013.h5"
         changes = f" --set {' --set '.join(self.set)}" if self.set else ""
@@ -96,7 +100,8 @@ def rows() -> Mapping[str, Row]:
     for name, table in _table()["rows"].items():
         changes, members = (tuple(table.pop(key, ())) for key in ("set", "members"))
         paper = name.split("-")[0]
-        found[name] = Row(name=name, paper=paper, set=changes, members=members, **_whole(table))
+        views = table.pop("views", 1)
+        found[name] = Row(name, paper, set=changes, members=members, views=views, **_whole(table))
     return found
 
 

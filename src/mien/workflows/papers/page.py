@@ -152,12 +152,19 @@ def _cells(row: Row, result: dict[str, Any] | None, folder: Path) -> list[str]:
     return [
         *printed,
         *_score_cells(result),
-        f"{len(row.members)} votes" if row.members else epochs(result),
+        _how_far(row, result),
         machine(environment),
         f"{result['seconds']:,.0f}",
         environment["commit"] or "-",
         ", ".join([*links, f"[json]({folder.name}/{row.name}.json)"]),
     ]
+
+
+def _how_far(row: Row, result: dict[str, Any]) -> str:
+    """Of how many epochs, or where nothing is trained, of how many votes or views."""
+    if row.views > 1:
+        return f"{row.views} views"
+    return f"{len(row.members)} votes" if row.members else epochs(result)
 
 
 def _score_cells(result: dict[str, Any]) -> list[str]:

@@ -24,11 +24,12 @@ from mien.train.losses import LANDMARK_LOSSES
 from mien.train.recipe import Recipe
 from mien.train.recipe_reading import changes, check_recipe, read_recipe
 from mien.train.trained_net import TrainedNet, load_trained, parameter_count
+from mien.workflows.evaluate import EvaluateSettings
 from mien.workflows.figures import curves_figure
 from mien.workflows.papers.claims import Row, read_result, rows
 from mien.workflows.papers.derived import derive
 from mien.workflows.papers.measure import measure, measure_points
-from mien.workflows.papers.votes import vote
+from mien.workflows.papers.votes import by_views, vote
 from mien.workflows.run_folder import CHECKPOINT, RECIPE, read_run_json, training_alone
 from mien.workflows.train import TrainProgress, is_finished, make_trainer, train
 
@@ -139,6 +140,11 @@ def _vote(row: Row, members: list[Row], store: Path, settings: PaperSettings) ->
     folder, runs = settings.runs / row.name, [settings.runs / one.name for one in members]
     _ask_for(runs)
     data = read_info(store)
+    if row.views > 1:
+        several = EvaluateSettings(views=row.views, to=folder, device=settings.device)
+        scores = by_views(runs[0], store, several, settings.open_test)
+    else:
+        scores = vote(runs, store, folder, settings.device, settings.open_test)
     result = {
         "row": row.name,
         "recipe": "",
@@ -153,7 +159,7 @@ def _vote(row: Row, members: list[Row], store: Path, settings: PaperSettings) ->
         "finished": True,
         "environment": environment(),
         "scored_by": commit(),
-        **vote(runs, store, folder, settings.device, settings.open_test),
+        **scores,
     }
     write_json(folder / "result.json", result)
     return result

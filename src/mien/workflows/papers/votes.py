@@ -1,6 +1,7 @@
-"""The row whose score is a vote of other rows' networks."""
+"""Rows whose score is a vote of other rows' networks, or of several views by one of them."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from mien.data.records import FaceSet
 from mien.data.store import read_store
 from mien.workflows.ensemble import EnsembleScores, ensemble
-from mien.workflows.evaluate import EvaluateSettings
+from mien.workflows.evaluate import EvaluateSettings, Evaluation, evaluate
 from mien.workflows.papers.claims import read_result
 from mien.workflows.papers.measure import TEST_PREDICTIONS, kept
 from mien.workflows.run_folder import read_predictions
@@ -45,6 +46,27 @@ def vote(runs: list[Path], store: Path, folder: Path, device: str, open_test: bo
         found["stored"] = [run.name for run in runs if str(run) in stored]
         found["test"] = kept(test.votes["soft"])
         found["clean"] = kept(test.clean["soft"]) if test.clean else None
+    return {**found, "seconds": round(time.monotonic() - begun, 1)}
+
+
+def by_views(run: Path, store: Path, settings: EvaluateSettings, open_test: bool) -> dict[str, Any]:
+    """A finished run by several views of each face, told as `vote` tells votes; its look is counted.
+
+    Raises:
+        DataError: as of `vote`.
+    """
+    begun = time.monotonic()
+
+    def scored(split: str) -> Evaluation:
+        return evaluate(str(run), store, replace(settings, split=split))
+
+    closed = dict.fromkeys(("metric", "test_evaluations", "test", "clean", "leak"))
+    found: dict[str, Any] = {"members": [run.name], "views": settings.views, **closed}
+    found["val"] = kept(scored("val").scores)
+    if open_test:
+        test = scored("test")
+        found["test"], found["test_evaluations"] = kept(test.scores), test.test_evaluations
+        found["clean"] = kept(test.clean) if test.clean else None
     return {**found, "seconds": round(time.monotonic() - begun, 1)}
 
 
