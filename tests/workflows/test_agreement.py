@@ -130,12 +130,74 @@ def test_a_file_that_is_no_text_is_named_and_stops_no_other(tmp_path) -> None:
         read_coded(tmp_path / "notes.txt")
 
 
+ELAN = """<ANNOTATION_DOCUMENT><TIME_ORDER><TIME_SLOT TIME_SLOT_ID="a" TIME_VALUE="1000"/>
+<TIME_SLOT TIME_SLOT_ID="b"/><TIME_SLOT TIME_SLOT_ID="c" TIME_VALUE="5000"/></TIME_ORDER>
+<TIER TIER_ID="part"><ANNOTATION>
+<ALIGNABLE_ANNOTATION ANNOTATION_ID="1" TIME_SLOT_REF1="a" TIME_SLOT_REF2="b">
+<ANNOTATION_VALUE>happy</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION><ANNOTATION>
+<ALIGNABLE_ANNOTATION ANNOTATION_ID="2" TIME_SLOT_REF1="b" TIME_SLOT_REF2="c"><ANNOTATION_VALUE>sad
+</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION></TIER><TIER TIER_ID="face">
+<ANNOTATION><REF_ANNOTATION ANNOTATION_ID="3" ANNOTATION_REF="1"><ANNOTATION_VALUE>fear</ANNOTATION_VALUE>
+</REF_ANNOTATION></ANNOTATION><ANNOTATION><REF_ANNOTATION ANNOTATION_ID="4" ANNOTATION_REF="1"
+PREVIOUS_ANNOTATION="3"><ANNOTATION_VALUE>angry</ANNOTATION_VALUE></REF_ANNOTATION></ANNOTATION></TIER>
+</ANNOTATION_DOCUMENT>"""
+
+
+def test_tiers_of_elan_that_divide_others_and_times_that_are_not_set_are_read(tmp_path) -> None:
+    (tmp_path / "x.eaf").write_text(ELAN)
+    assert events_in(tmp_path / "x.eaf") == [
+        ("x", "part", 1.0, 3.0, "happy"),
+        ("x", "part", 3.0, 5.0, "sad"),
+        ("x", "face", 1.0, 2.0, "fear"),
+        ("x", "face", 2.0, 3.0, "angry"),
+    ]
+
+
+def test_a_column_of_elan_is_a_tier_whatever_it_is_called(tmp_path) -> None:
+    rows = "Begin Time - ss.msec\tEnd Time - ss.msec\temotion\tParticipant\n0.0\t2.0\thappy\tsad\n"
+    (tmp_path / "x.txt").write_text(rows)
+    assert events_in(tmp_path / "x.txt") == [
+        ("x", "emotion", 0, 2, "happy"),
+        ("x", "Participant", 0, 2, "sad"),
+    ]
+
+
+def test_files_of_the_coder_are_known_by_the_paths_of_the_videos(tmp_path) -> None:
+    ours = [
+        *coded((0, 9, "happy"), participant="P01", video="P01/first.mp4.events.csv"),
+        *coded((0, 9, "sad"), participant="P02", video="P02/first.mp4.events.csv"),
+    ]
+    for who in ("P01", "P02"):
+        (tmp_path / who).mkdir()
+        write_elan([Event(0, 9, 1, "sad", 1, 0, 0)], tmp_path / who / "first.eaf", "first.mp4")
+    found = compare(ours, read_coded(tmp_path).videos)
+    assert (found.n_participants, found.agreed[0], found.unmatched) == (2, 0.5, ())
+
+
+def test_one_file_beside_one_is_the_same_video_whoever_its_tiers_are_of() -> None:
+    ours = [*coded((0, 9, "happy"), participant="talk", video="talk.mp4.csv")]
+    theirs = [
+        *coded((0, 9, "happy"), participant="mother", person="face", video="talk.eaf"),
+        *coded((0, 9, "sad"), participant="child", person="small", video="talk.eaf"),
+    ]
+    settings = AgreementSettings(persons={"face": "1", "small": ""})
+    assert compare(ours, theirs, settings).agreed[0] == 1
+
+
+def test_a_video_without_codes_alone_is_all_gaps(tmp_path) -> None:
+    (tmp_path / "a.csv").write_text("start_s,end_s,emotion\n")
+    theirs = read_coded(tmp_path / "a.csv", may_be_empty=True).videos
+    assert compare(coded((0, 9, "neutral")), theirs, AgreementSettings(gaps="neutral")).agreed[0] == 1
+
+
 @pytest.mark.parametrize("name", ["head/x.txt", "columns.txt", "files.txt"])
 def test_quotes_in_the_text_of_elan_mean_nothing(name, tmp_path) -> None:
     rows = FILES[name].replace("\thappy", '\t"happy" she said').replace("\tsad", '\t"sad')
     (tmp_path / "x.txt").write_text(rows)
     (found,) = read_coded(tmp_path / "x.txt").videos
     assert [one.emotion for one in found.events] == ['"happy" she said', '"sad']
+    (tmp_path / "x.txt").write_text(FILES[name].replace("\thappy", '\t"happy"').replace("\tsad", '\t"sad"'))
+    assert [one[-1] for one in events_in(tmp_path / "x.txt")] == ["happy", "sad"]
 
 
 def test_videos_of_one_name_and_two_ends_are_two(tmp_path) -> None:
@@ -431,6 +493,8 @@ def test_a_key_tells_which_blind_name_is_which_video_of_a_participant(tmp_path) 
     key.write_text("blind,video,participant\n001.mp4,in/P07/second.mp4,P07\n002.mp4,in/P07/first.mp4,P07\n")
     found = compare(ours, unblinded(theirs, key))
     assert (found.n_videos, found.agreed[0]) == (2, 1)
+    key.write_text("\ufeff" + key.read_text().replace(",", ";"))  # by a spreadsheet
+    assert compare(ours, unblinded(theirs, key)) == found
 
 
 @pytest.mark.parametrize("names", [("1", "2", "100"), ("001", "002", "100")])

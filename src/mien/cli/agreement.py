@@ -72,7 +72,7 @@ def agreement(
 
     people, words = parse_pairs(person or (), "--person", none=True), parse_pairs(rename or (), "--rename")
     settings = AgreementSettings(step, window, people, words, gaps)
-    mine, coded = read_coded(ours), read_coded(theirs)
+    mine, coded = read_coded(ours), read_coded(theirs, may_be_empty=gaps is not None)
     videos = unblinded(coded.videos, key) if key else coded.videos
     found = compare(mine.videos, videos, settings, seed)
     not_read = [*mine.not_read, *coded.not_read]

@@ -13,7 +13,16 @@ from mien.core.metrics import Interval, Metric, accuracy, cohen_kappa, percentil
 from mien.core.smoothing import UNCERTAIN
 from mien.errors import DataError, MienError
 from mien.workflows.coded_events import CodedVideo
-from mien.workflows.coded_matching import Events, Pair, in_words, matched, merged, name_videos, persons
+from mien.workflows.coded_matching import (
+    Events,
+    Pair,
+    by_mien,
+    in_words,
+    matched,
+    merged,
+    name_videos,
+    persons,
+)
 
 Codes = NDArray[np.int64]
 Figure = tuple[float, Interval | None]
@@ -152,6 +161,7 @@ def compare(
     mine, _ = in_words(mine, named, {})
     asked = [one for video in coded if (one := _without(video, settings.persons)).events or not video.events]
     coded, other_codes = in_words(asked, named, settings.renames)
+    coded = by_mien(coded, mine)
     pairs = matched(mine, coded)
     compared = [(one, other) for one, other in pairs if other.events or settings.gaps]
     labels = _labels([*coded, *mine], settings.gaps)

@@ -2,11 +2,14 @@
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
+
+import numpy as np
 
 from mien.core.own_files import reading
 from mien.core.paths import path_text
@@ -23,6 +26,7 @@ NOT_READ = {
     **dict.fromkeys((".jsonl", ".ndjson", ".parquet"), OTHER_ROWS),
 }
 TABLE_ENDS = {".events", ".eaf", ".csv", ".tsv", ".txt", ".boris", *NOT_READ}
+MOST_TIERS = 16  # of ELAN, each dividing the one before
 NO_EVENTS = {"index.csv", KEY}  # lie beside the rows of `mien watch`
 
 
@@ -66,7 +70,7 @@ class Coded(NamedTuple):
     not_read: list[str]
 
 
-def read_coded(path: Path) -> Coded:
+def read_coded(path: Path, *, may_be_empty: bool = False) -> Coded:
     """The videos that a file, or the files of a folder, have events of.
 
     Known are mien's event tables and rows, BORIS's aggregated and tabular events as text, ELAN's ``.eaf`` and
@@ -75,6 +79,7 @@ def read_coded(path: Path) -> Coded:
 
     Args:
         path: The file or folder.
+        may_be_empty: Whether a video without events tells something.
 
     Raises:
         DataError: there are no events, or a file is damaged.
@@ -85,7 +90,7 @@ def read_coded(path: Path) -> Coded:
         raise DataError(f"{path} is a pipe or a device; save the events as a file")
     else:
         found = Coded(_of_file(path, path.name), [])
-    if not any(one.events for one in found.videos):
+    if not may_be_empty and not any(one.events for one in found.videos):
         raise DataError(f"{path} holds no events; {ADVICE}")
     return found
 
@@ -147,16 +152,44 @@ def _of_file(path: Path, place: str) -> list[CodedVideo]:
 
 
 def _elan(path: Path) -> Iterator[Span]:
+    """The annotations of every tier; those of a tier that divides another's have their share of its times."""
     root = ET.parse(path).getroot()
-    times = {slot.attrib["TIME_SLOT_ID"]: slot.attrib.get("TIME_VALUE") for slot in root.iter("TIME_SLOT")}
+    spans = _aligned(root)
+    parents = {
+        one.attrib["ANNOTATION_ID"]: one.attrib["ANNOTATION_REF"] for one in root.iter("REF_ANNOTATION")
+    }
     for tier in root.iter("TIER"):
         participant, person = tier.attrib.get("PARTICIPANT", ""), tier.attrib["TIER_ID"]
         yield Span(participant, "", person, 0.0, 0.0, "")  # the tier is there, even without annotations
-        for one in tier.iter("ALIGNABLE_ANNOTATION"):
-            start, end = (times[one.attrib[name]] for name in ("TIME_SLOT_REF1", "TIME_SLOT_REF2"))
-            label = one.findtext("ANNOTATION_VALUE") or ""
-            if start is not None and end is not None:
-                yield Span(participant, "", person, int(start) / 1000, int(end) / 1000, label)
+        divided = Counter(one.attrib["ANNOTATION_REF"] for one in tier.iter("REF_ANNOTATION"))
+        before: Counter[str] = Counter()
+        for one in (*tier.iter("ALIGNABLE_ANNOTATION"), *tier.iter("REF_ANNOTATION")):
+            name = top = one.attrib.get("ANNOTATION_ID", "")
+            for _ in range(MOST_TIERS):
+                top = parents.get(top, top)
+            start_s, end_s = spans[top]
+            if (parent := parents.get(name)) is not None:
+                share = (end_s - start_s) / divided[parent]
+                start_s, end_s = start_s + before[parent] * share, start_s + (before[parent] + 1) * share
+                before[parent] += 1
+            yield Span(participant, "", person, start_s, end_s, one.findtext("ANNOTATION_VALUE") or "")
+
+
+def _aligned(root: ET.Element) -> dict[str, tuple[float, float]]:
+    """From when to when annotations with own times last; times that are not set lie between others."""
+    slots = list(root.iter("TIME_SLOT"))
+    known = [place for place, slot in enumerate(slots) if "TIME_VALUE" in slot.attrib]
+    if not known:
+        return {}
+    at_s = np.interp(range(len(slots)), known, [int(slots[i].attrib["TIME_VALUE"]) / 1000 for i in known])
+    times = {slot.attrib["TIME_SLOT_ID"]: float(at) for slot, at in zip(slots, at_s, strict=True)}
+    return {
+        one.attrib.get("ANNOTATION_ID", ""): (
+            times[one.attrib["TIME_SLOT_REF1"]],
+            times[one.attrib["TIME_SLOT_REF2"]],
+        )
+        for one in root.iter("ALIGNABLE_ANNOTATION")
+    }
 
 
 def plain(text: str) -> str:

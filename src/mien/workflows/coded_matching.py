@@ -67,6 +67,25 @@ def merged(videos: Iterable[CodedVideo]) -> list[CodedVideo]:
     return [CodedVideo(*names, tuple(events)) for names, events in groups.items()]
 
 
+def by_mien(theirs: Sequence[CodedVideo], ours: Sequence[CodedVideo]) -> list[CodedVideo]:
+    """The coder's videos under mien's participants, where the coder names none of them.
+
+    One file beside one is the same video, whoever its tiers are of. Others are known by their paths, where
+    one of mien's has that path.
+    """
+    known = {one.participant for one in ours}
+    if len(ours) == 1 and len({one.video for one in theirs}) == 1 and theirs[0].video:
+        if not known & {one.participant for one in theirs}:
+            theirs = [replace(one, participant=ours[0].participant) for one in theirs]
+        return merged(theirs)
+    found = []
+    for video in theirs:
+        same = [one for one in ours if _parts(one) and _same_tail(_parts(one), _parts(video))]
+        is_told = video.participant not in known and len(same) == 1
+        found.append(replace(video, participant=same[0].participant) if is_told else video)
+    return merged(found)
+
+
 def matched(ours: Sequence[CodedVideo], theirs: Sequence[CodedVideo]) -> list[Pair]:
     """The videos that both have.
 
@@ -118,18 +137,25 @@ def _may_be_one(one: CodedVideo, other: CodedVideo) -> bool:
 
     A name that only repeats the participant tells nothing, nor does none.
     """
-    paths = [_path(video) for video in (one, other)]
-    n = min(map(len, paths))
-    ends = {
-        Path(name).suffix.lower() for name in (video_of(one.video), video_of(other.video))
-    } & VIDEO_SUFFIXES
-    return len(ends) < 2 and (not n or paths[0][-n:] == paths[1][-n:])
+    names = (video_of(one.video), video_of(other.video))
+    ends = {Path(name).suffix.lower() for name in names} & VIDEO_SUFFIXES
+    return len(ends) < 2 and _same_tail(_path(one), _path(other))
+
+
+def _same_tail(one: Sequence[str], other: Sequence[str]) -> bool:
+    n = min(len(one), len(other))
+    return not n or one[-n:] == other[-n:]
+
+
+def _parts(video: CodedVideo) -> tuple[str, ...]:
+    path = Path(video.video)
+    return (*path.parent.parts, name_of(path)) if video.video else ()
 
 
 def _path(video: CodedVideo) -> tuple[str, ...]:
-    path = Path(video.video)
-    parts = (*path.parent.parts, name_of(path))
-    return () if parts in {("",), (video.participant,)} else parts
+    """Nothing where it only repeats the participant."""
+    parts = _parts(video)
+    return () if parts == (video.participant,) else parts
 
 
 def name_videos(videos: Iterable[CodedVideo], compared: Iterable[CodedVideo]) -> tuple[str, ...]:

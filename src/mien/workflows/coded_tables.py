@@ -29,6 +29,7 @@ NO_TIERS = ("begin time", "end time", "duration", "file ")
 ELAN_LAYOUTS = [(first, n) for first in (2, 1, 0) for n in (3, 2, 1)]
 """Of ELAN's text without names: the cells before the times, and the formats in which each time stands."""
 CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:[.,]\d+)?)")
+QUOTED = re.compile(r'^"([^"]*)"$')
 NO_VALUE = {"", "NA", "NaN", "nan"}
 ADVICE = "give events of mien, a BORIS export, or an ELAN file"
 
@@ -61,6 +62,8 @@ def read_table(path: Path) -> list[Span]:
         is_elan = {"start", "end"} <= columns.keys() and table.header[columns["start"]].startswith(NO_TIERS)
         is_text = is_elan and table.separator == "\t"  # not saved again by a spreadsheet
         rows = _unquoted(table.lines) if is_text else (row for _, row in table.rows())
+        if is_elan and table.header[0].startswith(NO_TIERS):  # no tier, no participant before the times
+            return list(_elan_columns(rows, table, columns))
         cells = (cells_of(row, columns) for row in rows)
         if {"start", "end", "label"} <= columns.keys():
             return [_span(one, _unit_s(table, columns)) for one in cells]
@@ -68,8 +71,6 @@ def read_table(path: Path) -> list[Span]:
             return list(_timeline(cells))
         if {"time", "kind", "label"} <= columns.keys():
             return list(_states(cells))
-        if is_elan:
-            return list(_elan_columns(rows, table, columns))
         spans = _elan_text(table) if table.separator == "\t" else []
         if not spans:
             there = ", ".join(name[:20] for name in table.header[:8]) or "missing"
@@ -161,9 +162,9 @@ def _states(rows: Iterator[Mapping[str, str]]) -> Iterator[Span]:
 
 
 def _unquoted(lines: Iterable[str]) -> Iterator[list[str]]:
-    """The rows of ELAN's text, in which quotes mean nothing."""
+    """The rows of ELAN's text, in which quotes mean nothing but around a whole cell, as R writes it."""
     rows = (line.rstrip("\r\n").split("\t") for line in lines)
-    return (cells for cells in rows if any(cells))
+    return ([QUOTED.sub(r"\1", cell) for cell in cells] for cells in rows if any(cells))
 
 
 def _elan_columns(rows: Iterable[Sequence[str]], table: Table, columns: Mapping[str, int]) -> Iterator[Span]:
@@ -173,8 +174,9 @@ def _elan_columns(rows: Iterable[Sequence[str]], table: Table, columns: Mapping[
         for place, name in enumerate(table.first)
         if not name.strip().lower().startswith(NO_TIERS)
     }
+    known = {name: columns[name] for name in ("start", "end", "video") if name in columns}
     for row in rows:
-        cells = cells_of(row, dict(columns))
+        cells = cells_of(row, known)
         for tier, label in cells_of(row, tiers).items():
             yield _span({**cells, "person": tier, "label": label}, _unit_s(table, columns))
 

@@ -128,8 +128,10 @@ def read_key(path: Path) -> list[dict[str, str]]:
         MienError: it is no key.
     """
     with reading(path, advice="name the key that `mien watch --blind` wrote"):
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        with path.open(encoding="utf-8-sig", newline="") as file:  # a spreadsheet may have saved it again
+            separator = max(",;\t", key=file.readline().count)
+            file.seek(0)
+            rows = list(csv.DictReader(file, delimiter=separator))
         if not rows or not set(KEY_COLUMNS) <= set(rows[0]):
             raise ValueError(f"it has no columns {', '.join(KEY_COLUMNS)}")
         if any(os.path.basename(row["blind"]) != row["blind"] for row in rows):
