@@ -175,13 +175,15 @@ def test_files_of_the_coder_are_known_by_the_paths_of_the_videos(tmp_path) -> No
 
 
 def test_one_file_beside_one_is_the_same_video_whoever_its_tiers_are_of() -> None:
-    ours = [*coded((0, 9, "happy"), participant="talk", video="talk.mp4.csv")]
+    events = (CodedEvent("1", 0, 9, "happy"), CodedEvent("2", 0, 9, "sad"))
+    ours = [CodedVideo("talk", "talk.mp4.csv", events)]
     theirs = [
         *coded((0, 9, "happy"), participant="mother", person="face", video="talk.eaf"),
         *coded((0, 9, "sad"), participant="child", person="small", video="talk.eaf"),
     ]
-    settings = AgreementSettings(persons={"face": "1", "small": ""})
-    assert compare(ours, theirs, settings).agreed[0] == 1
+    settings = AgreementSettings(persons={"face": "1", "small": "2"})
+    found = compare(ours, theirs, settings)
+    assert (found.n_videos, found.agreed[0], found.unmatched) == (1, 1, ())
 
 
 def test_a_video_without_codes_alone_is_all_gaps(tmp_path) -> None:
