@@ -9,6 +9,7 @@ import typer
 
 from mien.cli.options import AsJson
 from mien.cli.terminal import printable
+from mien.core.text import counted
 
 if TYPE_CHECKING:
     from mien.workflows.agreement import Agreement, Figure
@@ -87,11 +88,10 @@ def agreement(
 def lines(found: "Agreement", step_s: float) -> Iterator[str]:
     """The comparison as lines for people."""
     n = int(found.confusion.sum())
-    people = f"{found.n_participants:,} participant{'' if found.n_participants == 1 else 's'}"
+    people = counted(found.n_participants, "participant")
     if found.n_videos > found.n_participants:
         people += f" in {found.n_videos:,} videos,"
-    windows = f"{found.n_windows:,} window{'' if found.n_windows == 1 else 's'}"
-    yield f"{n:,} moments, one each {step_s:g} s, of {people} in {windows}"
+    yield f"{n:,} moments, one each {step_s:g} s, of {people} in {counted(found.n_windows, 'window')}"
     if found.unmatched:
         yield f"not compared, for mien has none of this name: {', '.join(found.unmatched)}"
     if found.uncoded:

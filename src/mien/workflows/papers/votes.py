@@ -16,6 +16,8 @@ from mien.workflows.papers.claims import read_result
 from mien.workflows.papers.measure import TEST_PREDICTIONS, kept
 from mien.workflows.run_folder import read_predictions
 
+CLOSED = dict.fromkeys(("metric", "test_evaluations", "test", "clean", "leak"))
+"""What a result lacks while PrivateTest is closed."""
 ROUNDING = 1e-3
 """By how much six digits of a probability may change an accuracy: where two classes tie."""
 
@@ -31,8 +33,7 @@ def vote(runs: list[Path], store: Path, folder: Path, device: str, open_test: bo
             predictions are damaged.
     """
     begun = time.monotonic()
-    closed = dict.fromkeys(("metric", "test_evaluations", "test", "clean", "leak"))
-    found: dict[str, Any] = {"members": [run.name for run in runs], "stored": [], **closed}
+    found: dict[str, Any] = {"members": [run.name for run in runs], "stored": [], **CLOSED}
     models = [str(run) for run in runs]
 
     def scored(split: str, known: dict[str, NDArray[np.float64]]) -> EnsembleScores:
@@ -60,8 +61,7 @@ def by_views(run: Path, store: Path, settings: EvaluateSettings, open_test: bool
     def scored(split: str) -> Evaluation:
         return evaluate(str(run), store, replace(settings, split=split))
 
-    closed = dict.fromkeys(("metric", "test_evaluations", "test", "clean", "leak"))
-    found: dict[str, Any] = {"members": [run.name], "views": settings.views, **closed}
+    found: dict[str, Any] = {"members": [run.name], "views": settings.views, **CLOSED}
     found["val"] = kept(scored("val").scores)
     if open_test:
         test = scored("test")

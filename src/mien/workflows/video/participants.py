@@ -128,7 +128,8 @@ def read_key(path: Path) -> list[dict[str, str]]:
         MienError: it is no key.
     """
     with reading(path, advice="name the key that `mien watch --blind` wrote"):
-        with path.open(encoding="utf-8-sig", newline="") as file:  # a spreadsheet may have saved it again
+        # A spreadsheet may have saved it again; `open_table` would take blanks off names.
+        with path.open(encoding="utf-8-sig", newline="") as file:
             separator = max(",;\t", key=file.readline().count)
             file.seek(0)
             rows = list(csv.DictReader(file, delimiter=separator))
