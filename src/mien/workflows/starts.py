@@ -15,6 +15,8 @@ from mien.train.initialise import is_released, start_folder, start_note
 from mien.train.recipe import NetSettings, Recipe
 from mien.train.transfer import backbone_run
 
+FIXED_SCALES = {"unit": (0.0, 1.0), "raw": (0.0, 1 / 255)}
+"""Mean and deviation of the kinds of ``data.input`` that do not depend on the faces."""
 NOTHING = Learned(np.zeros(0, np.uint64), np.zeros(0, np.uint64))
 
 
@@ -34,8 +36,8 @@ def learned_before(net: NetSettings, name: str, content_hash: str) -> Learned:
 
 def input_scale(faces: FaceSet, kind: str) -> tuple[float, float]:
     """Mean and standard deviation that pixels in 0-1 are normalised by; see ``data.input`` of a recipe."""
-    if kind != "standard":
-        return (0.0, 1.0) if kind == "unit" else (0.0, 1 / 255)
+    if kind in FIXED_SCALES:
+        return FIXED_SCALES[kind]
     pixels = faces.images.reshape(len(faces), -1)
     mean = float(pixels.mean(dtype=np.float64) / 255)
     squares = sum(np.square(part / 255 - mean).sum() for part in np.array_split(pixels, 64))
@@ -60,7 +62,7 @@ def check_scale(recipe: Recipe) -> None:
     Raises:
         RecipeError: ``data.input`` is another than the start's.
     """
-    kinds = {(0.0, 1.0): "unit", (0.0, 1 / 255): "raw"}
+    kinds = {scale: kind for kind, scale in FIXED_SCALES.items()}
     scale = start_scale(recipe.net)
     if scale and (kind := kinds.get(scale, "standard")) != recipe.data.input:
         raise RecipeError(
