@@ -301,6 +301,24 @@ def test_device_names_one_device_in_every_command_and_devices_several(name: str)
     assert "--devices" not in found or "--device" in found
 
 
+@pytest.mark.parametrize("old", [["--devices", "cpu"], ["--devices=cpu"]], ids=" ".join)
+def test_the_old_name_of_device_still_works_and_is_not_shown(old: list[str], mien) -> None:
+    pytest.importorskip("h5py", reason="needs the data extra")
+    by_new_name = mien("evaluate", "gone", "gone.h5", "--device", "cpu")
+    assert by_new_name.stderr.startswith("mien: ")
+    assert mien("evaluate", "gone", "gone.h5", *old).stderr == by_new_name.stderr
+    assert "--devices" not in mien("evaluate", "--help").stdout
+
+
+@pytest.mark.parametrize("old", ["--to", "--parquet"])
+def test_the_old_names_of_out_still_work_but_in_watch_where_to_is_a_time(old: str, mien) -> None:
+    by_new_name = mien("report", "gone", "--out", "page.txt")
+    assert by_new_name.stderr.startswith("mien: ")
+    assert mien("report", "gone", old, "page.txt").stderr == by_new_name.stderr
+    assert old not in mien("report", "--help").stdout
+    assert "a time is given as 90" in mien("watch", "gone.mp4", "--to", "page.txt").stderr
+
+
 @pytest.mark.parametrize("out", [["--out=~/page.html"], ["-o", "~/page.html"]], ids=" ".join)
 def test_a_path_that_no_shell_has_read_may_begin_at_home(out: list[str], mien, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))

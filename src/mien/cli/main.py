@@ -57,6 +57,10 @@ Examples:
   mien models
   mien read --help
 """
+OLD_OPTIONS = {"--devices": "--device", "--to": "--out", "--parquet": "--out"}
+"""What options were called up to 0.1, so that scripts of then still run."""
+NEW_MEANING = {"train": "--devices", "watch": "--to"}
+"""Commands that have an option of such a name, for something else."""
 
 ARGUMENTS = "mien-arguments"  # of the command line, for hints
 INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
@@ -86,7 +90,7 @@ class LazyCommands(TyperGroup):
         if not args[0].startswith("-"):
             look_up(COMMANDS, args[0], "command")
         _refuse_empty(args)
-        return super().resolve_command(ctx, _from_home(args))
+        return super().resolve_command(ctx, _from_home(_by_new_names(args)))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
@@ -129,6 +133,15 @@ def _refuse_empty(args: list[str]) -> None:
         else:
             continue
         raise MienError(f"{said} is empty; give one (is a variable of the shell unset?)")
+
+
+def _by_new_names(args: list[str]) -> list[str]:
+    """A command line with `OLD_OPTIONS` by the names that they have today."""
+    kept = NEW_MEANING.get(args[0])
+    new = {name: option for name, option in OLD_OPTIONS.items() if name != kept}
+    end = args.index("--") if "--" in args else len(args)
+    split = [arg.partition("=") for arg in args[:end]]
+    return [f"{new.get(name, name)}{sign}{value}" for name, sign, value in split] + args[end:]
 
 
 def _from_home(args: list[str]) -> list[str]:
