@@ -218,7 +218,6 @@ def test_a_confidence_on_an_edge_falls_into_the_bin_below():
 def test_a_certain_and_right_classifier_is_calibrated():
     probs, labels = np.eye(3)[[0, 1, 2, 1]], np.array([0, 1, 2, 1])
     assert calibration_error(probs, labels) == 0
-    assert metrics.adaptive_calibration_error(probs, labels) == 0
     assert metrics.brier(probs, labels) == 0
     assert metrics.nll(probs, labels) == 0
 
@@ -236,34 +235,11 @@ def test_brier_matches_a_value_worked_by_hand():
     assert metrics.brier(probs, np.array([0, 2])) == pytest.approx(expected)
 
 
-def test_adaptive_bins_hold_equal_counts():
-    probs, labels = drawn(300, 7, 0)
-    assert [b.count for b in metrics.reliability_bins(probs, labels, adaptive=True)] == [20] * 15
-
-
-def test_adaptive_error_matches_a_value_worked_by_hand():
-    top = np.array([0.55, 0.6, 0.8, 0.9])
-    labels = np.array([1, 0, 0, 0])
-    # Two bins of two: |1/2 - 0.575| and |2/2 - 0.85|
-    got = metrics.adaptive_calibration_error(np.stack([top, 1 - top], 1), labels, n_bins=2)
-    assert got == pytest.approx((0.075 + 0.15) / 2)
-
-
-def test_adaptive_error_does_not_depend_on_row_order_when_confidences_tie():
-    rng = np.random.default_rng(0)
-    top = rng.choice([0.6, 0.8, 1.0], 90)
-    probs, labels = np.stack([top, 1 - top], 1), rng.integers(0, 2, 90)
-    mixed = rng.permutation(90)
-    one, two = (metrics.adaptive_calibration_error(probs[o], labels[o]) for o in (np.arange(90), mixed))
-    assert one == pytest.approx(two, abs=1e-15)
-
-
 def test_labels_drawn_from_the_probabilities_show_little_calibration_error():
     rng = np.random.default_rng(0)
     probs = softmax(rng.normal(size=(40_000, 7)) * 2)
     labels = (probs.cumsum(1) < rng.random((40_000, 1))).sum(1)
     assert calibration_error(probs, labels) < 0.01
-    assert metrics.adaptive_calibration_error(probs, labels) < 0.01
 
 
 def test_the_error_by_chance_is_that_of_labels_drawn_from_the_probabilities():

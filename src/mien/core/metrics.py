@@ -275,10 +275,8 @@ class ReliabilityBin:
     accuracy: float
 
 
-def reliability_bins(
-    probs: Probs, labels: Labels, *, n_bins: int = 15, adaptive: bool = False
-) -> tuple[ReliabilityBin, ...]:
-    """The bins of a reliability diagram, in ascending order; empty bins are left out.
+def reliability_bins(probs: Probs, labels: Labels, *, n_bins: int = 15) -> tuple[ReliabilityBin, ...]:
+    """The bins of a reliability diagram, of equal width and in ascending order; empty bins are left out.
 
     Convention: bins are closed on the right; only the top class counts.
 
@@ -286,7 +284,6 @@ def reliability_bins(
         probs: Class probabilities, shape (N, C). Each row sums to 1.
         labels: True class ids, shape (N,), in 0..C-1.
         n_bins: How many bins, at least 1.
-        adaptive: Bins hold equal counts, equal confidences together, instead of equal width over [0, 1].
 
     Raises:
         MienError: ``probs`` holds logits or NaN, the two lengths differ, or ``n_bins`` is below 1.
@@ -296,8 +293,6 @@ def reliability_bins(
         raise MienError(f"n_bins must be at least 1, got {n_bins}")
     confidence, right = rows.max(axis=1), rows.argmax(axis=1) == ids
     edges = np.linspace(0, 1, n_bins + 1)
-    if adaptive:
-        edges = np.quantile(confidence, edges)
     place = np.searchsorted(edges[1:-1], confidence, side="left")
     count = np.bincount(place, minlength=n_bins)
     mean, share = (
@@ -312,8 +307,8 @@ def reliability_bins(
 def calibration_gap(bins: Sequence[ReliabilityBin]) -> float:
     """Mean gap between confidence and accuracy, weighted by bin size: 0 (calibrated) to 1.
 
-    Of bins of equal width it is the expected calibration error. Source: Guo et al., "On Calibration of Modern
-    Neural Networks", ICML 2017, section 2.
+    It is the expected calibration error. Source: Guo et al., "On Calibration of Modern Neural Networks", ICML
+    2017, section 2.
     """
     return sum(b.count * abs(b.accuracy - b.confidence) for b in bins) / sum(b.count for b in bins)
 
@@ -331,15 +326,6 @@ def gap_if_calibrated(bins: Sequence[ReliabilityBin], rng: np.random.Generator) 
     expected = counts * np.array([b.confidence for b in bins])
     right = rng.binomial(counts, np.clip(expected / counts, 0, 1), size=(1000, len(counts)))
     return percentile_interval(np.abs(right - expected).sum(axis=1) / counts.sum())
-
-
-def adaptive_calibration_error(probs: Probs, labels: Labels, *, n_bins: int = 15) -> float:
-    """`calibration_gap` over bins of equal counts; equal confidences share a bin.
-
-    Source: Nguyen and O'Connor, "Posterior calibration and exploratory analysis for natural language
-    processing models", EMNLP 2015, section 3.
-    """
-    return calibration_gap(reliability_bins(probs, labels, n_bins=n_bins, adaptive=True))
 
 
 @dataclass(frozen=True, slots=True)

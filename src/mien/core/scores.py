@@ -74,7 +74,6 @@ class Scores:
     brier: float
     ece: float
     ece_if_calibrated: metrics.Interval
-    adaptive_ece: float
     coverage_accuracy: tuple[tuple[float, float], ...]
     never_predicted: tuple[str, ...]
     per_class: tuple[ClassScore, ...]
@@ -123,7 +122,6 @@ def score(
         brier=metrics.brier(rows, ids),
         ece=metrics.calibration_gap(bins),
         ece_if_calibrated=metrics.gap_if_calibrated(bins, rng),
-        adaptive_ece=metrics.adaptive_calibration_error(rows, ids),
         coverage_accuracy=tuple((c, curve.accuracy_at(c)) for c in COVERAGES),
         never_predicted=tuple(label_names[i] for i in metrics.never_predicted(confusion)),
         per_class=per_class,
