@@ -39,8 +39,9 @@ CPU = torch.device("cpu")
 STEPS, ROUNDS, BATCHES = 31, 3, 20
 
 
-def made_faces(n: int = 4096) -> FaceSet:
-    """Noise, all of it to learn from."""
+def made_faces() -> FaceSet:
+    """4,096 faces of noise, all of them to learn from."""
+    n = 4096
     rng = np.random.default_rng(0)
     return FaceSet(
         images=rng.integers(0, 256, (n, 48, 48), dtype=np.uint8),

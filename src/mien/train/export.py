@@ -92,14 +92,14 @@ def fold_batch_norm(net: nn.Module) -> nn.Module:
     return folded
 
 
-def halve_weights(model: Any, at_least: int = 1024) -> None:
-    """Store large float32 constants of an ONNX model as float16, each behind a cast to float32."""
+def halve_weights(model: Any) -> None:
+    """Store float32 constants of 1,024 numbers and more as float16, each behind a cast to float32."""
     from onnx import TensorProto, helper, numpy_helper
 
     casts = []
     for tensor in model.graph.initializer:
         array = numpy_helper.to_array(tensor)
-        if array.dtype != np.float32 or array.size < at_least:
+        if array.dtype != np.float32 or array.size < 1024:
             continue
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float16), f"{name}_half"))

@@ -97,11 +97,11 @@ def scored(onnx: Path, card: ModelCard, stored: FaceSet, data: Path, leaks: Mapp
     return card
 
 
-def _ms_a_face(onnx: Path, images: NDArray[np.uint8], most: int = 32, rounds: int = 5) -> float:
-    """CPU time of one face in the views of the card, faces one by one on one thread; the median of rounds."""
+def _ms_a_face(onnx: Path, images: NDArray[np.uint8]) -> float:
+    """CPU time of one face in the views of the card, 32 one by one on one thread; the median of 5 rounds."""
     model = Classifier(onnx)
-    crops, taken = network_crops(images[:most], model.card.input_size, model.card.channels), []
-    for _ in range(rounds):
+    crops, taken = network_crops(images[:32], model.card.input_size, model.card.channels), []
+    for _ in range(5):
         start = time.process_time()
         for i in range(len(crops)):
             model.probs(crops[i : i + 1])

@@ -31,6 +31,8 @@ from mien.workflows.explain.subject import (
 CELLS = 12
 STEPS = 12
 RANDOM_RANKINGS = 3
+SHUFFLED = 32
+"""Faces whose maps are made again with shuffled weights."""
 SINGLE_RANKINGS = 19
 """Against which a single map is held; to beat them all by chance has a probability of 1 in 20."""
 CHUNK = 16
@@ -99,7 +101,6 @@ def measure(
     settings: MapSettings,
     *,
     seed: int = 0,
-    n_shuffled: int = 32,
     report: Report = silent,
 ) -> Faithfulness:
     """Score every method on the class that the model names on each face.
@@ -109,7 +110,6 @@ def measure(
         faces: Normalised faces (N, channels, S, S), at least two.
         settings: Which methods, and how.
         seed: Of the random rankings, the bootstrap and the shuffling.
-        n_shuffled: Faces whose maps are made again with shuffled weights.
         report: Called with how far it is.
 
     Raises:
@@ -132,7 +132,7 @@ def measure(
             each[name] = curves(subject.probs, faces, classes, rank, kind)
         chance = np.mean([each.pop(f"random {i + 1}") for i in range(RANDOM_RANKINGS)], axis=0)
         found[kind] = {**each, "random": chance}
-    correlations = _after_shuffling(subject, faces[:n_shuffled], classes, maps, settings, report)
+    correlations = _after_shuffling(subject, faces[:SHUFFLED], classes, maps, settings, report)
     return Faithfulness(
         n=len(faces),
         random_deletion=float(area(found["deletion"]["random"]).mean()),
