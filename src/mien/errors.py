@@ -63,9 +63,13 @@ class MissingExtraError(MienError):
 
 
 @contextmanager
-def needs_extra(what: str, extra: str = "train") -> Iterator[None]:
-    """Around imports: a module that is absent becomes the `MissingExtraError` of ``what``."""
+def needs_extra(what: str, extra: str = "train", package: str = "") -> Iterator[None]:
+    """Around imports: a module that is absent becomes the `MissingExtraError` of ``what``.
+
+    Where the ``package`` is named, one that is too old or broken does so too.
+    """
+    failure = ImportError if package else ModuleNotFoundError
     try:
         yield
-    except ModuleNotFoundError as e:
-        raise MissingExtraError(what, str(e.name), extra) from e
+    except failure as e:
+        raise MissingExtraError(what, package or str(e.name), extra) from e

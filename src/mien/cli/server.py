@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from mien.core.addresses import is_ip_address
-from mien.errors import MienError, MissingExtraError
+from mien.errors import MienError, needs_extra
 
 if TYPE_CHECKING:
     import uvicorn
@@ -29,15 +29,13 @@ def config(settings: dict[str, Any], application: str = APP) -> "uvicorn.Config"
     import json
 
     os.environ[SETTINGS] = json.dumps(settings)
-    try:
+    with needs_extra("mien serve", "web"):
         import fastapi  # noqa: F401
         import prometheus_client  # noqa: F401
         import python_multipart  # noqa: F401
         import uvicorn
         import websockets  # noqa: F401
         from uvicorn.importer import import_from_string
-    except ImportError as error:
-        raise MissingExtraError("mien serve", str(error.name), "web") from error
     loaded = uvicorn.Config(
         application,
         factory=True,

@@ -27,7 +27,7 @@ from mien.data.records import (
     check_codes,
     count_faces,
 )
-from mien.errors import DataError, MissingExtraError
+from mien.errors import DataError, needs_extra
 
 FORMAT, READABLE = 2, (1, 2)
 """What is written, raised when an older reader could no longer make sense of it, and what is read."""
@@ -251,10 +251,8 @@ def require_h5py() -> Any:
     Raises:
         MissingExtraError: it is not installed.
     """
-    try:
+    with needs_extra("reading and writing data sets", "data", "h5py"):
         import h5py
-    except ImportError as e:
-        raise MissingExtraError("reading and writing data sets", "h5py", "data") from e
     return h5py
 
 

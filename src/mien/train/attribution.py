@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mien.errors import MissingExtraError, ModelError
+from mien.errors import ModelError, needs_extra
 from mien.names import look_up
 from mien.train.devices import mixed_precision
 from mien.train.inference import predict
@@ -245,10 +245,8 @@ def _run(net: nn.Module, faces: Tensor) -> Iterator[tuple[str, nn.Module, Tensor
 
 
 def _captum() -> Any:
-    try:
+    with needs_extra("explaining by gradients", "explain", "captum"):
         return import_module("captum.attr")
-    except ImportError as e:
-        raise MissingExtraError("explaining by gradients", "captum", "explain") from e
 
 
 def predictor(net: nn.Module, *, half: bool = False) -> Callable[[Faces], NDArray[np.float32]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from mien.errors import MissingExtraError, RecipeError
+from mien.errors import MissingExtraError, RecipeError, needs_extra
 from mien.names import nearest
 from mien.train.face_resnet import FaceBackbone
 from mien.train.transfer import RUN, Transfer
@@ -88,10 +88,8 @@ def is_of_timm(name: str, known: Iterable[str]) -> bool:
 
 
 def from_timm(settings: Transfer) -> nn.Module:
-    try:
+    with needs_extra(f"network '{settings.backbone}'", "train", "timm"):
         import timm
-    except ImportError as e:
-        raise MissingExtraError(f"network '{settings.backbone}'", "timm", "train") from e
     if not timm.is_model(settings.backbone):
         known = [*BACKBONES, *timm_names()]
         raise RecipeError(
@@ -115,10 +113,8 @@ BACKBONES: dict[str, Callable[[Transfer], nn.Module]] = {
 
 
 def _torchvision() -> Any:
-    try:
+    with needs_extra("a network of torchvision", "train", "torchvision"):
         return import_module("torchvision.models")
-    except ImportError as e:
-        raise MissingExtraError("a network of torchvision", "torchvision", "train") from e
 
 
 def _weights(settings: Transfer) -> str | None:

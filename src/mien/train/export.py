@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from mien.core.files import atomic_write
-from mien.errors import MissingExtraError, ModelError
+from mien.errors import ModelError, needs_extra
 
 
 def export_onnx(net: nn.Module, input_size: int, path: Path, channels: int = 1) -> None:
@@ -45,11 +45,9 @@ def write_onnx(
         MissingExtraError: onnx or onnxscript is not installed.
         ModelError: the exported graph fails ONNX's own check.
     """
-    try:
+    with needs_extra("export", "train", "onnx and onnxscript"):
         import onnx
         import onnxscript  # noqa: F401  (torch's exporter needs it and says so less clearly)
-    except ImportError as e:
-        raise MissingExtraError("export", "onnx and onnxscript", "train") from e
     folded = fold_batch_norm(net).eval()
     level = logging.getLogger("torch.onnx").level
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)

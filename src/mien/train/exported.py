@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mien.core.cards import ModelCard
 from mien.core.model_store import find_model
-from mien.errors import MissingExtraError, ModelError
+from mien.errors import ModelError, needs_extra
 
 VOTES = "votes_head"
 """The layer of a network that learns the raters' votes beside the emotions."""
@@ -35,11 +35,9 @@ def read_exported(model: str) -> tuple[dict[str, Tensor], ModelCard]:
         ModelError: there is no such model, or its file is damaged.
     """
     path, card = find_model(model)
-    try:
+    with needs_extra("starting from a released model", "train", "onnx"):
         import onnx
         from onnx import numpy_helper
-    except ImportError as e:
-        raise MissingExtraError("starting from a released model", "onnx", "train") from e
     try:
         graph = onnx.load(path).graph
     except Exception as e:  # protobuf's own

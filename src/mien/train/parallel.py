@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # noqa: PLC2701 - torch has no public name for all of them
 
-from mien.errors import MienError, MissingExtraError
+from mien.errors import MienError, needs_extra
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -196,10 +196,8 @@ def _number(name: str) -> int:
 
 def _join(places: list[str], nodes: int) -> "Fabric":
     """Start the other processes on this machine, and wait until all of all machines have met."""
-    try:
+    with needs_extra("training on several devices", "several", "lightning-fabric"):
         import lightning_fabric
-    except ModuleNotFoundError as e:
-        raise MissingExtraError("training on several devices", "lightning-fabric", "several") from e
     import logging
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.files import atomic_write, refusals, temporary_folder
-from mien.errors import MissingExtraError, ModelError, OutputError
+from mien.errors import ModelError, OutputError, needs_extra
 from mien.train.export import attributes, halve_weights, strip_notes
 from mien.train.rounding import round_weights
 
@@ -37,12 +37,10 @@ def quantise_onnx(
         MissingExtraError: onnx is not installed.
         ModelError: the network cannot be put into whole numbers.
     """
-    try:
+    with needs_extra("an int8 export", "train", "onnx"):
         import onnx
         from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
         from onnxruntime.quantization.shape_inference import quant_pre_process
-    except ImportError as e:
-        raise MissingExtraError("an int8 export", "onnx", "train") from e
     with temporary_folder() as folder:
         whole, done = folder / "float.onnx", folder / "int8.onnx"
         model = onnx.load(source)

@@ -10,7 +10,7 @@ from typing import Any
 
 from mien.core.files import atomic_write
 from mien.core.metrics import Interval
-from mien.errors import MissingExtraError
+from mien.errors import needs_extra
 
 INK, MUTED, GRID = "#222222", "#666666", "#dddddd"
 BLUE, ORANGE, GREEN, VERMILION, PURPLE = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7"
@@ -25,11 +25,9 @@ def new_figure(width: float, height: float) -> Any:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
+    with needs_extra("drawing figures", "data", "matplotlib"):
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
-    except ImportError as e:
-        raise MissingExtraError("drawing figures", "matplotlib", "data") from e
     spacing = ConstrainedLayoutEngine(
         w_pad=0.1, h_pad=0.08
     )  # inches; tick labels of neighbours must not touch

@@ -20,7 +20,7 @@ from mien.data.duplicates import same_images
 from mien.data.records import FaceSet
 from mien.data.splits import connected
 from mien.data.store import read_store, write_store
-from mien.errors import DataError, MienError, MissingExtraError, RecipeError
+from mien.errors import DataError, MienError, RecipeError, needs_extra
 from mien.train.devices import pick_device
 from mien.train.losses import LANDMARK_LOSSES
 from mien.train.recipe import Recipe
@@ -240,10 +240,8 @@ def scored(name: str, probs: Floats, labels: NDArray[np.int64]) -> TeacherScore:
 
 def _regression() -> Any:
     """Multinomial logistic regression on standardised inputs."""
-    try:
+    with needs_extra("stacking with votes", "train", "scikit-learn"):
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
-    except ImportError as e:
-        raise MissingExtraError("stacking with votes", "scikit-learn", "train") from e
     return make_pipeline(StandardScaler(), LogisticRegression(C=0.3, max_iter=2000))

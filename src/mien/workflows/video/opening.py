@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mien.core.addresses import URL, shown
 from mien.core.image_formats import HEAD, format_of
 from mien.core.paths import local_path
-from mien.errors import MissingExtraError, VideoError, VideoTooLargeError
+from mien.errors import VideoError, VideoTooLargeError, needs_extra
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -59,10 +59,8 @@ class Source:
             VideoError: it cannot be opened.
             MissingExtraError: PyAV is not installed.
         """
-        try:
+        with needs_extra("mien watch", "video", "PyAV"):
             import av
-        except ImportError as error:
-            raise MissingExtraError("mien watch", "PyAV", "video") from error
         if not self.is_camera and not self.is_remote:
             self._refuse_others()
         try:
