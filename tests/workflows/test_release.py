@@ -76,7 +76,7 @@ def test_the_card_of_ones_own_emotions_says_only_what_is_known(
 def test_a_model_with_automatic_views_and_a_prior_scores_as_its_card_says(
     made: dict[str, Any], run: Path, home: Path
 ) -> None:
-    card = release(run, "bars", made["store"], CardText(""), ReleaseSettings("auto", prior_power=None)).card
+    card = release(run, "bars", made["store"], CardText(""), ReleaseSettings("auto", prior_power="auto")).card
     training = made["faces"].select("train").labels
     assert card.prior == pytest.approx([(training == label).mean() for label in range(3)])
     assert (card.auto["few"], card.auto["many"]) == (1, 5)

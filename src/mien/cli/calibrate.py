@@ -1,13 +1,13 @@
 """``mien calibrate``: a model's probabilities by the faces of one's own."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from mien.cli.options import AllowLeak, DataFile, Views, out_option, parse_views, prior_power_option
+from mien.cli.options import AllowLeak, DataFile, Views, out_option, prior_power_option
 from mien.cli.progress import waiting
-from mien.cli.release import echo_figures, echo_next, echo_written, parse_power
+from mien.cli.release import echo_figures, echo_next, echo_written
 from mien.core.model_store import folder_for, when_made
 from mien.errors import needs_extra
 
@@ -28,7 +28,7 @@ def calibrate(
     name: Annotated[str, typer.Option(help="What to call the new model.", show_default=False)],
     out: Annotated[Path | None, out_option("Folder for the model.", "where mien looks")] = None,
     views: Views = None,
-    prior_power: Annotated[str | None, prior_power_option("the model's")] = None,
+    prior_power: Annotated[Any, prior_power_option("the model's")] = None,
     version: Annotated[str, typer.Option(help="Version for the new card.", show_default="the model's")] = "",
     allow_leak: AllowLeak = False,
 ) -> None:
@@ -36,10 +36,7 @@ def calibrate(
     test rows, and write the same network under a new card."""
     with needs_extra("calibrating", "data"):
         from mien.workflows.recalibrate import RecalibrationSettings, recalibrate
-    power = None if prior_power is None else parse_power(prior_power)
-    settings = RecalibrationSettings(
-        parse_views(views), "auto" if prior_power == "auto" else power, version, out, allow_leak
-    )
+    settings = RecalibrationSettings(views, prior_power, version, out, allow_leak)
     earlier = when_made(folder_for(name, out) / f"{name}.json")
     with waiting("calibrating, scoring: a minute or more"):
         weights, card = recalibrate(model, name, data, settings)

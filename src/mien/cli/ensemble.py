@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import AllowLeak, AsJson, Device, ScoresFolder, Views, parse_views, split_option
+from mien.cli.options import AllowLeak, AsJson, Device, ScoresFolder, Views, split_option
 from mien.cli.progress import waiting
 from mien.cli.terminal import print_result, text_console
 from mien.core.cards import not_searched
@@ -53,9 +53,7 @@ def ensemble(
         from mien.workflows.evaluate import EvaluateSettings
     data = data or usual_data(models)
     with waiting(f"scoring {len(models)} models on the {split} rows of {data.name}"):
-        result = run_ensemble(
-            models, data, EvaluateSettings(split, parse_views(views), out, device, allow_leak)
-        )
+        result = run_ensemble(models, data, EvaluateSettings(split, views, out, device, allow_leak))
     print_result(result, _print, out, as_json=as_json)
 
 

@@ -15,7 +15,6 @@ from mien.cli.options import (
     Split,
     Subject,
     Views,
-    parse_views,
 )
 from mien.cli.progress import waiting
 from mien.cli.terminal import print_result, text_console
@@ -57,9 +56,7 @@ def evaluate(
         from mien.workflows.evaluate import EvaluateSettings
         from mien.workflows.evaluate import evaluate as run_evaluation
     with waiting(f"scoring the {split} rows of {data.name}"):
-        result = run_evaluation(
-            model, data, EvaluateSettings(split, parse_views(views), out, device, allow_leak)
-        )
+        result = run_evaluation(model, data, EvaluateSettings(split, views, out, device, allow_leak))
     print_result(result, lambda found: _print(found, data), out, as_json=as_json)
 
 

@@ -1,9 +1,11 @@
 """Options that several commands share, each said once."""
 
 from pathlib import Path
-from typing import Annotated, Any, overload
+from typing import Annotated, Any
 
 import typer
+
+from mien.errors import MienError
 
 
 def views_option(default: str | bool) -> Any:
@@ -13,6 +15,7 @@ def views_option(default: str | bool) -> Any:
         help="Test-time augmentation: views of a face to average, 1, 2, 5, 10, 12 or 18; auto takes more "
         "of doubtful faces.",
         show_default=default,
+        parser=lambda text: int(text) if text.isdecimal() else text,  # the model checks it
     )
 
 
@@ -22,20 +25,22 @@ def prior_power_option(default: str | bool) -> Any:
         metavar="0-2|auto",
         help="How much of the training data's prior to remove; auto lets validation rows choose.",
         show_default=default,
+        parser=_power,
     )
 
 
-@overload
-def parse_views(text: str) -> int | str: ...
+def _power(text: str) -> float | str:
+    from mien.core.cards import MOST_POWER
 
-
-@overload
-def parse_views(text: None) -> None: ...
-
-
-def parse_views(text: str | None) -> int | str | None:
-    """A number of views, or the word, which the model checks."""
-    return int(text) if text is not None and text.isdecimal() else text
+    if text == "auto":
+        return text
+    try:
+        power = float(text)
+    except ValueError:
+        power = -1
+    if not 0 <= power <= MOST_POWER:
+        raise MienError(f"--prior-power must lie in 0..{MOST_POWER}, or be auto, got '{text}'")
+    return power
 
 
 def ray_option(before: str, after: str = "") -> Any:
@@ -130,7 +135,7 @@ DataFile = Annotated[
 ]
 Split = Annotated[str, split_option("train, val or test.")]
 
-Views = Annotated[str | None, views_option("the model's")]
+Views = Annotated[Any, views_option("the model's")]
 ScoresFolder = Annotated[Path | None, out_option("Folder for predictions, figures and scores.")]
 AllowLeak = Annotated[
     bool, typer.Option("--allow-leak", help="Score even faces that a model learned from, and say so.")

@@ -20,7 +20,6 @@ from mien.cli.options import (
     RunsOn,
     Shipped,
     Views,
-    parse_views,
 )
 from mien.cli.read_inputs import Exclude, FilesFrom, Include, Inputs, Limit, Shard
 from mien.cli.read_ray import RayAddress, ray_job, read_by_ray
@@ -173,7 +172,7 @@ def read(
         min_quality,
         min_face,
         rotated,
-        parse_views(views),
+        views,
         device,
         landmarks,
     )

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli.options import AllowLeak, out_option, parse_views, prior_power_option, views_option
+from mien.cli.options import AllowLeak, out_option, prior_power_option, views_option
 from mien.cli.progress import waiting
-from mien.core.cards import MOST_POWER, is_leaking, not_searched
+from mien.core.cards import is_leaking, not_searched
 from mien.core.model_store import folder_for, when_made
 from mien.core.text import with_interval
-from mien.errors import MienError, needs_extra
+from mien.errors import needs_extra
 
 if TYPE_CHECKING:
     from mien.core.cards import ModelCard
@@ -35,8 +35,8 @@ def release(
         typer.Option(help="The data set file that the run learned from.", show_default="the recipe's"),
     ] = None,
     out: Annotated[Path | None, out_option("Folder for the model.", "where mien looks")] = None,
-    views: Annotated[str, views_option(True)] = "2",
-    prior_power: Annotated[str, prior_power_option(True)] = "0",
+    views: Annotated[Any, views_option(True)] = "2",
+    prior_power: Annotated[Any, prior_power_option(True)] = "0",
     int8: Annotated[
         bool,
         typer.Option(
@@ -54,7 +54,7 @@ def release(
     with needs_extra("releasing"):
         from mien.workflows.release import ReleaseSettings, read_card_text
         from mien.workflows.release import release as run_release
-    settings = ReleaseSettings(parse_views(views), out, parse_power(prior_power), int8, allow_leak)
+    settings = ReleaseSettings(views, out, prior_power, int8, allow_leak)
     text = read_card_text(card, summary or f"trained in {run.name}")
     earlier = when_made(folder_for(name, out) / f"{name}.json")
     with waiting("exporting, comparing with torch, calibrating, scoring: some minutes"):
@@ -108,16 +108,3 @@ def echo_figures(card: "ModelCard", data: Path) -> None:
 def _accuracy(scores: dict[str, Any]) -> str:
     accuracy = with_interval(scores["accuracy"], scores["accuracy_interval"])
     return f"accuracy {accuracy}, ECE {scores['ece']:.4f}"
-
-
-def parse_power(text: str) -> float | None:
-    """A power of the prior; ``None`` for auto."""
-    if text == "auto":
-        return None
-    try:
-        power = float(text)
-    except ValueError:
-        power = -1
-    if not 0 <= power <= MOST_POWER:
-        raise MienError(f"--prior-power must lie in 0..{MOST_POWER}, or be auto, got '{text}'")
-    return power

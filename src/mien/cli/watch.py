@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePath
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,7 +20,6 @@ from mien.cli.options import (
     Resume,
     RunsOn,
     Shipped,
-    parse_views,
     views_option,
 )
 from mien.cli.progress import progress_bar
@@ -115,7 +114,7 @@ def watch(
     resume: Resume = False,
     ray: RayAddress = None,
     model: Shipped = None,
-    views: Annotated[str | None, views_option("the model's, at most 2")] = None,
+    views: Annotated[Any, views_option("the model's, at most 2")] = None,
     detector: Detector = None,
     landmarks: Landmarks = False,
     device: RunsOn = "cpu",
@@ -229,7 +228,7 @@ def _end(outcome: "Outcome", *, may_resume: bool, annotates: bool, live: bool) -
 
 
 def _settings(
-    model: str | None, views: str | None, min_face: float, min_score: float, smooth_s: float, live: bool
+    model: str | None, views: int | str | None, min_face: float, min_score: float, smooth_s: float, live: bool
 ) -> "WatchSettings":
     from mien.core.model_store import DEFAULT_MODEL
     from mien.core.smoothing import SmoothingSettings
@@ -238,7 +237,7 @@ def _settings(
     smoothing = SmoothingSettings(time_s=smooth_s, ahead_s=0.0 if live else min(2 * smooth_s, 60.0))
     return WatchSettings(
         model or DEFAULT_MODEL,
-        views=parse_views(views),
+        views=views,
         min_face=min_face,
         min_score=min_score,
         batch=1 if live else 8,

@@ -188,7 +188,7 @@ def calibrate(
     labels: Labels,
     views: Views,
     prior: tuple[float, ...] = (),
-    prior_power: float | None = 0.0,
+    prior_power: float | str = 0.0,
     auto: AutoViews | None = None,
 ) -> Calibration:
     """Fit everything on validation rows: the prior's power first, then temperatures, then the threshold.
@@ -199,11 +199,11 @@ def calibrate(
         labels: True class ids, shape (N,).
         views: What the model takes by default.
         prior: Share of each class in the training data.
-        prior_power: How much of it to take out; ``None`` lets `choose_prior_power` choose.
+        prior_power: How much of it to take out; ``"auto"`` lets `choose_prior_power` choose.
         auto: Automatic views to keep; by default they are fitted too.
     """
     scores: dict[str, Any] = {}
-    if prior_power is None:
+    if isinstance(prior_power, str):
         choice = choose_prior_power(raw[MANY if views == AUTO else int(views)], labels, prior)
         prior_power, scores["val_by_prior_power"] = choice.power, choice.to_dict()
     logits: dict[Views, Logits] = {n: correct_prior(x, prior, prior_power) for n, x in raw.items()}

@@ -30,7 +30,7 @@ def logits_of(session: InferenceSession, inputs: NDArray[np.float32], views: int
 
 
 def calibrated(
-    onnx: Path, card: ModelCard, faces: FaceSet, views: Views, prior_power: float | None
+    onnx: Path, card: ModelCard, faces: FaceSet, views: Views, prior_power: float | str
 ) -> ModelCard:
     """The card with all that is fitted on validation rows; the test rows are not opened for it.
 
@@ -40,7 +40,7 @@ def calibrated(
             stay.
         faces: A data set of the card's labels.
         views: Views of a face that the model shall take by default.
-        prior_power: How much of the prior to take out of the logits; ``None`` lets the rows choose.
+        prior_power: How much of the prior to take out of the logits; ``"auto"`` lets the rows choose.
 
     Raises:
         DataError: the data set has no validation rows, or other labels.

@@ -87,7 +87,7 @@ def recalibrate(
         shutil.copyfile(weights, onnx)
         auto = old.auto if settings.views != AUTO and settings.prior_power is None else {}
         card = replace(old, prior=prior, auto=auto, version=settings.version or old.version)
-        card = calibrated(onnx, card, faces, views, None if isinstance(power, str) else power)
+        card = calibrated(onnx, card, faces, views, power)
         card = scored(onnx, replace(card, name=name, scores=card.scores | _int8(old)), stored, data, leaks)
         return put_model(onnx, target), card
 

@@ -97,7 +97,7 @@ class ReleaseSettings:
     Attributes:
         views: Views of a face that the model takes by default: a number, or ``"auto"``.
         to: Folder for the two files; by default where `mien.load` looks.
-        prior_power: How much of the training data's prior to take out of the logits; ``None`` lets the
+        prior_power: How much of the training data's prior to take out of the logits; ``"auto"`` lets the
             validation rows choose. See `mien.workflows.calibrate.choose_prior_power`.
         int8: Ship the network in 8 bits where the validation rows allow it; see
             `mien.workflows.release_int8`.
@@ -107,7 +107,7 @@ class ReleaseSettings:
 
     views: Views = 2
     to: Path | None = None
-    prior_power: float | None = 0.0
+    prior_power: float | str = 0.0
     int8: bool = True
     allow_leak: bool = False
 
