@@ -11,7 +11,7 @@ import typer
 
 from mien.cli.options import out_option
 from mien.cli.progress import progress_bar
-from mien.cli.terminal import printable, text_console
+from mien.cli.terminal import printable, text_console, text_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -322,16 +322,6 @@ def _parts(text: str) -> tuple[float, float, float]:
     return train, val, test
 
 
-def _table(title: str, columns: tuple[str, ...]) -> "Table":
-    from rich.box import SIMPLE
-    from rich.table import Table
-
-    table = Table("", box=SIMPLE, title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, justify="right")
-    return table
-
-
 def _show_info(console: "Console", info: "StoreInfo") -> None:
     from mien.data.records import SPLITS
 
@@ -339,7 +329,7 @@ def _show_info(console: "Console", info: "StoreInfo") -> None:
     what = f"{width}x{height} {'colour' if len(info.shape) == 4 else 'gray'}"
     also = f"; also {', '.join(info.optional)}" if info.optional else ""
     console.print(f"{printable(info.name)}, {n:,} faces, {what}{also}")
-    table = _table("", (*SPLITS, "all"))
+    table = text_table("", ("", *SPLITS, "all"), ruled=False)
     columns = list(zip(*info.counts, strict=True))
     totals = tuple(map(sum, info.counts))
     for label, row in zip((*info.label_names, "all"), (*columns, totals), strict=True):
@@ -353,7 +343,7 @@ def _show_info(console: "Console", info: "StoreInfo") -> None:
 def _audit_table(found: "Audit") -> "Table":
     from mien.data.records import SPLITS
 
-    table = _table(f"{found.faces.name}, {len(found.faces):,} faces", SPLITS)
+    table = text_table(f"{found.faces.name}, {len(found.faces):,} faces", ("", *SPLITS), ruled=False)
     for text, counts in found.table().items():
         table.add_row(text, *(f"{counts[split]:,}" if split in counts else "–" for split in SPLITS))
     return table

@@ -7,7 +7,7 @@ import typer
 
 from mien.cli.options import AllowLeak, AsJson, Device, ScoresFolder, Views, split_option
 from mien.cli.progress import waiting
-from mien.cli.terminal import print_result, text_console
+from mien.cli.terminal import print_result, text_console, text_table
 from mien.core.cards import not_searched
 from mien.core.text import with_interval
 from mien.errors import needs_extra
@@ -58,11 +58,8 @@ def ensemble(
 
 
 def _print(result: "EnsembleScores") -> None:
-    from rich.table import Table
-
-    table = Table(title=f"{len(result.members)} models on {result.data} {result.split}", title_justify="left")
-    for heading in ("", "weight", "accuracy (95 %)", "macro F1", "ECE", "clean"):
-        table.add_column(heading, justify="right" if heading else "left")
+    title = f"{len(result.members)} models on {result.data} {result.split}"
+    table = text_table(title, ("", "weight", "accuracy (95 %)", "macro F1", "ECE", "clean"))
     for name, weight, scores in zip(result.members, result.weights, result.alone, strict=True):
         table.add_row(name, f"{weight:.2f}", *_figures(scores), "")
     table.add_section()

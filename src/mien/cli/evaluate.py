@@ -17,7 +17,7 @@ from mien.cli.options import (
     Views,
 )
 from mien.cli.progress import waiting
-from mien.cli.terminal import print_result, text_console
+from mien.cli.terminal import print_result, text_console, text_table
 from mien.core.cards import not_searched
 from mien.core.text import with_interval
 from mien.errors import needs_extra
@@ -61,27 +61,18 @@ def evaluate(
 
 
 def _print(result: "Evaluation", data: Path) -> None:
-    from rich.table import Table
-
     from mien.core.scores import shown_share
     from mien.data.store import why_not_clean
 
     scores, clean = result.scores, result.clean
-    table = Table(
-        title=f"{result.model} on {result.data} {result.split}, {result.views} view(s)", title_justify="left"
-    )
-    table.add_column("")
-    table.add_column(f"all {scores.n:,}", justify="right")
-    if clean:
-        table.add_column(f"clean {clean.n:,}", justify="right")
-    columns = [scores, *([clean] if clean else [])]
+    columns = {f"all {scores.n:,}": scores} | ({f"clean {clean.n:,}": clean} if clean else {})
+    title = f"{result.model} on {result.data} {result.split}, {result.views} view(s)"
+    table = text_table(title, ("", *columns))
     for name, show in ROWS.items():
-        table.add_row(name, *(show(column) for column in columns))
+        table.add_row(name, *map(show, columns.values()))
     console = text_console()
     console.print(table)
-    classes = Table(title="each emotion", title_justify="left")
-    for heading in ("", "faces", "precision", "recall", "F1"):
-        classes.add_column(heading, justify="left" if not heading else "right")
+    classes = text_table("each emotion", ("", "faces", "precision", "recall", "F1"))
     for row in scores.per_class:
         classes.add_row(
             row.label,

@@ -9,7 +9,7 @@ import typer
 
 from mien.cli.options import Detector, Device, Subject, out_option, split_option
 from mien.cli.progress import progress_bar
-from mien.cli.terminal import printable, text_console
+from mien.cli.terminal import printable, text_console, text_table
 
 if TYPE_CHECKING:
     from mien.workflows.explain.faithfulness import Faithfulness
@@ -128,12 +128,8 @@ def _progress() -> Iterator["Report"]:
 
 
 def _print(found: "Faithfulness") -> None:
-    from rich.table import Table
-
-    table = Table(title=f"better than random by (area, 95 %), {found.n:,} faces", title_justify="left")
-    table.add_column("")
-    for heading in ("deletion", "insertion", "shuffled"):
-        table.add_column(heading, justify="right")
+    title = f"better than random by (area, 95 %), {found.n:,} faces"
+    table = text_table(title, ("", "deletion", "insertion", "shuffled"))
     table.add_column("verdict")
     for score in found.scores:
         table.add_row(

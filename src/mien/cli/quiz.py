@@ -8,7 +8,7 @@ import typer
 
 from mien.cli.options import AllowHost, AsJson, Device, Host, Port, Token, out_option, split_option
 from mien.cli.progress import waiting
-from mien.cli.terminal import print_result, printable, text_console
+from mien.cli.terminal import print_result, printable, text_console, text_table
 from mien.core.text import with_interval
 from mien.errors import MienError
 
@@ -130,14 +130,12 @@ def report(
 
 
 def _print(found: "QuizReport") -> None:
-    from rich.table import Table
-
     title = f"{found.n_drawn} faces of {printable(found.data)}, {found.split}"
     if len(found.faces) < found.n_drawn:
         title += f"; {len(found.faces)} answered"
-    table = Table(title=title, title_justify="left")
-    for heading in ("", "n", "accuracy (95 %)", "balanced", "FER+", "model", "p"):
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=bool(heading))
+    table = text_table(title, ("", "n", "accuracy (95 %)", "balanced", "FER+", "model", "p"))
+    for column in table.columns[1:]:
+        column.no_wrap = True
     for one in (*found.people, *found.pooled, *([found.model] if found.model else [])):
         table.add_row(
             printable(one.name),

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
@@ -13,6 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 T = TypeVar("T")
 EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -100,6 +101,17 @@ def text_console(*, stderr: bool = False, quiet: bool = False) -> "Console":
             raise BrokenPipeError
 
     return TextConsole(stderr=stderr, quiet=quiet, markup=False, emoji=False, highlight=False)
+
+
+def text_table(title: str, headings: Iterable[str], *, ruled: bool = True) -> "Table":
+    """A table with a column for each heading, to the right, or to the left where the heading is empty."""
+    from rich.box import HEAVY_HEAD, SIMPLE
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=HEAVY_HEAD if ruled else SIMPLE)
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading else "left")
+    return table
 
 
 class HasDict(Protocol):
