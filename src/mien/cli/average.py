@@ -43,5 +43,5 @@ def average(
     for name, accuracy in [*made.alone.items(), (str(made.folder), made.accuracy)]:
         typer.echo(f"{name:<{width}}  validation {accuracy:.2%}")
     if made.leak:
-        typer.echo(f"LEAK: {made.leak}; these scores are not of new faces")
+        typer.echo(made.leak.warning())
     typer.echo(f"wrote {made.folder}; next: mien evaluate {shlex.quote(str(made.folder))} DATA --split val")

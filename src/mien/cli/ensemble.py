@@ -70,7 +70,7 @@ def _print(result: "EnsembleScores") -> None:
     console.print(table)
     for name, leak in zip(result.members, result.leaks, strict=True):
         if leak:
-            console.print(f"LEAK: {name}: {leak}; these scores are not of new faces", style="bold")
+            console.print(leak.warning(name), style="bold")
     for member in result.to_dict()["members"]:
         if unknown := not_searched(member):
             console.print(f"{member['name']}: {unknown}", soft_wrap=True)

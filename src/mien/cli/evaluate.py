@@ -81,7 +81,7 @@ def _print(result: "Evaluation", data: Path) -> None:
         )
     console.print(classes)
     if result.leak:
-        console.print(f"LEAK: {result.leak}; these scores are not of new faces", style="bold")
+        console.print(result.leak.warning(), style="bold")
     elif result.leak is not None and result.leak.official:
         same = f"{result.leak.official:,} of the faces are, pixel by pixel, also among the training faces"
         console.print(f"{same} of the official split; the clean score leaves them out")

@@ -109,7 +109,7 @@ def _svm(frozen: "FrozenFeatures", folder: Path, data: Path, device: str, allow_
         f"balanced {scores.balanced_accuracy:.2%}, macro F1 {scores.macro_f1:.2%}, ECE {scores.ece:.4f}"
     )
     if result.leak:
-        typer.echo(f"LEAK: {result.leak}; these scores are not of new faces")
+        typer.echo(result.leak.warning())
     typer.echo(f"wrote {folder}; next: mien evaluate {shlex.quote(str(folder))} {shlex.quote(str(data))}")
 
 

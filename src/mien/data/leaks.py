@@ -121,6 +121,10 @@ class Leak:
         files = f", {self.files:,} come from the same file" if self.files else ""
         return f"{self.pixels:,} of {self.n:,} faces are faces that the network learned from{files}"
 
+    def warning(self, name: str = "") -> str:
+        """What a command says beside the scores of these faces by a network, of that name among several."""
+        return f"LEAK: {name}{': ' * bool(name)}{self}; these scores are not of new faces"
+
 
 def find_leak(scored: FaceSet, known: Learned, own_training: FaceSet) -> Leak:
     """Compare the faces that are scored with those that were learned from.
