@@ -13,6 +13,7 @@ from typing import Any
 
 from mien.core.cards import ModelCard
 from mien.core.model_store import find_model
+from mien.core.text import markdown_table
 from mien.workflows.model_card import READ, about, percent, sections
 
 ROWS = {"test": "PrivateTest, all", "test_clean": "PrivateTest without near copies of Training faces"}
@@ -41,13 +42,18 @@ def robustness_lines(found: dict[str, Any] | None) -> list[str]:
         "",
         f"![Accuracy under changes of the face]({found['model']}-robustness.png)",
         "",
-        "| change | level | accuracy | balanced accuracy |",
-        "|---|---|---|---|",
-        *(
-            f"| {r['change']} ({found['units'][r['change']]}) | {r['level']} "
-            f"| {percent(r, 'accuracy')} | {percent(r, 'balanced_accuracy')} |"
-            for r in worst
-        ),
+        *markdown_table(
+            ("change", "level", "accuracy", "balanced accuracy"),
+            (
+                (
+                    f"{r['change']} ({found['units'][r['change']]})",
+                    r["level"],
+                    percent(r, "accuracy"),
+                    percent(r, "balanced_accuracy"),
+                )
+                for r in worst
+            ),
+        ).splitlines(),
         "",
     ]
 

@@ -75,7 +75,7 @@ def test_out_writes_the_card_as_markdown_for_the_hub(mien, tmp_path) -> None:
     assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "wrote README.md")
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert text.startswith("---\nlicense: cc0-1.0\n")
-    assert "| test | 3,589 | 74.12% (72.7% - 75.5%) |" in text
+    assert "| test | 3,589 | 74.12% (72.7%-75.5%) |" in text
     assert "see `mien release --card`" in result.stdout, "nobody is named as contact"
     (tmp_path / "README.md").write_text("# mine\n")
     refused = mien("models", "tiny", "--out", "README.md")

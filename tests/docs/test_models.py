@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from mien.core.model_store import DEFAULT_MODEL, SHIPPED, find_model
+from mien.core.text import with_interval
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [
@@ -36,7 +37,7 @@ def test_the_page_names_the_worst_level_of_each_change(module_at: Any) -> None:
     units = {"noise": "sigma", "blur": "pixels"}
     lines = tool.robustness_lines({"model": "m", "n": 3589, "views": 1, "units": units, "rows": rows})
     assert [line for line in lines if line.startswith("| noise")] == [
-        "| noise (sigma) | 40 | 25.00% (24.0% - 26.0%) | 25.00% (24.0% - 26.0%) |"
+        "| noise (sigma) | 40 | 25.00% (24.0%-26.0%) | 25.00% (24.0%-26.0%) |"
     ]
     assert any("unchanged 70.00%" in line for line in lines)
     assert tool.robustness_lines(None) == []
@@ -45,10 +46,9 @@ def test_the_page_names_the_worst_level_of_each_change(module_at: Any) -> None:
 @pytest.mark.parametrize("rows", ["test", "test_clean"])
 def test_the_readme_gives_the_scores_of_the_card(rows: str) -> None:
     scores = find_model(DEFAULT_MODEL)[1].scores[rows]
-    low, high = scores["accuracy_interval"]
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     line = next(line for line in readme.splitlines() if f"| {scores['n']:,} |" in line)
-    assert f"{scores['accuracy']:.1%} ({low:.1%} - {high:.1%})" in line
+    assert with_interval(scores["accuracy"], scores["accuracy_interval"], 1) in line
     assert f"{scores['macro_f1']:.1%}" in line
     assert f"{scores['ece']:.3f}" in line
 

@@ -72,7 +72,7 @@ def test_a_card_of_ones_own_model_says_nothing_of_other_data() -> None:
         assert word not in text
     assert "It names: tired, awake, absent. 0.1 MB, RGB 32 x 32 input." in text
     assert "Lowest recall: awake, 70.0% of 20 test faces." in text
-    assert "| test | 40 | 75.00% (59.8% - 85.8%) |" in text
+    assert "| test | 40 | 75.00% (59.8%-85.8%) |" in text
     for title in ("Intended use", "Contact", "Citation"):
         assert f"## {title}\n\nNot stated by its maker.\n" in text
     assert not {"datasets", "language", "license_name"} & header(own()).keys()
@@ -103,7 +103,7 @@ def test_scores_of_other_data_than_the_training_data_are_under_its_name() -> Non
     (result,) = header(card)["model-index"][0]["results"]
     assert result["dataset"] == {"type": "webcam", "name": "webcam, test", "split": "test"}
     text = model_card(card, 1)
-    assert "| webcam, test | 40 | 75.00% (59.8% - 85.8%) |" in text
+    assert "| webcam, test | 40 | 75.00% (59.8%-85.8%) |" in text
     assert "| webcam, test | faces | precision |" in text
 
 

@@ -1,4 +1,6 @@
-"""Numbers and times as people read them."""
+"""Numbers, times and tables as people read them."""
+
+from collections.abc import Iterable, Sequence
 
 
 def counted(n: int, noun: str) -> str:
@@ -6,9 +8,23 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
-def with_interval(share: float, interval: tuple[float, float], digits: int = 2) -> str:
-    """``72.31% (71.0%-73.6%)``."""
-    return f"{share:.{digits}%} ({interval[0]:.1%}-{interval[1]:.1%})"
+def with_interval(share: float, interval: tuple[float, float] | None, digits: int = 2) -> str:
+    """``72.31% (71.0%-73.6%)``, or ``72.31%`` alone."""
+    text = f"{share:.{digits}%}"
+    return f"{text} ({interval[0]:.1%}-{interval[1]:.1%})" if interval else text
+
+
+def one_line(text: object) -> str:
+    """Text without line ends and characters that cannot be shown, which could begin another part."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Iterable[str]], rest: str = "---") -> str:
+    """A table in Markdown, whatever its cells hold; ``rest`` aligns the columns behind the first."""
+    lines = (head, ("---", *[rest] * (len(head) - 1)), *rows)
+    return "\n".join(
+        f"| {' | '.join(one_line(cell).replace('|', '&#124;') for cell in line)} |" for line in lines
+    )
 
 
 def clock(time_s: float, step_s: float = 1.0) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from mien.core.emotions import ALIASES
 from mien.core.files import write_text
 from mien.core.outputs import check_output
 from mien.core.scores import shown_share
+from mien.core.text import markdown_table, one_line, with_interval
 from mien.errors import MienError
 
 PUBLIC_DATA = frozenset(("affectnet", "ckextended", "ckplus", "fer2013", "ferplus", "jaffe", "rafdb"))
@@ -209,7 +210,7 @@ def _score_lines(card: ModelCard, rows: Mapping[str, str]) -> Iterator[str]:
     )
     yield f"Pooled over all rows, 95 % intervals in brackets; views of a face: {card.views}.{fitted}"
     yield ""
-    yield from table(
+    yield markdown_table(
         ("rows", "n", "accuracy", "balanced accuracy", "macro F1", "ECE", "NLL"),
         (
             (
@@ -236,7 +237,7 @@ def _score_lines(card: ModelCard, rows: Mapping[str, str]) -> Iterator[str]:
     key, first = next(iter(tables.items()))
     if first.get("per_class"):
         yield ""
-        yield from table(
+        yield markdown_table(
             (of[key], "faces", "precision", "recall", "F1"),
             (
                 (
@@ -280,15 +281,7 @@ def percent(scores: Mapping[str, Any], field: str) -> str:
     """A fraction of `mien.core.scores.Scores` with its interval."""
     if field not in scores:
         return ""
-    found = interval(scores, field)
-    return f"{scores[field]:.2%}" + (f" ({found[0]:.1%} - {found[1]:.1%})" if found else "")
-
-
-def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
-    """The lines of a Markdown table."""
-    heads = tuple(heads)
-    for cells in (heads, ("---",) * len(heads), *rows):
-        yield f"| {' | '.join(one_line(cell).replace('|', chr(92) + '|') for cell in cells)} |"
+    return with_interval(scores[field], interval(scores, field))
 
 
 def yaml(value: Any, indent: str = "") -> str:
@@ -308,11 +301,6 @@ def _inside(value: Any, indent: str) -> str:
 
 def _quoted(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def one_line(text: object) -> str:
-    """Text without line ends and characters that cannot be shown, which could begin another part."""
-    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
 
 
 def _sentence(text: str) -> str:

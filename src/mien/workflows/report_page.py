@@ -12,6 +12,7 @@ from PIL import Image
 
 from mien.core.files import temporary_folder, write_text
 from mien.core.outputs import check_output, check_output_folder
+from mien.core.text import markdown_table
 from mien.errors import MienError
 from mien.workflows.html_pages import render
 from mien.workflows.report import Block, Figure, Heading, Matrix, Table, Text, make_report
@@ -93,7 +94,7 @@ def _markdown(block: Heading | Text | Table | Matrix) -> str:
         case Text(text, title):
             return f"<details><summary>{title}</summary>\n\n```json\n{text}\n```\n\n</details>"
         case Table(head, rows):
-            return _lines(head, rows)
+            return markdown_table(head, rows, "--:")
         case Matrix(counts, names):
             share = counts / counts.sum(axis=1, keepdims=True).clip(1)
             lines = (
@@ -106,16 +107,7 @@ def _markdown(block: Heading | Text | Table | Matrix) -> str:
                 )
                 for name, row, parts in zip(names, counts.tolist(), share.tolist(), strict=True)
             )
-            return _lines(("true \\ read as", *names), tuple(lines))
-
-
-def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.splitlines()).replace("|", "&#124;")
+            return markdown_table(("true \\ read as", *names), lines, "--:")
 
 
 WRITERS: dict[str, Callable[[Sequence[Block], Path], None]] = {".html": as_html, ".md": as_markdown}

@@ -15,7 +15,7 @@ from typing import Any
 from mien.core.files import atomic_write, write_text
 from mien.core.outputs import check_output
 from mien.core.own_files import reading
-from mien.core.text import counted
+from mien.core.text import counted, markdown_table
 from mien.errors import MienError
 from mien.workflows.papers.claims import NEEDS, POINT_ERROR, Row, checked_result, papers, read_result, rows
 
@@ -110,32 +110,27 @@ def page(results: Results, folder: Path) -> str:
     parts = [HEAD, f"\n{tally(results)}.\n"]
     for key, paper in papers().items():
         parts.append(f"\n## {paper.title}\n\nCode: {paper.code}. Ours learn from {paper.data}.\n\n")
-        parts.append(_line(COLUMNS) + _line(["---"] * len(COLUMNS)))
         own = [row for row in rows().values() if row.paper == key]
-        parts += [_line(_cells(row, results.get(row.name), folder)) for row in own]
+        parts.append(markdown_table(COLUMNS, (_cells(row, results.get(row.name), folder) for row in own)))
+        parts.append("\n")
         parts += [text for row in own if (text := _footnote(row, results.get(row.name)))]
     return "".join(parts)
 
 
 def with_leaks(text: str, results: Results) -> str:
     """The page about leaks with its table written again."""
-    lines = [
-        _line(
-            ["row", "printed", "theirs, PrivateTest alone", "ours, as they scored", "ours, PrivateTest alone"]
-        )
-    ]
-    lines.append(_line(["---"] * 5))
+    lines = []
     for name, result in results.items():
         if leak := result["leak"]:
             theirs = rows()[name].holds.partition(" on ")[0]
             ours = [
                 _percent(scores["accuracy"], scores["accuracy_interval"]) for scores in (leak, result["test"])
             ]
-            lines.append(_line([f"`{name}`", rows()[name].published, theirs, *ours]))
-    rows_text = (
-        "".join(lines) if len(lines) > 2 else "Not measured yet: `mien papers run maastricht-cnn1` does it.\n"
-    )
-    return BLOCK.sub(lambda found: f"{found[1]}{rows_text}{found[2]}", text)
+            lines.append([f"`{name}`", rows()[name].published, theirs, *ours])
+    head = ("row", "printed", "theirs, PrivateTest alone", "ours, as they scored", "ours, PrivateTest alone")
+    missing = "Not measured yet: `mien papers run maastricht-cnn1` does it."
+    table = markdown_table(head, lines) if lines else missing
+    return BLOCK.sub(lambda found: f"{found[1]}{table}\n{found[2]}", text)
 
 
 def _cells(row: Row, result: dict[str, Any] | None, folder: Path) -> list[str]:
@@ -220,10 +215,6 @@ def machine(environment: dict[str, Any]) -> str:
 def _percent(value: float, interval: list[float] | None = None) -> str:
     text = f"{100 * value:.2f} %" if interval else f"{100 * value:.1f} %"
     return f"{text} ({100 * interval[0]:.1f}-{100 * interval[1]:.1f})" if interval else text
-
-
-def _line(cells: list[str] | tuple[str, ...]) -> str:
-    return f"| {' | '.join(cells)} |\n"
 
 
 def _take_over(run: Path, folder: Path) -> None:
