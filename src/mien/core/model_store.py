@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mien.core.cards import ModelCard, read_card
 from mien.core.files import refusals, sync, sync_folder
+from mien.core.run_files import is_run_folder
 from mien.errors import ModelError
 from mien.names import look_up
 
@@ -141,7 +142,7 @@ def card_file(name_or_path: str | os.PathLike[str]) -> Path:
     else:
         known = list_models()
         name = _whole_name(str(name_or_path), known)
-        if name not in known and (Path(name) / "recipe.json").is_file():
+        if name not in known and is_run_folder(name):
             make = f"mien release {shlex.quote(name)} --name NAME"
             raise ModelError(f"{name} is a run folder and no model; {make} makes one of it")
         card = look_up(known, name, "model", ModelError)
@@ -153,10 +154,9 @@ def card_file(name_or_path: str | os.PathLike[str]) -> Path:
 
 def is_run(model: str) -> bool:
     """Whether a run folder is meant: one that holds a run, or a folder that has no model's name."""
-    folder = Path(model)
-    if not folder.is_dir() or (folder / "recipe.json").is_file():
-        return folder.is_dir()
-    return not any(_means(model, whole) for whole in list_models())
+    if is_run_folder(model):
+        return True
+    return Path(model).is_dir() and not any(_means(model, whole) for whole in list_models())
 
 
 def lasting_name(name_or_path: str | os.PathLike[str]) -> str:

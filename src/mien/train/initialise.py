@@ -15,12 +15,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mien.core.model_store import is_run
+from mien.core.run_files import WEIGHTS, is_run_folder
 from mien.errors import ModelError
 from mien.train.checkpoints import load_note
 from mien.train.exported import VOTES, of_emotions, read_exported, unfolded
 
-WEIGHTS = "weights.safetensors"
-"""In a run folder."""
 PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")
 PREFIX = re.compile(r"^(module|_orig_mod|model|net|backbone|encoder|base_model|features|layer0)\.")
@@ -102,8 +101,7 @@ def start_note(path: str) -> dict[str, Any]:
 def start_folder(path: str) -> Path:
     """The run folder of a start, also where a file in it is given; a file of no run is left as it is."""
     file = Path(path)
-    is_of_run = file.suffix == ".safetensors" and (file.parent / "recipe.json").is_file()
-    return file.parent if is_of_run else file
+    return file.parent if file.suffix == ".safetensors" and is_run_folder(file.parent) else file
 
 
 def is_released(path: str) -> bool:

@@ -12,6 +12,7 @@ from torch import nn
 
 from mien.core.own_code import VARIABLE, is_allowed, is_own, load_own
 from mien.core.own_files import NUMBER, Maybe, check_shape, reading, reason
+from mien.core.run_files import WEIGHTS, is_run_folder
 from mien.errors import ModelError, RecipeError
 from mien.names import nearest
 from mien.train import nets
@@ -53,6 +54,7 @@ NETS: dict[str, Maker] = {
 }
 
 LARGEST_SIDE = 1024
+
 NOTE = {
     "net": {},
     "n_votes": int,
@@ -220,9 +222,9 @@ def load_net(run: Path) -> tuple[nn.Module, dict[str, Any]]:
     Raises:
         ModelError: the run is not finished, its weights are damaged, or do not fit their network.
     """
-    path = run / "weights.safetensors"
+    path = run / WEIGHTS
     if not path.is_file():
-        begun = (run / "recipe.json").is_file()
+        begun = is_run_folder(run)
         what = "an unfinished run; give its `mien train` command again" if begun else "no run of `mien train`"
         raise ModelError(f"{run} holds {what}")
     tensors, note = load_tensors(path)

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.calibration import softmax
-from mien.core.files import write_json
-from mien.data.leaks import LEARNED, Leak, check_parts, read_learned, write_leaks, write_learned
+from mien.core.run_files import ENVIRONMENT, RECIPE, WEIGHTS, is_run_folder
+from mien.data.leaks import LEARNED, Leak, check_parts, read_learned
 from mien.data.records import FaceSet
 from mien.errors import DataError, ModelError
 from mien.train.averaging import estimate_norms, mean_weights
@@ -28,11 +28,11 @@ from mien.train.recipe_reading import check_recipe
 from mien.train.trained_net import TrainedNet, load_trained
 from mien.workflows.run_folder import (
     AVERAGE_OF,
-    RECIPE,
     data_of_run,
-    read_run_json,
+    held_recipe,
     training_alone,
     write_predictions,
+    write_run,
 )
 
 SAME = ("labels", "mean_std", "input_size", "channels", "n_votes", "loss", "data")
@@ -74,11 +74,11 @@ def average(runs: Sequence[Path], folder: Path, data: Path | None = None, device
         )
     on = pick_device(device)
     trained = [load_trained(run, on) for run in runs]
-    notes = [load_note(run / "weights.safetensors") for run in runs]
+    notes = [load_note(run / WEIGHTS) for run in runs]
     for run, note in zip(runs[1:], notes[1:], strict=True):
         _check_alike(note, notes[0], f"{run} cannot be averaged with {runs[0]}")
-    kept = read_run_json(runs[0], "recipe.json", RECIPE)
-    recipe = check_recipe(kept["recipe"], str(runs[0] / "recipe.json"))
+    kept = held_recipe(runs[0])
+    recipe = check_recipe(kept["recipe"], str(runs[0] / RECIPE))
     faces = _faces(data or Path(recipe.data.store), trained[0], runs[0])
     known = reduce(or_, [read_learned(run / LEARNED) for run in runs])
     leaks = check_parts(faces, known, "the average on", allowed=True)
@@ -87,16 +87,14 @@ def average(runs: Sequence[Path], folder: Path, data: Path | None = None, device
     made = trained[0]
     made.net.load_state_dict(mean)
     with training_alone(folder):
-        if (folder / "recipe.json").exists():
+        if is_run_folder(folder):
             raise DataError(f"{folder} holds a run already; choose another folder with --out, or delete it")
         estimate_norms(made, training_rows(faces, recipe.data))
         accuracy, logits = _accuracy(made, faces)
         write_predictions(folder / "predictions-val.csv", faces.select("val"), softmax(logits))
-        write_learned(known, folder / LEARNED)
-        write_leaks(leaks, folder)
-        write_json(folder / "environment.json", environment() | {AVERAGE_OF: [run.name for run in runs]})
-        write_json(folder / "recipe.json", kept)
-        save_tensors(folder / "weights.safetensors", made.net.state_dict(), notes[0])
+        made_of = environment() | {AVERAGE_OF: [run.name for run in runs]}
+        write_run(folder, {ENVIRONMENT: made_of, RECIPE: kept}, known, leaks)
+        save_tensors(folder / WEIGHTS, made.net.state_dict(), notes[0])
     return Averaged(folder, alone, accuracy, leaks["val"])
 
 

@@ -12,6 +12,7 @@ from mien.core.calibration import softmax
 from mien.core.files import write_json
 from mien.core.metrics import McNemar, mcnemar
 from mien.core.outputs import check_output_folder
+from mien.core.run_files import is_run_folder
 from mien.core.scores import Scores, score
 from mien.core.voting import VOTES, fit_weights
 from mien.data.leaks import Leak
@@ -163,7 +164,7 @@ def usual_data(models: Sequence[str]) -> Path:
     Raises:
         DataError: the recipe of that run is damaged.
     """
-    runs = (Path(model) for model in models if (Path(model) / "recipe.json").is_file())
+    runs = (Path(model) for model in models if is_run_folder(model))
     return next(map(store_of_run, runs), Path("fer2013.h5"))
 
 

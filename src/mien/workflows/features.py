@@ -9,18 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.files import write_json
 from mien.core.outputs import check_output_folder
-from mien.data.leaks import (
-    LEARNED,
-    Leak,
-    Learned,
-    check_parts,
-    learned,
-    refuse_leak,
-    write_leaks,
-    write_learned,
-)
+from mien.core.run_files import ENVIRONMENT, RECIPE, WEIGHTS, is_run_folder
+from mien.data.leaks import Leak, Learned, check_parts, learned, refuse_leak
 from mien.data.records import FaceSet
 from mien.data.store import read_store
 from mien.errors import DataError, MissingExtraError, RecipeError
@@ -30,7 +21,7 @@ from mien.train.devices import environment, pick_device
 from mien.train.features import FeatureCache, Features, feature_folder, frozen_net, mirrored, set_head
 from mien.train.recipe import DataSettings, NetSettings
 from mien.train.transfer import RUN, Transferred
-from mien.workflows.run_folder import read_run_json, training_alone
+from mien.workflows.run_folder import read_run_json, training_alone, write_run
 from mien.workflows.starts import input_scale, learned_before, start_scale
 
 C_GRID = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
@@ -234,17 +225,15 @@ def write_svm_run(frozen: FrozenFeatures, fits: Sequence[SvmFit], folder: Path, 
     }
     with training_alone(folder):
         _refuse_another(folder, net, frozen.data_hash)
-        write_json(folder / "recipe.json", {"recipe": recipe, "data": frozen.data_hash})
-        write_json(folder / "environment.json", environment())
-        write_learned(frozen.known, folder / LEARNED)
-        write_leaks(frozen.leaks, folder)
-        save_tensors(folder / "weights.safetensors", frozen.net.state_dict(), note)
+        held = {"recipe": recipe, "data": frozen.data_hash}
+        write_run(folder, {ENVIRONMENT: environment(), RECIPE: held}, frozen.known, frozen.leaks)
+        save_tensors(folder / WEIGHTS, frozen.net.state_dict(), note)
     return best
 
 
 def _refuse_another(folder: Path, net: dict[str, Any], data_hash: str) -> None:
-    if not (folder / "recipe.json").is_file():
+    if not is_run_folder(folder):
         return
-    found = read_run_json(folder, "recipe.json", {"recipe": {}, "data": str})
+    found = read_run_json(folder, RECIPE, {"recipe": {}, "data": str})
     if "svm" not in found["recipe"] or found["recipe"].get("net") != net or found["data"] != data_hash:
         raise RecipeError(f"{folder} holds another run; choose another folder with --out, or delete it")

@@ -12,6 +12,7 @@ from mien.core.files import temporary_folder
 from mien.core.model_store import folder_for, put_model, sha256
 from mien.core.outputs import check_output_folder
 from mien.core.own_files import parse_toml, reading
+from mien.core.run_files import ENVIRONMENT
 from mien.core.session import open_session
 from mien.core.tta import Views, checked_views
 from mien.data.leaks import check_parts
@@ -25,7 +26,7 @@ from mien.train.transfer import RUN, backbone_run
 from mien.workflows.calibrate import check_prior_power, class_shares
 from mien.workflows.card_figures import calibrated, logits_of, scored
 from mien.workflows.release_int8 import try_int8
-from mien.workflows.run_folder import RECIPE, data_of_run, read_run_json, store_of_run
+from mien.workflows.run_folder import data_of_run, held_recipe, read_run_json, store_of_run
 from mien.workflows.scorer import checked_rows, learned_by
 
 MIN_SAME_LABELS = 0.998
@@ -134,7 +135,7 @@ def release(
     target = folder_for(name, settings.to)
     checked_views(settings.views)
     trained = load_trained(folder, pick_device("cpu"))
-    check_prior_power(read_run_json(folder, "recipe.json", RECIPE)["recipe"], settings.prior_power)
+    check_prior_power(held_recipe(folder)["recipe"], settings.prior_power)
     data = data or store_of_run(folder)
     faces = data_of_run(data, folder, trained.data["content_hash"])
     for split in ("val", "test"):
@@ -196,8 +197,8 @@ def _card(
 def _training(folder: Path, trained: TrainedNet) -> dict[str, Any]:
     """What the run folder says of the run."""
     return {
-        "recipe": without_folders(read_run_json(folder, "recipe.json", RECIPE)["recipe"]),
-        "environment": read_run_json(folder, "environment.json", {}),
+        "recipe": without_folders(held_recipe(folder)["recipe"]),
+        "environment": read_run_json(folder, ENVIRONMENT, {}),
         "data": trained.data,
         "parameters": parameter_count(trained.net),
     }

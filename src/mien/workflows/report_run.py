@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.core.own_files import NUMBER, Maybe, reading
+from mien.core.run_files import RECIPE, is_run_folder
 from mien.core.scores import Scores, score
 from mien.data.leaks import Leak
 from mien.data.records import SPLITS
@@ -106,9 +107,9 @@ def read_run(folder: Path, name: str = "") -> Run:
         MienError: it is no run folder.
         DataError: a file in it is damaged.
     """
-    if not (folder / "recipe.json").is_file():
+    if not is_run_folder(folder):
         raise MienError(
-            f"{folder} is no run folder: it has no recipe.json; make one: mien train RECIPE "
+            f"{folder} is no run folder: it has no {RECIPE}; make one: mien train RECIPE "
             f"--out {shlex.quote(str(folder))}"
         )
     names = ("recipe", "environment", "leaks", "history", "result", *(f"scores-{split}" for split in SPLITS))

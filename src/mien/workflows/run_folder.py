@@ -3,7 +3,7 @@
 import csv
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,21 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.files import atomic_write, refusals
+from mien.core.files import atomic_write, refusals, write_json
 from mien.core.locks import sole
 from mien.core.outputs import check_output, check_output_folder
 from mien.core.own_files import Maybe, check_shape, parse_json, reading
+from mien.core.run_files import RECIPE
+from mien.data.leaks import LEARNED, Leak, Learned, write_leaks, write_learned
 from mien.data.records import FaceSet
 from mien.data.store import read_store
 from mien.errors import DataError, MienError
 
 LOCK = "lock"
-CHECKPOINT = "checkpoint.safetensors"
-"""In a run folder, until its training is at its end."""
 AVERAGE_OF = "average_of"
 """In ``environment.json`` of what `mien average` made: the names of the runs."""
-RECIPE = {"recipe": {"data": {"store": str}}, "data": str, "votes": Maybe(str)}
-"""The shape of ``recipe.json``; `mien.train.recipe_reading.check_recipe` checks the recipe itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,13 +73,33 @@ def read_run_json(run: Path, name: str, shape: Any) -> Any:
     return held
 
 
+def held_recipe(run: Path) -> Any:
+    """What ``recipe.json`` of a run folder holds; `mien.train.recipe_reading.check_recipe` checks the recipe.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
+    return read_run_json(run, RECIPE, {"recipe": {"data": {"store": str}}, "data": str, "votes": Maybe(str)})
+
+
+def write_run(folder: Path, files: Mapping[str, Any], known: Learned, leaks: Mapping[str, Leak]) -> None:
+    """Write what a run is, as JSON ``files`` by name, and what it has learned from.
+
+    The recipe shall be the last of the files, for a folder that has it is a run's.
+    """
+    write_learned(known, folder / LEARNED)
+    write_leaks(leaks, folder)
+    for name, held in files.items():
+        write_json(folder / name, held)
+
+
 def store_of_run(run: Path) -> Path:
     """The data set file that the recipe of a run names.
 
     Raises:
         DataError: the recipe is missing or damaged.
     """
-    return Path(read_run_json(run, "recipe.json", RECIPE)["recipe"]["data"]["store"])
+    return Path(held_recipe(run)["recipe"]["data"]["store"])
 
 
 def data_of_run(data: Path, run: Path, content_hash: str) -> FaceSet:

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from mien.core.calibration import softmax
 from mien.core.files import sweep, write_json
 from mien.core.own_files import reading
-from mien.data.leaks import LEARNED, check_parts, learned, write_leaks, write_learned
+from mien.core.run_files import CHECKPOINT, ENVIRONMENT, RECIPE, WEIGHTS, is_run_folder, is_trained
+from mien.data.leaks import check_parts, learned
 from mien.data.records import FaceSet
 from mien.data.store import read_store
 from mien.errors import ModelError, RecipeError
@@ -40,11 +41,11 @@ from mien.train.trained_net import ReleasedNet, TrainedNet, load_teacher, teache
 from mien.workflows.figures import curves_figure
 from mien.workflows.run_folder import (
     AVERAGE_OF,
-    CHECKPOINT,
-    RECIPE,
+    held_recipe,
     read_run_json,
     training_alone,
     write_predictions,
+    write_run,
 )
 from mien.workflows.starts import check_scale, input_scale, learned_before
 
@@ -138,7 +139,7 @@ def _is_made(folder: Path, recipe: Recipe, faces: FaceSet) -> bool:
     Raises:
         RecipeError: the run is of another recipe or data set.
     """
-    if not (folder / "recipe.json").is_file():
+    if not is_run_folder(folder):
         return False
     check_same_run(folder, recipe, faces)
     return is_finished(folder)
@@ -152,15 +153,13 @@ def _begin(folder: Path, trainer: Trainer, faces: FaceSet, allow_leak: bool) -> 
     known = learned(trainer.train) | learned_before(trainer.recipe.net, faces.name, faces.content_hash())
     leaks = check_parts(faces, known, trainer.recipe.data.store, allowed=allow_leak)
     sweep(folder)
-    _claim(folder, trainer, faces)
-    write_learned(known, folder / LEARNED)
-    write_leaks(leaks, folder)
+    write_run(folder, {} if is_run_folder(folder) else _told(trainer, faces), known, leaks)
     return load_tensors(checkpoint) if checkpoint.is_file() else None
 
 
 def is_finished(folder: Path) -> bool:
     """Whether a run is at its end; what one that was killed at its very end left is removed."""
-    if not (folder / "weights.safetensors").is_file():
+    if not is_trained(folder):
         return False
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return True
@@ -329,16 +328,13 @@ def _whole_steps() -> Iterator[None]:
         signal.raise_signal(one)
 
 
-def _claim(folder: Path, trainer: Trainer, faces: FaceSet) -> None:
-    """Write what the run is, where the folder does not say so already."""
+def _told(trainer: Trainer, faces: FaceSet) -> dict[str, Any]:
+    """What the files of a new run say of it."""
     recipe, started = trainer.recipe, {"init_from": str(trainer.initial)} if trainer.initial else {}
-    path = folder / "recipe.json"
-    if not path.is_file():
-        several = {"processes": trainer.workers.count} if trainer.workers.count > 1 else {}
-        write_json(folder / "environment.json", environment() | several | started)
-        # last, for a folder that has it is a run's, and is left as it is
-        about = {"data": faces.content_hash(), "votes": votes_hash(faces, recipe)}
-        write_json(path, {"recipe": recipe.model_dump(mode="json"), **about})
+    several = {"processes": trainer.workers.count} if trainer.workers.count > 1 else {}
+    held = {"recipe": recipe.model_dump(mode="json"), "data": faces.content_hash()}
+    held["votes"] = votes_hash(faces, recipe)
+    return {ENVIRONMENT: environment() | several | started, RECIPE: held}
 
 
 def check_same_run(folder: Path, recipe: Recipe, faces: FaceSet) -> None:
@@ -349,10 +345,9 @@ def check_same_run(folder: Path, recipe: Recipe, faces: FaceSet) -> None:
     Raises:
         RecipeError: it is.
     """
-    found = read_run_json(folder, "recipe.json", RECIPE)
-    kept = folder / "environment.json"
-    machine = read_run_json(folder, kept.name, {}) if kept.is_file() else {}
-    others = changes(recipe, check_recipe(found["recipe"], str(folder / "recipe.json")))
+    found = held_recipe(folder)
+    machine = read_run_json(folder, ENVIRONMENT, {}) if (folder / ENVIRONMENT).is_file() else {}
+    others = changes(recipe, check_recipe(found["recipe"], str(folder / RECIPE)))
     differs = {
         "kind, the average of several": AVERAGE_OF in machine,
         f"recipe, {', '.join(others[:3])}": bool(others),
@@ -382,10 +377,7 @@ def _finish(trainer: Trainer, val: FaceSet, folder: Path) -> None:
         "mean_std": list(trainer.mean_std),
         "input_size": scored_size(trainer.recipe),
         "channels": trainer.train.channels,
-        "data": {
-            "name": trainer.train.name,
-            "content_hash": read_run_json(folder, "recipe.json", RECIPE)["data"],
-        },
+        "data": {"name": trainer.train.name, "content_hash": held_recipe(folder)["data"]},
     }
-    save_tensors(folder / "weights.safetensors", trainer.weights(), note)
+    save_tensors(folder / WEIGHTS, trainer.weights(), note)
     (folder / CHECKPOINT).unlink(missing_ok=True)

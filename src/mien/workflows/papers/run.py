@@ -14,6 +14,7 @@ from mien.core.files import write_json
 from mien.core.locks import sole
 from mien.core.outputs import check_output_folder
 from mien.core.own_files import NUMBER, reading
+from mien.core.run_files import CHECKPOINT, ENVIRONMENT, RECIPE, is_trained
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_info, read_store
 from mien.errors import DataError, MienError, ModelError, RecipeError
@@ -30,7 +31,7 @@ from mien.workflows.papers.claims import Row, read_result, rows
 from mien.workflows.papers.derived import derive
 from mien.workflows.papers.measure import measure, measure_points
 from mien.workflows.papers.votes import by_views, vote
-from mien.workflows.run_folder import CHECKPOINT, RECIPE, read_run_json, training_alone
+from mien.workflows.run_folder import held_recipe, read_run_json, training_alone
 from mien.workflows.train import TrainProgress, is_finished, make_trainer, train
 
 RUNS = {"distil.teachers"}
@@ -115,8 +116,8 @@ def _scored(row: Row, store: Path, settings: PaperSettings) -> dict[str, Any] | 
     """The result of a run that was trained to its end and scored as asked."""
     folder = settings.runs / row.name
     found = read_result(folder)
-    is_trained = bool(row.members) or (folder / "weights.safetensors").is_file()
-    if not (found and is_trained and found["finished"] and (found["test"] or not settings.open_test)):
+    is_done = bool(row.members) or is_trained(folder)
+    if not (found and is_done and found["finished"] and (found["test"] or not settings.open_test)):
         return None
     _refuse_another(row, found, store, settings)
     return found
@@ -184,8 +185,8 @@ def _run(
     folder, faces = settings.runs / row.name, read_store(store)
     if not settings.as_is:
         with training_alone(folder):
-            is_trained = is_finished(folder)
-        if not is_trained:
+            is_done = is_finished(folder)
+        if not is_done:
             _ask_for(map(Path, recipe.distil.teachers))
             train(recipe, folder, device=settings.device, report=report)
     ran, net, progress = open_run(folder, faces, settings.device)
@@ -200,7 +201,7 @@ def _run(
         "epochs_wanted": asked.run.epochs,
         "finished": progress.finished,
         "seconds": round(progress.seconds, 1),
-        "environment": read_run_json(folder, "environment.json", {}),
+        "environment": read_run_json(folder, ENVIRONMENT, {}),
         "scored_by": commit(),
         **(
             measure_points(net, faces, folder, settings.open_test)
@@ -230,7 +231,7 @@ def row_recipe(row: Row, settings: PaperSettings) -> Recipe:
 
 def _ask_for(runs: Iterable[Path]) -> None:
     """Refuse where runs of teachers or members are still to be trained."""
-    missing = [run for run in runs if not (run / "weights.safetensors").is_file()]
+    missing = [run for run in runs if not is_trained(run)]
     if missing:
         names = " ".join(run.name for run in missing)
         raise RecipeError(f"{missing[0]} is not trained yet; first: mien papers run {names}")
@@ -243,7 +244,7 @@ def open_run(folder: Path, faces: FaceSet, device: str) -> tuple[Recipe, Trained
         ModelError: the folder holds no run.
         DataError: the run learned from other data than ``faces``.
     """
-    if (folder / "weights.safetensors").is_file():
+    if is_trained(folder):
         net = load_trained(folder, pick_device(device), landmarks=True)
         ran = _recipe_of(folder, faces)
         history = read_run_json(folder, "history.json", {"seconds": NUMBER, "history": [{"epoch": NUMBER}]})
@@ -264,7 +265,7 @@ def open_run(folder: Path, faces: FaceSet, device: str) -> tuple[Recipe, Trained
 
 def _recipe_of(folder: Path, faces: FaceSet | None = None) -> Recipe:
     """The recipe of a run folder, which must have learned from ``faces`` where they are given."""
-    found = read_run_json(folder, "recipe.json", RECIPE)
+    found = held_recipe(folder)
     if faces is not None and found["data"] != faces.content_hash():
         raise DataError(f"{folder} learned from other data; give that file with --data")
-    return check_recipe(found["recipe"], str(folder / "recipe.json"))
+    return check_recipe(found["recipe"], str(folder / RECIPE))
