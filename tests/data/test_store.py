@@ -269,6 +269,7 @@ def test_the_clean_mask_leaves_out_test_faces_from_095(tmp_path, make_faces):
     write_store(faces, tmp_path / "a.h5", near=_near([4, 10, 8, 22], [0.94, 0.95, 0.99, 1.0]))
     assert clean_mask(tmp_path / "a.h5").tolist() == [True, False, True, False]
     assert clean_mask(tmp_path / "a.h5", "val").tolist() == [True, False, True, True]
+    assert clean_mask(tmp_path / "a.h5", "train") is None
 
 
 def test_there_is_no_clean_mask_where_nobody_searched(tmp_path, make_faces):

@@ -207,7 +207,8 @@ def clean_mask(path: str | os.PathLike[str], split: str = "test") -> NDArray[np.
     For FER2013 these are 3,035 of the 3,589 test faces; a score over them owes less to remembered images.
 
     Returns:
-        The mask, or None where this store was not searched for near duplicates, or every face has some.
+        The mask, or None for the training faces, and where this store was not searched for near duplicates
+        or every face has some.
 
     Raises:
         DataError: as ``read_store``, or there is no split of that name.
@@ -215,7 +216,7 @@ def clean_mask(path: str | os.PathLike[str], split: str = "test") -> NDArray[np.
     if split not in SPLITS:
         raise DataError(f"no split named '{split}' (known: {', '.join(SPLITS)})")
     near = read_near_duplicates(path)
-    if near is None:
+    if near is None or split == "train":
         return None
     with _opened(path) as file:
         mask = near.clean(_column(file, "rows")[_column(file, "split") == SPLITS.index(split)])

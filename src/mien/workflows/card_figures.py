@@ -14,14 +14,13 @@ from onnxruntime import InferenceSession
 from mien.core.cards import ModelCard
 from mien.core.classifier import Classifier
 from mien.core.preprocess import network_crops, to_input
-from mien.core.scores import score
 from mien.core.session import open_network, run
 from mien.core.tta import AUTO, Views, average_logits
 from mien.data.leaks import Leak
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask
 from mien.workflows.calibrate import CALIBRATED_VIEWS, calibrate
-from mien.workflows.scorer import checked_rows
+from mien.workflows.scorer import checked_rows, scores_of
 
 
 def logits_of(session: InferenceSession, inputs: NDArray[np.float32], views: int) -> NDArray[np.float32]:
@@ -82,14 +81,13 @@ def scored(onnx: Path, card: ModelCard, stored: FaceSet, data: Path, leaks: Mapp
     """
     test = checked_rows(stored.in_label_order(card.labels), "test", card.labels)
     card.write(onnx.with_suffix(".json"))
-    model, clean = Classifier(onnx, threads=0), clean_mask(data, "test")
-    probs = model.probs(network_crops(test.images, card.input_size, card.channels))
+    probs = Classifier(onnx, threads=0).probs(network_crops(test.images, card.input_size, card.channels))
+    whole, clean = scores_of(probs, test, clean_mask(data, "test"))
     leak = leaks["test"].to_dict() if leaks else None
     about = {"data": stored.name, "data_hash": stored.content_hash(), "leak": leak}
-    scores: dict[str, Any] = {"test": about | score(probs, test.labels, card.labels).to_dict()}
-    if clean is not None:
-        found = score(probs[clean], test.labels[clean], card.labels)
-        scores["test_clean"] = about | found.to_dict()
+    scores: dict[str, Any] = {"test": about | whole.to_dict()}
+    if clean:
+        scores["test_clean"] = about | clean.to_dict()
     speed = {"cpu": {"ms_a_face": _ms_a_face(onnx, test.images), "threads": 1, "processor": _processor()}}
     on = f"{card.calibrated_on}; {leaks['val']}" if leaks.get("val") else card.calibrated_on
     card = replace(card, scores=scores | card.scores | speed, calibrated_on=on)

@@ -26,10 +26,13 @@ from mien.workflows.scorer import (
     Scorer,
     check_leak,
     checked_rows,
-    fitted_temperature,
     in_label_order,
     open_scorer,
+    scores_of,
+    temperature_of,
 )
+
+OTHER_LABELS = "models that vote together must name the same emotions; {} names {}, the first {}"
 
 
 @dataclass(frozen=True)
@@ -108,49 +111,37 @@ def ensemble(
     stored = read_store(data)
     if not len(stored.select("val")):
         raise DataError(f"data set '{stored.name}' has no validation rows to weigh the models by")
+    split, known = settings.split, known or {}
     scorers = [open_scorer(model, settings.views, settings.device) for model in models]
     names = scorers[0].labels
-    scorers = [scorers[0], *(in_label_order(scorer, names) for scorer in scorers[1:])]
+    scorers = [in_label_order(scorer, names, OTHER_LABELS) for scorer in scorers]
     faces = stored.in_label_order(names)
-    val = faces.select("val")
-    chosen = checked_rows(faces, settings.split, names)
-    known = known or {}
-    opened = [  # runs whose look at the test rows is counted
-        scorer.run
-        for scorer, model in zip(scorers, models, strict=True)
-        if scorer.run and settings.split == "test" and model not in known
-    ]
+    val, chosen = faces.select("val"), checked_rows(faces, split, names)
+    opened = [scorer.run for scorer, model in zip(scorers, models, strict=True) if model not in known]
     for run in opened:
-        check_test_log(run)
-    leaks = []
-    for scorer in scorers:
-        leaks.append(check_leak(scorer, stored, settings.split, allowed=settings.allow_leak))
-        if settings.split != "val":  # weights are fitted to it
-            check_leak(scorer, stored, "val", allowed=settings.allow_leak)
-    answers = [known.get(model) for model in models]
+        check_test_log(run, split)
+    leaks = [check_leak(one, stored, split, fits=True, allowed=settings.allow_leak) for one in scorers]
     tables = [
-        _probs(scorer, faces, settings.split, answer) for scorer, answer in zip(scorers, answers, strict=True)
+        _probs(scorer, faces, split, known.get(model)) for scorer, model in zip(scorers, models, strict=True)
     ]
-    on_val = np.stack([by_val for by_val, _ in tables])
-    members = np.stack([by_rows for _, by_rows in tables])
+    on_val, members = (np.stack(part) for part in zip(*tables, strict=True))
     weights = fit_weights(on_val, val.labels)
     voted = {kind: vote(members, weights) for kind, vote in VOTES.items()}
     for run in opened:
-        count_test_evaluation(run)
+        count_test_evaluation(run, split)
     best = int((on_val.argmax(2) == val.labels).mean(1).argmax())
-    clean = clean_mask(data, settings.split) if settings.split != "train" else None
-    labels = chosen.labels
-    kept = {} if clean is None else {kind: score(p[clean], labels[clean], names) for kind, p in voted.items()}
+    clean = clean_mask(data, split)
+    scores = {kind: scores_of(probs, chosen, clean) for kind, probs in voted.items()}
     result = EnsembleScores(
         data=faces.name,
-        split=settings.split,
+        split=split,
         members=tuple(scorer.name for scorer in scorers),
         weights=tuple(weights.tolist()),
-        alone=tuple(score(probs, labels, names) for probs in members),
-        votes={kind: score(p, labels, names) for kind, p in voted.items()},
-        clean=kept,
+        alone=tuple(score(probs, chosen.labels, names) for probs in members),
+        votes={kind: whole for kind, (whole, _) in scores.items()},
+        clean={kind: kept for kind, (_, kept) in scores.items() if kept},
         best=scorers[best].name,
-        against_best=mcnemar(labels, voted["soft"].argmax(1), members[best].argmax(1)),
+        against_best=mcnemar(chosen.labels, voted["soft"].argmax(1), members[best].argmax(1)),
         leaks=tuple(leaks),
     )
     if settings.to:
@@ -174,7 +165,7 @@ def _probs(
     """Calibrated probabilities of the validation rows and of a split, where no ``answer`` is known."""
     val = faces.select("val")
     on_val = scorer.logits(val.images, scorer.views)
-    temperature = scorer.temperature or fitted_temperature(scorer, faces, "val", on_val)
+    temperature = temperature_of(scorer, faces, "val", on_val)
     by_val = softmax(on_val, temperature)
     if answer is not None:
         return by_val, answer

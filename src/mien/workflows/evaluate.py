@@ -17,7 +17,7 @@ from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_store
 from mien.workflows.figures import calibration_figure, confusion_figure
 from mien.workflows.run_folder import check_test_log, count_test_evaluation, write_predictions
-from mien.workflows.scorer import check_leak, checked_rows, fitted_temperature, open_scorer
+from mien.workflows.scorer import check_leak, checked_rows, open_scorer, scores_of, temperature_of
 
 
 @dataclass(frozen=True)
@@ -98,17 +98,12 @@ def evaluate(model: str, data: Path, settings: EvaluateSettings | None = None) -
     scorer = open_scorer(model, settings.views, settings.device)
     faces = stored.in_label_order(scorer.labels)
     chosen = checked_rows(faces, split, scorer.labels)
-    if scorer.run and split == "test":
-        check_test_log(scorer.run)
-    leak = check_leak(scorer, stored, split, allowed=settings.allow_leak)
-    if scorer.temperature is None:
-        check_leak(scorer, stored, "val", allowed=settings.allow_leak)  # it is fitted to them
+    check_test_log(scorer.run, split)
+    leak = check_leak(scorer, stored, split, fits=scorer.temperature is None, allowed=settings.allow_leak)
     logits = scorer.logits(chosen.images, scorer.views)
-    temperature = scorer.temperature
-    if temperature is None:
-        temperature = fitted_temperature(scorer, faces, split, logits)
+    temperature = temperature_of(scorer, faces, split, logits)
     probs = softmax(logits, temperature)
-    clean = clean_mask(data, split) if split != "train" else None
+    scores, clean = scores_of(probs, chosen, clean_mask(data, split))
     result = Evaluation(
         model=scorer.name,
         data=faces.name,
@@ -116,11 +111,11 @@ def evaluate(model: str, data: Path, settings: EvaluateSettings | None = None) -
         split=split,
         views=scorer.views,
         temperature=temperature,
-        scores=score(probs, chosen.labels, scorer.labels),
-        clean=score(probs[clean], chosen.labels[clean], scorer.labels) if clean is not None else None,
+        scores=scores,
+        clean=clean,
         uncalibrated=score(softmax(logits), chosen.labels, scorer.labels),
         leak=leak,
-        test_evaluations=count_test_evaluation(scorer.run) if scorer.run and split == "test" else None,
+        test_evaluations=count_test_evaluation(scorer.run, split),
     )
     if settings.to is not None:
         _write(result, chosen, probs, settings.to)

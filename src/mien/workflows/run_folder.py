@@ -123,13 +123,19 @@ TEST_LOG = "test-evaluations.log"
 """In a run folder: when its test rows were opened."""
 
 
-def check_test_log(run: Path) -> None:
+def check_test_log(run: Path | None, split: str) -> None:
     """Raise an `OutputError`, before any work, where `count_test_evaluation` could not write."""
-    check_output(run / TEST_LOG)
+    if run and split == "test":
+        check_output(run / TEST_LOG)
 
 
-def count_test_evaluation(run: Path) -> int:
-    """Log that the test rows of a run were opened; return how often they have been."""
+def count_test_evaluation(run: Path | None, split: str = "test") -> int | None:
+    """Log that the test rows of a run were opened; return how often they have been.
+
+    ``None``, and nothing is logged, for models that are no runs, and for other rows.
+    """
+    if run is None or split != "test":
+        return None
     log = run / TEST_LOG
     with log.open("a", encoding="utf-8") as file:
         file.write(time.strftime("%Y-%m-%d %H:%M:%S %z") + "\n")

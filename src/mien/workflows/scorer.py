@@ -13,6 +13,7 @@ from mien.core.classifier import Classifier
 from mien.core.emotions import label_set_within
 from mien.core.model_store import is_run
 from mien.core.preprocess import network_crops
+from mien.core.scores import Scores, score
 from mien.core.tta import AUTO, N_VIEWS, Views
 from mien.data.leaks import LEARNED, Leak, Learned, find_leak, learned, read_learned, refuse_leak
 from mien.data.records import FaceSet
@@ -68,28 +69,26 @@ def open_scorer(model: str, views: Views | None, device: str) -> Scorer:
     return Scorer(folder.name, trained.labels, trained.logits, views or 1, None, folder, known)
 
 
-def in_label_order(scorer: Scorer, labels: tuple[str, ...]) -> Scorer:
+def in_label_order(scorer: Scorer, labels: tuple[str, ...], says: str) -> Scorer:
     """The same model with its answers in the order of ``labels``.
 
     Raises:
-        DataError: it names other emotions.
+        DataError: it names other emotions; ``says`` has ``{}`` for its name, what it names, and ``labels``.
     """
     if set(scorer.labels) != set(labels):
-        raise DataError(
-            f"models that vote together must name the same emotions; {scorer.name} names "
-            f"{', '.join(scorer.labels)}, the first {', '.join(labels)}"
-        )
+        raise DataError(says.format(scorer.name, ", ".join(scorer.labels), ", ".join(labels)))
     place = [scorer.labels.index(name) for name in labels]
     return replace(scorer, labels=labels, logits=lambda crops, views: scorer.logits(crops, views)[:, place])
 
 
-def check_leak(scorer: Scorer, faces: FaceSet, split: str, *, allowed: bool) -> Leak | None:
+def check_leak(scorer: Scorer, faces: FaceSet, split: str, *, fits: bool, allowed: bool) -> Leak | None:
     """How many faces of a split the model has learned from; ``None`` where that is not known.
 
     Args:
         scorer: The model.
         faces: The data set as it is stored, for by its hash a model knows it.
         split: The rows to score.
+        fits: Whether something is fitted to the validation rows: then these must not leak either.
         allowed: Whether there may be a leak.
 
     Raises:
@@ -98,9 +97,11 @@ def check_leak(scorer: Scorer, faces: FaceSet, split: str, *, allowed: bool) -> 
     known = learned_by(scorer.run, scorer.learned_data, faces)
     if known is None:
         return None
-    leak = find_leak(faces.select(split), known, faces.select("train"))
-    refuse_leak(leak, f"{scorer.name} on {faces.name} {split}", allowed=allowed)
-    return leak
+    train, leaks = faces.select("train"), {}
+    for part in (split, "val") if fits else (split,):
+        leaks[part] = find_leak(faces.select(part), known, train)
+        refuse_leak(leaks[part], f"{scorer.name} on {faces.name} {part}", allowed=allowed)
+    return leaks[split]
 
 
 def learned_by(run: Path | None, learned_data: str, faces: FaceSet) -> Learned | None:
@@ -138,10 +139,21 @@ def checked_rows(faces: FaceSet, split: str, labels: tuple[str, ...]) -> FaceSet
     return chosen
 
 
-def fitted_temperature(scorer: Scorer, faces: FaceSet, split: str, logits: NDArray[np.float32]) -> float:
-    """The temperature by the validation rows; ``logits`` are those of ``split``."""
+def temperature_of(scorer: Scorer, faces: FaceSet, split: str, logits: NDArray[np.float32]) -> float:
+    """The model's own temperature, or one by the validation rows; ``logits`` are those of ``split``."""
+    if scorer.temperature is not None:
+        return scorer.temperature
     val = faces.select("val")
     if not len(val):
         return 1.0
     held_out = logits if split == "val" else scorer.logits(val.images, scorer.views)
     return fit_temperature(held_out, val.labels)
+
+
+def scores_of(
+    probs: NDArray[np.floating[Any]], rows: FaceSet, clean: NDArray[np.bool_] | None
+) -> tuple[Scores, Scores | None]:
+    """Scores of all rows, and of those without a near copy in training; see `mien.data.store.clean_mask`."""
+    names = rows.label_names
+    kept = None if clean is None else score(probs[clean], rows.labels[clean], names)
+    return score(probs, rows.labels, names), kept

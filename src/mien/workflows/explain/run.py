@@ -69,8 +69,7 @@ def explain(job: Job, report: Report = silent) -> Explained:
         )
     if is_store(job.source):
         faces = faces_of_store(subject, job.source, job.split)
-        if job.split == "test" and subject.net is not None:
-            count_test_evaluation(Path(job.model))
+        count_test_evaluation(Path(job.model) if subject.net is not None else None, job.split)
     elif {"pairs", "mean", "faithfulness"} & set(job.kinds):
         raise DataError(f"{job.source} is no data set; pairs, means and faithfulness need one (.h5)")
     else:

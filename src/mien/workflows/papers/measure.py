@@ -17,7 +17,7 @@ from mien.train.trained_net import TrainedNet
 from mien.workflows.figures import confusion_figure, examples_figure
 from mien.workflows.papers.claims import POINT_ERROR, Row
 from mien.workflows.run_folder import count_test_evaluation, write_predictions
-from mien.workflows.scorer import checked_rows
+from mien.workflows.scorer import checked_rows, scores_of
 
 KEPT = (
     "n",
@@ -36,6 +36,8 @@ KEPT = (
     "confusion",
 )
 """What ``result.json`` holds of the scores."""
+CLOSED = dict.fromkeys(("metric", "test_evaluations", "test", "clean", "leak"))
+"""What a result lacks while PrivateTest is closed."""
 TEST_PREDICTIONS = "predictions-test.csv"
 
 
@@ -50,38 +52,24 @@ def measure(
     val = checked_rows(faces, "val", net.labels)
     logits = net.logits(val.images)
     temperature = fit_temperature(logits, val.labels)
-    found: dict[str, Any] = {
-        "metric": None,
-        "temperature": temperature,
-        "test_evaluations": None,
-        "test": None,
-        "clean": None,
-        "leak": None,
-    }
-    found["val"] = _score(val, softmax(logits, temperature), folder / "confusion-val.png")
+    found: dict[str, Any] = {"metric": None, "temperature": temperature, **CLOSED}
+    scores = score(softmax(logits, temperature), val.labels, net.labels)
+    confusion_figure(scores, folder / "confusion-val.png")
+    found["val"] = kept(scores)
     if not open_test:
         return found
     test = checked_rows(faces, "test", net.labels)
     found["test_evaluations"] = count_test_evaluation(folder)
     probs = softmax(net.logits(test.images), temperature)
-    found["test"] = _score(test, probs, folder / "confusion-test.png")
-    if clean is not None:
-        found["clean"] = _score(test.take(clean), probs[clean])
+    scores, of_clean = scores_of(probs, test, clean)
+    confusion_figure(scores, folder / "confusion-test.png")
+    found["test"], found["clean"] = kept(scores), kept(of_clean) if of_clean else None
     if row.leaky:
-        found["leak"] = _leak(
-            net, faces.select("train"), int((probs.argmax(1) == test.labels).sum()), len(test)
-        )
+        right = int((probs.argmax(1) == test.labels).sum())
+        found["leak"] = _leak(net, faces.select("train"), right, len(test))
     write_predictions(folder / TEST_PREDICTIONS, test, probs)
     examples_figure(test.images, test.labels, probs, net.labels, folder / "examples-test.png")
     return found
-
-
-def _score(faces: FaceSet, probs: NDArray[np.floating[Any]], figure: Path | None = None) -> dict[str, Any]:
-    """What ``result.json`` keeps of the scores; the confusion matrices are drawn where a figure is named."""
-    scores = score(probs, faces.labels, faces.label_names)
-    if figure:
-        confusion_figure(scores, figure)
-    return kept(scores)
 
 
 def kept(scores: Scores) -> dict[str, Any]:
@@ -109,8 +97,7 @@ def measure_points(net: TrainedNet, faces: FaceSet, folder: Path, open_test: boo
     Raises:
         DataError: the faces have no landmarks, or there are no test faces.
     """
-    closed = dict.fromkeys(("test_evaluations", "test", "clean", "leak"))
-    found: dict[str, Any] = {"metric": POINT_ERROR, **closed}
+    found: dict[str, Any] = CLOSED | {"metric": POINT_ERROR}
     found["val"] = error_scores(_errors(net, faces.select("val")))
     if not open_test:
         return found

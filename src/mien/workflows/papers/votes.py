@@ -13,11 +13,9 @@ from mien.data.store import read_store
 from mien.workflows.ensemble import EnsembleScores, ensemble
 from mien.workflows.evaluate import EvaluateSettings, Evaluation, evaluate
 from mien.workflows.papers.claims import read_result
-from mien.workflows.papers.measure import TEST_PREDICTIONS, kept
+from mien.workflows.papers.measure import CLOSED, TEST_PREDICTIONS, kept
 from mien.workflows.run_folder import read_predictions
 
-CLOSED = dict.fromkeys(("metric", "test_evaluations", "test", "clean", "leak"))
-"""What a result lacks while PrivateTest is closed."""
 ROUNDING = 1e-3
 """By how much six digits of a probability may change an accuracy: where two classes tie."""
 
