@@ -75,7 +75,7 @@ def recalibrate(
     faces = stored.in_label_order(old.labels)
     for split in ("val", "test"):
         checked_rows(faces, split, old.labels)
-    known = learned_by(None, old.learned_from().get("content_hash", ""), stored)
+    known = learned_by(None, old.learned_from().get("content_hash", ""), stored, stored.content_hash())
     on = f"{old.name} on {stored.name}"
     leaks = check_parts(stored, known, on, allowed=settings.allow_leak) if known else {}
     power = old.prior_power if settings.prior_power is None else settings.prior_power

@@ -136,11 +136,11 @@ def release(
     checked_views(settings.views)
     trained = load_trained(folder, pick_device("cpu"))
     check_prior_power(held_recipe(folder)["recipe"], settings.prior_power)
-    data = data or store_of_run(folder)
-    faces = data_of_run(data, folder, trained.data["content_hash"])
+    data, content_hash = data or store_of_run(folder), trained.data["content_hash"]
+    faces = data_of_run(data, folder, content_hash)
     for split in ("val", "test"):
         checked_rows(faces, split, trained.labels)
-    known = learned_by(folder, trained.data["content_hash"], faces)
+    known = learned_by(folder, content_hash, faces, content_hash)
     on = f"{folder.name} on {faces.name}"
     leaks = check_parts(faces, known, on, allowed=settings.allow_leak) if known else {}
     check_output_folder(target)

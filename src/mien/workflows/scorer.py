@@ -94,7 +94,7 @@ def check_leak(scorer: Scorer, faces: FaceSet, split: str, *, fits: bool, allowe
     Raises:
         DataError: there is a leak, and it is not ``allowed``.
     """
-    known = learned_by(scorer.run, scorer.learned_data, faces)
+    known = learned_by(scorer.run, scorer.learned_data, faces, faces.content_hash())
     if known is None:
         return None
     train, leaks = faces.select("train"), {}
@@ -104,18 +104,19 @@ def check_leak(scorer: Scorer, faces: FaceSet, split: str, *, fits: bool, allowe
     return leaks[split]
 
 
-def learned_by(run: Path | None, learned_data: str, faces: FaceSet) -> Learned | None:
+def learned_by(run: Path | None, learned_data: str, faces: FaceSet, content_hash: str) -> Learned | None:
     """What a network has learned from; ``None`` where that is not known.
 
     Args:
         run: Its run folder, if it is a run's.
         learned_data: Content hash of the data set whose training part it learned from; empty where unknown.
-        faces: The data set to score it on, as it is stored.
+        faces: The data set to score it on, as it is stored, or some of its faces.
+        content_hash: Of that data set.
     """
     marks = run / LEARNED if run else None
     if marks and marks.is_file():
         return read_learned(marks)
-    return learned(faces.select("train")) if learned_data == faces.content_hash() else None
+    return learned(faces.select("train")) if learned_data == content_hash else None
 
 
 def checked_rows(faces: FaceSet, split: str, labels: tuple[str, ...]) -> FaceSet:

@@ -20,12 +20,12 @@ from mien.core.agreement import (
 )
 from mien.core.metrics import Interval, McNemar, mcnemar
 from mien.core.text import counted
-from mien.data.leaks import LEARNED, find_leak, read_learned
+from mien.data.leaks import find_leak
 from mien.data.records import FaceSet
-from mien.errors import DataError, MienError
+from mien.errors import MienError
 from mien.workflows.quiz.quiz_file import Person, Quiz
 from mien.workflows.run_folder import count_test_evaluation
-from mien.workflows.scorer import Scorer, open_scorer
+from mien.workflows.scorer import Scorer, in_label_order, learned_by, open_scorer
 
 EKMAN = {
     "happy": 0.987,
@@ -204,27 +204,16 @@ def quiz_report(path: str | os.PathLike[str], model: str = "", device: str = "cp
 
 
 def model_answers(scorer: Scorer, faces: FaceSet) -> Ids:
-    """What a model names on each face (N,), as index into the faces' labels.
-
-    Raises:
-        DataError: its labels are not those of the faces; their order may differ.
-    """
-    if set(scorer.labels) != set(faces.label_names):
-        raise DataError(
-            f"{scorer.name} names {', '.join(scorer.labels)}; the quiz asked {', '.join(faces.label_names)}"
-        )
-    place = np.array([faces.label_names.index(name) for name in scorer.labels])
-    return np.asarray(place[scorer.logits(faces.images, scorer.views).argmax(axis=1)], np.int64)
+    """What a model names on each face (N,), as index into the faces' labels; raises as `in_label_order`."""
+    scorer = in_label_order(scorer, faces.label_names, "{} names {}; the quiz asked {}")
+    return np.asarray(scorer.logits(faces.images, scorer.views).argmax(axis=1), np.int64)
 
 
 def _learned(scorer: Scorer, quiz: Quiz, faces: FaceSet) -> int:
     """How many faces of the quiz the model has learned from, as far as is known; opening test is counted."""
-    if scorer.run and quiz.split == "test":
-        count_test_evaluation(scorer.run)
-    marks = scorer.run / LEARNED if scorer.run else None
-    if marks and marks.is_file():
-        return find_leak(faces, read_learned(marks), faces.take(np.zeros(0, np.int64))).pixels
-    return len(faces) if quiz.split == "train" and scorer.learned_data == quiz.content_hash else 0
+    count_test_evaluation(scorer.run, quiz.split)
+    known = learned_by(scorer.run, scorer.learned_data, faces, quiz.content_hash)
+    return find_leak(faces, known, faces).pixels if known else 0
 
 
 def _groups(people: Sequence[Person]) -> dict[str, NDArray[np.bool_]]:
