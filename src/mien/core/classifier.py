@@ -17,7 +17,7 @@ from mien.core.preprocess import face_crop, to_input
 from mien.core.providers import checked_device
 from mien.core.results import Face, Quality, Reading
 from mien.core.session import open_network, run
-from mien.core.tta import AUTO, Faces, Views, auto_logits, average_logits, checked_views
+from mien.core.tta import AUTO, Views, auto_logits, average_logits, checked_views
 from mien.errors import ModelError
 
 Crops = NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
@@ -84,14 +84,15 @@ class Classifier:
         if not len(stacked):
             return np.zeros((0, len(self.labels)), np.float32)
         faces = to_input(stacked, self.card.mean, self.card.std)
+        scores = partial(average_logits, partial(run, self.session))
         if not self._auto:
-            return self._without_prior(self._score(faces, int(self.views)))
+            return self._without_prior(scores(faces, int(self.views)))
         temperature = self._auto.temperature
 
         def probs(logits: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
             return softmax(self._without_prior(logits), temperature)
 
-        return self._without_prior(auto_logits(self._score, faces, self._auto, probs)[0])
+        return self._without_prior(auto_logits(scores, faces, self._auto, probs)[0])
 
     def _stacked(self, crops: Crops) -> NDArray[np.uint8]:
         """One array (N, S, S), or (N, S, S, 3), of an array or a list of crops.
@@ -110,11 +111,6 @@ class Classifier:
         if not isinstance(crops, np.ndarray) or crops.shape[1:] != wanted or crops.dtype != np.uint8:
             raise ModelError(f"crops must be uint8 (N, {shape}), got {_kind(crops)}")
         return crops
-
-    def _score(
-        self, faces: Faces, views: int, seen: NDArray[np.float32] | None = None
-    ) -> NDArray[np.float32]:
-        return average_logits(lambda x: run(self.session, x), faces, views, seen)
 
     def _without_prior(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         return correct_prior(logits, self.card.prior, self.card.prior_power)

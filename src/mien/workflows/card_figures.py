@@ -4,12 +4,12 @@ import platform
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnxruntime import InferenceSession
 
 from mien.core.cards import ModelCard
 from mien.core.classifier import Classifier
@@ -21,11 +21,6 @@ from mien.data.records import FaceSet
 from mien.data.store import clean_mask
 from mien.workflows.calibrate import CALIBRATED_VIEWS, calibrate
 from mien.workflows.scorer import checked_rows, scores_of
-
-
-def logits_of(session: InferenceSession, inputs: NDArray[np.float32], views: int) -> NDArray[np.float32]:
-    """Logits (N, C) of normalised faces by the network alone, averaged over a number of views."""
-    return average_logits(lambda x: run(session, x), inputs, views)
 
 
 def calibrated(
@@ -50,8 +45,8 @@ def calibrated(
     wanted = [*([] if views == AUTO else [int(views)]), *([auto.few, auto.many] if auto else [])]
     numbers = sorted({*CALIBRATED_VIEWS, *wanted})
     inputs = to_input(network_crops(val.images, card.input_size, card.channels), card.mean, card.std)
-    session = open_network(onnx, card, threads=0)
-    raw = {n: logits_of(session, inputs, n) for n in numbers}
+    alone = partial(run, open_network(onnx, card, threads=0))
+    raw = {n: average_logits(alone, inputs, n) for n in numbers}
     fitted = calibrate(raw, val.labels, views, card.prior, prior_power, auto)
     return replace(
         card,

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from mien.core.model_store import folder_for, put_model, sha256
 from mien.core.outputs import check_output_folder
 from mien.core.own_files import parse_toml, reading
 from mien.core.run_files import ENVIRONMENT
-from mien.core.session import open_session
-from mien.core.tta import Views, checked_views
+from mien.core.session import open_session, run
+from mien.core.tta import Views, average_logits, checked_views
 from mien.data.leaks import check_parts
 from mien.data.records import FaceSet
 from mien.errors import ModelError
@@ -24,7 +25,7 @@ from mien.train.export import export_onnx
 from mien.train.trained_net import TrainedNet, load_trained, parameter_count
 from mien.train.transfer import RUN, backbone_run
 from mien.workflows.calibrate import check_prior_power, class_shares
-from mien.workflows.card_figures import calibrated, logits_of, scored
+from mien.workflows.card_figures import calibrated, scored
 from mien.workflows.release_int8 import try_int8
 from mien.workflows.run_folder import data_of_run, held_recipe, read_run_json, store_of_run
 from mien.workflows.scorer import checked_rows, learned_by
@@ -162,7 +163,7 @@ def release(
 def compare(onnx: Path, trained: TrainedNet, faces: FaceSet) -> tuple[float, float]:
     """Part of the validation and test rows with the same top label, and the largest difference of a logit."""
     images = np.concatenate([faces.select(split).images for split in ("val", "test")])
-    onnx_logits = logits_of(open_session(onnx, threads=0), trained.inputs(images), 1)
+    onnx_logits = average_logits(partial(run, open_session(onnx, threads=0)), trained.inputs(images), 1)
     torch_logits = trained.logits(images)
     same = torch_logits.argmax(1) == onnx_logits.argmax(1)
     return float(same.mean()), float(np.abs(torch_logits - onnx_logits).max())
