@@ -191,9 +191,11 @@ def test_an_event_table_names_the_participant_in_every_row(given, told, tmp_path
 def test_a_file_of_events_is_there_after_a_stop_and_goes_on(end: str, tmp_path) -> None:
     file = timeline(tmp_path / f"x{end}")
     offset = file.n_bytes
-    file.close(whole=False)
+    file.close()
     assert {path.name for path in tmp_path.iterdir()} == {f"x{end}", f"x{end}.rows"}
-    RowFile(tmp_path / f"x{end}", columns(LABELS), offset, "films/anna.mp4").begin().close()
+    again = RowFile(tmp_path / f"x{end}", columns(LABELS), offset, "films/anna.mp4").begin()
+    again.close()
+    again.drop_lines()
     assert [path.name for path in tmp_path.iterdir()] == [f"x{end}"]
 
 

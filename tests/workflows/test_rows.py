@@ -37,6 +37,7 @@ def test_every_format_gives_back_what_was_written(end: str, tmp_path: Path) -> N
     file.write(ROWS[:1])
     file.write(ROWS[1:])
     file.close()
+    file.drop_lines()
     assert written(file.path) == [dict(zip(COLUMNS, row, strict=True)) for row in ROWS]
     assert [path.name for path in tmp_path.iterdir()] == [f"rows{end}"]
 
@@ -57,7 +58,7 @@ def test_what_lies_behind_the_offset_is_dropped(end: str, tmp_path: Path) -> Non
     file.sync()
     offset = file.n_bytes
     file.write([("lost.png", 1, True, 0.5, None)])
-    file.close(whole=False)
+    file.close()
     again = RowFile(tmp_path / f"rows{end}", COLUMNS, offset).begin()
     again.write(ROWS[1:])
     again.close()
@@ -69,7 +70,7 @@ def test_what_lies_behind_the_offset_is_dropped(end: str, tmp_path: Path) -> Non
 def test_a_stopped_parquet_file_is_whole_and_its_rows_stay(tmp_path: Path) -> None:
     file = RowFile(tmp_path / "rows.parquet", COLUMNS).begin()
     file.write(ROWS)
-    file.close(whole=False)
+    file.close()
     assert len(written(file.path)) == 2
     assert file.lines.exists()
 

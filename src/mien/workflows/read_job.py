@@ -194,7 +194,7 @@ class RowRun:
         """Close the files; with ``whole`` false the run goes on later, behind what was saved last."""
         files = (*self._files, *self._errors)
         for file in files:
-            file.close(whole=False)
+            file.close()
         if whole:
             if self._state:
                 self._state.end()

@@ -1,6 +1,7 @@
 """A watched video from file to files: rows, ids, resuming, the annotated copy, the timeline, the summary."""
 
 import csv
+import errno
 import json
 import os
 import threading
@@ -19,8 +20,8 @@ from mien.core.events import events_of
 from mien.core.results import Box, Face
 from mien.core.smoothing import SmoothingSettings
 from mien.core.timeline import columns
-from mien.errors import MienError, VideoError
-from mien.workflows.rows.formats import csv_rows, json_rows
+from mien.errors import MienError, OutputError, VideoError
+from mien.workflows.rows.formats import csv_rows, json_rows, parquet_rows
 from mien.workflows.rows.row_file import RowFile
 from mien.workflows.video.frames import Frame
 from mien.workflows.video.job import WatchJob, watch_video
@@ -205,6 +206,29 @@ def test_a_stopped_run_leaves_valid_files_and_goes_on(small, settings, whole, tm
         watch_video(WatchJob(str(small), files=(out,)), settings)
     watch_video(WatchJob(str(small), files=(out,), resume=True), settings)
     assert parquet.read_table(out).equals(parquet.read_table(whole[0] / "rows.parquet"))
+
+
+def test_a_run_that_cannot_go_on_keeps_what_a_later_one_goes_on_with(
+    small, settings, whole, tmp_path, monkeypatch
+) -> None:
+    pytest.importorskip("pyarrow", reason="needs pyarrow")
+    files, asked, begin = (tmp_path / "rows.parquet", tmp_path / "rows.csv"), iter(range(99)), RowFile.begin
+    watch_video(WatchJob(small, files=files), settings, stop=lambda: next(asked) == 18)
+
+    def full(file: RowFile) -> RowFile:
+        if file.path == files[1]:
+            raise OutputError(file.path, os.strerror(errno.ENOSPC), errno.ENOSPC)
+        return begin(file)
+
+    job = WatchJob(small, files=files, resume=True)
+    with monkeypatch.context() as broken:
+        broken.setattr(RowFile, "begin", full)
+        with pytest.raises(OutputError, match="cannot be written: no space left"):
+            watch_video(job, settings)
+    assert not watch_video(job, settings).stopped
+    assert files[1].read_bytes() == (whole[0] / "rows.csv").read_bytes()
+    assert list(parquet_rows(files[0])) == list(parquet_rows(whole[0] / "rows.parquet"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.csv", "rows.parquet"]
 
 
 def test_a_finished_run_is_not_done_again(small, settings, tmp_path) -> None:

@@ -89,8 +89,8 @@ class RowFile:
         """The rows that were written so far."""
         return self.format.decode(self.lines)
 
-    def close(self, *, whole: bool = True) -> None:
-        """End the file; with ``whole`` false the lines that it was made of are kept, to go on with them.
+    def close(self) -> None:
+        """End the file, and keep the lines that it was made of until `drop_lines`: a run may go on with them.
 
         One that was not begun is left as it was.
         """
@@ -106,8 +106,6 @@ class RowFile:
             self._file.close()
         if self.format.make:
             self.format.make(self.lines, self.path, self.columns, self.source)
-            if whole:
-                self.drop_lines()
 
     def drop_lines(self) -> None:
         """Remove the lines that the whole file was made of; see the function of that name."""

@@ -356,7 +356,7 @@ class _Run:
         """
         self.summary.finish()
         for file in self.files:
-            file.close(whole=False)
+            file.close()
         if whole:
             if self._state:
                 self._state.end()
@@ -366,4 +366,4 @@ class _Run:
     def close(self) -> None:
         """After an error: the files end behind the last row."""
         for file in self.files:
-            file.close(whole=False)
+            file.close()
