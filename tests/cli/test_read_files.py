@@ -150,7 +150,7 @@ def killed(mien, monkeypatch):
 
         def die(self, result):
             take(self, result)
-            self.save()
+            self.files.save()
             taken.append(result.name)
             if len(taken) == n:
                 raise Killed

@@ -19,7 +19,7 @@ from mien.workflows.rows.event_files import (
     write_subtitles,
 )
 from mien.workflows.rows.formats import FORMATS
-from mien.workflows.rows.row_file import RowFile
+from mien.workflows.rows.row_file import RowFile, drop_lines
 from mien.workflows.rows.spreadsheet import write_xlsx
 
 EVENTS = [
@@ -195,7 +195,7 @@ def test_a_file_of_events_is_there_after_a_stop_and_goes_on(end: str, tmp_path) 
     assert {path.name for path in tmp_path.iterdir()} == {f"x{end}", f"x{end}.rows"}
     again = RowFile(tmp_path / f"x{end}", columns(LABELS), offset, "films/anna.mp4").begin()
     again.close()
-    again.drop_lines()
+    drop_lines(again.path, again.columns)
     assert [path.name for path in tmp_path.iterdir()] == [f"x{end}"]
 
 

@@ -14,7 +14,7 @@ from mien.workflows.find import Source
 from mien.workflows.read import ImageResult
 from mien.workflows.read_job import RowFiles, RowRun
 from mien.workflows.rows.formats import FORMATS, format_of
-from mien.workflows.rows.row_file import RowFile
+from mien.workflows.rows.row_file import RowFile, drop_lines
 from mien.workflows.rows.run_state import RunState
 from mien.workflows.selection import NOT_YET, Selection, listed_paths, parse_shard
 
@@ -37,7 +37,7 @@ def test_every_format_gives_back_what_was_written(end: str, tmp_path: Path) -> N
     file.write(ROWS[:1])
     file.write(ROWS[1:])
     file.close()
-    file.drop_lines()
+    drop_lines(file.path, COLUMNS)
     assert written(file.path) == [dict(zip(COLUMNS, row, strict=True)) for row in ROWS]
     assert [path.name for path in tmp_path.iterdir()] == [f"rows{end}"]
 
@@ -207,16 +207,23 @@ def test_a_list_that_is_waited_for_says_so_and_ends_when_someone_says_stop(name)
 
 
 def test_the_state_of_a_run_is_there_before_its_files_and_goes_where_they_cannot_be_opened(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "rows.csv"
-    with RunState(out, {}, resume=False).before_files({"offsets": {}}):
-        out.write_text("")  # and here it is killed
+    out, state, kept = tmp_path / "rows.csv", tmp_path / "rows.csv.state", []
+
+    def killed(file: RowFile) -> None:
+        kept.append(state.read_bytes())
+        raise Killed
+
+    file = RowFile(out, ("a",))
+    with monkeypatch.context() as broken:
+        broken.setattr(RowFile, "begin", killed)
+        with pytest.raises(Killed):
+            RunState(out, {}, resume=False).begin([file], {"offsets": {}})
+    assert not state.exists()
+    state.write_bytes(kept[0])  # what lies there after a kill
     assert RunState(out, {}, resume=True).stored == {"offsets": {}}
-    (tmp_path / "rows.csv.state").unlink()
-    with pytest.raises(KeyError), RunState(out, {}, resume=False).before_files({}):
-        raise KeyError
-    assert not (tmp_path / "rows.csv.state").exists()
+    file.close()
     RowFile(out, ("a",), 0).begin().close()  # nothing was written before the kill, so it begins
     assert out.read_text() == "a\n"
 
@@ -240,9 +247,9 @@ def test_a_second_run_into_a_file_that_is_being_written_leaves_it_alone(end: str
 @pytest.mark.skipif(os.name == "nt", reason="a lock would keep the rows from being read there")
 def test_a_run_that_is_refused_leaves_all_files_of_an_earlier_one_as_they_were(tmp_path: Path) -> None:
     outputs = RowFiles((tmp_path / "a.csv", tmp_path / "b.csv"), tmp_path / "errors.csv")
-    RowRun(RowFiles(outputs.files[:1]), LABELS, {}).begin().close(whole=True)
+    RowRun(RowFiles(outputs.files[:1]), LABELS, {}).begin().files.end(whole=True)
     before = outputs.files[0].read_bytes()
-    RowRun(outputs, LABELS, {}).close(whole=False)
+    RowRun(outputs, LABELS, {}).files.end(whole=False)
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
     other = RowFile(outputs.files[1], ("a",))
     with pytest.raises(MienError, match=r"b.csv is being written by another process"):
@@ -259,7 +266,7 @@ def test_who_writes_into_the_file_of_a_living_run_is_not_told_to_delete_its_stat
     for resume in (False, True):
         with pytest.raises(MienError, match=r"a.csv is being written by another process; wait for it"):
             RowRun(RowFiles(outputs.files, resume=resume), LABELS, {})
-    run.close(whole=True)
+    run.files.end(whole=True)
 
 
 def test_a_table_whose_name_ends_as_one_of_events_goes_on(tmp_path: Path) -> None:
@@ -267,15 +274,32 @@ def test_a_table_whose_name_ends_as_one_of_events_goes_on(tmp_path: Path) -> Non
     outputs = RowFiles((tmp_path / "a.events.csv",), resume=True)
     run = RowRun(outputs, LABELS, {}).begin()
     run.take(ImageResult("x.jpg", error="is damaged"))
-    run.save()
-    run.close(whole=False)
+    run.files.save()
+    run.files.end(whole=False)
     again = RowRun(outputs, LABELS, {}).begin()
     assert list(again.without_done([Source("x.jpg")])) == []
-    again.close(whole=True)
+    again.files.end(whole=True)
     done = RowRun(outputs, LABELS, {})
     done.check_done([Source("x.jpg")])
-    assert done.is_done
+    assert done.files.is_done
     assert done.earlier.n_failed == 1
+
+
+def test_a_run_that_misses_one_of_its_files_goes_on_when_that_is_back(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="needs pyarrow")
+    outputs = RowFiles((tmp_path / "a.parquet", tmp_path / "b.csv"), resume=True)
+    run = RowRun(outputs, LABELS, {}).begin()
+    run.take(ImageResult("x.jpg", error="is damaged"))
+    run.files.save()
+    run.files.end(whole=False)
+    away = outputs.files[1].rename(tmp_path / "away")
+    with pytest.raises(DataError, match=r"b\.csv lost rows since the run was stopped"):
+        RowRun(outputs, LABELS, {})
+    away.rename(outputs.files[1])
+    again = RowRun(outputs, LABELS, {}).begin()
+    assert list(again.without_done([Source("x.jpg")])) == []
+    again.files.end(whole=True)
+    assert [[row["error"] for row in written(path)] for path in outputs.files] == [["is damaged"]] * 2
 
 
 class Killed(BaseException):
@@ -285,9 +309,9 @@ class Killed(BaseException):
 @pytest.mark.parametrize(
     ("call", "n_before", "is_done"),
     [
-        ("mien.workflows.read_job.RowFile.close", 1, False),
-        ("mien.workflows.read_job.RunState.end", 0, False),
-        ("mien.workflows.read_job.RowFile.drop_lines", 0, True),
+        ("mien.workflows.rows.run_files.RowFile.close", 1, False),
+        ("mien.workflows.rows.run_files.RunState.end", 0, False),
+        ("mien.workflows.rows.run_files.drop_lines", 0, True),
     ],
     ids=["one of two files made", "both made", "the state is gone"],
 )
@@ -298,7 +322,7 @@ def test_a_run_killed_at_its_end_goes_on_and_the_next_one_leaves_only_its_files(
     outputs = RowFiles((tmp_path / "a.parquet", tmp_path / "b.parquet"), resume=True)
     run = RowRun(outputs, LABELS, {}).begin()
     run.take(ImageResult("x.jpg", error="is damaged"))
-    run.save()
+    run.files.save()
     close, calls = RowFile.close, []
 
     def killed(*args: Any, **options: Any) -> None:
@@ -310,14 +334,14 @@ def test_a_run_killed_at_its_end_goes_on_and_the_next_one_leaves_only_its_files(
     with monkeypatch.context() as broken:
         broken.setattr(call, killed)
         with pytest.raises(Killed):
-            run.close(whole=True)
-    run.close(whole=False)  # what the system closes after a kill
+            run.files.end(whole=True)
+    run.files.end(whole=False)  # what the system closes after a kill
     again = RowRun(outputs, LABELS, {})
-    assert again.is_done == is_done
+    assert again.files.is_done == is_done
     if not is_done:
         again.begin()
     assert is_done or list(again.without_done([Source("x.jpg")])) == []
-    again.close(whole=True)
+    again.files.end(whole=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.parquet", "b.parquet"]
     assert [[row["error"] for row in written(path)] for path in outputs.files] == [["is damaged"]] * 2
 
@@ -327,9 +351,9 @@ def test_a_finished_file_with_other_columns_is_not_complete_already(end: str, tm
     path = tmp_path / f"rows{end}"
     run = RowRun(RowFiles((path,)), LABELS, {}).begin()
     run.take(ImageResult("x.jpg", error="is damaged"))
-    run.close(whole=True)
+    run.files.end(whole=True)
     before = path.read_bytes()
-    assert RowRun(RowFiles((path,), resume=True), LABELS, {}).is_done
+    assert RowRun(RowFiles((path,), resume=True), LABELS, {}).files.is_done
     with pytest.raises(MienError, match=rf"rows{end} has the columns of another run; name another file"):
         RowRun(RowFiles((path,), resume=True), (*LABELS, "angry"), {})
     assert path.read_bytes() == before
@@ -338,12 +362,12 @@ def test_a_finished_file_with_other_columns_is_not_complete_already(end: str, tm
 
 def test_a_run_is_not_complete_without_all_its_files(tmp_path: Path) -> None:
     path, errors = tmp_path / "a.csv", tmp_path / "errors.csv"
-    RowRun(RowFiles((path,)), LABELS, {}).begin().close(whole=True)
+    RowRun(RowFiles((path,)), LABELS, {}).begin().files.end(whole=True)
     with pytest.raises(MienError, match=r"came to its end without .*errors.csv; start over without --resume"):
         RowRun(RowFiles((path,), errors, resume=True), LABELS, {})
 
 
 def test_a_finished_run_without_images_is_complete(tmp_path: Path) -> None:
     files = (tmp_path / "a.jsonl", tmp_path / "b.csv")
-    RowRun(RowFiles(files), LABELS, {}).begin().close(whole=True)
-    assert RowRun(RowFiles(files, resume=True), LABELS, {}).is_done
+    RowRun(RowFiles(files), LABELS, {}).begin().files.end(whole=True)
+    assert RowRun(RowFiles(files, resume=True), LABELS, {}).files.is_done

@@ -196,7 +196,7 @@ def read(
             stop,
         )
         with _rows(outputs, inputs, analyzer, settings, stop) as rows:
-            if rows is not None and rows.is_done:
+            if rows is not None and rows.files.is_done:
                 rows.check_done(sources)
                 typer.echo(f"{files[0]} is complete already; delete it to start over", err=True)
                 raise typer.Exit(1 if rows.earlier.n_failed else 0)
@@ -257,11 +257,11 @@ def _rows(
     try:
         yield rows
     except BaseException:
-        rows.close(whole=False)
+        rows.files.end(whole=False)
         raise
     if stop.wanted:
-        rows.save()
-    rows.close(whole=not stop.wanted)
+        rows.files.save()
+    rows.files.end(whole=not stop.wanted)
 
 
 def _refuse_nothing(sources: Iterator["Source"], passed_over: "PassedOver") -> Iterator["Source"]:

@@ -2,11 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from time import monotonic
 from typing import Any, Self
 
 from mien.core.outputs import check_distinct
@@ -16,8 +14,8 @@ from mien.workflows.find import PAUSE, Source
 from mien.workflows.read import ImageResult
 from mien.workflows.read_outputs import columns, to_rows
 from mien.workflows.rows.formats import format_of
-from mien.workflows.rows.row_file import RowFile, check_free, check_whole, drop_lines, whole_rows
-from mien.workflows.rows.run_state import RunState
+from mien.workflows.rows.run_files import RunFiles
+from mien.workflows.rows.run_state import check_resume
 
 FORMAT = 1
 SAVE_EVERY_S = 2.0
@@ -45,8 +43,7 @@ class RowFiles:
         if self.errors:
             format_of(self.errors, ERROR_COLUMNS)
         check_distinct(path for path in (*self.files, self.errors) if path)
-        if self.resume and not self.files:
-            raise MienError("--resume needs the file that the stopped run wrote; name it with --out")
+        check_resume(self.files, resume=self.resume)
 
 
 @dataclass(slots=True)
@@ -86,7 +83,7 @@ class RowRun:
 
     Attributes:
         earlier: What an earlier run read already.
-        is_done: Whether an earlier run came to its end, so that there is nothing to do.
+        files: Where rows go, and the state of the run.
 
     Raises:
         MienError: a file cannot be written, or there is nothing to resume.
@@ -103,47 +100,20 @@ class RowRun:
         self.outputs, self.labels, self.landmarks = outputs, tuple(labels), landmarks
         self.earlier = Counts()
         self._done: Counter[int] = Counter()  # 8 bytes of a digest for each image of an earlier run
-        self._saved = monotonic()
         places = {"rows": [str(path) for path in outputs.files], "errors": str(outputs.errors)}
         run = {"format": FORMAT, **identity, "labels": list(labels), "files": places}
         names = columns(labels, landmarks=landmarks)
-        check_free(outputs.files, names)
-        self._state = RunState(outputs.files[0], run, resume=outputs.resume) if outputs.files else None
-        self.is_done = self._state is not None and self._state.is_done
-        self._files: list[RowFile] = []
-        self._errors: list[RowFile] = []
-        if self.is_done:
-            errors = [outputs.errors] if outputs.errors else []
-            check_whole(outputs.files, names)
-            check_whole(errors, ERROR_COLUMNS)
-            drop_lines(outputs.files, names)
-            drop_lines(errors, ERROR_COLUMNS)
-        else:
-            self._open(outputs, names)
-
-    @property
-    def _offsets(self) -> dict[str, int]:
-        stored = self._state.stored if self._state else None
-        return dict(stored["offsets"]) if stored else {}
-
-    def _open(self, outputs: RowFiles, names: Sequence[str]) -> None:
-        offsets = self._offsets
-        with ExitStack() as opened:
-            opened.callback(self.close, whole=False)
-            for path in outputs.files:
-                self._files.append(RowFile(path, names, offsets.get(str(path))))
-            if outputs.errors:
-                self._errors.append(RowFile(outputs.errors, ERROR_COLUMNS, offsets.get(str(outputs.errors))))
-            opened.pop_all()
+        of_files: dict[Path, Sequence[str]] = dict.fromkeys(outputs.files, names)
+        if outputs.errors:
+            of_files[outputs.errors] = ERROR_COLUMNS
+        self.files = RunFiles(of_files, run if outputs.files else None, resume=outputs.resume)
 
     def begin(self) -> Self:
         """Empty the files, or go on in them; call it once nothing else can refuse the run."""
-        with self._state.before_files({"offsets": {}}) if self._state else nullcontext():
-            for file in (*self._files, *self._errors):
-                file.begin()
-        if self._offsets:
-            self._note(self._files[0].read())
-        self.save()
+        self.files.begin()
+        if self.files.stored:
+            self._note(self.files.rows() or ())
+        self.files.save()
         return self
 
     def _note(self, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -153,7 +123,7 @@ class RowRun:
 
     def check_done(self, sources: Iterable[Source]) -> None:
         """Raise a MienError where a run that came to its end gave no row to one of the sources."""
-        self._note(whole_rows(self.outputs.files, columns(self.labels, landmarks=self.landmarks)) or ())
+        self._note(self.files.rows() or ())
         left = (source for source in self.without_done(sources) if source is not PAUSE)
         if missing := next(left, None):
             raise MienError(
@@ -173,33 +143,10 @@ class RowRun:
     def take(self, result: ImageResult) -> None:
         """Write the rows of an image."""
         rows = to_rows(result, self.labels, landmarks=self.landmarks)
-        for file in self._files:
-            file.write(rows)
-        if result.error is not None:
-            for file in self._errors:
-                file.write([(path_text(result.name), result.error)])
-        if monotonic() - self._saved >= SAVE_EVERY_S:
-            self.save()
-
-    def save(self) -> None:
-        """Rows first, then the state that follows them: whenever the power goes, the two fit together."""
-        for file in (*self._files, *self._errors):
-            file.sync()
-        offsets = {str(file.path): file.n_bytes for file in (*self._files, *self._errors)}
-        if self._state:
-            self._state.save({"offsets": offsets})
-        self._saved = monotonic()
-
-    def close(self, *, whole: bool) -> None:
-        """Close the files; with ``whole`` false the run goes on later, behind what was saved last."""
-        files = (*self._files, *self._errors)
-        for file in files:
-            file.close()
-        if whole:
-            if self._state:
-                self._state.end()
-            for file in files:
-                file.drop_lines()
+        self.files.write(rows, self.outputs.files)
+        if result.error is not None and self.outputs.errors:
+            self.files.write([(path_text(result.name), result.error)], [self.outputs.errors])
+        self.files.save(SAVE_EVERY_S)
 
 
 def _digest(path: str) -> int:

@@ -791,6 +791,7 @@ def test_rows_are_on_the_disk_before_the_state_that_follows_them(
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", watched)
+    monkeypatch.setattr("mien.workflows.video.job.SAVE_EVERY_S", 0.0)
     watch_video(WatchJob(str(small), Pick(end_s=0.5), (out,)), settings)
     states = [name.startswith(".mien-") for name in told if name.startswith((".mien-", "rows.csv"))]
     assert states[0]  # before there are rows

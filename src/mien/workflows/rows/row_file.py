@@ -1,7 +1,7 @@
 """A file that takes rows as they come, and goes on where a killed run left it."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -107,33 +107,19 @@ class RowFile:
         if self.format.make:
             self.format.make(self.lines, self.path, self.columns, self.source)
 
-    def drop_lines(self) -> None:
-        """Remove the lines that the whole file was made of; see the function of that name."""
-        drop_lines([self.path], self.columns)
+
+def check_free(path: Path, columns: Sequence[str]) -> None:
+    """Raise a MienError where another process writes the file, whose state is its own then."""
+    if lines_of(path, format_of(path, columns)).is_file():
+        RowFile(path, columns).close()
 
 
-def check_free(paths: Iterable[Path], columns: Sequence[str]) -> None:
-    """Raise a MienError where another process writes one of the files, whose state is its own then."""
-    for path in paths:
-        if lines_of(path, format_of(path, columns)).is_file():
-            RowFile(path, columns).close()
-
-
-def check_whole(paths: Sequence[Path], columns: Sequence[str]) -> None:
-    """Raise a MienError where files of a run that came to its end are not what this run would write."""
-    for path in paths:
-        if not path.exists():
-            raise MienError(f"the run came to its end without {path}; start over without --resume")
-        if not format_of(path, columns).has(path, columns):
-            raise MienError(f"{path} has the columns of another run; name another file, or delete it")
-
-
-def whole_rows(paths: Iterable[Path], columns: Sequence[str]) -> Iterator[dict[str, Cell]] | None:
-    """The rows of a run that came to its end; ``None`` where its files hold events alone."""
-    for path in paths:
-        if reads := format_of(path, columns).reads:
-            return reads(path)
-    return None
+def check_whole(path: Path, columns: Sequence[str]) -> None:
+    """Raise a MienError where a file of a run that came to its end is not what this run would write."""
+    if not path.exists():
+        raise MienError(f"the run came to its end without {path}; start over without --resume")
+    if not format_of(path, columns).has(path, columns):
+        raise MienError(f"{path} has the columns of another run; name another file, or delete it")
 
 
 def lines_of(path: Path, form: RowFormat) -> Path:
@@ -141,13 +127,12 @@ def lines_of(path: Path, form: RowFormat) -> Path:
     return path.with_name(f"{path.name}.rows") if form.make else path
 
 
-def drop_lines(paths: Iterable[Path], columns: Sequence[str]) -> None:
-    """Remove the lines that whole files were made of.
+def drop_lines(path: Path, columns: Sequence[str]) -> None:
+    """Remove the lines that a whole file was made of.
 
     A run calls this when its state is gone: lines without a state are left over, a state without lines has
     lost rows.
     """
-    for path in paths:
-        lines = lines_of(path, format_of(path, columns))
-        if lines != path:
-            lines.unlink(missing_ok=True)
+    lines = lines_of(path, format_of(path, columns))
+    if lines != path:
+        lines.unlink(missing_ok=True)

@@ -1,15 +1,15 @@
 """What an unfinished run leaves beside its rows: what it was, and how far its files go together."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn
 
 from mien.core.files import sweep, write_text
-from mien.core.own_files import check_shape, parse_json, reading
+from mien.core.own_files import Maybe, check_shape, parse_json, reading
 from mien.errors import MienError
+from mien.workflows.rows.row_file import RowFile
 
 
 class RunState:
@@ -50,26 +50,23 @@ class RunState:
             if digest != _digest(text):
                 raise ValueError("it is cut or was changed")
             held = parse_json(text)
-            check_shape(held, {"run": {}, "state": {}})
+            check_shape(held, {"run": {}, "state": {"offsets": Maybe({})}})
         differing = [name for name, value in self.identity.items() if held["run"].get(name) != value]
         if differing:
             raise MienError(f"the stopped run had another {', '.join(differing)}; resume it as it was begun")
         return dict(held["state"])
 
-    @contextmanager
-    def before_files(self, state: Mapping[str, Any] | None = None) -> Iterator[None]:
-        """Around the opening of files: a run that is killed there has a state, so it does not count as whole.
+    def begin(self, files: Iterable[RowFile], state: Mapping[str, Any]) -> None:
+        """Keep ``state``, unless one is there, and begin the files; a run killed here is not taken for whole.
 
-        Where a file cannot be opened, nothing is left.
-
-        Args:
-            state: Kept before; ``None`` where one is already.
+        Where a file cannot be written, a new run leaves no state.
         """
         is_new = self.stored is None and not self.is_done
-        if is_new and state is not None:
+        if is_new and not self.path.exists():
             self.save(state)
         try:
-            yield
+            for file in files:
+                file.begin()
         except BaseException:
             if is_new:
                 self.end()
@@ -88,6 +85,12 @@ class RunState:
 def state_of(path: Path) -> Path:
     """Where the state of a run lies whose first file of rows is ``path``, until the run is whole."""
     return path.with_name(f"{path.name}.state")
+
+
+def check_resume(files: Collection[Path], *, resume: bool) -> None:
+    """Raise a MienError where a run shall go on that has no file."""
+    if resume and not files:
+        raise MienError("--resume needs the file that the stopped run wrote; name it with --out")
 
 
 def refuse_to_annotate(what: str, path: Path) -> NoReturn:

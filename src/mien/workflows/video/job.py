@@ -1,12 +1,10 @@
 """Watch one video from its first frame to its files, and go on where a run was stopped."""
 
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from mien.core.addresses import shown
@@ -16,8 +14,8 @@ from mien.core.own_files import check_shape, reading
 from mien.core.timeline import TimelineRow
 from mien.errors import MienError, VideoError
 from mien.workflows.rows.formats import format_of
-from mien.workflows.rows.row_file import RowFile, check_free, check_whole, drop_lines, whole_rows
-from mien.workflows.rows.run_state import RunState, refuse_to_annotate
+from mien.workflows.rows.run_files import RunFiles
+from mien.workflows.rows.run_state import check_resume, refuse_to_annotate, state_of
 from mien.workflows.video.decoding import VideoProcess, open_video
 from mien.workflows.video.finished import are_of
 from mien.workflows.video.frames import Frame, Video, VideoInfo
@@ -96,8 +94,7 @@ class WatchJob:
             format_of(path, named_columns((), None))
             check_apart(path, [self.source])
         check_distinct(self.files)
-        if self.resume and not self.files:
-            raise MienError("--resume needs the file that the stopped run wrote; name it with --out")
+        check_resume(self.files, resume=self.resume)
         if self.live and self.annotate:
             raise MienError("live images cannot be annotated into a file: their sound would not fit")
         if self.resume and self.annotate:
@@ -174,10 +171,11 @@ def watch_video(
         watcher = Watcher(settings)
         watcher.tracker.step_s = job.pick.step_s(video.info.rate)
         run = _Run(job, watcher)
-        if run.is_done:
+        if run.files.is_done:
             is_compared = run.check_source(_decoded(job.pick, -1, video, None))
             return Outcome(run.summary, stopped=False, error=None, is_old=True, is_compared=is_compared)
-        stack.callback(run.close)
+        stack.callback(run.files.end, whole=False)
+        run.go_on()
         if begin:
             begin(video.info)
 
@@ -199,12 +197,13 @@ def watch_video(
                 run.save()
         except VideoError as caught:
             if watcher.last_index < 0:
-                run.end(whole=True)
+                run.files.end(whole=True)  # which are as they were before
                 raise
             error = caught
-        run.save_now()
+        run.files.save(watcher=run.noted)
         give(watcher.finish())
-        run.end(whole=not frames.stopped)
+        run.summary.finish()
+        run.files.end(whole=not frames.stopped)
         return Outcome(run.summary, frames.stopped, error)
 
 
@@ -237,24 +236,19 @@ class _Run:
     def __init__(self, job: WatchJob, watcher: Watcher) -> None:
         self.job, self.watcher = job, watcher
         self.summary = Summary(watcher.labels)
-        self.files: list[RowFile] = []
-        self._noted: dict[str, Any] = {}
-        self._saved_at = -math.inf
-        self._has_begun = False
-        self._columns = named_columns(watcher.labels, job.participant, landmarks=watcher.settings.landmarks)
-        check_free(job.files, self._columns)
-        self._state = RunState(job.files[0], self._identity(), resume=job.resume) if job.files else None
-        self.is_done = self._state is not None and self._state.is_done
-        if self.is_done:
-            check_whole(job.files, self._columns)
-            drop_lines(job.files, self._columns)
-            self._sum_up(whole_rows(job.files, self._columns) or ())
+        names = named_columns(watcher.labels, job.participant, landmarks=watcher.settings.landmarks)
+        self.files = RunFiles(
+            dict.fromkeys(job.files, names),
+            self._identity() if job.files else None,
+            resume=job.resume,
+            source=shown(job.source),
+        )
+        if self.files.is_done:
+            self._sum_up()
             self.summary.finish()
-        elif self._state:
-            self._open(self._state)
 
-    def _sum_up(self, rows: Iterable[dict[str, Any]]) -> None:
-        for cells in rows:
+    def _sum_up(self) -> None:
+        for cells in self.files.rows() or ():
             self.summary.add_cells(cells)
 
     def check_source(self, frames: Iterable[Frame]) -> bool:
@@ -264,7 +258,7 @@ class _Run:
             MienError: they are those of another one, or of other options.
         """
         is_same_again = Source(self.job.source).is_file and not self.job.live
-        rows = whole_rows(self.job.files, self._columns) if is_same_again else None
+        rows = self.files.rows() if is_same_again else None
         end_s = self.job.pick.end_s
         is_longer = end_s is not None and self.summary.last_s > end_s
         if is_longer or (rows is not None and not are_of(rows, self.watcher, frames)):
@@ -274,34 +268,19 @@ class _Run:
             )
         return rows is not None
 
-    def _open(self, state: RunState) -> None:
-        offsets: dict[str, int] = {}
-        if state.stored is not None:
-            with reading(state.path, advice="delete it and start again"):
-                check_shape(state.stored, {"offsets": {}, "watcher": {}})
-                self.watcher.restore(state.stored["watcher"])
-                offsets = state.stored["offsets"]
-        self._noted = {"offsets": offsets, "watcher": self.watcher.to_dict()}
-        goes_on = self.watcher.last_index >= 0
-        with ExitStack() as opened:  # all of them, before one loses its rows
-            for path in self.job.files:
-                offset = offsets.get(str(path))
-                self.files.append(RowFile(path, self._columns, offset, shown(self.job.source)))
-                opened.callback(self.files[-1].close)
-            with state.before_files(self._noted):
-                if goes_on:
-                    self._begin(state)
-            opened.pop_all()
-        if goes_on:
-            with reading(self.files[0].lines, advice="start over without --resume"):
-                self._sum_up(self.files[0].read())
-
-    def _begin(self, state: RunState) -> None:
-        """Empty the files, or go on at their offsets; a new run waits with it for its first frame."""
-        self._has_begun = True
-        with state.before_files():
-            for file in self.files:
-                file.begin()
+    def go_on(self) -> None:
+        """From the state of a stopped run; a new one waits with its files for the first frame."""
+        if stored := self.files.stored:
+            with reading(state_of(self.job.files[0]), advice="delete it and start again"):
+                check_shape(stored, {"offsets": {}, "watcher": {}})
+                self.watcher.restore(stored["watcher"])
+        self.noted = self.watcher.to_dict()
+        if self.watcher.last_index < 0:
+            self.files.save(watcher=self.noted)
+            return
+        self.files.begin()
+        with reading(self.files.files[0].lines, advice="start over without --resume"):
+            self._sum_up()
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same for rows to continue others."""
@@ -320,50 +299,18 @@ class _Run:
 
     def write(self, rows: list[TimelineRow]) -> None:
         """Take the rows of frames that were watched; those of the first ones may not be ready yet."""
-        if self._state and not self._has_begun and self.watcher.last_index >= 0:
-            self._begin(self._state)
+        if not self.files.has_begun and self.watcher.last_index >= 0:
+            self.files.begin()
         for row in rows:
             self.summary.add(row)
-        if not self.files:
+        if not self.job.files:
             return
         labels, landmarks = self.watcher.labels, self.watcher.settings.landmarks
         cells = [named_cells(row, labels, self.job.participant, landmarks=landmarks) for row in rows]
-        for file in self.files:
-            file.write(cells)
+        self.files.write(cells, self.job.files)
 
     def save(self) -> None:
         """Note where the run is, and put it on the disk where the last time was some while ago."""
-        if self._state is None:
-            return
-        offsets = {str(file.path): file.n_bytes for file in self.files}
-        self._noted = {"offsets": offsets, "watcher": self.watcher.to_dict()}
-        if monotonic() - self._saved_at >= SAVE_EVERY_S:
-            self.save_now()
-
-    def save_now(self) -> None:
-        """Rows first, then the state that follows them: whenever the power goes, the two fit together."""
-        if self._state is None:
-            return
-        for file in self.files:
-            file.sync()
-        self._state.save(self._noted)
-        self._saved_at = monotonic()
-
-    def end(self, *, whole: bool) -> None:
-        """Close the files, and count the last frame; a run that is to go on keeps its state.
-
-        Where no frame came, files are as they were before.
-        """
-        self.summary.finish()
-        for file in self.files:
-            file.close()
-        if whole:
-            if self._state:
-                self._state.end()
-            for file in self.files:
-                file.drop_lines()
-
-    def close(self) -> None:
-        """After an error: the files end behind the last row."""
-        for file in self.files:
-            file.close()
+        if self.job.files:
+            self.noted = self.watcher.to_dict()
+            self.files.save(SAVE_EVERY_S, watcher=self.noted)

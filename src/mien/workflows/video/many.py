@@ -258,7 +258,7 @@ class Index:
             "settings": settings.identity(),
             "formats": list(job.suffixes),
         }
-        check_free([path], COLUMNS)
+        check_free(path, COLUMNS)
         self._state = RunState(path, identity, resume=job.resume)
         self._videos: Counter[str] = Counter()  # names that are not UTF-8 may be one text
         offset: int | None = None
@@ -269,8 +269,7 @@ class Index:
         elif self._state.stored:
             offset = self._state.stored["offset"]
         self._file = RowFile(path, COLUMNS, offset)
-        with self._state.before_files({"offset": 0}):
-            self._file.begin()
+        self._state.begin([self._file], {"offset": 0})
         if offset:
             self._videos.update(str(row["video"]) for row in self._file.read())
         self._save()
