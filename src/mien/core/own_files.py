@@ -52,11 +52,19 @@ def reading(
 
 
 def read_json(
-    path: Path, verdict: str = "is damaged", *, advice: str = "", error: type[MienError] = DataError
+    path: Path,
+    verdict: str = "is damaged",
+    *,
+    shape: Any = None,
+    advice: str = "",
+    error: type[MienError] = DataError,
 ) -> Any:
-    """What a JSON file holds; raises as `reading`."""
+    """What a JSON file holds, of a shape that `check_shape` takes, if any; raises as `reading`."""
     with reading(path, verdict, advice=advice, error=error):
-        return parse_json(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
+        if shape is not None:
+            check_shape(found, shape)
+    return found
 
 
 def parse_json(text: str | bytes) -> Any:

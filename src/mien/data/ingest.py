@@ -26,7 +26,7 @@ from mien import __version__
 from mien.core.cores import free_cores
 from mien.core.files import atomic_write, refusals, write_text
 from mien.core.locks import sole
-from mien.core.own_files import check_shape, read_json, reading
+from mien.core.own_files import read_json, reading
 from mien.core.paths import path_text
 from mien.data.image_loading import ImageLoader, ImageSettings, LoadedImage
 from mien.data.listing import Entry, Listing, Problem
@@ -331,10 +331,8 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 
 def _notes(part: Path) -> dict[str, Any]:
-    path = part.with_suffix(".json")
-    notes: dict[str, Any] = read_json(path)
-    with reading(path):
-        check_shape(notes, {"entries": str, "skipped": [[int, str, str, str]]})
+    shape = {"entries": str, "skipped": [[int, str, str, str]]}
+    notes: dict[str, Any] = read_json(part.with_suffix(".json"), shape=shape)
     return notes
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from mien.core.files import atomic_write
 from mien.core.model_store import DEFAULT_MODEL, SHIPPED, find_model
 from mien.core.outputs import check_output_folder
-from mien.core.own_files import check_shape, read_json, reading
+from mien.core.own_files import read_json
 from mien.errors import MienError
 
 ASSETS = Path(__file__).resolve().parents[1] / "page"
@@ -89,10 +89,8 @@ def write_page(to: Path, model: str | os.PathLike[str] = DEFAULT_MODEL) -> Page:
 
 def _listed(folder: Path) -> set[str]:
     """The files that `write_page` wrote into a folder; none where it did not write it."""
-    with suppress(MienError), reading(folder / MANIFEST):
-        sizes = read_json(folder / MANIFEST)
-        check_shape(sizes, OWN)
-        return set(sizes)
+    with suppress(MienError):
+        return set(read_json(folder / MANIFEST, shape=OWN))
     return set()
 
 

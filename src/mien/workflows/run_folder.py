@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mien.core.files import atomic_write, refusals, write_json
 from mien.core.locks import sole
 from mien.core.outputs import check_output, check_output_folder
-from mien.core.own_files import Maybe, check_shape, parse_json, reading
+from mien.core.own_files import Maybe, read_json, reading
 from mien.core.run_files import RECIPE
 from mien.data.leaks import LEARNED, Leak, Learned, write_leaks, write_learned
 from mien.data.records import FaceSet
@@ -66,11 +66,7 @@ def read_run_json(run: Path, name: str, shape: Any) -> Any:
     Raises:
         DataError: it is missing or damaged.
     """
-    path = run / name
-    with reading(path, advice="delete the run folder and train again"):
-        held = parse_json(path.read_text(encoding="utf-8"))
-        check_shape(held, shape)
-    return held
+    return read_json(run / name, shape=shape, advice="delete the run folder and train again")
 
 
 def held_recipe(run: Path) -> Any:
