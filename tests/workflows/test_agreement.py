@@ -530,3 +530,9 @@ def test_a_key_of_other_videos_is_refused(tmp_path) -> None:
     key.write_text("blind,video,participant\n001.mp4,in/x.mp4,x\n")
     with pytest.raises(DataError, match="tells of none of the coder's videos"):
         unblinded(coded((0, 1, "sad")), Path(key))
+
+
+def test_a_code_cannot_have_two_names() -> None:
+    assert parse_pairs(["joy=happy", "joy=happy"], "--rename") == {"joy": "happy"}
+    with pytest.raises(MienError, match="--rename gives 'joy' as 'happy' and as 'sad'; give it once"):
+        parse_pairs(["joy=happy", "joy=sad"], "--rename")

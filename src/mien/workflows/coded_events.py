@@ -255,10 +255,12 @@ def parse_pairs(texts: Iterable[str], option: str, *, none: bool = False) -> dic
         none: Whether ``joy=`` may stand, too.
 
     Raises:
-        MienError: one is no pair.
+        MienError: one is no pair, or two contradict each other.
     """
-    pairs = [plain(text).partition("=") for text in texts]
-    for old, sign, new in pairs:
+    found: dict[str, str] = {}
+    for old, sign, new in (plain(text).partition("=") for text in texts):
         if not (old and sign and (new or none)):
             raise MienError(f"{option} takes THEIRS=OURS, got '{old}{sign}{new}'")
-    return {old: new for old, _, new in pairs}
+        if found.setdefault(old, new) != new:
+            raise MienError(f"{option} gives '{old}' as '{found[old]}' and as '{new}'; give it once")
+    return found
