@@ -114,7 +114,7 @@ def ensemble(
     split, known = settings.split, known or {}
     scorers = [open_scorer(model, settings.views, settings.device) for model in models]
     names = scorers[0].labels
-    scorers = [in_label_order(scorer, names, OTHER_LABELS) for scorer in scorers]
+    scorers[1:] = [in_label_order(scorer, names, OTHER_LABELS) for scorer in scorers[1:]]
     faces = stored.in_label_order(names)
     val, chosen = faces.select("val"), checked_rows(faces, split, names)
     opened = [scorer.run for scorer, model in zip(scorers, models, strict=True) if model not in known]
