@@ -146,7 +146,7 @@ class RowRun:
         self.files.write(rows, self.outputs.files)
         if result.error is not None and self.outputs.errors:
             self.files.write([(path_text(result.name), result.error)], [self.outputs.errors])
-        self.files.save(SAVE_EVERY_S)
+        self.files.save(every_s=SAVE_EVERY_S)
 
 
 def _digest(path: str) -> int:

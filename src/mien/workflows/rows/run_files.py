@@ -88,12 +88,12 @@ class RunFiles:
             if file.path in paths:
                 file.write(rows)
 
-    def save(self, every_s: float = 0.0, **more: Any) -> None:
+    def save(self, more: Mapping[str, Any] | None = None, *, every_s: float = 0.0) -> None:
         """Rows first, then the state that follows them: whenever the power goes, the two fit together.
 
         Args:
-            every_s: Do nothing where the last time was fewer seconds ago.
             more: What the state keeps besides the sizes of the files, JSON-ready.
+            every_s: Do nothing where the last time was fewer seconds ago.
         """
         if monotonic() - self._saved_at < every_s:
             return
@@ -101,7 +101,8 @@ class RunFiles:
             for file in self.files:
                 file.sync()
         if self._state:
-            self._state.save({"offsets": {str(file.path): file.n_bytes for file in self.files}, **more})
+            offsets = {str(file.path): file.n_bytes for file in self.files}
+            self._state.save({"offsets": offsets, **(more or {})})
         self._saved_at = monotonic()
 
     def end(self, *, whole: bool) -> None:

@@ -172,20 +172,19 @@ def watch_video(
         watcher.tracker.step_s = job.pick.step_s(video.info.rate)
         run = _Run(job, watcher)
         if run.files.is_done:
-            is_compared = run.check_source(_decoded(job.pick, -1, video, None))
-            return Outcome(run.summary, stopped=False, error=None, is_old=True, is_compared=is_compared)
+            return run.old_outcome(_decoded(job.pick, -1, video, None))
         stack.callback(run.files.end, whole=False)
         run.go_on()
         if begin:
             begin(video.info)
 
+        takers = (annotated.write if annotated else None), on_watched
+
         def give(ready: list[Watched]) -> None:
             run.write([row for watched in ready for row in watched.rows])
             for watched in ready:
-                if annotated:
-                    annotated.write(watched)
-                if on_watched:
-                    on_watched(watched)
+                for take in filter(None, takers):
+                    take(watched)
 
         error: VideoError | None = None
         decoded = _decoded(job.pick, watcher.last_index, video, annotated)
@@ -200,7 +199,7 @@ def watch_video(
                 run.files.end(whole=True)  # which are as they were before
                 raise
             error = caught
-        run.files.save(watcher=run.noted)
+        run.files.save(run.noted)
         give(watcher.finish())
         run.summary.finish()
         run.files.end(whole=not frames.stopped)
@@ -243,20 +242,19 @@ class _Run:
             resume=job.resume,
             source=shown(job.source),
         )
-        if self.files.is_done:
-            self._sum_up()
-            self.summary.finish()
 
     def _sum_up(self) -> None:
         for cells in self.files.rows() or ():
             self.summary.add_cells(cells)
 
-    def check_source(self, frames: Iterable[Frame]) -> bool:
-        """Whether the rows of a run that came to its end can be compared with the video.
+    def old_outcome(self, frames: Iterable[Frame]) -> Outcome:
+        """How an earlier run went that came to its end; rows are compared with the video where they can be.
 
         Raises:
             MienError: they are those of another one, or of other options.
         """
+        self._sum_up()
+        self.summary.finish()
         is_same_again = Source(self.job.source).is_file and not self.job.live
         rows = self.files.rows() if is_same_again else None
         end_s = self.job.pick.end_s
@@ -266,7 +264,8 @@ class _Run:
                 f"{self.job.files[0]} is complete, but of another video, or watched in another way; "
                 "name another file, or delete it"
             )
-        return rows is not None
+        compared = rows is not None
+        return Outcome(self.summary, stopped=False, error=None, is_old=True, is_compared=compared)
 
     def go_on(self) -> None:
         """From the state of a stopped run; a new one waits with its files for the first frame."""
@@ -274,9 +273,9 @@ class _Run:
             with reading(state_of(self.job.files[0]), advice="delete it and start again"):
                 check_shape(stored, {"offsets": {}, "watcher": {}})
                 self.watcher.restore(stored["watcher"])
-        self.noted = self.watcher.to_dict()
+        self.noted = {"watcher": self.watcher.to_dict()}
         if self.watcher.last_index < 0:
-            self.files.save(watcher=self.noted)
+            self.files.save(self.noted)
             return
         self.files.begin()
         with reading(self.files.files[0].lines, advice="start over without --resume"):
@@ -312,5 +311,5 @@ class _Run:
     def save(self) -> None:
         """Note where the run is, and put it on the disk where the last time was some while ago."""
         if self.job.files:
-            self.noted = self.watcher.to_dict()
-            self.files.save(SAVE_EVERY_S, watcher=self.noted)
+            self.noted = {"watcher": self.watcher.to_dict()}
+            self.files.save(self.noted, every_s=SAVE_EVERY_S)
