@@ -4,7 +4,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path, PurePath
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
@@ -136,19 +135,26 @@ def watch(
     if as_csv and as_json:
         raise MienError("--json and --csv both go to standard output; choose one")
     from mien.core.detection import DEFAULT_DETECTOR
+    from mien.core.model_store import DEFAULT_MODEL
+    from mien.core.smoothing import SmoothingSettings
     from mien.workflows.video.job import WatchJob
     from mien.workflows.video.job import watch_video as run
     from mien.workflows.video.participants import parse_id_from
     from mien.workflows.video.pick import Pick, parse_every
+    from mien.workflows.video.watcher import WatchSettings
 
     pick = Pick(*(parse_every(every) if every else (0.0, 1)), parse_time(start), parse_time(end))
     live = live or (sources[0].isdecimal() and not are_many(sources))
-    settings = _settings(model, views, min_face, min_score, smooth, live)
-    settings = replace(
-        settings,
-        detector=detector or DEFAULT_DETECTOR,
-        device=device,
-        min_quality=min_quality,
+    settings = WatchSettings(
+        model or DEFAULT_MODEL,
+        views,
+        detector or DEFAULT_DETECTOR,
+        device,
+        min_face,
+        min_score,
+        min_quality,
+        batch=1 if live else 8,
+        smoothing=SmoothingSettings(time_s=smooth, ahead_s=0.0 if live else min(2 * smooth, 60.0)),
         landmarks=landmarks,
     )
     if are_many(sources):
@@ -225,24 +231,6 @@ def _end(outcome: "Outcome", *, may_resume: bool, annotates: bool, live: bool) -
         hint = f"; {GOES_ON_PLAIN if annotates else GOES_ON}" if may_resume else ""
         typer.echo(f"mien: stopped at {outcome.summary.last_s:.2f} s{hint}", err=True)
         raise typer.Exit(INTERRUPTED)
-
-
-def _settings(
-    model: str | None, views: int | str | None, min_face: float, min_score: float, smooth_s: float, live: bool
-) -> "WatchSettings":
-    from mien.core.model_store import DEFAULT_MODEL
-    from mien.core.smoothing import SmoothingSettings
-    from mien.workflows.video.watcher import WatchSettings
-
-    smoothing = SmoothingSettings(time_s=smooth_s, ahead_s=0.0 if live else min(2 * smooth_s, 60.0))
-    return WatchSettings(
-        model or DEFAULT_MODEL,
-        views=views,
-        min_face=min_face,
-        min_score=min_score,
-        batch=1 if live else 8,
-        smoothing=smoothing,
-    )
 
 
 def parse_time(text: str | None) -> float | None:
