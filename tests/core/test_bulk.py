@@ -13,9 +13,10 @@ from PIL import Image, ImageSequence
 
 import mien
 from mien.core.bulk import BulkSettings, Pause, read_each
-from mien.core.cores import free_cores, import_path
+from mien.core.child import child_command
+from mien.core.cores import free_cores
 from mien.core.own_code import load_own
-from mien.core.reading_pool import START, ReadingPool
+from mien.core.reading_pool import ReadingPool, work
 from mien.errors import ImageError, ImageTooLargeError, MienError, ModelError
 
 DETECTOR = """
@@ -261,8 +262,8 @@ def test_cores_are_those_of_the_affinity_and_the_quota(files_, expected, tmp_pat
 
 
 def test_a_process_whose_parent_was_killed_before_its_first_batch_ends_without_a_word() -> None:
-    command = [sys.executable, "-c", START, import_path()]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(child_command(work), stdin=pipe, stdout=pipe, stderr=pipe)
     for stream in (process.stdout, process.stdin):
         stream.close()
     assert process.stderr.read() == b""

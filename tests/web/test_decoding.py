@@ -3,7 +3,6 @@ import io
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -12,15 +11,15 @@ pytest.importorskip("fastapi", reason="needs mien[web]")
 from PIL import Image
 from starlette.websockets import WebSocketDisconnect
 
+from mien.core.child import child_command
 from mien.core.images import ImageLimits, open_image
 from mien.errors import ImageError, ImageTooLargeError
 from mien.web.bodies import Upload
-from mien.web.decode_worker import DecodeLimits
+from mien.web.decode_worker import DecodeLimits, main
 from mien.web.decoding import CostlyError, Lane
 from mien.web.engine import Engine
 from mien.web.settings import Settings
 
-SOURCE = Path(__file__).resolve().parents[2] / "src"
 LIMITS = DecodeLimits(max_bytes=10**7, max_pixels=4_000_000, max_cpu_s=60)
 
 
@@ -58,12 +57,12 @@ def test_a_program_without_a_python_decodes_in_its_own_process(lane, monkeypatch
     assert asyncio.run(made.decode(upload(10))).shape == (10, 10, 3)
     with pytest.raises(ImageTooLargeError):
         asyncio.run(made.decode(upload(11)))
-    assert made.processes == []
+    assert made.children == []
 
 
 def process_of(lane):
-    (process,) = lane.processes
-    return process.process
+    (child,) = lane.children
+    return child.process
 
 
 def outcome(decode, data):
@@ -80,7 +79,7 @@ def test_images_and_errors_are_those_of_the_library(lane, face_png):
     for data in (face_png, upload(9, "JPEG"), *broken, upload(3, "GIF")):
         given = outcome(lambda data: asyncio.run(lane.decode(data)), data)
         assert given == outcome(lambda data: open_image(data, limits), data)
-    assert len(lane.processes) == 1
+    assert len(lane.children) == 1
 
 
 def test_an_image_that_takes_too_much_computing_ends_its_process_and_the_next_is_unpacked(lane):
@@ -91,8 +90,8 @@ def test_an_image_that_takes_too_much_computing_ends_its_process_and_the_next_is
 
 
 def test_a_process_that_is_stuck_is_ended(lane, monkeypatch):
-    monkeypatch.setattr("mien.web.decoding.STUCK_S", 0.0)
-    monkeypatch.setattr("mien.web.decoding.STUCK", 0.0)
+    for name in ("TICK_S", "STUCK_S", "STUCK"):
+        monkeypatch.setattr(f"mien.core.child.{name}", 0.0)
     with pytest.raises(CostlyError):
         asyncio.run(lane().decode(upload(3)))
 
@@ -105,7 +104,7 @@ def test_a_process_that_the_system_ends_is_replaced(lane, monkeypatch, when):
     process_of(lane).wait()
     if when == "during":
         with monkeypatch.context() as unseen:
-            unseen.setattr(type(lane.processes[0]), "is_well", lambda self: True)
+            unseen.setattr(type(lane.children[0]), "is_well", lambda self: True)
             with pytest.raises(ImageError, match="made its decoder fail"):
                 asyncio.run(lane.decode(upload(3)))
     assert asyncio.run(lane.decode(upload(3))).shape == (3, 3, 3)
@@ -132,15 +131,8 @@ def test_no_process_outlives_the_service(serve, face_png):
 
 
 def test_the_process_ends_when_nobody_speaks_to_it_any_more():
-    command = [
-        sys.executable,
-        "-m",
-        "mien.web.decode_worker",
-        '{"max_bytes": 9, "max_pixels": 9, "max_cpu_s": 9}',
-    ]
-    ended = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, env={"PYTHONPATH": str(SOURCE)}
-    )
+    command = child_command(main, '{"max_bytes": 9, "max_pixels": 9, "max_cpu_s": 9}')
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
 
 

@@ -1,32 +1,20 @@
-"""Read images in processes of their own: threads would share one lock of Python for a seventh of the work.
-
-A process is this module, run by the Python at hand; it needs no guard in the caller's script, as those of
-`multiprocessing` do. It ends with the end of its input, so also when its parent is killed.
-"""
+"""Read images in processes of their own: threads would share one lock of Python for a seventh of the work."""
 
 import os
 import pickle
-import subprocess
-import sys
 import traceback
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from threading import Lock, Timer, local
 from typing import Any, BinaryIO
 
 from mien import errors
-from mien.core.bounds import IGNORE_CTRL_C, leave_signals_to_parent
-from mien.core.cores import import_path
+from mien.core.bounds import leave_signals_to_parent
+from mien.core.child import Child, ChildPool
 from mien.core.images import ImageSource
 from mien.core.read_batch import Answer, Given, Reader, read_batch
 from mien.errors import ImageError, MienError
-
-START = (
-    f"{IGNORE_CTRL_C}import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from mien.core.reading_pool import work; work()"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +38,7 @@ class Failure:
         return kind.__new__(kind, self.text)  # past the arguments that some kinds make their text of
 
 
-class ReadingPool:
+class ReadingPool(ChildPool["_Child"]):
     """Some processes that read images for this one; a ``with`` statement or `close` ends them.
 
     Args:
@@ -68,34 +56,14 @@ class ReadingPool:
         self, reader: Reader, n_processes: int, *, keep_pixels: bool = False, limit_s: float | None = None
     ) -> None:
         try:
-            self._setup = pickle.dumps((reader, keep_pixels))
+            setup = pickle.dumps((reader, keep_pixels))
         except Exception as error:  # of the caller's own detector
             raise MienError(
                 f"the analyzer cannot go to other processes ({error}); use workers=1, or a detector whose "
                 "class stands at the top of a module"
             ) from error
+        super().__init__(lambda: _Child(setup, limit_s), n_processes, "mien-reading")
         self._limit_s = limit_s
-        self._own = local()  # of each thread, its process
-        self._processes: list[_Process] = []
-        self._lock = Lock()
-        self._is_closed = False
-        self._threads = ThreadPoolExecutor(n_processes, "mien-reading")
-
-    def __enter__(self) -> "ReadingPool":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the processes; batches that wait are not read."""
-        with self._lock:
-            self._is_closed = True
-            for process in self._processes:
-                process.kill()
-        self._threads.shutdown(cancel_futures=True)
-        for process in self._processes:
-            process.wait()
 
     def submit(self, images: Sequence[Given]) -> "Future[list[Answer]]":
         """The answers of a batch, once it was read; its images must be such that `lasting` would give them.
@@ -111,105 +79,48 @@ class ReadingPool:
         return [Answer(error=i) if isinstance(i, ImageError) else next(answers) for i in images]
 
     def _ask(self, images: list[ImageSource]) -> list[Answer]:
-        process: _Process | None = getattr(self._own, "process", None)
-        if process is None or process.has_ended():
-            process = self._own.process = self._start(process)
+        child = self._child()
         try:
-            return process.ask(images, self._limit_s)
+            return child.ask(images)
         except (EOFError, OSError, pickle.UnpicklingError):
-            process.kill()
-            code = process.wait()
+            code = child.close()
         if self._is_closed:
             return []
         if len(images) > 1:
             return [answer for image in images for answer in self._ask([image])]
         name = repr(os.fsdecode(images[0])) if isinstance(images[0], str | os.PathLike) else "the image"
-        if process.is_late:
+        if child.was_stuck:
             return [Answer(error=ImageError(f"{name} was not read within {self._limit_s:g} s; leave it out"))]
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         text = f"{name} ended the process that read it ({how}); read it alone, or with fewer processes"
         return [Answer(error=ImageError(text))]
 
-    def _start(self, old: "_Process | None") -> "_Process":
-        with self._lock:
-            if old is not None:
-                old.wait()
-                self._processes.remove(old)
-            if self._is_closed:
-                raise EOFError
-            process = _Process(self._setup)
-            self._processes.append(process)
-            return process
 
-
-class _Process:
-    """One process, used by one thread."""
-
-    def __init__(self, setup: bytes) -> None:
-        command = [sys.executable, "-c", START, import_path()]
-        variables = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # the cores are taken already
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=variables
-        )
+class _Child(Child):
+    def __init__(self, setup: bytes, limit_s: float | None) -> None:
+        super().__init__(work, limit_s=limit_s)
         self._setup: bytes | None = setup
-        self.is_late = False
 
-    def has_ended(self) -> bool:
-        return self._process.poll() is not None
-
-    def ask(self, images: Sequence[ImageSource], limit_s: float | None = None) -> list[Answer]:
+    def ask(self, images: Sequence[ImageSource]) -> list[Answer]:
         """The answers to a batch.
 
         Raises:
-            EOFError: the process ended, or was ended because ``limit_s`` had passed.
+            EOFError: the process ended, or was ended because the limit had passed.
         """
-        self._begin()
-        if limit_s is None:
-            return self._ask(images)
-        timer = Timer(limit_s, self._end_late)
-        timer.daemon = True
-        timer.start()
-        try:
-            return self._ask(images)
-        finally:
-            timer.cancel()
-
-    def _end_late(self) -> None:
-        self.is_late = True
-        self.kill()
-
-    def _begin(self) -> None:
-        """Let it open its network, which no image is to blame for."""
-        if self._setup is not None:
+        if self._setup is not None:  # it opens its network, which no image is to blame for
             self._exchange(self._setup)
             self._setup = None
-
-    def _ask(self, images: Sequence[ImageSource]) -> list[Answer]:
-        answers: list[Answer] = self._exchange(pickle.dumps(images))
+        with self.limited():
+            answers: list[Answer] = self._exchange(pickle.dumps(images))
         return answers
 
     def _exchange(self, message: bytes) -> Any:
-        sink, source = self._process.stdin, self._process.stdout
-        if sink is None or source is None:
-            raise EOFError
-        sink.write(message)
-        sink.flush()
-        answer = pickle.load(source)
+        self.to.write(message)
+        self.to.flush()
+        answer = pickle.load(self.back)
         if isinstance(answer, Failure):
             raise answer.error()
         return answer
-
-    def kill(self) -> None:
-        self._process.kill()
-
-    def wait(self) -> int:
-        """The exit code, below 0 for a signal."""
-        code = self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):
-                if stream:
-                    stream.close()
-        return code
 
 
 def work() -> None:

@@ -71,7 +71,3 @@ def _answer(data: bytes, limits: DecodeLimits, answers: BinaryIO) -> None:
         answers.write(pixels.data)
     finally:
         end_after(0)
-
-
-if __name__ == "__main__":
-    main()

@@ -10,6 +10,7 @@ import pytest
 
 av = pytest.importorskip("av", reason="needs PyAV")
 
+from mien.core import child
 from mien.errors import MissingExtraError, VideoError, VideoTooLargeError
 from mien.workflows.rows.formats import csv_rows
 from mien.workflows.video import decoding
@@ -108,7 +109,7 @@ def test_a_frame_that_computes_without_end_ends_its_process(clip, failing_decode
 
 def test_a_decoder_that_says_nothing_for_long_is_ended(clip, failing_decoder, monkeypatch):
     for name, value in {"TICK_S": 0.05, "STUCK_S": 0.2, "STUCK": 0.05}.items():
-        monkeypatch.setattr(decoding, name, value)
+        monkeypatch.setattr(child, name, value)
     failing_decoder("signal.pause()")
     with pytest.raises(CostlyVideoError), VideoProcess(clip.rename(clip.with_name("bad.mp4"))) as video:
         list(video.frames())

@@ -59,7 +59,7 @@ class _ReportingPick(Pick):
 
 def main() -> None:
     """Decode the video that the arguments name."""
-    setup = json.loads(sys.argv[2])
+    setup = json.loads(sys.argv[1])
     limits = VideoLimits(**setup["limits"])
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a codec may print is no answer

@@ -7,32 +7,22 @@ that came until then. While this process looks for faces, the other one decodes 
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
-from threading import Event, Thread
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-from mien.core.bounds import IGNORE_CTRL_C, took_too_long, widen
-from mien.core.cores import can_start_python, import_path
+from mien.core.bounds import widen
+from mien.core.child import Child, stuck_after
+from mien.core.cores import can_start_python
 from mien.core.reading_pool import Failure
 from mien.errors import VideoError
-from mien.workflows.video.decode_worker import VideoLimits
+from mien.workflows.video.decode_worker import VideoLimits, main
 from mien.workflows.video.frames import Frame, Video, VideoInfo
 from mien.workflows.video.opening import Source
 from mien.workflows.video.pick import Pick
-
-START = (
-    f"{IGNORE_CTRL_C}import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from mien.workflows.video.decode_worker import main; main()"
-)
-TICK_S = 5.0
-STUCK_S, STUCK = 60, 20
-"""A process counts as stuck after so many seconds of silence, and so many for each second of computing."""
 
 
 class CostlyVideoError(VideoError):
@@ -44,7 +34,7 @@ def can_be_apart(source: str | os.PathLike[str]) -> bool:
     return Source(source).is_file and can_start_python()
 
 
-class VideoProcess:
+class VideoProcess(Child):
     """A video that another process decodes; use it in a ``with`` statement, which ends the process.
 
     Args:
@@ -60,19 +50,14 @@ class VideoProcess:
     def __init__(self, source: str | os.PathLike[str], limits: VideoLimits | None = None) -> None:
         self.limits, self.name = limits or VideoLimits(), Source(source).name
         setup = {"source": os.fspath(source), "name": self.name, "limits": asdict(self.limits)}
-        command = [sys.executable, "-c", START, import_path(), json.dumps(setup)]
-        variables = {
-            **os.environ,
-            "OPENBLAS_NUM_THREADS": "1",
-            "MALLOC_ARENA_MAX": "2",
-        }  # addresses are bounded
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=variables)
-        self._to, self._back = _pipes(self.process)
+        super().__init__(
+            main,
+            json.dumps(setup),
+            limit_s=stuck_after(self.limits.max_cpu_s),
+            variables={"MALLOC_ARENA_MAX": "2"},  # addresses are bounded
+        )
         self._last_s: float | None = None
-        self._n_heard, self._waits, self._was_stuck = 0, False, False
-        self._is_closed = Event()
-        widen(self._back)
-        Thread(target=self._end_when_stuck, name="stuck decoder", daemon=True).start()
+        widen(self.back)
         try:
             self.info = VideoInfo(**self._hear()["info"])
         except BaseException:
@@ -104,8 +89,8 @@ class VideoProcess:
             CostlyVideoError: a frame takes more computing than it may.
         """
         with suppress(OSError):  # what became of it is heard next
-            self._to.write(json.dumps({"pick": asdict(pick or Pick()), "after": after}).encode() + b"\n")
-            self._to.flush()
+            self.to.write(json.dumps({"pick": asdict(pick or Pick()), "after": after}).encode() + b"\n")
+            self.to.flush()
         while "over" not in (told := self._hear()):
             self._last_s = told["time_s"]
             on_time(told["time_s"])
@@ -114,20 +99,9 @@ class VideoProcess:
                 self._read_into(pixels)
                 yield Frame(told["index"], told["time_s"], pixels)
 
-    def close(self) -> None:
-        """End the process, and wait until it has."""
-        self._is_closed.set()
-        self.process.kill()
-        self.process.wait()
-        for pipe in (self._to, self._back):
-            with suppress(OSError):  # what could not be written
-                pipe.close()
-
     def _hear(self) -> dict[str, Any]:
-        self._waits = True
-        line = self._back.readline()
-        self._waits = False
-        self._n_heard += 1
+        with self.limited():
+            line = self.back.readline()
         if not line.endswith(b"\n"):
             raise self._reason()
         told: dict[str, Any] = json.loads(line)
@@ -136,9 +110,8 @@ class VideoProcess:
         return told
 
     def _read_into(self, pixels: np.ndarray[Any, Any]) -> None:
-        self._waits = True
-        n_bytes = self._back.readinto(pixels.reshape(-1).data)  # type: ignore[attr-defined]
-        self._waits = False
+        with self.limited():
+            n_bytes = self.back.readinto(pixels.reshape(-1).data)
         if n_bytes < pixels.size:
             raise self._reason()
 
@@ -146,7 +119,7 @@ class VideoProcess:
         """Why the process has ended."""
         code = self.process.wait()
         where = "its beginning" if self._last_s is None else f"{self._last_s:.2f} s"
-        if self._was_stuck or took_too_long(code):
+        if self.was_costly:
             return CostlyVideoError(
                 f"{self.name} takes more than {self.limits.max_cpu_s:g} s of computing for one frame, after "
                 f"{where}; convert it to H.264"
@@ -154,27 +127,10 @@ class VideoProcess:
         how = _signal_name(-code) if code < 0 else f"exit code {code}"
         return VideoError(f"{self.name} made its decoder fail after {where} ({how}); convert it to H.264")
 
-    def _end_when_stuck(self) -> None:
-        """End a process that says nothing for long; ticks are counted, since this one may be stopped too."""
-        silent_s, heard = 0.0, 0
-        while not self._is_closed.wait(TICK_S):
-            is_silent = self._waits and heard == self._n_heard
-            silent_s, heard = silent_s + TICK_S if is_silent else 0.0, self._n_heard
-            if silent_s >= STUCK_S + STUCK * self.limits.max_cpu_s:
-                self._was_stuck = True
-                self.process.kill()
-                return
-
 
 def open_video(source: str | os.PathLike[str], *, apart: bool = True) -> Video | VideoProcess:
     """A video, decoded by another process where that can be; ``apart`` false keeps it in this one."""
     return VideoProcess(source) if apart and can_be_apart(source) else Video(source)
-
-
-def _pipes(process: "subprocess.Popen[bytes]") -> tuple[IO[bytes], IO[bytes]]:
-    if process.stdin is None or process.stdout is None:
-        raise OSError("a process was started without pipes")
-    return process.stdin, process.stdout
 
 
 def _signal_name(number: int) -> str:
