@@ -123,6 +123,19 @@ def test_a_named_file_that_a_folder_could_not_give_is_told_or_read(folder: Path,
     ]
 
 
+def test_an_image_whose_folder_another_name_gave_is_read_where_the_patterns_now_take_it(folder: Path) -> None:
+    make("a/1.png", "2.png")
+    Path("link").symlink_to("a")
+    sources = find_images(("link", ".", "a/1.png"), selection=Selection(include=["a/*"]))
+    assert [source.name for source in sources] == ["a/1.png"]
+
+
+def test_a_folder_without_an_image_is_told_in_whatever_order(folder: Path) -> None:
+    make("a/.h/1.png")
+    for order in (("a", "a/.h/1.png"), ("a/.h/1.png", "a")):
+        assert sorted(name[:20] for name in found(*order)) == ["'a' holds no image (", "a/.h/1.png"]
+
+
 def test_a_pattern_that_the_shell_left_alone_is_expanded(folder: Path) -> None:
     make("a/10.png", "a/9.png", "a/b/1.jpg", "a/x.txt")
     assert found("a/*") == ["a/9.png", "a/10.png", "a/b/1.jpg"]

@@ -96,7 +96,7 @@ def find_images(
     A file stands for itself; a folder for the images in it and below, without hidden ones, in natural
     order (``2.png`` before ``10.png``); a pattern such as ``"**/*.jpg"``, where no such file exists, for what
     it matches; ``-`` for standard input. In a folder an image is recognised by its suffix, or without one
-    by its first bytes. Memory grows with ``paths`` and with the largest folder only.
+    by its first bytes. Memory grows with ``paths``, the number of folders and the largest folder only.
 
     Args:
         paths: As a person typed them, in the order wanted; also ``~/...`` and ``file://...``.
@@ -126,13 +126,13 @@ def find_images(
 
 
 class _Finder:
-    """Remembers the paths that were named, not every image in them."""
+    """Remembers the paths that were named and the folders in them, not every image."""
 
     def __init__(self, leave_out: str | None, passed_over: PassedOver, selection: Selection) -> None:
         self.leave_out, self.selection = leave_out, selection
         self.passed_over = passed_over
-        self.done: dict[str, str] = {}  # places that were named, each with the ``below`` it was walked with
-        self.closed: set[str] = set()
+        self.done: dict[str, str | None] = {}  # where what was named lies, and folders, listed with ``below``
+        self.n_skipped = 0  # files and folders met again, and folders left out
         self.idle = {p for p in (*selection.include, *selection.exclude) if "/" in p.rstrip("/")}
 
     def fits(self, source: Source) -> bool:
@@ -161,7 +161,7 @@ class _Finder:
         for path in paths:
             if path == STDIN:
                 if path not in self.done:
-                    self.done[path] = ""
+                    self.done[path] = None
                     yield Source(STDIN)
             elif os.path.lexists(path) or not glob.has_magic(path):
                 yield from self._expand(path)
@@ -200,63 +200,58 @@ class _Finder:
         real = os.path.realpath(path)
         source = Source(path, None, below, is_named)
         places = _places(path)
-        if any(place in self.done or self._was_walked(place, source) for place in places):
+        if any(place in self.done or self._gave(place, source) for place in places):
             return
         if real == self.leave_out:
             yield Source(path, f"{path!r} is where annotated images go; read and write in different folders")
         elif os.path.isdir(path):
-            empty = not any(name.startswith(os.path.join(real, "")) for name in self.done)
-            n_shut = self.passed_over.n_shut
+            empty, n_skipped = True, self.n_skipped
             for source in self._walk(path, real, below):
                 empty = False
                 yield source
-            if empty and self.passed_over.n_shut == n_shut:
+            if empty and self.n_skipped == n_skipped:
                 yield Source(path, f"{path!r} holds no image (mien reads {', '.join(sorted(SUFFIXES))})")
         else:
             yield source if os.path.exists(path) else replace(source, error=_why_not(path))
-        self.done.update(dict.fromkeys(places, below))
+        for place in places:
+            self.done.setdefault(place, None)
 
     def _is_left_out(self, path: str) -> bool:
         real = os.path.realpath(path)
         return self.leave_out is not None and Path(real).is_relative_to(self.leave_out)
 
-    def _was_walked(self, place: str, source: Source) -> bool:
-        """Whether a folder that was named before has given this image or folder already."""
-        return any(
-            self._gave(top, place, source) for top in map(str, Path(place).parents) if top in self.done
-        )
-
-    def _gave(self, top: str, place: str, source: Source) -> bool:
-        rel = os.path.relpath(place, top)
-        folders = [top, *(os.path.join(top, folder) for folder in _above(rel))]
-        is_hidden = any(part.startswith(".") for part in rel.split(os.sep))
-        if is_hidden or any(folder in self.closed or folder == self.leave_out for folder in folders):
+    def _gave(self, place: str, source: Source) -> bool:
+        """Whether the folder of an image was listed, and gave it or left it out as now."""
+        folder, name = os.path.split(place)
+        below = self.done.get(folder)
+        if below is None or name.startswith(".") or not os.path.lexists(place) or not is_image_file(place):
             return False
-        found = os.path.join(self.done[top], rel)
-        if os.path.isdir(place):
-            return not self._is_shut(found)
-        if not os.path.lexists(place) or not is_image_file(place) or self._is_shut(os.path.dirname(found)):
-            return False
-        return self.selection.fits(found) or not self.fits(source)
+        return self.fits(Source(place, below=below)) or not self.fits(source)
 
     def _walk(self, folder: str, real: str, below: str) -> Iterator[Source]:
         """Images of a folder, then those of its folders; symbolic links to folders are not followed."""
         waiting = [(folder, real, below)]  # folders may lie deeper than Python calls
         while waiting:
             folder, real, below = waiting.pop()
-            if real in self.done or real == self.leave_out:
+            if real in self.done:
+                self.n_skipped += 1
+                continue
+            self.done[real] = None
+            if real == self.leave_out:
                 continue
             try:
                 files, folders, n_links = listing(folder)
             except OSError as error:
-                self.closed.add(real)
                 reason = (error.strerror or "unknown reason").lower()
                 yield Source(folder, f"{folder!r} cannot be listed ({reason}); check its permissions")
                 continue
+            self.done[real] = below
             self.passed_over.n_links += n_links
             for name in files:
                 path = os.path.join(folder, name)
-                if os.path.join(real, name) not in self.done and self._takes(path):
+                if os.path.join(real, name) in self.done:
+                    self.n_skipped += 1
+                elif self._takes(path):
                     yield Source(path, below=below)
             deeper = [name for name in folders if self._enters(os.path.join(below, name))]
             for name in reversed(deeper):
@@ -268,6 +263,7 @@ class _Finder:
         """Whether a folder is searched; counts what is not."""
         is_out = self._is_shut(below)
         self.passed_over.n_shut += is_out
+        self.n_skipped += is_out
         return not is_out
 
     def _takes(self, path: str) -> bool:
@@ -286,12 +282,6 @@ def _places(path: str) -> set[str]:
         return {real}
     folder, name = os.path.split(path)
     return {real, os.path.join(os.path.realpath(folder), name)}
-
-
-def _above(path: str) -> Iterator[str]:
-    """The folders that a relative path leads through."""
-    while path := os.path.dirname(path):
-        yield path
 
 
 def _is_below(path: str, folders: set[str]) -> bool:
