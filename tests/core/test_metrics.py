@@ -102,6 +102,16 @@ def test_a_class_without_rows_or_predictions_is_left_out_of_macro_means():
     assert metrics.balanced_accuracy(c) == pytest.approx((3 / 4 + 5 / 6) / 2)
 
 
+def test_a_class_without_rows_is_left_out_of_macro_means_though_it_was_answered():
+    c = np.array([[30, 1, 0], [2, 40, 1], [0, 0, 0]])
+    labels, guess = pairs(c)
+    expected = sk.f1_score(labels, guess, labels=np.unique(labels), average="macro")
+    assert expected > 0.9
+    assert metrics.macro_f1(c) == pytest.approx(expected, abs=1e-12)
+    precision = sk.precision_score(labels, guess, labels=np.unique(labels), average="macro")
+    assert metrics.macro(metrics.precision, c) == pytest.approx(precision, abs=1e-12)
+
+
 def test_undefined_fractions_count_as_zero_and_an_undefined_kappa_is_nan():
     one_class = np.array([[4, 0], [0, 0]])
     assert np.isnan(metrics.cohen_kappa(one_class))

@@ -118,9 +118,13 @@ def balanced_accuracy(confusion: Counts) -> Floats:
 
 
 def macro(metric: Metric, confusion: Counts) -> Floats:
-    """Mean of a per-class ``metric`` over the classes that occur, as truth or as prediction; shape (...)."""
-    occurs = confusion.sum(-1) + confusion.sum(-2) > 0
-    return _ratio(metric(confusion).sum(-1), occurs.sum(-1))
+    """Mean of a per-class ``metric`` over the classes that have true rows; shape (...).
+
+    What is predicted does not change which classes count: two models on the same rows have means over the
+    same classes.
+    """
+    occurs = confusion.sum(-1) > 0
+    return _ratio((metric(confusion) * occurs).sum(-1), occurs.sum(-1))
 
 
 def weighted(metric: Metric, confusion: Counts) -> Floats:
@@ -130,7 +134,7 @@ def weighted(metric: Metric, confusion: Counts) -> Floats:
 
 
 def macro_f1(confusion: Counts) -> Floats:
-    """Mean F1 over the classes that occur; shape (...)."""
+    """Mean F1 over the classes that have true rows; shape (...)."""
     return macro(f1, confusion)
 
 
