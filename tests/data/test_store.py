@@ -286,6 +286,15 @@ def test_faces_that_all_have_near_copies_are_not_taken_for_a_store_that_nobody_s
     assert why_not_clean(tmp_path / "b.h5").startswith(f"run `mien data audit {tmp_path / 'b.h5'}`")
 
 
+def test_there_is_no_clean_mask_where_no_training_faces_could_be_searched(tmp_path, make_faces):
+    faces = make_faces(12)
+    for name, near in (("searched", _near([], [])), ("new", None)):
+        path = tmp_path / f"{name}.h5"
+        write_store(replace(faces, split=np.maximum(faces.split, 1)), path, near=near)
+        assert clean_mask(path) is None
+        assert why_not_clean(path) == "no training faces to compare with"
+
+
 def test_searched_and_none_found_is_not_the_same_as_not_searched(tmp_path, make_faces):
     write_store(make_faces(12), tmp_path / "a.h5", near=_near([], []))
     assert clean_mask(tmp_path / "a.h5").tolist() == [True] * 4

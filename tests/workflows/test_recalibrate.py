@@ -17,6 +17,7 @@ import mien
 from mien.cli.main import app
 from mien.core.calibration import softmax
 from mien.core.model_store import find_model
+from mien.data.duplicates import find_near_duplicates
 from mien.data.records import SPLITS, FaceSet
 from mien.data.store import write_store
 from mien.errors import DataError, MienError, ModelError
@@ -103,6 +104,26 @@ def test_what_the_model_learned_from_elsewhere_is_not_known_and_is_told(
         ["ensemble", "bars", "other", "--data", store],
     ):
         assert text in COMMANDS.invoke(app, command).stdout
+
+
+def test_clean_of_a_training_part_that_is_not_the_models_is_called_so_and_enters_no_card(
+    made: dict[str, Any], bars: Path, tmp_path: Path
+) -> None:
+    stores = {}
+    for name, faces in (("own", made["faces"]), ("noisy", noisy(made["faces"]))):
+        stores[name] = str(tmp_path / f"{name}.h5")
+        write_store(faces, Path(stores[name]), near=find_near_duplicates(faces))
+    for name, store in stores.items():
+        for command in (["evaluate", "bars", store], ["ensemble", "bars", str(made["run"]), "--data", store]):
+            shown = COMMANDS.invoke(app, command).stdout
+            assert "clean" in shown
+            assert ("training" in shown) == (name == "noisy")
+        done = COMMANDS.invoke(app, ["calibrate", "bars", store, "--name", name])
+        assert done.exit_code == 0, done.output
+        assert ("\nclean test accuracy" in done.stdout) == (name == "own")
+        assert ("test_clean" in find_model(name)[1].scores) == (name == "own")
+        told = "\nno clean score in the card: this model's training faces are not known here\n"
+        assert (told in done.stdout) == (name == "noisy")
 
 
 def test_views_and_prior_are_kept_unless_others_are_asked_for(made: dict[str, Any], bars: Path) -> None:

@@ -102,7 +102,7 @@ def import_(
     Interrupted: the same command goes on. Exit code: 0 written, whatever was left out; 2 nothing was written.
     """
     from mien.data.image_loading import ImageSettings
-    from mien.data.store import clean_mask, read_near_duplicates
+    from mien.data.store import clean_mask, read_near_duplicates, why_not_clean
     from mien.workflows.datasets.import_data import ImportSettings, import_data
 
     settings = ImportSettings(
@@ -128,10 +128,10 @@ def import_(
     if clean is not None:
         n_clean = int(clean.sum())
         console.print(f"clean test faces, without a near copy in training: {n_clean:,}")
-    elif read_near_duplicates(done.path) is None:
+    elif read_near_duplicates(done.path) is None and any(done.info.counts[0]):
         console.print(f"for the clean score: mien data audit {shlex.quote(str(done.path))}", soft_wrap=True)
     else:
-        console.print("no clean test faces: every one has a near copy in training")
+        console.print(f"no clean test faces: {why_not_clean(done.path)}", soft_wrap=True)
     for note in done.notes:
         console.print(f"note: {note}", soft_wrap=True)
     console.print(f"wrote {done.path}", soft_wrap=True)

@@ -59,7 +59,8 @@ def ensemble(
 
 def _print(result: "EnsembleScores") -> None:
     title = f"{len(result.members)} models on {result.data} {result.split}"
-    table = text_table(title, ("", "weight", "accuracy (95 %)", "macro F1", "ECE", "clean"))
+    clean_head = "clean of this file's training" if None in result.leaks else "clean"
+    table = text_table(title, ("", "weight", "accuracy (95 %)", "macro F1", "ECE", clean_head))
     for name, weight, scores in zip(result.members, result.weights, result.alone, strict=True):
         table.add_row(name, f"{weight:.2f}", *_figures(scores), "")
     table.add_section()

@@ -65,7 +65,8 @@ def _print(result: "Evaluation", data: Path) -> None:
     from mien.data.store import why_not_clean
 
     scores, clean = result.scores, result.clean
-    columns = {f"all {scores.n:,}": scores} | ({f"clean {clean.n:,}": clean} if clean else {})
+    of_what = "clean" if result.leak is not None else "clean of this file's training"
+    columns = {f"all {scores.n:,}": scores} | ({f"{of_what} {clean.n:,}": clean} if clean else {})
     title = f"{result.model} on {result.data} {result.split}, {result.views} view(s)"
     table = text_table(title, ("", *columns))
     for name, show in ROWS.items():

@@ -89,7 +89,9 @@ def echo_figures(card: "ModelCard", data: Path) -> None:
     if "test_clean" in scores:
         typer.echo(f"clean test {_accuracy(scores['test_clean'])}")
     else:
-        typer.echo(f"no clean score in the card: {why_not_clean(data)}")
+        known = scores["test"]["leak"] is not None
+        why = why_not_clean(data) if known else "this model's training faces are not known here"
+        typer.echo(f"no clean score in the card: {why}")
     if is_leaking(scores["test"]):
         typer.echo("LEAK: the network has learned from test faces; these scores are not of new faces")
     if unknown := not_searched(scores["test"]):

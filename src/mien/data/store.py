@@ -207,8 +207,8 @@ def clean_mask(path: str | os.PathLike[str], split: str = "test") -> NDArray[np.
     For FER2013 these are 3,035 of the 3,589 test faces; a score over them owes less to remembered images.
 
     Returns:
-        The mask, or None for the training faces, and where this store was not searched for near duplicates
-        or every face has some.
+        The mask, or None for the training faces, and where this store was not searched for near duplicates,
+        has no training rows to be searched, or every face has some.
 
     Raises:
         DataError: as ``read_store``, or there is no split of that name.
@@ -218,16 +218,24 @@ def clean_mask(path: str | os.PathLike[str], split: str = "test") -> NDArray[np.
     near = read_near_duplicates(path)
     if near is None or split == "train":
         return None
-    with _opened(path) as file:
-        mask = near.clean(_column(file, "rows")[_column(file, "split") == SPLITS.index(split)])
-        return None if mask.size and not mask.any() else mask
+    columns = read_columns(path, "rows", "split")
+    if not _has_training(columns["split"]):
+        return None
+    mask = near.clean(columns["rows"][columns["split"] == SPLITS.index(split)])
+    return None if mask.size and not mask.any() else mask
 
 
 def why_not_clean(path: str | os.PathLike[str]) -> str:
     """Why `clean_mask` gives none, and what to do where something helps; raises as ``read_store``."""
+    if not _has_training(read_columns(path, "split")["split"]):
+        return "no training faces to compare with"
     if read_near_duplicates(path) is not None:
         return "every face has a near copy in training"
     return f"run `mien data audit {shlex.quote(os.fspath(path))}`, then this command again"
+
+
+def _has_training(split: NDArray[Any]) -> bool:
+    return bool((split == SPLITS.index("train")).any())
 
 
 def is_foreign(path: str | os.PathLike[str]) -> bool:

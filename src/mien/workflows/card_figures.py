@@ -71,13 +71,17 @@ def scored(onnx: Path, card: ModelCard, stored: FaceSet, data: Path, leaks: Mapp
         data: The file that it lies in.
         leaks: What of its validation and test rows the network has learned from, where that is known.
 
+    The clean score is left out where ``leaks`` are not known: near copies in the training part of this data
+    set say nothing of what the network learned from.
+
     Raises:
         DataError: the data set has no test rows, or other labels.
     """
     test = checked_rows(stored.in_label_order(card.labels), "test", card.labels)
     card.write(onnx.with_suffix(".json"))
-    probs = Classifier(onnx, threads=0).probs(network_crops(test.images, card.input_size, card.channels))
-    whole, clean = scores_of(probs, test, clean_mask(data, "test"))
+    model, mask = Classifier(onnx, threads=0), clean_mask(data, "test") if leaks else None
+    probs = model.probs(network_crops(test.images, card.input_size, card.channels))
+    whole, clean = scores_of(probs, test, mask)
     leak = leaks["test"].to_dict() if leaks else None
     about = {"data": stored.name, "data_hash": stored.content_hash(), "leak": leak}
     scores: dict[str, Any] = {"test": about | whole.to_dict()}
