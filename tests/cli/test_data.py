@@ -112,6 +112,20 @@ def test_images_are_imported_shown_split_and_joined(tmp_path, images, source):
     assert "labels of mine-split: happy, rage → angry, sad" in result.stdout
 
 
+def test_a_split_tells_what_becomes_of_the_test_faces(tmp_path, images):
+    _run("import", "csv", images, "--out", tmp_path / "a.h5")
+    plain = _run("split", tmp_path / "a.h5", "--parts", "0.5,0,0.5", "--out", tmp_path / "b.h5")
+    assert "divided anew" not in plain.stdout, "it has no test faces"
+    again = _run("split", tmp_path / "b.h5", "--out", tmp_path / "c.h5")
+    assert "note: its 6 test faces are divided anew too; --keep-test keeps them\n" in again.stdout
+    half = ("--keep-test", "--parts", "0.5,0.5,0")
+    kept = _run("split", tmp_path / "b.h5", *half, "--out", tmp_path / "c.h5")
+    assert "divided anew" not in kept.stdout
+    before, after = read_store(tmp_path / "b.h5"), read_store(tmp_path / "c.h5")
+    np.testing.assert_array_equal(after.select("test").rows, before.select("test").rows)
+    assert [len(after.select(part)) for part in ("train", "val")] == [3, 3]
+
+
 def test_a_split_that_stays_empty_is_noted(tmp_path, images):
     _run("import", "csv", images, "--out", tmp_path / "a.h5")
     result = _run("split", tmp_path / "a.h5", "--parts", "0.98,0.01,0.01", "--out", tmp_path / "b.h5")

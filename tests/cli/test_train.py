@@ -12,7 +12,7 @@ pytest.importorskip("h5py", reason="needs the train extra")
 
 from dataclasses import replace
 
-from mien.data.store import write_store
+from mien.data.store import read_store, write_store
 
 pytestmark = pytest.mark.train
 
@@ -101,6 +101,20 @@ def test_a_weight_of_votes_without_votes_is_said(mien: Any, files: Path, module_
     assert done.exit_code == 0, done.output
     note = "loss.votes_weight=0.3: bars.h5 has no votes of raters, so labels alone are learned\n"
     assert (note in done.stderr) is not has
+
+
+def test_a_data_set_without_validation_rows_is_told_with_what_makes_some(mien: Any, files: Path) -> None:
+    command = ("train", "net.toml", "--data", "bars.h5")
+    assert "has no validation rows" not in mien(*command, "--out", "with").stderr
+    faces = read_store(files / "bars.h5")
+    for rows, option in ((faces.split != 1, " --keep-test"), (faces.split == 0, "")):
+        write_store(faces.take(rows), files / "bars.h5")
+        done = mien(*command, "--out", f"without{option}")
+        assert done.exit_code == 0, done.output
+        told = (
+            f"bars.h5 has no validation rows, so nothing is validated; `mien data split{option}` makes some\n"
+        )
+        assert told in done.stderr
 
 
 def test_targets_of_one_recipe_teach_the_next(mien: Any, files: Path) -> None:

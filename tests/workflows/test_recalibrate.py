@@ -183,7 +183,8 @@ def test_what_cannot_be_calibrated_says_why_and_leaves_nothing(
     with pytest.raises(DataError, match=r"labels of 'bars' \(a, b, c\) are not the model's"):
         recalibrate("bars", "other", tmp_path / "labels.h5")
     for split in ("val", "test"):
-        text = f"data set 'bars' has no {split} rows; mien data split makes some"
+        command = "mien data split" + (" --keep-test" if split == "val" else "")
+        text = f"data set 'bars' has no {split} rows; {command} makes some"
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("mien.workflows.recalibrate.calibrated", None)  # it is told before that work
             with pytest.raises(DataError, match=text):

@@ -173,7 +173,12 @@ def split(
     store: Store,
     out: Written,
     by: Annotated[str, typer.Option(help="label, or person: no person in two splits.")] = "label",
-    parts: Annotated[str, typer.Option(help="Shares of train, val and test.")] = "0.8,0.1,0.1",
+    parts: Annotated[
+        str | None,
+        typer.Option(
+            help="Shares of train, val and test.", show_default="0.8,0.1,0.1; with --keep-test 0.9,0.1,0"
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same split.")] = 0,
     keep_copies_together: Annotated[
         bool,
@@ -182,19 +187,28 @@ def split(
             help="Keep identical faces, near copies and faces of one file in one split.",
         ),
     ] = False,
+    keep_test: Annotated[
+        bool, typer.Option("--keep-test", help="Divide the training faces alone; test faces stay test.")
+    ] = False,
 ) -> None:
     """Split a data set again into train, val and test, with the same labels in each.
 
     Example: mien data split ckplus.h5 --by person --out ckplus-split.h5
+
+    Example: mien data split rafdb.h5 --keep-test --parts 0.9,0.1,0 --out rafdb-split.h5
     """
     from mien.data.records import SPLITS
+    from mien.data.store import read_info
     from mien.workflows.datasets.join_split import SplitSettings, split_data
 
-    settings = SplitSettings(by, _parts(parts), seed, keep_copies_together)
+    shares = _parts(parts or ("0.9,0.1,0" if keep_test else "0.8,0.1,0.1"))
+    settings = SplitSettings(by, shares, seed, keep_copies_together, keep_test)
     with _bars("comparing faces") as report:
         info = split_data(store, out, settings, partial(report, "comparing faces"))
     console = text_console()
     _show_info(console, info)
+    if not keep_test and (n_test := sum(read_info(store).counts[SPLITS.index("test")])):
+        console.print(f"note: its {n_test:,} test faces are divided anew too; --keep-test keeps them")
     counts = zip(SPLITS, settings.parts, info.counts, strict=True)
     if empty := [name for name, share, row in counts if share and not any(row)]:
         console.print(f"note: no face in {' and '.join(empty)}: too few for these shares")

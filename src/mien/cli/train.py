@@ -104,12 +104,18 @@ def train(
 
 def _left_undone(recipe: "Recipe", device: str) -> "Iterator[str]":
     """What a recipe asks for that this machine or the data set cannot give, and the run does without."""
+    from mien.data.splits import split_command
     from mien.data.store import read_info
     from mien.train.devices import computed_precision, pick_device
+    from mien.train.recipe_reading import choices_by_validation
 
     wanted = recipe.run.precision
     if computed_precision(pick_device(device), wanted) != wanted:
         yield "run.precision=bf16: this CPU has no bf16 arithmetic, so fp32 is faster and used"
     store, weight = recipe.data.store, recipe.loss.votes_weight
-    if weight and "votes" not in read_info(store).optional:
+    info = read_info(store)
+    if not any(info.counts[1]) and not choices_by_validation(recipe):
+        command = split_command("val", sum(info.counts[2]))
+        yield f"{store} has no validation rows, so nothing is validated; `{command}` makes some"
+    if weight and "votes" not in info.optional:
         yield f"loss.votes_weight={weight:g}: {store} has no votes of raters, so labels alone are learned"

@@ -60,6 +60,11 @@ def divide(
     return split
 
 
+def split_command(lacking: str, n_test: int) -> str:
+    """The command that makes rows of the split ``lacking``, and leaves ``n_test`` test rows as they are."""
+    return "mien data split --keep-test" if lacking == "val" and n_test else "mien data split"
+
+
 def connected(n: int, links: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
     """Group codes (N,) such that linked faces share one, directly or through others.
 

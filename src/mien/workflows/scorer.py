@@ -17,6 +17,7 @@ from mien.core.scores import Scores, score
 from mien.core.tta import AUTO, N_VIEWS, Views
 from mien.data.leaks import LEARNED, Leak, Learned, find_leak, learned, read_learned, refuse_leak
 from mien.data.records import FaceSet
+from mien.data.splits import split_command
 from mien.errors import DataError, ModelError, needs_extra
 
 Score = Callable[[NDArray[np.uint8], Any], NDArray[np.float32]]
@@ -136,7 +137,8 @@ def checked_rows(faces: FaceSet, split: str, labels: tuple[str, ...]) -> FaceSet
         )
     chosen = faces.select(split)
     if not len(chosen):
-        raise DataError(f"data set '{faces.name}' has no {split} rows; mien data split makes some")
+        command = split_command(split, len(faces.select("test")))
+        raise DataError(f"data set '{faces.name}' has no {split} rows; {command} makes some")
     return chosen
 
 

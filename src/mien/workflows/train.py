@@ -26,6 +26,7 @@ from mien.core.own_files import reading
 from mien.core.run_files import CHECKPOINT, ENVIRONMENT, RECIPE, WEIGHTS, is_run_folder, is_trained
 from mien.data.leaks import check_parts, learned
 from mien.data.records import FaceSet
+from mien.data.splits import split_command
 from mien.data.store import read_store
 from mien.errors import ModelError, RecipeError
 from mien.train.batches import training_rows, votes_hash
@@ -118,7 +119,7 @@ def _train(
     if not len(faces.select("val")) and (change := choices_by_validation(recipe)):
         raise RecipeError(
             f"{recipe.data.store} has no validation rows, by which this recipe chooses; make some with "
-            f"`mien data split`, or set {change}"
+            f"`{split_command('val', len(faces.select('test')))}`, or set {change}"
         )
     trainer = make_trainer(recipe, faces, device, workers, report)
     begun = workers.share(_begin(folder, trainer, faces, allow_leak) if workers.leads else None)

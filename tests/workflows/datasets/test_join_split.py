@@ -74,6 +74,31 @@ def test_a_publisher_s_splits_are_no_longer_its_own(tmp_path, faces):
     assert not is_official(once.name)
 
 
+def test_a_test_set_that_is_kept_stays_and_the_training_faces_are_divided(tmp_path, faces):
+    split = np.repeat([0, 1, 2], [40, 5, 15]).astype(np.uint8)
+    write_store(replace(faces, split=split), tmp_path / "a.h5")
+    settings = SplitSettings("person", (0.75, 0.25, 0), keep_test=True)
+    split_data(tmp_path / "a.h5", tmp_path / "b.h5", settings)
+    divided = read_store(tmp_path / "b.h5")
+    np.testing.assert_array_equal(divided.images, faces.images)
+    assert (divided.split[40:] == split[40:]).all()
+    assert 5 <= (divided.split[:40] == 1).sum() <= 15
+    assert (divided.split[:40] < 2).all()
+    train, val = (set(faces.persons[:40][divided.split[:40] == part]) for part in (0, 1))
+    assert not train & val
+
+
+def test_a_test_set_that_cannot_be_kept_is_told(tmp_path, store, faces):
+    with pytest.raises(DataError, match="mine has no test faces to keep; leave --keep-test out"):
+        split_data(store, tmp_path / "b.h5", SplitSettings(keep_test=True))
+    write_store(replace(faces, split=(np.arange(60) % 2 * 2).astype(np.uint8)), tmp_path / "tested.h5")
+    with pytest.raises(DataError, match=r"such as --parts 0.9,0.1,0; got a share of 0.2 for test"):
+        split_data(
+            tmp_path / "tested.h5", tmp_path / "b.h5", SplitSettings("label", (0.7, 0.1, 0.2), 0, False, True)
+        )
+    assert not (tmp_path / "b.h5").exists()
+
+
 def test_the_same_seed_gives_the_same_file(tmp_path, store):
     for name, seed in (("b.h5", 3), ("c.h5", 3), ("d.h5", 4)):
         split_data(store, tmp_path / name, SplitSettings(seed=seed))

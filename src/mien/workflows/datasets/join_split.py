@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mien.data.duplicates import same_images
 from mien.data.join import join_faces
 from mien.data.label_maps import map_labels
-from mien.data.records import FaceSet
+from mien.data.records import SPLITS, FaceSet
 from mien.data.splits import by_code, connected, divide
 from mien.data.store import StoreInfo, read_info, read_store, write_store
 from mien.errors import DataError
@@ -29,12 +29,14 @@ class SplitSettings:
         parts: shares of train, val and test.
         seed: of the draw.
         keep_copies_together: identical faces, near copies and faces of one file stay on one side too.
+        keep_test: divide the training faces alone, into train and val; the others stay where they are.
     """
 
     by: str = "label"
     parts: tuple[float, float, float] = PARTS
     seed: int = 0
     keep_copies_together: bool = False
+    keep_test: bool = False
 
 
 def join_data(stores: Sequence[Path], to: Path, labels: str | None = None) -> tuple[StoreInfo, int]:
@@ -69,16 +71,34 @@ def split_data(
     """Write a store split again into train, val and test; the same seed gives the same division.
 
     Raises:
-        DataError: no persons where they are asked for, parts are no shares, or ``to`` cannot be written.
+        DataError: no persons where they are asked for, parts are no shares, test faces shall be kept where
+            there are none or get a share too, or ``to`` cannot be written.
     """
     check_target(to, [store])
     faces = read_store(store)
-    groups = connected(len(faces), _links(faces, settings, progress))
-    split = divide(faces.labels, groups, settings.parts, np.random.default_rng(settings.seed))
+    moved = _moved(faces, settings)
+    own = faces.take(moved)
+    groups = connected(len(own), _links(own, settings, progress))
+    split = faces.split.copy()
+    split[moved] = divide(own.labels, groups, settings.parts, np.random.default_rng(settings.seed))
     name = faces.name.removesuffix(DIVIDED) + DIVIDED  # its splits are no longer its publisher's
     divided = replace(faces, split=split, name=name)
     write_store(divided, to, source_sha256=read_info(store).source_sha256)
     return read_info(to)
+
+
+def _moved(faces: FaceSet, settings: SplitSettings) -> NDArray[np.bool_]:
+    """Which faces (N,) are divided."""
+    if not settings.keep_test:
+        return np.ones(len(faces), bool)
+    if not len(faces.select("test")):
+        raise DataError(f"{faces.name} has no test faces to keep; leave --keep-test out")
+    if settings.parts[-1]:
+        raise DataError(
+            f"--keep-test divides the training faces into train and val, such as --parts 0.9,0.1,0; "
+            f"got a share of {settings.parts[-1]:g} for test"
+        )
+    return np.asarray(faces.split == SPLITS.index("train"))
 
 
 def _links(
