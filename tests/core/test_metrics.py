@@ -11,6 +11,7 @@ import sklearn.metrics as sk
 from mien.core import metrics
 from mien.core.calibration import softmax
 from mien.core.scores import Scores, class_scores, score
+from mien.core.text import with_interval
 from mien.errors import MienError
 
 PUBLISHED = json.loads(Path(__file__).with_name("reference_metrics.json").read_text())
@@ -170,6 +171,24 @@ def test_bootstrap_interval_holds_the_truth_in_about_95_of_100_simulated_sets(me
     ends = np.array([metrics.bootstrap_interval(metric, c, rng, n=400) for c in sets])
     share = ((ends[:, 0] <= truth) & (truth <= ends[:, 1])).mean()
     assert 0.91 <= share <= 0.98  # 0.95 with a standard error of 0.011
+
+
+def test_a_resample_that_lost_a_rare_class_does_not_count():
+    c = np.array([[49, 49], [0, 2]])
+    low, high = metrics.bootstrap_interval(metrics.balanced_accuracy, c, np.random.default_rng(0))
+    by_common_class = metrics.accuracy_interval(49, 98)  # the rare class is right in every resample
+    assert (low, high) == pytest.approx([(1 + end) / 2 for end in by_common_class], abs=0.01)
+    assert low > 0.69
+
+
+def test_classes_that_most_resamples_lose_give_no_interval():
+    c = np.diag([97, 1, 1])
+    for metric in (metrics.balanced_accuracy, metrics.macro_f1):
+        assert metrics.bootstrap_interval(metric, c, np.random.default_rng(0)) is None
+    labels = np.repeat([0, 1, 2], [97, 1, 1])
+    found = score(np.eye(3)[labels], labels, ("happy", "sad", "angry"))
+    assert found.balanced_accuracy_interval is None
+    assert with_interval(found.macro_f1, found.macro_f1_interval) == "100.00%"
 
 
 def test_the_same_seed_gives_the_same_bootstrap_interval():

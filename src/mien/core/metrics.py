@@ -25,6 +25,9 @@ Metric = Callable[[Counts], Floats]
 
 LEVEL = 0.95
 """Of every interval."""
+LEAST_WHOLE = 0.5
+"""Share of the resamples of a bootstrap that must hold every class; classes of two faces allow it, two
+classes of one face do not."""
 
 
 def checked_labels(labels: Labels, n_classes: int, name: str = "labels") -> Labels:
@@ -176,11 +179,12 @@ def accuracy_interval(n_correct: float, n: float) -> Interval:
 
 def bootstrap_interval(
     metric: Metric, confusion: Counts, rng: np.random.Generator, n: int = 1000
-) -> Interval:
+) -> Interval | None:
     """Percentile interval of ``metric`` over ``n`` resamples of the rows.
 
     Drawing N rows with replacement is a multinomial draw over the cells of the confusion matrix, so the rows
-    themselves are not needed.
+    themselves are not needed. Resamples that lost a class are left out, for a mean over fewer classes is of
+    something else; ``None`` where fewer than `LEAST_WHOLE` of them are left.
 
     Args:
         metric: Maps counts of shape (n, C, C) to values of shape (n,), such as ``macro_f1``.
@@ -192,9 +196,9 @@ def bootstrap_interval(
     total = int(confusion.sum())
     if total == 0:
         raise MienError("bootstrap needs at least one row, got an empty confusion matrix")
-    cells = rng.multinomial(total, confusion.ravel() / total, size=n)
-    values = metric(cells.reshape(n, *confusion.shape))
-    return percentile_interval(values)
+    drawn = rng.multinomial(total, confusion.ravel() / total, size=n).reshape(n, *confusion.shape)
+    whole = ((drawn.sum(-1) > 0) == (confusion.sum(-1) > 0)).all(-1)
+    return percentile_interval(metric(drawn)[whole]) if whole.mean() >= LEAST_WHOLE else None
 
 
 def mean_interval(values: NDArray[np.floating], rng: np.random.Generator) -> Interval:

@@ -53,7 +53,8 @@ def shown_share(share: float, support: int, form: str = ".1%") -> str:
 class Scores:
     """Everything a report states about one set of predictions; intervals are 95 %, values fractions.
 
-    ``accuracy_interval`` is Wilson's, the other intervals are bootstraps of 1,000 resamples.
+    ``accuracy_interval`` is Wilson's, the other intervals are bootstraps of 1,000 resamples; they are
+    ``None`` where classes are too rare for one.
     ``ece_if_calibrated`` is the range of ``ece`` that calibrated probabilities would show on as many rows.
     ``coverage_accuracy`` holds (coverage, accuracy) pairs, ``reliability`` 15 bins of equal width without the
     empty ones, and ``confusion`` counts with a row for each true class.
@@ -65,9 +66,9 @@ class Scores:
     accuracy: float
     accuracy_interval: metrics.Interval
     balanced_accuracy: float
-    balanced_accuracy_interval: metrics.Interval
+    balanced_accuracy_interval: metrics.Interval | None
     macro_f1: float
-    macro_f1_interval: metrics.Interval
+    macro_f1_interval: metrics.Interval | None
     weighted_f1: float
     cohen_kappa: float
     nll: float
