@@ -17,7 +17,7 @@ from mien.cli.main import app
 from mien.core.model_store import find_model
 from mien.data.records import FaceSet
 from mien.data.store import write_store
-from mien.errors import DataError, MienError, ModelError
+from mien.errors import DataError, MienError, ModelError, OutputError
 from mien.train.recipe_reading import check_recipe
 from mien.workflows.evaluate import EvaluateSettings, evaluate
 from mien.workflows.model_card import model_card
@@ -52,6 +52,21 @@ def test_a_run_is_released_under_a_name_and_the_light_half_reads_with_it(
     read = model.classify(face)
     assert max(read, key=read.get) == model.labels[int(model.probs(test.images[:1]).argmax())]
     assert sum(read.values()) == pytest.approx(1)
+
+
+def test_a_release_is_a_look_at_the_test_rows_of_its_run(made: dict[str, Any], run: Path, home: Path) -> None:
+    (run / "test-evaluations.log").unlink(missing_ok=True)
+    command = ["release", str(run), "--name", "bars", "--data", str(made["store"]), "--no-int8"]
+    done = COMMANDS.invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "\ntest set evaluated 1 times by this run\n" in done.stdout
+    assert evaluate(str(run), made["store"]).test_evaluations == 2
+    (run / "test-evaluations.log").unlink()
+    (run / "test-evaluations.log").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mien.workflows.release.export_onnx", None)  # it is told before that work
+        with pytest.raises(OutputError, match=r"test-evaluations\.log cannot be written: it is a folder"):
+            release(run, "again", made["store"], CardText("three bars"))
 
 
 def test_the_card_of_ones_own_emotions_says_only_what_is_known(

@@ -65,6 +65,7 @@ def release(
     echo_figures(made.card, made.data)
     if int8_tried := made.card.scores.get("int8"):
         typer.echo(f"shipped in {int8_tried['shipped']}: {int8_tried['why']}")
+    typer.echo(f"test set evaluated {made.test_evaluations} times by this run")
     echo_next(name if out is None else made.weights)
 
 

@@ -27,7 +27,14 @@ from mien.train.transfer import RUN, backbone_run
 from mien.workflows.calibrate import check_prior_power, class_shares
 from mien.workflows.card_figures import calibrated, scored
 from mien.workflows.release_int8 import try_int8
-from mien.workflows.run_folder import data_of_run, held_recipe, read_run_json, store_of_run
+from mien.workflows.run_folder import (
+    check_test_log,
+    count_test_evaluation,
+    data_of_run,
+    held_recipe,
+    read_run_json,
+    store_of_run,
+)
 from mien.workflows.scorer import checked_rows, learned_by
 
 MIN_SAME_LABELS = 0.998
@@ -90,6 +97,8 @@ class Released:
     data: Path
     same_labels: float
     largest_difference: float
+    test_evaluations: int | None
+    """How many times the run has now been scored on its test rows."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +140,7 @@ def release(
             export disagrees with torch, or the prior's power is one for networks that learned a prior.
         DataError: ``data`` is not what the run learned from, has no validation or test rows, or the network
             has learned from them.
+        OutputError: the model's folder or the run's log of test evaluations cannot be written.
     """
     settings = settings or ReleaseSettings()
     target = folder_for(name, settings.to)
@@ -145,6 +155,7 @@ def release(
     on = f"{folder.name} on {faces.name}"
     leaks = check_parts(faces, known, on, allowed=settings.allow_leak) if known else {}
     check_output_folder(target)
+    check_test_log(folder, "test")
     target.mkdir(parents=True, exist_ok=True)
     with temporary_folder(target) as temporary:
         onnx = temporary / f"{name}.onnx"
@@ -156,8 +167,9 @@ def release(
         card = _card(onnx, trained, faces, text, settings)
         card = replace(card, training=_training(folder, trained), scores=card.scores | notes)
         card = scored(onnx, card, faces, data, leaks)
+        n_looks = count_test_evaluation(folder)
         weights = put_model(onnx, target)
-    return Released(card, weights, data, same, difference)
+    return Released(card, weights, data, same, difference, n_looks)
 
 
 def compare(onnx: Path, trained: TrainedNet, faces: FaceSet) -> tuple[float, float]:
