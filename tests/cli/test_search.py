@@ -79,6 +79,16 @@ def test_a_run_prints_a_line_a_trial_and_what_comes_next(mien, tmp_path, monkeyp
     assert optuna.logging.get_verbosity() == optuna.logging.WARNING  # its log lines would break the bar
 
 
+def test_a_log_of_a_search_has_one_clock(mien, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(workflow, "train", train)
+    monkeypatch.setattr("mien.cli.progress.LINES_EVERY_S", 0.0)
+    write(tmp_path, 4)
+    lines = mien("search", "run", "search.toml", "--data", "faces.h5").stderr.splitlines()
+    assert "left" not in lines[0], "no epoch has been seen"
+    clocks = [line.count(" left") for line in lines]
+    assert max(clocks) == 1
+
+
 def test_show_lists_the_best_first_within_80_columns(searched, mien, monkeypatch) -> None:
     monkeypatch.chdir(searched)
     result = mien("search", "show", "found", "--best", "3")

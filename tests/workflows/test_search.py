@@ -384,7 +384,7 @@ def test_progress_tells_trial_best_and_time_left(make, trained, tmp_path, monkey
     monkeypatch.setattr(search_module.time, "monotonic", lambda: float(next(clock)))
 
     def score(recipe: Recipe, report: Callable[[TrainProgress], None]) -> float:
-        report(TrainProgress(5, 10, 0.5, 1.0, 100.0))
+        report(TrainProgress(5, 10, 5.0, 1.0, 100.0))
         return good_near_a_hundredth(recipe)
 
     trained(score)
@@ -402,6 +402,19 @@ def test_progress_tells_trial_best_and_time_left(make, trained, tmp_path, monkey
     assert told[0].seconds_left == pytest.approx(10 / 0.1 * 1.5)
     assert told[1].seconds_left == pytest.approx(20)
     assert told[3].seconds_left == 0
+
+
+def test_no_time_left_is_told_before_an_epoch_was_seen(make, trained, tmp_path) -> None:
+    def score(recipe: Recipe, report: Callable[[TrainProgress], None]) -> float:
+        for step in range(1, 21):
+            report(TrainProgress(step, 40, step / 10, 1.0, 100.0))
+        return good_near_a_hundredth(recipe)
+
+    trained(score)
+    told: list[SearchProgress] = []
+    run_search(make(f"trials = 2\n{LR}"), tmp_path / "found", report=told.append)
+    known = [at.seconds_left is not None for at in told]
+    assert known == [False] * 9 + [True] * (len(told) - 9)
 
 
 # Real training

@@ -62,7 +62,7 @@ def _columns(names: Sequence[str]) -> Iterator["ProgressColumn"]:
 
 def _progress_in_lines() -> "type[Progress]":
     """A bar that draws nothing, but prints where it is as plain lines: for logs and cluster jobs."""
-    from rich.progress import Progress
+    from rich.progress import Progress, TimeRemainingColumn
 
     class ProgressInLines(Progress):
         """Rich's bookkeeping of tasks, without its drawing."""
@@ -74,16 +74,18 @@ def _progress_in_lines() -> "type[Progress]":
             now = time.monotonic()
             if now - self.printed_at >= LINES_EVERY_S:
                 self.printed_at = now
-                print(progress_line(self._tasks[task_id]), file=sys.stderr, flush=True)
+                left = any(isinstance(column, TimeRemainingColumn) for column in self.columns)
+                print(progress_line(self._tasks[task_id], left), file=sys.stderr, flush=True)
 
     return ProgressInLines
 
 
-def progress_line(task: "Task") -> str:
-    """``epoch 3.1  120/4000  522 faces/s  0:12:10 left``, as far as it is known."""
+def progress_line(task: "Task", with_left: bool = True) -> str:
+    """``epoch 3.1  120/4000  522 faces/s  0:12:10 left``, as far as it is known and time left is wanted."""
     total = f"/{task.total:,.0f}" if task.total else ""
     fields = [text for text in map(str, task.fields.values()) if text]
-    left = f"{timedelta(seconds=round(task.time_remaining))} left" if task.time_remaining else ""
+    time_s = task.time_remaining if with_left else None
+    left = f"{timedelta(seconds=round(time_s))} left" if time_s else ""
     parts = [printable(task.description), f"{task.completed:,.0f}{total}", *map(printable, fields), left]
     return "  ".join(part for part in parts if part)
 

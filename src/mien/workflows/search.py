@@ -394,6 +394,7 @@ class _Worker:
         done = state.finished - self._finished_before + gained
         trials = self._plan.search.trials
         rest = max(trials - state.finished - (at.step / at.steps if at else 0), 0)
-        seconds_left = (time.monotonic() - self._begun) / done * rest if done else None
+        epoch = at.step / at.epoch / at.steps if at else 0  # its part of a trial; less tells no time
+        seconds_left = (time.monotonic() - self._begun) / done * rest if done and done >= epoch else None
         ended = None if at else state.trials[number]
         self._report(SearchProgress(number, at, state.finished, trials, state.best, seconds_left, ended))
