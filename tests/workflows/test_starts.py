@@ -134,8 +134,18 @@ def test_colour_and_gray_meet_in_one_line(made: dict[str, Any], run: Path, tmp_p
         write_store(one, tmp_path / f"{name}.h5")
     scores = [evaluate(str(run), tmp_path / f"{name}.h5").scores for name in ("colour", "gray")]
     assert scores[0] == scores[1]
-    with pytest.raises(RecipeError, match=r"cannot take RGB faces \(1, 3, 16, 16\).*net.options.channels=3"):
-        train(check_recipe(changed(made, "", tmp_path / "colour.h5")), tmp_path / "new")
+    text = r"net.s2d-resnet cannot take RGB faces \(1, 3, 16, 16\); "
+    advice = "import the data without --color"
+    for start, told in (
+        ("", f"{text}set net.options.channels=3, or {advice}$"),
+        (str(run), f"{text}{advice}$"),
+    ):
+        with pytest.raises(RecipeError, match=told):
+            train(check_recipe(changed(made, start, tmp_path / "colour.h5")), tmp_path / "new")
+    with pytest.raises(
+        RecipeError, match=r"gray faces \(1, 1, 16, 16\); .*channels=1, or .* data with --color$"
+    ):
+        train(check_recipe(changed(made, "", made["store"], channels=3)), tmp_path / "new")
     assert not (tmp_path / "new").exists()
     table = changed(made, "", tmp_path / "colour.h5", channels=3) | {"distil": {"teachers": [str(run)]}}
     make_trainer(check_recipe(table), colour, "cpu").prepare()

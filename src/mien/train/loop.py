@@ -120,19 +120,29 @@ class Trainer:
         Raises:
             RecipeError: it takes other faces than these.
         """
-        face = self._faces(self.train.images[:1])
+        face, net = self._faces(self.train.images[:1]), self.recipe.net
+        if not (refusal := self._refusal(face)):
+            return
+        is_rgb = face.shape[1] == 3
+        what = f"net.{net.name} cannot take {'RGB' if is_rgb else 'gray'} faces {tuple(face.shape)}"
+        if self._refusal(face[:, :1] if is_rgb else face.expand(-1, 3, -1, -1)):
+            raise RecipeError(f"{what}: {refusal}")  # of any colour: their size, say
+        advice = f"import the data {'without' if is_rgb else 'with'} --color"
+        if not net.init_from:
+            advice = f"set net.options.channels={face.shape[1]}, or {advice}"
+        raise RecipeError(f"{what}; {advice}")
+
+    def _refusal(self, face: Tensor) -> str:
+        """Why the network cannot answer for a face (1, channels, S, S); empty where it can."""
         training = self.net.training
         try:
             with torch.no_grad():
                 self.net.eval()(face)
         except RuntimeError as e:
-            kind = "RGB" if self.train.channels == 3 else "gray"
-            raise RecipeError(
-                f"net.{self.recipe.net.name} cannot take {kind} faces {tuple(face.shape)}: "
-                f"{str(e).splitlines()[0]}; set net.options.channels={self.train.channels}, "
-                "or import the data with --color or without"
-            ) from e
-        self.net.train(training)
+            return str(e).splitlines()[0]
+        finally:
+            self.net.train(training)
+        return ""
 
     def _check_batch(self) -> None:
         """Let the network learn from one face where a process has no more of a batch.
