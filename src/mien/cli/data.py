@@ -1,7 +1,7 @@
 """``mien data``: import, join, divide and audit data sets, one file each."""
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from mien.core.progress import Report
     from mien.data.audit import Audit
     from mien.data.parts import Unsure
     from mien.data.store import StoreInfo
@@ -294,7 +295,7 @@ def audit(
 
 
 @contextmanager
-def _bars(*steps: str) -> Iterator[Callable[[str, int, int], None]]:
+def _bars(*steps: str) -> Iterator["Report"]:
     """What to call with (step, done, total); a bar a step on stderr, with rate and time left."""
     from time import monotonic
 

@@ -3,13 +3,14 @@
 FER2013 was collected by web search: the same photograph, cropped again, stands on both sides of its splits.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from mien.core.progress import Progress, silent
 from mien.data.records import SPLITS, FaceSet
 
 SAME_IMAGE = 0.95
@@ -54,7 +55,7 @@ class NearDuplicates:
 
 
 def find_near_duplicates(
-    faces: FaceSet, *, floor: float = 0.90, progress: Callable[[int, int], None] | None = None
+    faces: FaceSet, *, floor: float = 0.90, progress: Progress = silent
 ) -> NearDuplicates:
     """Search the whole training split for the best match of every validation and test face.
 
@@ -83,8 +84,7 @@ def find_near_duplicates(
         for start in range(0, len(others), _QUERIES):
             part = slice(start, start + _QUERIES)
             nearest[part], ncc[part] = search.best(others.images[part])
-            if progress:
-                progress(min(start + _QUERIES, len(others)), len(others))
+            progress(min(start + _QUERIES, len(others)), len(others))
     first = {image.tobytes(): i for i, image in reversed(list(enumerate(train.images)))}
     copies = np.array([first.get(image.tobytes(), -1) for image in others.images], np.int64)
     exact = copies >= 0
@@ -93,9 +93,7 @@ def find_near_duplicates(
     return NearDuplicates(others.rows[found], train.rows[nearest[found]], ncc[found], exact[found], floor)
 
 
-def same_images(
-    faces: FaceSet, *, progress: Callable[[int, int], None] | None = None
-) -> Iterator[NDArray[np.int64]]:
+def same_images(faces: FaceSet, *, progress: Progress = silent) -> Iterator[NDArray[np.int64]]:
     """Positions (2,) of each pair of faces, whatever their split, that show one image, while they are found.
 
     As ``find_near_duplicates`` compares them, but every face with every other; identical pixels are found by
@@ -110,8 +108,7 @@ def same_images(
         face, match, _ = search.pairs(faces.images[start : start + _QUERIES])
         pairs = np.unique(np.stack([face + start, match], axis=1), axis=0)
         yield from pairs[pairs[:, 0] != pairs[:, 1]]
-        if progress:
-            progress(min(start + _QUERIES, len(faces)), len(faces))
+        progress(min(start + _QUERIES, len(faces)), len(faces))
 
 
 class _Search:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from mien.core import emotions
-from mien.data.folders import FolderLayout, Progress, read_folders
+from mien.core.progress import Progress, silent
+from mien.data.folders import FolderLayout, read_folders
 from mien.data.listing import Problem
 from mien.data.pixel_csv import USAGES, PixelLayout, read_pixel_csv
 from mien.data.records import SPLITS, FaceSet
@@ -30,7 +31,7 @@ def read_fer2013(
     path: str | os.PathLike[str],
     *,
     expect_official: bool = True,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     skipped: list[tuple[Path, Problem]] | None = None,
 ) -> FaceSet:
     """Read FER2013 from a CSV such as ``fer2013.csv`` or a folder with ``train/`` and ``test/``.

@@ -13,14 +13,12 @@ from PIL import Image
 
 from mien.core.emotions import emotion
 from mien.core.paths import path_text
+from mien.core.progress import Progress, silent
 from mien.data.class_folders import ClassFile, is_emotion, read_tree, shown
 from mien.data.image_loading import SMALL, open_file
 from mien.data.listing import Entry, Listing, Problem, label_key, spelled_once
 from mien.data.records import SPLITS, FaceSet
 from mien.errors import DataError, MienError
-
-Progress = Callable[[int, int], None]
-"""Called with (done, total), in any unit, now and then."""
 
 _EVERY = 512
 
@@ -45,7 +43,7 @@ class FolderLayout:
 def read_folders(
     path: Path,
     layout: FolderLayout,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     skipped: list[tuple[Path, Problem]] | None = None,
     *,
     partial: bool = False,
@@ -77,10 +75,9 @@ def read_folders(
             raise DataError(
                 f"{shown(file)}: cannot be read as an image; replace it, or leave it out with --partial"
             )
-        if progress and i % _EVERY == 0:
+        if i % _EVERY == 0:
             progress(i, len(found))
-    if progress:
-        progress(len(found), len(found))
+    progress(len(found), len(found))
     faces = FaceSet(
         images=images,
         labels=np.array([label for _, label, _ in found], np.int64),

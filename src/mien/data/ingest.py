@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -28,14 +28,12 @@ from mien.core.files import atomic_write, refusals, write_text
 from mien.core.locks import sole
 from mien.core.own_files import read_json, reading
 from mien.core.paths import path_text
+from mien.core.progress import Progress, silent
 from mien.data.image_loading import ImageLoader, ImageSettings, LoadedImage
 from mien.data.listing import Entry, Listing, Problem
 from mien.data.records import SPLITS, FaceSet, LabelMap
 from mien.data.store import read_columns, read_store, write_parts, write_store
 from mien.errors import DataError
-
-Progress = Callable[[int, int], None]
-"""Called with the entries done and their total."""
 
 _BATCH = 32  # entries a thread takes at once
 _PART_BYTES = 64 * 2**20
@@ -64,7 +62,7 @@ def ingest_images(
     *,
     target: Target | None = None,
     source_sha256: str = "",
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Counter[str]:
     """Open every image of ``listing`` and write the store ``to``; the same call goes on after a kill.
 
@@ -77,7 +75,7 @@ def ingest_images(
         settings: What every image becomes.
         target: What the labels become; by default they stay.
         source_sha256: Of the file that lists the images, hex.
-        progress: Called as the work goes on.
+        progress: Called with the entries done and their total.
 
     Returns:
         How many were left out, by reason.
@@ -91,7 +89,7 @@ def ingest_images(
         if other:
             raise DataError(f"another process imports into {to} ({other}); wait for it, or name another file")
         ingestion = Ingestion(listing, settings, target, _beside(to, "part"))
-        ingestion.run(progress or (lambda done, total: None))
+        ingestion.run(progress)
         skipped = ingestion.skipped()
         write_skipped(skipped, to)
         ingestion.join(to, source_sha256)

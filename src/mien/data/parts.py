@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mien.core.geometry import similarity, transform, warp
 from mien.core.preprocess import FER2013_POINTS, FER2013_SIZE
+from mien.core.progress import Progress, silent
 from mien.data.records import FaceSet
 from mien.errors import DataError
 from mien.names import look_up
@@ -59,7 +60,7 @@ def cut_part(
     faces: FaceSet,
     settings: PartSettings,
     find: FindLandmarks,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> tuple[FaceSet, int]:
     """Cut one part out of every face, aligned by its five landmarks.
 

@@ -4,20 +4,18 @@ Known ones: fer2013.csv, icml_face_data.csv, ckextended.csv, and train.csv of th
 """
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
+from mien.core.progress import Progress, silent
 from mien.data.listing import SPLIT_NAMES
 from mien.data.records import SPLITS, FaceSet
 from mien.data.tables import MAX_LINE, SEPARATORS, marked_encoding, missing_columns
 from mien.errors import DataError
-
-Progress = Callable[[int, int], None]
-"""Called with (done, total), in any unit, now and then."""
 
 USAGES = ("Training", "PublicTest", "PrivateTest")
 """The names of the splits in the files, in the order of ``SPLITS``."""
@@ -52,7 +50,7 @@ class _Columns:
         return max(self.emotion, self.pixels, self.usage or 0) + 1
 
 
-def read_pixel_csv(path: Path, layout: PixelLayout, progress: Progress | None = None) -> FaceSet:
+def read_pixel_csv(path: Path, layout: PixelLayout, progress: Progress = silent) -> FaceSet:
     """Every face of the CSV, in the order of its rows.
 
     The table may be separated by commas, semicolons, tabs or bars, and be in UTF-8 or UTF-16. Without the
@@ -70,7 +68,7 @@ def read_pixel_csv(path: Path, layout: PixelLayout, progress: Progress | None = 
         raise DataError(f"{path} is no table of text (CSV): {e}") from e
 
 
-def _read(path: Path, layout: PixelLayout, progress: Progress | None) -> FaceSet:
+def _read(path: Path, layout: PixelLayout, progress: Progress) -> FaceSet:
     total = path.stat().st_size
     pixels, labels, splits = bytearray(), bytearray(), bytearray()
     codes = {str(code).encode(): code for code in range(len(layout.label_names))}
@@ -91,10 +89,9 @@ def _read(path: Path, layout: PixelLayout, progress: Progress | None) -> FaceSet
             labels.append(label)
             splits.append(split)
             pixels += row_pixels
-            if progress and len(labels) % _EVERY == 0:
+            if len(labels) % _EVERY == 0:
                 progress(min(done, total), total)
-    if progress:
-        progress(total, total)
+    progress(total, total)
     n = len(labels)
     return FaceSet(
         images=np.frombuffer(pixels, np.uint8).reshape(n, layout.side, layout.side),

@@ -1,7 +1,6 @@
 """A frozen backbone runs once: its features of every face lie on disk, and the head learns from them."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import nn
 from mien.core.files import atomic_write
 from mien.core.own_files import reading
 from mien.core.preprocess import resized, to_input
+from mien.core.progress import Progress, silent
 from mien.data.records import FaceSet
 from mien.errors import DataError, ModelError, RecipeError
 from mien.train.batches import Batch, TrainingBatches, step_seed
@@ -27,8 +27,6 @@ from mien.train.transfer import TRANSFERRED, Transferred
 from mien.train.zoo import build
 
 Features = NDArray[np.float32]
-Report = Callable[[int, int], None]
-"""Called with the faces that are done, and all."""
 
 PART = 1024
 """Faces a file: what a stopped run has to do again at most."""
@@ -75,7 +73,7 @@ class FeatureCache:
         mean_std: How faces are normalised.
         device: Where the network runs.
         folder: Made when something is written.
-        report: Called after every part of a set of faces that had to be computed.
+        report: Called with the faces that are done, and all, after every part that had to be computed.
 
     Raises:
         ModelError: the network is not frozen.
@@ -87,7 +85,7 @@ class FeatureCache:
         mean_std: tuple[float, float],
         device: torch.device,
         folder: Path,
-        report: Report = lambda *_: None,
+        report: Progress = silent,
     ) -> None:
         if not isinstance(net, Transferred) or not net.frozen:
             raise ModelError(
@@ -212,7 +210,7 @@ class HeadTrainer(Trainer):
     """
 
     folder: Path | None = None
-    report: Report = lambda *_: None
+    report: Progress = silent
 
     @cached_property
     def cache(self) -> FeatureCache:

@@ -1,7 +1,7 @@
 """Look through a stored data set, and show the worst of it on one page that stays on this machine."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from mien.core.files import write_text
 from mien.core.outputs import check_output
+from mien.core.progress import Progress, silent
 from mien.data.audit import Audit, audit
 from mien.data.duplicates import SAME_IMAGE, find_near_duplicates
 from mien.data.records import SPLITS, FaceSet
@@ -22,7 +23,7 @@ _SHOWN = 48  # images or pairs a section: enough to judge, and the page stays ne
 def audit_data(
     store: str | os.PathLike[str],
     page: str | os.PathLike[str] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Audit:
     """Audit a store; where it lacks the near duplicates, search them and keep them in it.
 

@@ -1,10 +1,10 @@
 """Cut a part of every face of a data set, as a data set of its own."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mien.core.detectors import landmarks_on_crops
+from mien.core.progress import Progress, silent
 from mien.data.parts import PartSettings, cut_part
 from mien.data.store import StoreInfo, near_duplicates_for, read_info, read_store, write_store
 from mien.errors import DataError
@@ -20,9 +20,7 @@ class Cropped:
     n_faces: int
 
 
-def crop_data(
-    store: Path, to: Path, settings: PartSettings, progress: Callable[[int, int], None] | None = None
-) -> Cropped:
+def crop_data(store: Path, to: Path, settings: PartSettings, progress: Progress = silent) -> Cropped:
     """Write a part of every face of ``store``; rows, splits and near copies are those of the source.
 
     Where faces are left out, near copies are not known until an audit searches them.
@@ -32,7 +30,7 @@ def crop_data(
     """
     check_target(to, [store])
     faces = read_store(store)
-    cut, n_unsure = cut_part(faces, settings, landmarks_on_crops, progress or (lambda done, total: None))
+    cut, n_unsure = cut_part(faces, settings, landmarks_on_crops, progress)
     if not len(cut):
         raise DataError(
             f"no face of {store} has landmarks of confidence {settings.min_score:g}; ask for less"

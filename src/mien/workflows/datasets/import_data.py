@@ -12,6 +12,7 @@ import numpy as np
 from mien.core.emotions import CKEXTENDED
 from mien.core.model_store import sha256
 from mien.core.outputs import check_apart, check_output
+from mien.core.progress import Report, silent
 from mien.data.affectnet import list_affectnet
 from mien.data.ckplus import list_ckplus
 from mien.data.class_folders import visible
@@ -41,9 +42,6 @@ from mien.data.store import (
 )
 from mien.errors import DataError
 from mien.names import look_up
-
-Report = Callable[[str, int, int], None]
-"""Called with (step, done, total), now and then."""
 
 Skipped = list[tuple[Path, Problem]]
 """Takes the files that are left out."""
@@ -107,7 +105,7 @@ def import_data(
     source: str | os.PathLike[str],
     to: str | os.PathLike[str],
     settings: ImportSettings | None = None,
-    report: Report | None = None,
+    report: Report = silent,
 ) -> Imported:
     """Read a data set and write its store, replacing an older store only when complete.
 
@@ -119,7 +117,7 @@ def import_data(
         source: What was downloaded: a CSV, or a folder.
         to: The store to write, such as ``fer2013.h5``.
         settings: How to import; the defaults suit the complete data set.
-        report: Called as the work goes on.
+        report: Called with (step, done, total) as the work goes on.
 
     Raises:
         DataError: a setting belongs to another kind, the source is malformed or incomplete, or ``to`` cannot
@@ -129,7 +127,6 @@ def import_data(
     """
     look_up(dict.fromkeys(KINDS), kind, "data set", DataError)
     settings = settings or ImportSettings()
-    report = report or (lambda step, done, total: None)
     to = Path(to)
     require_h5py()
     check_target(to)

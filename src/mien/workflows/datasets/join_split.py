@@ -1,12 +1,13 @@
 """Make one store of several, or split one again."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.core.progress import Progress, silent
 from mien.data.duplicates import same_images
 from mien.data.join import join_faces
 from mien.data.label_maps import map_labels
@@ -65,9 +66,7 @@ def join_data(stores: Sequence[Path], to: Path, labels: str | None = None) -> tu
     return read_info(to), n - len(joined)
 
 
-def split_data(
-    store: Path, to: Path, settings: SplitSettings, progress: Callable[[int, int], None] | None = None
-) -> StoreInfo:
+def split_data(store: Path, to: Path, settings: SplitSettings, progress: Progress = silent) -> StoreInfo:
     """Write a store split again into train, val and test; the same seed gives the same division.
 
     Raises:
@@ -101,9 +100,7 @@ def _moved(faces: FaceSet, settings: SplitSettings) -> NDArray[np.bool_]:
     return np.asarray(faces.split == SPLITS.index("train"))
 
 
-def _links(
-    faces: FaceSet, settings: SplitSettings, progress: Callable[[int, int], None] | None
-) -> Iterator[NDArray[np.int64]]:
+def _links(faces: FaceSet, settings: SplitSettings, progress: Progress) -> Iterator[NDArray[np.int64]]:
     """Faces that must stay together."""
     if settings.by not in ("label", "person"):
         raise DataError(f"data are divided by label or person, got '{settings.by}'")
