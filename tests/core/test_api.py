@@ -150,6 +150,29 @@ def test_an_analyzer_reads_the_same_in_another_process(seeing: Path, astronaut: 
     assert (again.classifier.views, again.min_score) == (2, 0.5)
 
 
+def test_an_analyzer_looks_for_faces_as_small_as_asked_for(seeing: Path) -> None:
+    analyzer = Analyzer(seeing, "mtcnn", min_face=24, rotated=True)
+    for one in (analyzer, pickle.loads(pickle.dumps(analyzer))):
+        assert one.detector.settings == DetectorSettings(min_face=24, max_side=None, rotated=True)
+    assert Analyzer(seeing).detector.settings == DetectorSettings()
+
+
+def test_a_small_face_of_a_large_photo_is_found_where_it_is_asked_for(seeing: Path, astronaut: Any) -> None:
+    large = np.full((200, 2600, 3), 128, np.uint8)
+    face = Image.fromarray(astronaut[:256, 96:352]).resize((100, 100))
+    large[50:150, 1000:1100] = np.asarray(face)
+    assert not mien.read(large, seeing)
+    assert len(mien.read(large, seeing, min_face=30)) == 1
+
+
+@pytest.mark.parametrize("options", [{"min_face": 24}, {"rotated": True}], ids=str)
+def test_a_detector_of_ones_own_has_its_own_settings(seeing: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(
+        MienError, match=r"^min_face and rotated are for a detector's name; .*DetectorSettings"
+    ):
+        Analyzer(seeing, Mtcnn(), **options)
+
+
 @pytest.mark.parametrize(
     ("crops", "text"),
     [

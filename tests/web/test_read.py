@@ -368,3 +368,12 @@ def test_the_service_finds_faces_with_the_detector_it_was_started_with(serve, fa
     assert [face["box"]["x1"] for face in image["faces"]] == [0, 50]
     response = serve(detector=detector, max_faces=1).post("/v1/read", content=face_png)
     assert refusal(response) == (422, "too_many_faces")
+
+
+def test_the_service_looks_for_faces_as_small_as_it_was_told(serve, face_png):
+    large = Image.new("RGB", (2600, 200), "gray")
+    large.paste(Image.open(io.BytesIO(face_png)).resize((100, 100)), (1000, 50))
+    (file := io.BytesIO(), large.save(file, "PNG"))
+    for settings, n_faces in (({}, 0), ({"min_face": 30}, 1)):
+        (image,) = serve(**settings).post("/v1/read", content=file.getvalue()).json()["images"]
+        assert len(image["faces"]) == n_faces

@@ -44,7 +44,7 @@ def landmarks(
     min_face: LeastFace = None,
 ) -> None:
     """Place 68 landmarks on every face of images and folders."""
-    from mien.core.detection import DEFAULT_DETECTOR, DetectorSettings
+    from mien.core.detection import DEFAULT_DETECTOR, looks_for
     from mien.core.detectors import make_detector
     from mien.core.outputs import check_output_folder
     from mien.workflows.find import find_images
@@ -52,8 +52,8 @@ def landmarks(
     from mien.workflows.read_outputs import FreeNames
 
     detector = detector or DEFAULT_DETECTOR
-    looks = DetectorSettings() if min_face is None else DetectorSettings(min_face, max_side=None)
-    finder, side = make_detector(detector, looks), searched_side(detector, min_face)
+    finder = make_detector(detector, looks_for(min_face))
+    side = searched_side(detector, min_face)
     if annotate:
         check_output_folder(annotate)
         annotate.mkdir(parents=True, exist_ok=True)

@@ -40,6 +40,14 @@ def serve(
     port: Port = 8000,
     model: Shipped = None,
     detector: Detector = None,
+    min_face: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PIXELS",
+            help="Look for faces of about this side and larger on images; less is slower.",
+            show_default="40; in large images 1/32 of the longest side",
+        ),
+    ] = None,
     device: RunsOn = "cpu",
     token: Token = None,
     allow_host: AllowHost = None,
@@ -77,6 +85,7 @@ def serve(
     options = {
         "model": model,
         "detector": detector,
+        "min_face": min_face,
         "device": device,
         "token": token or None,
         "hosts": server.hosts(host, allow_host),

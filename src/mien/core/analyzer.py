@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mien.core.arguments import check_kind, check_several, check_share, check_threads, check_whole
 from mien.core.bulk import BulkSettings, read_each
 from mien.core.classifier import Classifier
-from mien.core.detection import DEFAULT_DETECTOR, Detector, DetectorSettings, find_faces
+from mien.core.detection import DEFAULT_DETECTOR, Detector, find_faces, looks_for
 from mien.core.detectors import DETECTORS, make_detector
 from mien.core.images import DEFAULT_LIMITS, RGB, ImageLimits, ImageSource, as_rgb
 from mien.core.landmark_finder import LandmarkFinder
@@ -47,6 +47,10 @@ class Analyzer:
         threads: CPU threads of each network; 0 lets ONNX Runtime choose.
         landmarks: Also place 68 landmarks on each face, as ``landmarks68`` of its reading, and tell from
             them whether a part of it is hidden, as ``quality.occluded``.
+        min_face: Faces of about this side and larger are looked for, in pixels of the image itself; smaller
+            ones may be found too. ``None`` is 40, or 1/32 of the longest side where that is more, so that
+            the time is bounded. A detector of your own has its own `DetectorSettings`.
+        rotated: With ``"mtcnn"``, also look for faces turned by quarters, for four times the time.
 
     Raises:
         ModelError: the model or the detector cannot be found or verified.
@@ -64,11 +68,18 @@ class Analyzer:
         device: str = "cpu",
         threads: int = 1,
         landmarks: bool = False,
+        min_face: float | None = None,
+        rotated: bool = False,
     ) -> None:
         self.device, self.threads = checked_device(device), check_threads(threads)
+        looks = looks_for(min_face, rotated=rotated, threads=self.threads, device=self.device)
         if isinstance(detector, str):
-            looks = DetectorSettings(threads=self.threads, device=self.device)
             detector = make_detector(detector, looks)
+        elif min_face is not None or rotated:
+            raise MienError(
+                "min_face and rotated are for a detector's name; "
+                "make your detector with mien.DetectorSettings(min_face=..., rotated=...)"
+            )
         self.detector = _checked_detector(detector)
         self._model: str | Classifier
         if isinstance(model, Classifier):
@@ -222,9 +233,11 @@ class _Opening(Thread):
 
 
 @lru_cache(maxsize=4)
-def shared_analyzer(card: str, state: tuple[int, ...], landmarks: bool = False) -> Analyzer:
+def shared_analyzer(
+    card: str, state: tuple[int, ...], landmarks: bool = False, min_face: float | None = None
+) -> Analyzer:
     """The analyzer that `read` keeps for a model in a `model_state`, so that later calls load nothing."""
-    return Analyzer(card, landmarks=landmarks)
+    return Analyzer(card, landmarks=landmarks, min_face=min_face)
 
 
 def read(
@@ -233,8 +246,9 @@ def read(
     *,
     landmarks: bool = False,
     color: str = RGB,
+    min_face: float | None = None,
 ) -> Readings:
-    """The emotions on every face of an image, and 68 landmarks where asked for; see `Analyzer.read`.
+    """The emotions on every face of an image, and 68 landmarks where asked for; see `Analyzer`.
 
     The network stays open for later calls until one of its files is replaced.
 
@@ -243,4 +257,4 @@ def read(
     """
     if not isinstance(model, str | os.PathLike):
         raise ModelError(f"a model must be a name or a path, got {type(model).__name__}; see mien.Analyzer")
-    return shared_analyzer(*model_state(model), landmarks).read(image, color=color)
+    return shared_analyzer(*model_state(model), landmarks, min_face).read(image, color=color)

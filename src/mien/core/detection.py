@@ -50,6 +50,20 @@ class DetectorSettings:
         check_numbers(self, "max_side", least=1, finite=True)
 
 
+def looks_for(
+    min_face: float | None, *, rotated: bool = False, threads: int = 1, device: str = "cpu"
+) -> DetectorSettings:
+    """Settings that look for faces of about ``min_face`` pixels of the image itself, and larger.
+
+    ``None`` is 40, or 1/32 of the longest side where that is more, so that the time is bounded.
+
+    Raises:
+        MienError: a value is of the wrong type or out of range.
+    """
+    looks = DetectorSettings(rotated=rotated, threads=threads, device=device)
+    return looks if min_face is None else replace(looks, min_face=min_face, max_side=None)
+
+
 class Detector(Protocol):
     """Anything that finds faces; images are uint8 RGB (H, W, 3), upright, of any size."""
 

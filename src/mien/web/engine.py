@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.core.analyzer import Analyzer
-from mien.core.detection import Detector, DetectorSettings
+from mien.core.detection import Detector, DetectorSettings, looks_for
 from mien.core.detectors import make_detector
 from mien.core.draw import MOST_JPEG_SIDE, annotate
 from mien.core.model_store import find_model
@@ -217,7 +217,7 @@ def image_detector(settings: Settings) -> Detector:
     Raises:
         MienError: there is no such detector.
     """
-    return _detector(settings, DetectorSettings())
+    return _detector(settings, looks_for(settings.min_face))
 
 
 def _detector(settings: Settings, looks: DetectorSettings) -> Detector:

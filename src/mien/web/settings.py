@@ -69,6 +69,7 @@ class Settings(BaseModel):
     Attributes:
         model: A model's name or the path of its ``.onnx`` file.
         detector: A detector's name, or your own as ``package.module:Class``.
+        min_face: Side in pixels of the faces that are looked for on images; see `Analyzer`.
         device: What the networks run on; see `mien.core.providers`.
         token: What every request but those for the page itself must bear; ``None`` asks for none.
         root_path: What a proxy puts before the service's addresses, such as ``/faces``.
@@ -99,6 +100,7 @@ class Settings(BaseModel):
 
     model: str = DEFAULT_MODEL
     detector: str = DEFAULT_DETECTOR
+    min_face: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = None
     device: str = "cpu"
     token: Annotated[str | None, AfterValidator(_token)] = None
     root_path: Annotated[str, AfterValidator(_prefix)] = ""

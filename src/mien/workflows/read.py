@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from mien.core.analyzer import Analyzer
 from mien.core.bulk import BulkSettings, Pause, read_each
 from mien.core.classifier import Classifier
-from mien.core.detection import DEFAULT_DETECTOR, DetectorSettings
-from mien.core.detectors import detector_identity, make_detector
+from mien.core.detection import DEFAULT_DETECTOR
+from mien.core.detectors import detector_identity
 from mien.core.images import DEFAULT_LIMITS
 from mien.core.model_store import DEFAULT_MODEL
 from mien.core.read_batch import Given, Reader
@@ -80,23 +80,17 @@ def build_analyzer(settings: ReadSettings) -> Analyzer:
         ModelError: the model cannot be found or verified.
         MienError: a setting is unknown or out of range.
     """
-    detector = make_detector(settings.detector, _looks(settings))
     classifier = Classifier(settings.model, views=settings.views, device=settings.device)
     return Analyzer(
         classifier,
-        detector,
+        settings.detector,
         min_score=settings.min_score,
         min_quality=settings.min_quality,
         device=settings.device,
         landmarks=settings.landmarks,
+        min_face=settings.min_face,
+        rotated=settings.rotated,
     )
-
-
-def _looks(settings: ReadSettings) -> DetectorSettings:
-    looks = DetectorSettings(rotated=settings.rotated, device=settings.device)
-    if settings.min_face is None:
-        return looks
-    return replace(looks, min_face=settings.min_face, max_side=None)
 
 
 def read_images(
