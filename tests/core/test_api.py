@@ -61,6 +61,18 @@ def test_several_faces_are_classified_in_one_batch(
     assert model.classify([]) == []
 
 
+def test_a_crop_of_opencv_is_classified_by_its_colours(seeing: Path) -> None:
+    rgb = np.random.default_rng(2).integers(0, 256, (60, 60, 3), np.uint8)
+    rgb[..., 2] = 0
+    model = Classifier(seeing)
+    wanted = model.classify(rgb)
+    assert model.classify(rgb[..., ::-1]) != wanted
+    assert model.classify(rgb[..., ::-1], color="bgr") == wanted
+    assert model.classify([rgb[..., ::-1]], color="bgr") == [wanted]
+    with pytest.raises(ImageError, match="color must be 'rgb' or 'bgr', got 'bgra'"):
+        model.classify(rgb, color="bgra")
+
+
 def test_an_image_beyond_the_usual_limits_is_taken_with_higher_ones(seeing: Path) -> None:
     model, long, higher = (
         Classifier(seeing),

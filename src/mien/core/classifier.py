@@ -11,7 +11,7 @@ from PIL import Image
 
 from mien.core.arguments import check_threads
 from mien.core.calibration import correct_prior, softmax
-from mien.core.images import DEFAULT_LIMITS, ImageLimits, ImageSource, open_image
+from mien.core.images import DEFAULT_LIMITS, RGB, ImageLimits, ImageSource, as_rgb, open_image
 from mien.core.model_store import DEFAULT_MODEL, find_model, lasting_name
 from mien.core.preprocess import face_crop, to_input
 from mien.core.providers import checked_device
@@ -132,22 +132,27 @@ class Classifier:
 
     @overload
     def classify(  # type: ignore[overload-overlap]
-        self, face: ImageSource, *, limits: ImageLimits = ...
+        self, face: ImageSource, *, limits: ImageLimits = ..., color: str = ...
     ) -> dict[str, float]: ...
 
     @overload
     def classify(
-        self, face: Sequence[ImageSource], *, limits: ImageLimits = ...
+        self, face: Sequence[ImageSource], *, limits: ImageLimits = ..., color: str = ...
     ) -> list[dict[str, float]]: ...
 
     def classify(
-        self, face: ImageSource | Sequence[ImageSource], *, limits: ImageLimits = DEFAULT_LIMITS
+        self,
+        face: ImageSource | Sequence[ImageSource],
+        *,
+        limits: ImageLimits = DEFAULT_LIMITS,
+        color: str = RGB,
     ) -> dict[str, float] | list[dict[str, float]]:
         """Probabilities by emotion for one image that is a face already, such as a row of FER2013.
 
         Args:
             face: The image; or a sequence of images, which go through the network together.
             limits: How large an image may be.
+            color: ``"bgr"`` for the arrays of OpenCV; what is no array tells its own order of colours.
 
         Returns:
             Emotion to probability; or a list of such, in the order of the images.
@@ -157,7 +162,7 @@ class Classifier:
         """
         is_bytes = isinstance(face, str | bytes | bytearray | memoryview)  # these are sequences too
         faces: Sequence[Any] = face if isinstance(face, Sequence) and not is_bytes else [face]
-        probs = self.probs([self._whole(one, limits) for one in faces])
+        probs = self.probs([self._whole(as_rgb(one, color), limits) for one in faces])
         named = [dict(zip(self.labels, row, strict=True)) for row in probs.tolist()]
         return named if faces is face else named[0]
 
