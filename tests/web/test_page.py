@@ -89,6 +89,7 @@ def test_the_description_tells_each_way_to_send_images(serve):
     ways = read["requestBody"]["content"]
     assert {"image/jpeg", "multipart/form-data", "application/json"} <= set(ways)
     assert ways["application/json"]["schema"]["required"] == ["image"]
+    assert ways["application/json"]["schema"]["additionalProperties"] is False
     assert "too_costly" in read["responses"]["422"]["description"]
 
 

@@ -1,6 +1,7 @@
 import base64
 import io
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,7 +152,26 @@ def as_text(data, start="", alter=lambda text: text):
 def test_an_image_may_come_in_json(serve, face_png, key, pack):
     client = serve()
     wanted = client.post("/v1/read", content=face_png).json()
-    assert client.post("/v1/read", json={key: pack(face_png), "actions": ["emotion"]}).json() == wanted
+    assert client.post("/v1/read", json={key: pack(face_png)}).json() == wanted
+
+
+OPTIONS: dict[str, tuple[str, Any]] = {
+    "JSON": ("/v1/read", lambda file: {"json": {"image": as_text(file), "landmarks": True}}),
+    "two names": ("/v1/read", lambda file: {"json": {"image": as_text(file), "img": as_text(file)}}),
+    "half a character": ("/v1/read", lambda file: {"content": b'{"image": "aaaa", "\\ud800": 1}'}),
+    "form": ("/v1/read", lambda file: {"files": {"image": file}, "data": {"landmarks": "true"}}),
+    "video": ("/v1/watch", lambda file: {"files": {"video": file}, "data": {"every": "0.2s"}}),
+}
+
+
+@pytest.mark.parametrize("how", OPTIONS)
+def test_an_option_in_the_body_is_refused_and_told_where_it_goes(serve, face_png, how):
+    path, pack = OPTIONS[how]
+    sent = pack(face_png)
+    headers = {"Content-Type": "application/json"} if "content" in sent else {}
+    response = serve().post(path, **sent, headers=headers)
+    assert refusal(response) == (400, "bad_request")
+    assert "options go into the address, such as ?landmarks=true" in response.json()["error"]["message"]
 
 
 def test_blanks_before_an_image_are_skipped_in_one_pass(serve, monkeypatch):

@@ -6,13 +6,13 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from python_multipart.exceptions import FormParserError
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
@@ -25,6 +25,9 @@ FORM, JSON = "multipart/form-data", "application/json"
 AS_JSON = 'send {"image": TEXT}, where TEXT is an image file in base64 or a data: address, or a list of them'
 URL_SAFE = str.maketrans("-_", "+/")
 DATA_ADDRESS = re.compile(r"\s*data:[^,]{0,200};base64,", re.IGNORECASE)
+IMAGE_KEYS = ("image", "img")
+"""What an image is called in JSON; the second is what other services call it."""
+
 MOST_FIELDS, MOST_NAME = 8, 200
 
 
@@ -96,6 +99,7 @@ async def uploads_of(request: Request, max_images: int) -> list[Upload]:
         raise RefusedError(
             "bad_request", "the form holds no file; send images as files, such as -F image=@photo.jpg"
         )
+    _refuse_options(_texts(form))
     return uploads
 
 
@@ -117,6 +121,7 @@ async def save_video(request: Request, path: Path) -> str:
                 raise RefusedError(
                     "bad_request", "the form holds no file; send one, such as -F video=@clip.mp4"
                 )
+            _refuse_options(_texts(form))
             await asyncio.to_thread(shutil.copyfileobj, video.file, file, 2**20)
             return repr(_name(video)) if video.filename else "the video"
 
@@ -135,8 +140,28 @@ def _explained() -> Iterator[None]:
 
 
 def _name(file: UploadFile) -> str:
-    """What the client calls a file, as UTF-8 can write it: charsets such as UTF-7 have half characters."""
-    return (file.filename or "")[:MOST_NAME].encode(errors="replace").decode()
+    """What the client calls a file."""
+    return _writable(file.filename or "")
+
+
+def _writable(name: str) -> str:
+    """A name as UTF-8 can write it: charsets such as UTF-7, and JSON, have half characters."""
+    return name[:MOST_NAME].encode(errors="replace").decode()
+
+
+def _texts(form: FormData) -> list[str]:
+    """The names of the parts that are no files."""
+    return [name for name, part in form.multi_items() if not isinstance(part, UploadFile)]
+
+
+def _refuse_options(names: Iterable[str]) -> None:
+    """Raise if there is a name: what stands beside the files would be left out in silence."""
+    for name in names:
+        raise RefusedError(
+            "bad_request",
+            f"the body has '{_writable(name)}' beside the file; options go into the address, "
+            "such as ?landmarks=true",
+        )
 
 
 def is_form(request: Request) -> bool:
@@ -148,19 +173,21 @@ def _is(request: Request, kind: str) -> bool:
 
 
 def _from_json(body: bytes, max_images: int, client: str) -> list[Upload]:
-    """The images of ``{"image": BASE64}``, or of a list of such; "img" is what other services call it."""
+    """The images of ``{"image": BASE64}``, or of a list of such."""
     try:
         held = json.loads(body)
     except (ValueError, RecursionError):
         raise RefusedError("bad_request", f"the body is not JSON, as its type says; {AS_JSON}") from None
-    given = [held[name] for name in ("image", "img") if name in held] if isinstance(held, dict) else []
-    texts = given[0] if given and isinstance(given[0], list) else given[:1]
-    if not texts:
+    known = [name for name in IMAGE_KEYS if name in held] if isinstance(held, dict) else []
+    given = held[known[0]] if known else []
+    if given == []:
         raise RefusedError("bad_request", f"the JSON holds no image; {AS_JSON}")
+    _refuse_options(name for name in held if name != known[0])
+    texts = given if isinstance(given, list) else [given]
     if len(texts) > max_images:
         raise _too_many(max_images)
-    if not isinstance(given[0], list):
-        return [_unpacked(texts[0], "image", client)]
+    if texts is not given:
+        return [_unpacked(given, "image", client)]
     return [_unpacked(text, f"image {i}", client) for i, text in enumerate(texts, start=1)]
 
 

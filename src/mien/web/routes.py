@@ -115,6 +115,7 @@ AS_JSON = {
             "type": "object",
             "properties": {"image": {"anyOf": [TEXT, {"type": "array", "items": TEXT}]}},
             "required": ["image"],
+            "additionalProperties": False,
         }
     }
 }
