@@ -225,6 +225,42 @@ def test_json_without_an_image_is_told_what_to_send(serve, body, code, says):
 
 
 @pytest.mark.parametrize(
+    "sent",
+    [
+        {"data": {"image": "aGk="}},
+        {"content": b'{"image": "aGk="}', "headers": {"Content-Type": "application/x-www-form-urlencoded"}},
+        {"content": b"aGk=", "headers": {"Content-Type": "text/plain; charset=utf-8"}},
+    ],
+    ids=["form", "JSON", "text"],
+)
+def test_text_in_the_place_of_a_file_is_told_how_to_be_sent(serve, sent):
+    response = serve().post("/v1/read", **sent)
+    assert refusal(response) == (400, "bad_request")
+    kind = response.request.headers["Content-Type"]
+    assert response.json()["error"]["message"] == (
+        f"the body is no image file, and its type is {kind}; send the file itself as the body or by "
+        "-F image=@photo.jpg, or JSON as application/json"
+    )
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain"])
+def test_a_file_is_read_whatever_its_type_is_called(serve, face_png, kind):
+    """``curl --data-binary @photo.jpg`` calls it a form."""
+    response = serve().post("/v1/read", content=face_png, headers={"Content-Type": kind})
+    assert len(response.json()["images"][0]["faces"]) == 1
+
+
+@pytest.mark.parametrize("how", ["application/octet-stream", "application/x-www-form-urlencoded", "form"])
+def test_a_video_is_told_the_address_that_takes_it(serve, clip_mp4, how):
+    sent = {"files": {"image": ("v.mp4", clip_mp4)}} if how == "form" else {"content": clip_mp4}
+    headers = {} if how == "form" else {"Content-Type": how}
+    response = serve().post("/v1/read", **sent, headers=headers)
+    assert refusal(response) == (422, "not_an_image")
+    name = "'v.mp4'" if how == "form" else "the image"
+    assert response.json()["error"]["message"] == f"{name} is a video, not an image; send it to /v1/watch"
+
+
+@pytest.mark.parametrize(
     ("sent", "begins"),
     [
         ({"content": b"no"}, "the image is not an image of a known format"),

@@ -61,6 +61,7 @@ from mien.core.image_cost import (
 from mien.core.image_depth import colours_of_16_bits, gray_of_16_bits, rawmode_of
 from mien.core.image_formats import FORMATS, HEAD, ORIENTATION_TAG, SLOW_DECODERS, decoder, format_of
 from mien.core.paths import local_path
+from mien.core.video_names import looks_like_a_video
 from mien.errors import ImageError
 
 READ_BYTES = 2**20  # asked of an open file at once
@@ -85,6 +86,7 @@ ImageSource = (
 
 
 RGB, BGR = "rgb", "bgr"
+WATCH_IT = "read it with mien watch, or mien.watch_video in Python"
 
 # EXIF orientation, as a view of the stored array (TIFF 6.0, page 36).
 UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
@@ -224,6 +226,8 @@ def _from_bytes(data: bytes, name: str, limits: ImageLimits) -> NDArray[np.uint8
     if not data:
         raise ImageError(f"{name} is empty (0 bytes); copy or download it again")
     kind = format_of(data[:HEAD])
+    if kind is None and looks_like_a_video(data[:HEAD]):
+        raise ImageError(f"{name} is a video, not an image; {WATCH_IT}")
     if kind is None:
         known = ", ".join(FORMATS)
         raise ImageError(f"{name} is not an image of a known format ({known}); convert it to PNG or JPEG")

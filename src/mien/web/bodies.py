@@ -17,12 +17,17 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
+from mien.core.image_formats import HEAD, format_of
+from mien.core.images import WATCH_IT
+from mien.core.video_names import looks_like_a_video
 from mien.errors import MienError
 from mien.web.errors import RefusedError, storing
 from mien.web.limits import client_of
 
 FORM, JSON = "multipart/form-data", "application/json"
 AS_JSON = 'send {"image": TEXT}, where TEXT is an image file in base64 or a data: address, or a list of them'
+AS_BODY = "send the file itself as the body or by -F image=@photo.jpg, or JSON as application/json"
+TEXTS = ("application/x-www-form-urlencoded", "text/")
 URL_SAFE = str.maketrans("-_", "+/")
 DATA_ADDRESS = re.compile(r"\s*data:[^,]{0,200};base64,", re.IGNORECASE)
 IMAGE_KEYS = ("image", "img")
@@ -55,7 +60,8 @@ class Upload:
             yield
         except MienError as error:
             called = repr(self.name) if self.is_file else re.sub("^image$", "the image", self.name)
-            error.args = (re.sub(r"^(bytes|the image)(?= )", lambda _: called, str(error)),)
+            said = re.sub(r"^(bytes|the image)(?= )", lambda _: called, str(error))
+            error.args = (said.replace(WATCH_IT, "send it to /v1/watch"),)
             raise
 
 
@@ -79,7 +85,9 @@ async def uploads_of(request: Request, max_images: int) -> list[Upload]:
             body = await request.body()
             return await asyncio.to_thread(_from_json, body, max_images, client)
         if not is_form(request):
-            return [Upload("image", await request.body(), client)]
+            body = await request.body()
+            _check_bare(request, body[:HEAD])
+            return [Upload("image", body, client)]
         parser = _InMemory(request.headers, request.stream(), max_files=max_images, max_fields=MOST_FIELDS)
         try:
             form = await parser.parse()
@@ -170,6 +178,14 @@ def is_form(request: Request) -> bool:
 
 def _is(request: Request, kind: str) -> bool:
     return request.headers.get("content-type", "").lower().startswith(kind)
+
+
+def _check_bare(request: Request, head: bytes) -> None:
+    """Raise where a body of a kind that holds no image begins as none; curl calls any file a form."""
+    is_text = any(_is(request, kind) for kind in TEXTS)
+    if is_text and head and format_of(head) is None and not looks_like_a_video(head):
+        kind = _writable(request.headers["content-type"])
+        raise RefusedError("bad_request", f"the body is no image file, and its type is {kind}; {AS_BODY}")
 
 
 def _from_json(body: bytes, max_images: int, client: str) -> list[Upload]:
