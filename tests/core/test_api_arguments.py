@@ -131,10 +131,14 @@ def closed(data: bytes) -> io.BytesIO:
     [
         (lambda: io.StringIO("text"), "the StringIO must give bytes, got str; open it in binary mode"),
         (Awaited, "the Awaited must give bytes, got coroutine; open it in binary mode, or await"),
+        (
+            lambda: io.TextIOWrapper(io.BytesIO(b"\xff\xd8"), "utf-8"),
+            r"gives text; open it in binary mode \('rb'\)$",
+        ),
         (lambda: closed(b"x"), r"the BytesIO cannot be read \(I/O operation on closed file"),
         (lambda: io.BytesIO(b"no image"), "^the BytesIO is not an image of a known format"),
     ],
-    ids=["text", "awaited", "closed", "no image"],
+    ids=["text", "no text", "awaited", "closed", "no image"],
 )
 def test_a_file_that_gives_no_image_says_why(make: Callable[[], Any], text: str) -> None:
     with pytest.raises(ImageError, match=text):

@@ -1,3 +1,4 @@
+import base64
 import io
 import os
 import struct
@@ -5,6 +6,7 @@ import threading
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -71,12 +73,17 @@ def test_an_array_that_is_not_contiguous_is_read_as_it_looks() -> None:
     ("array", "got"),
     [
         (np.zeros((3, 112, 112), np.float32), r"got float32 \(3, 112, 112\); .* before normalising"),
-        (np.zeros((4, 4), np.uint16), r"got uint16 \(4, 4\)"),
+        (np.zeros((4, 4), np.uint16), r"got uint16 \(4, 4\); convert it to uint8, 0-255$"),
+        (np.zeros((4, 4, 3), np.int64), r"convert it to uint8, 0-255$"),
+        (np.zeros((8, 48, 48), np.uint8), r"; several images go as list\(array\) to read_many or classify$"),
         (np.zeros((4, 4, 3), bool), r"got bool \(4, 4, 3\)"),
         (np.zeros((3, 9, 9), np.uint8), r"got uint8 \(3, 9, 9\); .* channels last"),
         (np.zeros((4, 4, 2), np.uint8), r"got uint8 \(4, 4, 2\)"),
-        (np.zeros(4, np.uint8), r"got uint8 \(4,\)"),
-        (np.zeros((1, 4, 4, 3), np.uint8), r"got uint8 \(1, 4, 4, 3\)"),
+        (np.zeros(4, np.uint8), r"got uint8 \(4,\); the bytes of a file go in as array\.tobytes\(\)$"),
+        (
+            np.zeros((1, 4, 4, 3), np.uint8),
+            r"got uint8 \(1, 4, 4, 3\); several images go as list\(array\) to",
+        ),
         (np.zeros((0, 4, 3), np.uint8), r"the array has no pixels \(4 x 0\)"),
     ],
     ids=lambda value: f"{value.dtype}{value.shape}" if isinstance(value, np.ndarray) else "",
@@ -326,7 +333,7 @@ def test_a_pillow_image_without_pixels_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["http://a.b/c.jpg", "https://a.b/c.jpg", "ftp://a/b", "file://host/b.png", "data:image/png;base64,AAAA"],
+    ["http://a.b/c.jpg", "https://a.b/c.jpg", "ftp://a/b", "file://host/b.png"],
 )
 def test_a_web_address_is_refused(address: str) -> None:
     with pytest.raises(ImageError, match=r"is a web address; mien never downloads: save the image and"):
@@ -355,6 +362,22 @@ def test_a_video_is_told_what_reads_it(kind: str) -> None:
 def test_a_raw_file_sound_or_icon_is_no_video(head: bytes) -> None:
     with pytest.raises(ImageError, match=r"^bytes is not an image of a known format"):
         open_image(head + bytes(99))
+
+
+@pytest.mark.parametrize("start", ["", "data:image/png;base64,", "DATA:,"])
+@pytest.mark.parametrize("pack", [base64.b64encode, base64.encodebytes], ids=["line", "lines"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_an_image_in_base64_is_told_to_be_decoded(start: str, pack: Any, kind: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8)
+    for size in (2, 60):  # a path that is not there, and one that is too long
+        text = start + pack(encode(Image.fromarray(pixels[:size, :size]), kind)).decode()
+        said = (
+            "a data: address; pass .*b64decode of what"
+            if start
+            else "an image in base64, not a path; pass base"
+        )
+        with pytest.raises(ImageError, match=f" is {said}"):
+            open_image(text)
 
 
 def test_a_missing_file_is_named() -> None:

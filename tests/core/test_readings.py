@@ -34,6 +34,25 @@ def test_one_image_gives_a_flat_row_a_face() -> None:
     assert (row["path"], row["face"]) == ("a.png", None)
 
 
+@pytest.mark.parametrize("make", [mien.to_rows, mien.to_frame])
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        (readings(0.75).to_rows(), "dict"),
+        (readings(0.75)[0], "Reading"),
+        ([readings(0.75), None], "NoneType"),
+        ([[readings(0.75)[0], 7]], "int"),
+        ([readings(0.75)[0], 7], "int"),
+        ("photo.jpg", "str"),
+        (None, "NoneType"),
+    ],
+    ids=["rows", "one", "none among images", "number", "number of one", "text", "none"],
+)
+def test_what_is_no_reading_makes_no_row(make: Any, given: Any, kind: str) -> None:
+    with pytest.raises(MienError, match=rf"^readings must be what mien\.read returns, .*, got {kind}$"):
+        make(given)
+
+
 def test_several_images_say_which_and_keep_those_without_a_face() -> None:
     rows = mien.to_rows([readings(), readings(0.75, 0.5)])
     assert [(row["image"], row["face"]) for row in rows] == [(0, None), (1, 1), (1, 2)]

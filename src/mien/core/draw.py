@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from mien.core.fonts import font_for
 from mien.core.images import DEFAULT_LIMITS, RGB, ImageLimits, ImageSource, as_rgb, open_image
 from mien.core.results import Reading
-from mien.errors import ImageError, MienError
+from mien.errors import MienError
 
 MOST_JPEG_SIDE = 65_500
 """Pixels of a side of a JPEG file that libjpeg writes."""
@@ -54,11 +54,11 @@ def annotate(
     Pillow's own font lacks are drawn in a font of the system that has them.
 
     Args:
-        image: RGB uint8 (H, W, 3), or what `open_image` takes: a path, bytes, an open file, a Pillow image.
+        image: RGB uint8 (H, W, 3), or anything else that `open_image` takes.
         readings: Faces whose boxes are in pixels of ``image``; they may lie partly or fully outside.
         captions: The text over each face, instead of its emotion and confidence; ``""`` for none.
         color: ``"bgr"`` where ``image`` is an array of OpenCV; what is returned is one too.
-        limits: How large an image may be that is no array.
+        limits: How large an image may be that is no RGB array.
 
     Returns:
         RGB uint8 (H, W, 3), a new array; without readings an equal copy.
@@ -70,12 +70,8 @@ def annotate(
     if color != RGB:
         rgb = annotate(as_rgb(image, color), readings, captions, limits=limits)
         return np.ascontiguousarray(rgb[..., ::-1])
-    if not isinstance(image, np.ndarray):
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape[2:] != (3,):
         image = open_image(image, limits)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ImageError(
-            f"expected RGB uint8 (H, W, 3), got {image.dtype} {image.shape}; use open_image first"
-        )
     faces = _checked(readings, captions)
     if image.size == 0:
         return image.copy()

@@ -36,6 +36,7 @@ and Python remembers every warning for good. No global state of Pillow or of ``w
 threads are fine.
 """
 
+import binascii
 import contextlib
 import os
 import re
@@ -166,7 +167,7 @@ def _from_array(array: NDArray[Any], limits: ImageLimits) -> NDArray[np.uint8]:
     if array.dtype != np.uint8 or channels not in (1, 3, 4):
         raise ImageError(
             "an array must be uint8 of shape (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGB and alpha, "
-            f"got {array.dtype} {array.shape}; pass the image before normalising, channels last"
+            f"got {array.dtype} {array.shape}; {_instead_of_array(array)}"
         )
     check_size((array.shape[1], array.shape[0]), "the array", limits)
     if channels == 4:
@@ -176,8 +177,22 @@ def _from_array(array: NDArray[Any], limits: ImageLimits) -> NDArray[np.uint8]:
     return np.ascontiguousarray(array)
 
 
+def _instead_of_array(array: NDArray[Any]) -> str:
+    """What to do with an array that is no image; `read_many` takes one of three axes for one image."""
+    if array.ndim == 1 and array.dtype == np.uint8:
+        return "the bytes of a file go in as array.tobytes()"
+    are_gray = array.ndim == 3 and array.shape[2] > 4 and array.shape[0] not in (1, 3, 4)
+    if array.ndim == 4 or are_gray or (array.ndim == 1 and array.dtype.kind in "OUST"):
+        return "several images go as list(array) to read_many or classify"
+    if array.dtype.kind in "iu" and array.dtype != np.uint8:
+        return "convert it to uint8, 0-255"
+    return "pass the image before normalising, channels last"
+
+
 def _read_file(path: str, name: str, limits: ImageLimits) -> bytes:
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:(//|.*;base64,)", path):
+    if re.match(r"data:.*,", path, re.IGNORECASE):
+        raise ImageError(f"{name} is a data: address; pass base64.b64decode of what stands behind its comma")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path):
         raise ImageError(f"{name} is a web address; mien never downloads: save the image and pass its path")
     try:
         status = os.stat(path)
@@ -188,13 +203,28 @@ def _read_file(path: str, name: str, limits: ImageLimits) -> bytes:
         check_bytes(status.st_size, name, limits)
         with open(path, "rb") as file:
             return file.read(status.st_size + 1)  # one more, to notice a file that grows meanwhile
-    except FileNotFoundError as error:
-        raise ImageError(f"{name} does not exist; check the path") from error
-    except OSError as error:
-        reason = (error.strerror or "unknown reason").lower()
-        raise ImageError(f"{name} cannot be read ({reason}); check the path and its permissions") from error
-    except ValueError as error:  # a null character
-        raise ImageError(f"{name} is not a path ({_one_line(error)}); check the path") from error
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{name} {_why_unread(path, error)}") from error
+
+
+def _why_unread(path: str, error: OSError | ValueError) -> str:
+    if _is_base64(path):
+        return "is an image in base64, not a path; pass base64.b64decode of it"
+    if isinstance(error, FileNotFoundError):
+        return "does not exist; check the path"
+    if isinstance(error, ValueError):  # a null character
+        return f"is not a path ({_one_line(error)}); check the path"
+    reason = (error.strerror or "unknown reason").lower()
+    return f"cannot be read ({reason}); check the path and its permissions"
+
+
+def _is_base64(text: str) -> bool:
+    packed = "".join(text[: 2 * HEAD].split())
+    try:
+        head = binascii.a2b_base64(packed[: len(packed) // 4 * 4], strict_mode=True)
+    except ValueError:
+        return False
+    return format_of(head) is not None
 
 
 def _from_file(file: BinaryFile, limits: ImageLimits) -> NDArray[np.uint8]:
@@ -204,6 +234,8 @@ def _from_file(file: BinaryFile, limits: ImageLimits) -> NDArray[np.uint8]:
     while len(data) <= limits.max_bytes:
         try:
             part = file.read(min(limits.max_bytes + 1 - len(data), READ_BYTES))
+        except UnicodeError as error:
+            raise ImageError(f"{name} gives text; open it in binary mode ('rb')") from error
         except Exception as error:  # it is the caller's object, or a network behind it
             raise ImageError(f"{name} cannot be read ({_one_line(error)}); check that it is open") from error
         if not isinstance(part, bytes | bytearray | memoryview):

@@ -174,9 +174,9 @@ def to_rows(
         paths: The images, in the same order; bytes that are not UTF-8 become a replacement character.
 
     Raises:
-        MienError: there are more or fewer paths than images.
+        MienError: there are more or fewer paths than images, or ``readings`` holds something else.
     """
-    images = list(readings)
+    images = _listed(readings)
     if isinstance(readings, Readings) or any(isinstance(one, Reading) for one in images):
         images = [images]
         names: list[dict[str, Cell]] = [{}] if paths is None else _names(paths, 1)
@@ -197,9 +197,22 @@ def _names(paths: Iterable[str | os.PathLike[str]], n_images: int) -> list[dict[
     return names
 
 
-def _image_rows(name: dict[str, Cell], faces: Any) -> list[dict[str, Cell]]:
+def _listed(readings: object) -> list[Any]:
+    if not isinstance(readings, Iterable) or isinstance(readings, dict | str):
+        raise _no_readings(readings)
+    return list(readings)
+
+
+def _no_readings(value: object) -> MienError:
+    kind = type(value).__name__
+    return MienError(f"readings must be what mien.read returns, or a list of that, got {kind}")
+
+
+def _image_rows(name: dict[str, Cell], faces: object) -> list[dict[str, Cell]]:
     rows = []
-    for number, face in enumerate(faces, start=1):
+    for number, face in enumerate(_listed(faces), start=1):
+        if not isinstance(face, Reading):
+            raise _no_readings(face)
         has = face.landmarks68 is not None
         cells = zip(
             face_columns(face.labels, landmarks=has), face_cells(number, face, landmarks=has), strict=True
@@ -215,7 +228,7 @@ def to_frame(
     """The rows of `to_rows` as a ``pandas.DataFrame``, or as a ``pyarrow.Table`` where pandas is absent.
 
     Raises:
-        MienError: neither is installed, or there are more or fewer paths than images.
+        MienError: neither is installed, or as `to_rows`.
     """
     rows = to_rows(readings, paths)
     names = list(rows[0]) if rows else list(FACE_COLUMNS)
