@@ -110,6 +110,17 @@ def test_sigterm_ends_it_well(start, folder):
     assert list(folder.glob(".mien-*")) == []
 
 
+def test_a_refused_socket_is_no_error_of_the_service(start):
+    from websockets.exceptions import InvalidStatus
+    from websockets.sync.client import connect
+
+    process, address = start()
+    with pytest.raises(InvalidStatus, match="403"):
+        connect(f"ws{address.removeprefix('http')}/v1/live", origin="https://elsewhere.example")
+    process.send_signal(signal.SIGTERM)
+    assert (process.wait(60), process.stderr.read()) == (0, "")
+
+
 def test_a_killed_service_leaves_its_files_only_until_the_next_starts(start, folder, clip_mp4):
     process, address = start()
     httpx.post(f"{address}/v1/watch", content=clip_mp4, timeout=60)

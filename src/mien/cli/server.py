@@ -11,6 +11,8 @@ from mien.core.addresses import is_ip_address
 from mien.errors import MienError, needs_extra
 
 if TYPE_CHECKING:
+    import logging
+
     import uvicorn
 
 APP, PROTOCOL = "mien.web.app:served", "mien.web.sockets:TimedProtocol"
@@ -20,6 +22,9 @@ SETTINGS = "MIEN_SERVE"
 MESSAGE_BYTES = 4 * 2**20
 """A larger message ends its WebSocket before it is whole; smaller ones the service refuses with a message."""
 
+REFUSED_SOCKET = "ASGI callable returned without completing handshake."
+"""What uvicorn logs as an error of each WebSocket that the service refuses."""
+
 LAST_WORDS_S = 3
 """Seconds that open requests have after Ctrl-C."""
 
@@ -27,6 +32,7 @@ LAST_WORDS_S = 3
 def config(settings: dict[str, Any], application: str = APP) -> "uvicorn.Config":
     """uvicorn with the application loaded, so that mistakes show before it listens."""
     import json
+    import logging
 
     os.environ[SETTINGS] = json.dumps(settings)
     with needs_extra("mien serve", "web"):
@@ -51,7 +57,13 @@ def config(settings: dict[str, Any], application: str = APP) -> "uvicorn.Config"
         timeout_graceful_shutdown=LAST_WORDS_S,
     )
     loaded.load()
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     return loaded
+
+
+def _is_news(record: "logging.LogRecord") -> bool:
+    """Whether uvicorn should log it: that a WebSocket was refused is no error of the service."""
+    return record.getMessage() != REFUSED_SOCKET
 
 
 def listen(host: str, port: int) -> socket.socket:
