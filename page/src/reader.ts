@@ -44,6 +44,8 @@ export interface Reading {
   detection_score: number;
   /** The most probable emotion. */
   emotion: string;
+  /** Its probability. */
+  confidence: number;
   /** Whether no emotion is as probable as the model's card asks for. */
   uncertain: boolean;
   /** Calibrated probabilities; they sum to 1. */
@@ -139,6 +141,7 @@ export class Reader {
       landmarks: Object.fromEntries(NAMES.map((name, i) => [name, points[i]!])) as Record<LandmarkName, Point>,
       detection_score: score,
       emotion: labels[probs.indexOf(top)]!,
+      confidence: top,
       uncertain: top < threshold,
       probabilities: Object.fromEntries(labels.map((label, i) => [label, probs[i]!])),
     };

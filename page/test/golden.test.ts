@@ -35,6 +35,7 @@ for (const scene of scenes) {
       const got = numbers(reading), wanted = numbers(scene.readings[i]!);
       const margin = Math.abs(Math.max(...wanted.probs) - (reader.card.uncertain_below ?? 0));
       if (margin > MOST.probability) assert.equal(reading.uncertain, scene.readings[i]!.uncertain);
+      assert.equal(reading.confidence, reading.probabilities[reading.emotion]);
       assert.deepEqual(Object.keys(reading.probabilities), Object.keys(scene.readings[i]!.probabilities));
       assert.ok(farthest(got.places, wanted.places) <= MOST.pixels, `places ${got.places} and ${wanted.places}`);
       assert.ok(farthest(got.probs, wanted.probs) <= MOST.probability, `probabilities ${got.probs} and ${wanted.probs}`);

@@ -100,7 +100,7 @@ test("the prior is taken out before the temperature", () => {
 const seen = (x: number, happy: number): Reading => ({
   box: { x1: x, y1: 0, x2: x + 10, y2: 10 },
   landmarks: { left_eye: [0, 0], right_eye: [0, 0], nose: [0, 0], left_mouth: [0, 0], right_mouth: [0, 0] },
-  detection_score: 1, emotion: "happy", uncertain: false, probabilities: { happy, sad: 1 - happy },
+  detection_score: 1, emotion: "happy", confidence: happy, uncertain: false, probabilities: { happy, sad: 1 - happy },
 });
 
 test("two people who move keep their numbers, and one who comes back late gets a new one", () => {

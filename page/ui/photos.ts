@@ -8,7 +8,7 @@ import { count, percent, say, word } from "./messages.js";
 import { busy, idle } from "./status.js";
 import { type Row, fillTable } from "./table.js";
 
-const CELLS = ["face", "x1", "y1", "x2", "y2", "detection_score", "emotion", "uncertain"];
+const CELLS = ["face", "x1", "y1", "x2", "y2", "detection_score", "emotion", "confidence", "uncertain"];
 
 export async function readPhotos(loading: Promise<Loaded>, files: readonly File[], signal: AbortSignal): Promise<void> {
   const rows: Row[] = [];
@@ -42,8 +42,8 @@ function showPhoto(photo: HTMLImageElement, name: string, readings: readonly Rea
   const { card, canvas } = stage(photo, name), people = make("div", { class: "people" });
   const draw = (): void => {
     drawFaces(canvas, photo.naturalWidth, readings.map((reading, i) => {
-      const { box, emotion, uncertain, probabilities } = reading;
-      return { box, label: emotion, title: `${i + 1} ${word(emotion)}${uncertain ? "?" : ""} ${percent(probabilities[emotion]!)}` };
+      const { box, emotion, confidence, uncertain } = reading;
+      return { box, label: emotion, title: `${i + 1} ${word(emotion)}${uncertain ? "?" : ""} ${percent(confidence)}` };
     }));
   };
   new ResizeObserver(draw).observe(canvas);
@@ -64,8 +64,8 @@ function showPhoto(photo: HTMLImageElement, name: string, readings: readonly Rea
 function toRows(file: string, readings: readonly Reading[], labels: readonly string[]): Row[] {
   const empty = Object.fromEntries([...CELLS, ...labels.map((label) => `p_${label}`)].map((name) => [name, null]));
   if (!readings.length) return [{ file, ...empty }];
-  return readings.map(({ box, detection_score, emotion, uncertain, probabilities }, i) => {
+  return readings.map(({ box, detection_score, emotion, confidence, uncertain, probabilities }, i) => {
     const probs = Object.fromEntries(labels.map((label) => [`p_${label}`, probabilities[label]!]));
-    return { file, face: i + 1, ...box, detection_score, emotion, uncertain, ...probs };
+    return { file, face: i + 1, ...box, detection_score, emotion, confidence, uncertain, ...probs };
   });
 }

@@ -108,6 +108,7 @@ def test_it_gives_the_numbers_of_mien_read(ready, photos):
         assert row["emotion"] == reading.emotion, name
         if abs(reading.confidence - reading.uncertain_below) > MOST_PROB:
             assert row["uncertain"] == str(reading.uncertain).lower(), name
+        assert float(row["confidence"]) == pytest.approx(reading.confidence, abs=MOST_PROB), name
         for edge, value in reading.box.to_dict().items():
             assert float(row[edge]) == pytest.approx(value, abs=MOST_PIXELS), name
         for label, prob in reading.probabilities.items():

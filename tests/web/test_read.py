@@ -68,6 +68,7 @@ def test_a_face_below_the_threshold_of_the_card_is_uncertain(
     client = serve(model=tiny_with(uncertain_below=threshold, calibrated_on="no one"))
     (image,) = client.post("/v1/read", content=face_png).json()["images"]
     assert image["faces"][0]["uncertain"] is is_uncertain
+    assert image["faces"][0]["confidence"] == max(image["faces"][0]["probabilities"].values())
 
 
 def test_the_service_reads_photos_with_the_views_of_the_card(serve, face_png, tiny_with):

@@ -176,6 +176,7 @@ class Reading:
             "landmarks": self.landmarks.to_dict() if self.landmarks else None,
             "detection_score": self.detection_score,
             "emotion": self.emotion,
+            "confidence": self.confidence,
             "uncertain": self.uncertain,
             "quality": self.quality.to_dict() if self.quality else None,
             "probabilities": self.probabilities,

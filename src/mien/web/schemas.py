@@ -18,6 +18,7 @@ FACE: dict[str, Any] = {
     },
     "detection_score": 0.9998,
     "emotion": "happy",
+    "confidence": 0.93,
     "uncertain": False,
     "quality": {"score": 1.0, "size": 97.7, "blur": 0.31, "pose": 4.1, "inside": 1.0},
     "probabilities": {"angry": 0.01, "happy": 0.93, "neutral": 0.02, "sad": 0.02, "surprise": 0.02},
@@ -114,7 +115,8 @@ class Face(BaseModel):
     landmarks: Landmarks | None
     detection_score: float = Field(description="The detector's confidence, 0-1.")
     emotion: str = Field(description="The most probable emotion.")
-    uncertain: bool = Field(description="Its probability lies below the model's `uncertain_below`.")
+    confidence: float = Field(description="Its probability.")
+    uncertain: bool = Field(description="Whether `confidence` lies below the model's `uncertain_below`.")
     quality: Quality | None
     probabilities: dict[str, float] = Field(description="Calibrated; they sum to 1.")
     landmarks68: list[Point] | None = Field(

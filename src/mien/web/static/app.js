@@ -116,7 +116,7 @@ function showPhoto(photo, name, image) {
   photo.alt = `${name}, with ${count(image.faces.length, "face")} marked`;
   const { card, canvas } = stage(photo, `${name}: ${count(image.faces.length, "face")}`);
   const faces = image.faces.map((face, i) => {
-    const title = `${i + 1} ${face.emotion}${face.uncertain ? "?" : ""} ${percent(face.probabilities[face.emotion])}`;
+    const title = `${i + 1} ${face.emotion}${face.uncertain ? "?" : ""} ${percent(face.confidence)}`;
     const told = face.uncertain ? `uncertain, perhaps ${face.emotion}` : face.emotion;
     return { box: face.box, label: face.emotion, told, title, probs: face.probabilities };
   });
@@ -141,7 +141,8 @@ function bars({ probs }) {
 
 function photoRow(name, number, face) {
   const probs = Object.fromEntries(Object.entries(face.probabilities).map(([label, prob]) => [`p_${label}`, prob]));
-  return { file: name, face: number, ...face.box, detection_score: face.detection_score, emotion: face.emotion, uncertain: face.uncertain, ...probs };
+  const { box, detection_score, emotion, confidence, uncertain } = face;
+  return { file: name, face: number, ...box, detection_score, emotion, confidence, uncertain, ...probs };
 }
 
 // ---- people through time
