@@ -211,6 +211,38 @@ def test_a_list_names_images_from_a_file_or_standard_input(end, mien, many) -> N
         assert [json.loads(line)["path"] for line in done.stdout.splitlines()] == expected
 
 
+@pytest.mark.parametrize("errors", ["e.csv", "e.jsonl", "e.parquet", None])
+def test_what_could_not_be_read_is_read_again_once_it_is_repaired(errors, mien, many) -> None:
+    if errors == "e.parquet":
+        pytest.importorskip("pyarrow", reason="needs pyarrow")
+    run = (
+        "read",
+        "many/0",
+        *OPTIONS,
+        "--out",
+        "a.jsonl",
+        "--resume",
+        *(["--errors", errors] if errors else []),
+    )
+    mien(*run)
+    again = f"mien read --files-from {errors or 'a.jsonl'} --out again.jsonl"
+    assert f"mien: 4 images could not be read; {again} reads them again" in mien(*run).stderr
+    repaired = (many.parent / "made" / "one.png").read_bytes()
+    (many.parent / "made" / "broken.png").write_bytes(repaired)
+    done = mien(*again.split()[1:], *OPTIONS)
+    rows = [json.loads(line) for line in Path("again.jsonl").read_text().splitlines()]
+    assert [row["path"] for row in rows] == [f"many/0/{i}.png" for i in (4, 9, 14, 19)]
+    assert (done.exit_code, {row["error"] for row in rows}) == (0, {None})
+
+
+@pytest.mark.parametrize("text", ["path,error\n", "many/0/3.png\n", "\ufeffmany/0/3.png\n"])
+def test_a_list_is_one_of_errors_by_its_columns_alone(text, mien, many) -> None:
+    Path("list.csv").write_text(text, encoding="utf-16" if text[0] == "\ufeff" else "utf-8")
+    done = mien("read", "--files-from", "list.csv", *OPTIONS, "--json")
+    expected = "" if text.startswith("path") else "many/0/3.png"
+    assert (expected or "nothing to read: the list is empty") in done.output
+
+
 def test_a_list_may_come_through_a_pipe(mien, many) -> None:
     names = [f"many/{i // 20}/{i}.png" for i in range(N)]
     os.mkfifo("pipe")

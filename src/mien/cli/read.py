@@ -6,6 +6,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -199,6 +200,7 @@ def read(
             if rows is not None and rows.files.is_done:
                 rows.check_done(sources)
                 typer.echo(f"{files[0]} is complete already; delete it to start over", err=True)
+                _tell_failed(rows.earlier.n_failed, outputs.rows)
                 raise typer.Exit(1 if rows.earlier.n_failed else 0)
             _run(Job(inputs, outputs, analyzer, bulk), sources, rows, tally)
     if stop.wanted:
@@ -206,6 +208,17 @@ def read(
         typer.echo(f"mien: stopped after {tally.counts.n_images:,} images; {hint}", err=True)
         raise typer.Exit(INTERRUPTED)
     tally.report(summary=not (as_json or as_csv))
+
+
+def _tell_failed(n_failed: int, rows: "RowFiles") -> None:
+    """Say how to read again what a run that came to its end could not read."""
+    if n_failed:
+        told = rows.errors or rows.files[0]
+        again = f"mien read --files-from {quote(str(told))} --out again{rows.files[0].suffix}"
+        what = f"{counted(n_failed, 'image')} could not be read"
+        typer.echo(
+            printable(f"mien: {what}; {again} reads {'it' if n_failed == 1 else 'them'} again"), err=True
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 FilesFrom = Annotated[
     str | None,
-    typer.Option(metavar="LIST|-", help="Also read the paths of a list, one a line or separated by NUL."),
+    typer.Option(
+        metavar="LIST|-",
+        help="Also read the paths of a list, one a line or separated by NUL; of a file by --errors or --out "
+        "what could not be read.",
+    ),
 ]
 Include = Annotated[
     list[str] | None,
@@ -75,8 +79,12 @@ class Inputs:
 
     def listed(self, stop: Callable[[], bool] = lambda: False) -> Iterator[str]:
         """The paths of the list, if one is named; where it is standard input, they can be had once."""
-        from mien.workflows.selection import listed_paths
+        from mien.workflows.selection import failed_paths, listed_paths
 
+        failed = failed_paths(Path(self.files_from)) if self.files_from else None
+        if failed is not None:
+            yield from failed
+            return
         with self._list() as stream:
             yield from listed_paths(stream, stop) if stream else ()
 

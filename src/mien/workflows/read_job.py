@@ -16,11 +16,11 @@ from mien.workflows.read_outputs import columns, to_rows
 from mien.workflows.rows.formats import format_of
 from mien.workflows.rows.run_files import RunFiles
 from mien.workflows.rows.run_state import check_resume
+from mien.workflows.selection import ERROR_COLUMNS
 
 FORMAT = 1
 SAVE_EVERY_S = 2.0
 """What a kill may cost: rows behind the last saved state are dropped, and their images read again."""
-ERROR_COLUMNS = ("path", "error")
 
 
 @dataclass(frozen=True, slots=True)

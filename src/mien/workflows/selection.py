@@ -5,13 +5,16 @@ import os
 import re
 import select
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import chain
+from pathlib import Path
 from typing import BinaryIO
 from zlib import crc32
 
-from mien.errors import MienError
+from mien.errors import DataError, MienError
+from mien.workflows.rows.formats import ALIASES, FORMATS
 
 BLOCK = 2**16
 MARKS = {
@@ -28,6 +31,8 @@ MARK_BYTES = 8
 """Bytes that tell how a list is written."""
 NOT_YET = ""
 """Stands in a list of paths where the next one is waited for."""
+ERROR_COLUMNS = ("path", "error")
+"""Of a file that tells what could not be read; those of all rows have them too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,28 @@ def parse_shard(text: str) -> tuple[int, int]:
     if not 1 <= part <= n_parts:
         raise MienError(f"--shard takes a part of how many, 1/4 to 4/4 of four; got '{text}'")
     return part, n_parts
+
+
+def failed_paths(path: Path) -> Iterator[str] | None:
+    """The images that could not be read, as a file of ``mien read`` tells; ``None`` where it is another list.
+
+    Args:
+        path: A file of errors or of rows, by the end of its name and its columns.
+
+    Raises:
+        MissingExtraError: it is a Parquet file, and pyarrow is not installed.
+        DataError: it is damaged; when the paths are asked for.
+    """
+    end = path.suffix.lower()
+    kind = FORMATS.get(ALIASES.get(end, end))
+    if kind is None or kind.reads is None or not path.is_file():
+        return None
+    kind.check()
+    with suppress(DataError):  # any list may be called so
+        columns = next(kind.reads(path), {}).keys()
+        if kind.has(path, ERROR_COLUMNS) or columns >= set(ERROR_COLUMNS):
+            return (str(row["path"]) for row in kind.reads(path) if row["error"] is not None)
+    return None
 
 
 def listed_paths(stream: BinaryIO, stop: Callable[[], bool] = lambda: False) -> Iterator[str]:
