@@ -127,9 +127,13 @@ def watch_all(job: "ManyJob", settings: "WatchSettings", blind: Path | None, ray
     n_before = n_failed(job.folder) - n_broken
     before = f", and {n_before:,} of an earlier run" if n_before else ""
     told = f"{counted(n_done, 'video')}, {n_broken:,} not to the end{before}"
-    typer.echo(f"{told}; {job.folder / INDEX} tells of all", err=True)
-    if n_broken or n_before:
-        raise typer.Exit(1)
+    index = job.folder / INDEX
+    if not (n_broken or n_before):
+        typer.echo(f"{told}; {index} tells of all", err=True)
+        return
+    again = "once a video is repaired, remove its line there, and --resume watches it again"
+    typer.echo(f"{told}; {index} tells of all: {again}", err=True)
+    raise typer.Exit(1)
 
 
 def _watched(job: "ManyJob", settings: "WatchSettings", ray: str | None, stop: Stop) -> Iterator["Done"]:

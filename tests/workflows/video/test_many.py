@@ -258,6 +258,27 @@ def test_the_command_prints_a_line_a_video(videos, tiny_home, monkeypatch) -> No
     assert "0 videos, 0 not to the end, and 1 of an earlier run; out/index.csv tells" in again.stderr
 
 
+def test_a_repaired_video_is_watched_again_when_its_line_is_removed_as_the_command_says(
+    videos, tiny_home, monkeypatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from mien.cli.main import app
+
+    monkeypatch.setenv("MIEN_HOME", str(tiny_home))
+    arguments = ["watch", "in", "--out", "out", "--model", "tiny", "--views", "1", "--resume"]
+    failed = CliRunner().invoke(app, arguments, prog_name="mien")
+    advice = "once a video is repaired, remove its line there, and --resume watches it again"
+    assert failed.stderr.endswith(f"out/index.csv tells of all: {advice}\n")
+    (videos / "below" / "bad.mp4").write_bytes((videos / "2.mp4").read_bytes())
+    lines = Path("out/index.csv").read_text().splitlines(keepends=True)
+    Path("out/index.csv").write_text("".join(line for line in lines if "bad.mp4" not in line))
+    again = CliRunner().invoke(app, arguments, prog_name="mien")
+    assert (again.exit_code, again.stdout) == (0, "in/below/bad.mp4: 6 frames, 0.6 s, 1 person\n")
+    assert again.stderr.endswith("out/index.csv tells of all\n")
+    assert [(row["video"], row["frames"]) for row in index("out")] == [(name, 6) for name in ALL]
+
+
 def test_a_folder_of_participants_has_their_ids_in_every_row_and_copies_for_raters(
     videos, tiny_home, monkeypatch
 ) -> None:
