@@ -19,6 +19,7 @@ from mien.workflows.video.decoding import CostlyVideoError, VideoProcess
 from mien.workflows.video.frames import Video
 from mien.workflows.video.job import WatchJob, watch_video
 from mien.workflows.video.many import ManyJob, watch_many
+from mien.workflows.video.opening import Source
 from mien.workflows.video.pick import Pick
 from mien.workflows.video.watcher import WatchSettings
 
@@ -140,6 +141,29 @@ def test_a_crash_in_one_of_many_videos_costs_that_one_its_later_rows_alone(
     assert [bool(one.error) for one in done] == [False, True, False]
     assert "made its decoder fail" in done[1].error
     assert len(list(csv_rows(Path("out/bad.mp4.csv")))) == 4
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no signals")
+def test_a_decoder_that_is_ended_from_outside_is_not_the_fault_of_the_video(clip, failing_decoder):
+    failing_decoder("os.kill(os.getpid(), signal.SIGKILL)")
+    with (
+        pytest.raises(VideoError, match=r"its decoder was ended from outside after 0\.[34]0 s \(SIGKILL\)"),
+        VideoProcess(clip.rename(clip.with_name("bad.mp4"))) as video,
+    ):
+        list(video.frames())
+
+
+@pytest.mark.skipif(not Path("/dev/stdin").exists(), reason="needs files of the process")
+@pytest.mark.parametrize("folder", ["/dev/fd", "/proc/self/fd"])
+def test_a_path_that_leads_elsewhere_in_another_process_is_decoded_in_this_one(clip, settings, folder):
+    assert Source("/dev/stdin").is_of_this_process
+    assert decoding.can_be_apart(clip)
+    if not Path(folder).is_dir():
+        pytest.skip(f"needs {folder}")
+    with clip.open("rb") as file:
+        path = f"{folder}/{file.fileno()}"
+        assert not decoding.can_be_apart(path)
+        assert watch_video(WatchJob(path), settings).summary.n_frames == 10
 
 
 def test_annotating_and_live_images_decode_in_this_process(clip, settings, tmp_path, monkeypatch):

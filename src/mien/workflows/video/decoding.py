@@ -31,7 +31,8 @@ class CostlyVideoError(VideoError):
 
 def can_be_apart(source: str | os.PathLike[str]) -> bool:
     """Whether another process can decode a source: a file yes; streams and cameras stay with their clock."""
-    return Source(source).is_file and can_start_python()
+    given = Source(source)
+    return given.is_file and not given.is_of_this_process and can_start_python()
 
 
 class VideoProcess(Child):
@@ -125,6 +126,9 @@ class VideoProcess(Child):
                 f"{where}; convert it to H.264"
             )
         how = _signal_name(-code) if code < 0 else f"exit code {code}"
+        if how in ("SIGKILL", "SIGTERM"):
+            said = f"{self.name}: its decoder was ended from outside after {where} ({how})"
+            return VideoError(f"{said}, as where memory runs out; free some, and watch it again")
         return VideoError(f"{self.name} made its decoder fail after {where} ({how}); convert it to H.264")
 
 

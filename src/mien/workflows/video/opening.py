@@ -52,6 +52,11 @@ class Source:
         """Whether it is a file that will not grow while it is read."""
         return not self.is_camera and os.path.isfile(self.text)
 
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether the path leads elsewhere in another process, as ``/dev/stdin`` does."""
+        return os.path.abspath(self.text).startswith(("/dev/std", "/dev/fd/", "/proc/"))
+
     def open(self) -> "InputContainer":
         """The container.
 
