@@ -192,6 +192,20 @@ def test_images_that_came_since_are_read_too_and_none_twice(mien, many, killed) 
     assert set(counts.values()) == {1}
 
 
+def test_only_a_stopped_run_is_not_continued_with_annotated_images(mien, many, killed) -> None:
+    run = ("many/0", *OPTIONS, "--out", "a.csv", "--annotate", "marked", "--resume")
+    killed(2, *run)
+    refused = mien("read", *run)
+    assert (refused.exit_code, "or delete a.csv.state and leave" in refused.stderr) == (2, True)
+    Path("a.csv.state").unlink()
+    Path("a.csv").unlink()
+    mien("read", *run)
+    n_marked = len(list(Path("marked").iterdir()))
+    assert (len({row["path"] for row in cells("a.csv")}), n_marked >= 16) == (20, True)
+    assert "a.csv is complete already" in mien("read", *run).stderr
+    assert len(list(Path("marked").iterdir())) == n_marked
+
+
 def test_parts_hold_every_image_once(mien, many) -> None:
     for part in range(1, 4):
         mien("read", "many", *OPTIONS, "--shard", f"{part}/3", "--out", f"{part}.csv")
@@ -326,7 +340,6 @@ def test_files_are_written_to_the_end_when_standard_output_is_read_no_longer(mie
         (["many", "--out", "a.xls"], "rows go into a .csv, .jsonl or .parquet file"),
         (["many", "--out", "a.csv", "--errors", "./a.csv"], "two outputs have the same name"),
         (["many", "--resume"], "--resume needs the file that the stopped run wrote; name it with --out"),
-        (["many", "--resume", "--out", "a.csv", "--annotate", "b"], "or delete a.csv.state and leave"),
         (
             ["many", "--include", "*.bmp"],
             "nothing is left to read: --include and --exclude leave out 60 images",

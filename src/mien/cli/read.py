@@ -76,9 +76,10 @@ class Outputs:
         if self.json and self.csv:
             raise MienError("--json and --csv both go to standard output; choose one")
         if self.annotate and self.rows.resume:
-            from mien.workflows.rows.run_state import refuse_to_annotate
+            from mien.workflows.rows.run_state import refuse_to_annotate, state_of
 
-            refuse_to_annotate("annotated images", self.rows.files[0])
+            if state_of(self.rows.files[0]).exists():
+                refuse_to_annotate("annotated images", self.rows.files[0])
 
     @property
     def table(self) -> bool:
