@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mien.core.paths import check_told_apart, path_text
+from mien.core.paths import check_told_apart
 from mien.errors import MienError
 from mien.workflows.cluster.connection import connected, n_readers, share
 from mien.workflows.video.job import WatchJob
-from mien.workflows.video.many import Done, ManyJob, find_videos, left_to_watch, watch_one
+from mien.workflows.video.many import Done, ManyJob, failed, find_videos, left_to_watch, watch_one
 from mien.workflows.video.watcher import WatchSettings
 
 TRIES = 3
@@ -67,8 +67,7 @@ def _result(ready: Any, video: WatchJob) -> Done:
         raise
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
         text = f"the process that watched it ended {TRIES} times ({type(error).__name__})"
-        names = path_text(video.source), path_text(str(video.files[0]))
-        return Done(*names, error=text, participant=video.participant)
+        return failed(video, text)
     return done
 
 

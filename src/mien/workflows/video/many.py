@@ -65,10 +65,10 @@ class ManyJob:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A video that was watched: its line of the index."""
+    """A video that was watched: its line of the index; ``rows`` is ``None`` where there is no such file."""
 
     video: str
-    rows: str
+    rows: str | None
     frames: int = 0
     persons: int = 0
     seconds: float = 0.0
@@ -215,20 +215,26 @@ def watch_one(
     stop: Callable[[], bool] = lambda: False,
 ) -> Done | None:
     """What a video gave; ``None`` where it was stopped."""
-    names = path_text(job.source), path_text(str(job.files[0]))
     if os.path.exists(job.source) and not os.path.isfile(job.source):  # to open a pipe may wait for ever
-        return Done(*names, error=f"{job.source!r} {NO_FILE}", participant=job.participant)
+        return failed(job, f"{job.source!r} {NO_FILE}")
     try:
         outcome = _run(job, settings, on_watched, stop)
     except VideoError as error:
         if stop():  # the error may be that of a call that the signal has interrupted
             return None
-        return Done(*names, error=str(error), participant=job.participant)
+        return failed(job, str(error))
     if outcome.stopped:
         return None
     summary = outcome.summary
     why = str(outcome.error) if outcome.error else None
+    names = path_text(job.source), path_text(str(job.files[0]))
     return Done(*names, summary.n_frames, len(summary.persons), summary.seconds, why, job.participant)
+
+
+def failed(job: WatchJob, why: str) -> Done:
+    """What tells of a video without a result; its file of rows may be there, from a run that was killed."""
+    rows = path_text(str(job.files[0])) if job.files[0].exists() else None
+    return Done(path_text(job.source), rows, error=why, participant=job.participant)
 
 
 def _run(
