@@ -345,6 +345,12 @@ def test_files_are_written_to_the_end_when_standard_output_is_read_no_longer(mie
             "nothing is left to read: --include and --exclude leave out 60 images",
         ),
         (["many", "--exclude", "?"], "--include and --exclude leave out 3 folders"),
+        (
+            ["s3://b/x"],
+            "'s3://b/x' is an address of a store, which --ray local reads (pip install \"mien[ray]\"",
+        ),
+        (["GS://b/*.jpg", "--out", "o.csv"], "'GS://b/*.jpg' is an address of a store, which --ray local"),
+        (["https://example.org/a.jpg"], "is a web address; mien never downloads: save the image"),
         (["--files-from", os.devnull], "nothing to read: the list is empty"),
         (["--files-from", "gone"], "no such file or directory: gone"),
         (

@@ -4,17 +4,21 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from mien.core.addresses import shown
 from mien.errors import MienError
 
 if TYPE_CHECKING:
     from mien.workflows.find import PassedOver, Source
     from mien.workflows.selection import Selection
+
+STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "hdfs", "viewfs", "oci", "oss", "webhdfs")
+"""Kinds of addresses that pyarrow or fsspec opens for ``--ray``."""
 
 FilesFrom = Annotated[
     str | None,
@@ -49,6 +53,15 @@ def first_images(sources: Iterator["Source"], limit: int | None) -> Iterator["So
         yield source
 
 
+def _with_advice(source: "Source") -> "Source":
+    """The source; of an address of a store, which one machine alone does not read, with what does."""
+    scheme, sign, _ = source.name.partition("://")
+    if source.error is None or not sign or scheme.lower() not in STORES:
+        return source
+    said = f"{shown(source.name)!r} is an address of a store, which --ray local reads"
+    return replace(source, error=f'{said} (pip install "mien[ray]"; rows go into --out DIR)')
+
+
 @dataclass(frozen=True, slots=True)
 class Inputs:
     """What is read."""
@@ -75,7 +88,7 @@ class Inputs:
 
         listed, selection = self.listed(stop), self.selection()
         found = find_images(self.paths, self.leave_out, passed_over, listed=listed, selection=selection)
-        yield from first_images(found, self.limit)
+        yield from map(_with_advice, first_images(found, self.limit))
 
     def listed(self, stop: Callable[[], bool] = lambda: False) -> Iterator[str]:
         """The paths of the list, if one is named; where it is standard input, they can be had once."""
