@@ -299,6 +299,7 @@ def test_a_file_finished_without_some_of_the_images_is_not_complete(out, mien, m
         done = mien("read", images, *OPTIONS, "--out", out, "--resume")
         assert done.exit_code == 2
         assert f"{out} is complete without {images}/" in done.stderr
+        assert "png, as after --limit; name another file" in done.stderr
 
 
 def test_patterns_choose_and_what_they_leave_out_is_counted(mien, many) -> None:

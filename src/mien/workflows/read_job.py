@@ -127,8 +127,8 @@ class RowRun:
         left = (source for source in self.without_done(sources) if source is not PAUSE)
         if missing := next(left, None):
             raise MienError(
-                f"{self.outputs.files[0]} is complete without {path_text(missing.name)}; name another file "
-                "for other images, or delete it to read all again"
+                f"{self.outputs.files[0]} is complete without {path_text(missing.name)}, as after --limit; "
+                "name another file for other images, or delete it to read all again"
             )
 
     def without_done(self, sources: Iterable[Source]) -> Iterator[Source]:
