@@ -155,6 +155,21 @@ def ferplus_faces(faces: FaceSet, scheme: str) -> FaceSet:
     )
 
 
+def left_by_scheme(faces: FaceSet) -> bool:
+    """Whether the votes are those that a scheme left, so that they tell not how many raters said what.
+
+    `ferplus_faces` leaves no vote that stands alone, and none for "unknown" or "not a face".
+    """
+    if faces.votes is None or faces.vote_names != FERPLUS_VOTES:
+        return False
+    return not ((faces.votes == 1).any() or faces.votes[:, _N_EMOTIONS:].any())
+
+
+def with_raters_votes(faces: FaceSet) -> FaceSet:
+    """``faces``, without votes where a scheme left them."""
+    return replace(faces, votes=None, vote_names=None) if left_by_scheme(faces) else faces
+
+
 def answer_classes(faces: FaceSet) -> FaceSet:
     """FER2013 with the answers of FER+ as classes: eight emotions, ``unknown`` and ``not-a-face``.
 

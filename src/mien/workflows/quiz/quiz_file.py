@@ -25,6 +25,7 @@ from mien.core.files import atomic_write
 from mien.core.outputs import check_output
 from mien.core.own_files import parse_json, reading
 from mien.data.audit import blank, not_a_face
+from mien.data.ferplus import with_raters_votes
 from mien.data.records import SPLITS, FaceSet
 from mien.data.store import read_info, read_store
 from mien.errors import DataError, MienError
@@ -132,14 +133,15 @@ def open_quiz(
 def make_quiz(data: str | os.PathLike[str], to: str | os.PathLike[str], draw: Draw) -> None:
     """Draw faces of a data set at random into a new quiz file.
 
-    Blank images, and those that most FER+ raters call no face, are left out: no one could answer.
+    Blank images, and those that most FER+ raters call no face, are left out: no one could answer. So are
+    votes that a scheme of FER+ left: they do not tell how many raters said what.
 
     Raises:
         DataError: the data set cannot be read or has too few faces.
         MienError: the file cannot be written.
     """
     faces = read_store(data)
-    visible = faces.take(~(blank(faces) | not_a_face(faces)))
+    visible = with_raters_votes(faces).take(~(blank(faces) | not_a_face(faces)))
     rng = np.random.default_rng(draw.seed)
     asked = visible.select(draw.split)
     if not 1 <= draw.n <= len(asked):
@@ -157,7 +159,7 @@ def make_quiz(data: str | os.PathLike[str], to: str | os.PathLike[str], draw: Dr
         "split": draw.split,
         "seed": draw.seed,
         "label_names": faces.label_names,
-        "vote_names": faces.vote_names,
+        "vote_names": visible.vote_names,
         "shape": faces.images.shape[1:],
         "n": {ASKED: len(asked), TRAINING: len(learnt)},
     }
@@ -185,11 +187,8 @@ def _even_order(faces: FaceSet, rng: np.random.Generator) -> NDArray[np.int64]:
 
 def _face_rows(part: str, faces: FaceSet) -> list[tuple[Any, ...]]:
     votes = [None] * len(faces) if faces.votes is None else [row.tobytes() for row in faces.votes]
-    rows = zip(faces.rows.tolist(), faces.labels.tolist(), faces.images, votes, strict=True)
-    return [
-        (part, place, row, label, image.tobytes(), vote)
-        for place, (row, label, image, vote) in enumerate(rows)
-    ]
+    each = enumerate(zip(faces.rows.tolist(), faces.labels.tolist(), faces.images, votes, strict=True))
+    return [(part, place, row, label, image.tobytes(), vote) for place, (row, label, image, vote) in each]
 
 
 def _key(name: str) -> str:

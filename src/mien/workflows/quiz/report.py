@@ -20,6 +20,7 @@ from mien.core.agreement import (
 )
 from mien.core.metrics import Interval, McNemar, mcnemar
 from mien.core.text import counted
+from mien.data.ferplus import left_by_scheme
 from mien.data.leaks import find_leak
 from mien.data.records import FaceSet
 from mien.errors import MienError
@@ -277,11 +278,11 @@ def _person(person: Person, faces: FaceSet, guess: Ids | None) -> Figures:
 def _vote_shares(faces: FaceSet) -> NDArray[np.float64] | None:
     """For each face (N, C), the share of all its votes that each label of the data set got.
 
-    None where no face has votes.
+    None where no face has votes, or those are what a scheme of FER+ left, as in older quizzes.
     """
     if faces.votes is None or faces.vote_names is None or not set(faces.label_names) <= set(faces.vote_names):
         return None
-    if not faces.votes.any():
+    if left_by_scheme(faces) or not faces.votes.any():
         return None
     columns = [faces.vote_names.index(name) for name in faces.label_names]
     votes = faces.votes.astype(np.float64)
@@ -335,7 +336,7 @@ def _gap(first: str, ours: Ids, second: str, theirs: Ids, faces: FaceSet) -> str
         return f"{seen} cannot tell {first} and {second} apart: over fewer than {FEW} none are compared."
     gap, (low, high) = compare_readers(ours[both], theirs[both])
     can = "cannot tell" if low <= 0 <= high else "tell"
-    points = f"{100 * gap:+.1f} points, 95 % {100 * low:+.1f} to {100 * high:+.1f}"
+    points = f"{100 * gap:+.1f} points, 95 % {100 * low:+.1f} to {100 * high:+.1f}, each face counted once"
     return f"{counted(n, 'face')} {can} {first} and {second} apart: {first} {points}."
 
 
