@@ -2,6 +2,7 @@
 
 import os
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from mien.core.events import Event
 from mien.errors import DataError, MienError
 from mien.workflows.agreement import AgreementSettings, compare
 from mien.workflows.coded_events import CodedEvent, CodedVideo, parse_pairs, read_coded, unblinded
+from mien.workflows.coded_tables import OWN_COLUMNS
 from mien.workflows.rows.event_files import write_elan
 from mien.workflows.rows.formats import write_event_table
 
@@ -37,6 +39,7 @@ FILES = {
     "files.txt": "1\t12\t0\t2500\t2500\thappy\ta smile\tx.eaf\n1\t12\t2500\t4000\t1500\tsad\tx.eaf\n",
     "saved again.csv": '"","participant","time_s","frame","track","label"\n"1","x",0,0.0,1.0,"happy"\n'
     '"2","x",2.5,1.0,1.0,"sad"\n"3","x",4,2.0,NA,NA\n',
+    "own.csv": "participant,subject,onset,offset,emotion\nx,1,0,2.5,happy\nx,1,2.5,4,sad\n",
     "timeline.csv": "participant,time_s,frame,track,label,p_smooth_happy,p_smooth_sad,valence,arousal\n"
     "x,0.0,0,1,happy,0.8,0.2,0,0\nx,2.5,1,1,sad,0.1,0.9,0,0\nx,4.0,2,,,,,,\n",
 }
@@ -239,7 +242,11 @@ def test_rows_of_a_folder_are_read_past_its_index_and_the_key_for_raters(tmp_pat
     [
         ("a.csv", "", "is no table of events: its columns are missing; give events of mien"),
         ("a.boris.xlsx", "PK", "is a spreadsheet; save it as CSV"),
-        ("a.csv", "when,what\n1,happy\n", "its columns are when, what"),
+        (
+            "a.csv",
+            "when,what\n1,happy\n",
+            "its columns are when, what; .*, or name the columns participant, start_s, end_s, emotion",
+        ),
         ("a.csv", "when,start_s,end_s\n1,0,2\n", "its columns are when, start_s, end_s"),
         ("a.csv", "start_s,end_s,emotion\n3,1,happy\n", "an event lasts from 3 to 1 s"),
         ("a.csv", "start_s,end_s,emotion\n0,nan,happy\n", "an event lasts from 0 to nan"),
@@ -517,6 +524,87 @@ def test_a_blind_name_is_that_of_the_file_before_the_participant(tmp_path) -> No
 def test_files_without_a_common_moment_are_told() -> None:
     with pytest.raises(DataError, match="no moment at which both name an emotion"):
         compare(coded((0, 1, "sad")), coded((2, 3, "sad")))
+
+
+def test_the_columns_that_an_error_names_are_read(tmp_path) -> None:
+    names = OWN_COLUMNS.removeprefix("or name the columns ").split(", ")
+    (tmp_path / "a.csv").write_text(",".join(names) + "\nx,0,2.5,happy\n")
+    assert events_in(tmp_path / "a.csv") == [("x", "", 0, 2.5, "happy")]
+
+
+def test_where_no_moment_counts_it_is_told_which_are_left_out() -> None:
+    theirs = coded((0, 10, "sad"))
+    says = "at which both name an emotion: mien or the coder is uncertain at 90, 0 only mien names, 10 are"
+    with pytest.raises(DataError, match=says):
+        compare(coded((0, 5, "uncertain"), (6, 10, "uncertain")), theirs)
+    with pytest.raises(DataError, match=r"emotion \(0 only mien names, 80 are without a face\); compare"):
+        compare([replace(*coded((8, 9, "sad")), watched=(0, 9))], coded((0, 8, "sad")))
+
+
+def test_what_the_coder_names_while_mien_watched_and_found_no_face_is_counted() -> None:
+    """Mien watched 20 s and found a face from 8 to 14."""
+    ours = [replace(*coded((8, 14, "happy")), watched=(0, 20))]
+    theirs = coded((0, 10, "happy"), (10, 15, "sad"), (15, 16, "Uncertain"), (18, 30, "sad"))
+    found = compare(ours, theirs)
+    assert (found.confusion.tolist(), found.n_windows) == ([[20, 0], [40, 0]], 1)
+    assert (found.only_ours, found.only_theirs, found.uncertain) == (0, 80 + 10 + 20, 0)
+    alone = compare(coded((8, 14, "happy")), theirs)
+    assert alone.kappa == found.kappa
+    assert alone.only_theirs == 0  # no one tells whether mien watched then
+    assert compare(ours, theirs, AgreementSettings(gaps="neutral")).only_theirs == 80 + 60 - 10
+
+
+def no_face(folder: Path, name: str, how: str, until_s: int = 4) -> Path:
+    """Rows of a video that mien watched without finding a face, beside those of x, in which it found one."""
+    folder.mkdir(exist_ok=True)
+    (folder / "x.mp4.events.csv").write_text(FILES["x.events.csv"])
+    (folder / "x.mp4.csv").write_text(FILES["timeline.csv"])
+    head = "participant,time_s,frame,track,label\n"
+    rows = "".join(f"P9,{time_s},{time_s},,\n" for time_s in range(until_s))
+    index = f"P9,in/{name},{folder}/{name}.csv,{until_s},0,{until_s},\n"
+    if how != "rows":
+        (folder / f"{name}.events.csv").write_text("participant,track,start_s,end_s,emotion\n")
+    if how != "index":
+        (folder / f"{name}.csv").write_text(head + rows)
+    head = "participant,video,rows,frames,persons,seconds,error\n"
+    (folder / "index.csv").write_text(head + (index if how == "index" else ""))
+    return folder
+
+
+@pytest.mark.parametrize("how", ["rows", "events and rows", "index"])
+def test_a_video_in_which_mien_found_no_face_is_known_and_counted(how, tmp_path) -> None:
+    ours = read_coded(no_face(tmp_path / "rows", "first.mp4", how)).videos
+    theirs = [*coded((0, 4, "happy"), video=""), *coded((1, 9, "happy"), participant="P9", video="")]
+    found = compare(ours, theirs)
+    assert (found.unmatched, found.n_participants, found.n_videos) == ((), 1, 1)
+    assert (found.confusion.sum(), found.only_theirs) == (40, 30)
+    theirs += coded((0, 1, "sad"), participant="P9", person="mother", video="")
+    assert compare(ours, theirs).only_theirs == 40
+
+
+def test_the_index_of_a_folder_tells_of_the_videos_below_it(tmp_path) -> None:
+    folder = no_face(tmp_path / "rows", "first.mp4", "index") / "day"
+    folder.mkdir()
+    (folder / "first.mp4.events.csv").write_text("participant,track,start_s,end_s,emotion\n")
+    rows = "Q7,in/day/first.mp4,rows/day/first.mp4.events.csv,4,0,7.5,\n"
+    index = tmp_path / "rows/index.csv"
+    index.write_text(index.read_text() + rows)
+    found = {one.video: (one.participant, one.watched) for one in read_coded(tmp_path / "rows").videos}
+    assert found["day/first.mp4.events.csv"] == ("Q7", (0, 7.5))
+    assert found["first.mp4.events.csv"] == ("P9", (0, 4))
+    assert found["x.mp4.events.csv"] == ("x", (0, 5.5))  # the last row lasts as long as the one before
+
+
+def test_zeros_that_spreadsheets_remove_tell_no_participants_apart(tmp_path) -> None:
+    names = ("007", "x")
+    for ours, theirs in ((names, ("7", "x")), (("7", "x"), names), (("7", "x"), ("07", "x"))):
+        mine = [one for who in ours for one in coded((0, 4, "sad"), participant=who, video="")]
+        other = [one for who in theirs for one in coded((0, 4, "sad"), participant=who, video="")]
+        found = compare(mine, other)
+        assert (found.n_participants, found.unmatched) == (2, ())
+    mine = [one for who in ("7", "x") for one in coded((0, 4, "sad"), participant=who, video="")]
+    other = [one for who in ("07", "007", "x") for one in coded((0, 4, "sad"), participant=who, video="")]
+    assert compare(mine, other).unmatched == ("07", "007")
 
 
 @pytest.mark.parametrize("settings", [{"step_s": 0}, {"step_s": 20}, {"window_s": float("inf")}])

@@ -60,12 +60,18 @@ class AgreementSettings:
 
 @dataclass(frozen=True, slots=True)
 class _Grid:
-    """What each says at every moment (N,), the window of the moment, and at how many the coder says more."""
+    """What each says at every moment (N,), and the window of the moment.
+
+    Attributes:
+        overlapping: At how many the coder says more.
+        unseen: How many further moments the coder names before mien's first event and after its last.
+    """
 
     ours: Codes
     theirs: Codes
     windows: Codes
     overlapping: int
+    unseen: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,7 @@ class Agreement:
     Attributes:
         labels: Emotions that either names.
         confusion: Moments, the coder's emotion by mien's.
-        n_participants: Compared.
+        n_participants: Compared, so that mien found a face.
         n_videos: Compared, each on its own times.
         unmatched: The coder's participants and videos that mien has not, which are left out.
         uncoded: Participants and videos in which the coder coded nothing, which are left out unless gaps mean
@@ -83,7 +89,7 @@ class Agreement:
         n_windows: With a moment that both name.
         other_codes: How many events the coder has of each code that is no emotion, which are left out.
         only_ours: Moments that mien names and the coder does not.
-        only_theirs: Moments that the coder names, without a face for mien.
+        only_theirs: Moments that the coder names, without a face for mien, while mien watched.
         uncertain: Moments that both code, and of which mien or the coder is uncertain.
         overlapping: Moments that the coder gives several emotions, of which the one that begins last counts.
         kappa: Cohen's kappa, and its interval over windows; ``None`` where both name one emotion alone.
@@ -156,7 +162,7 @@ def compare(
     settings = settings or AgreementSettings()
     coded = merged(theirs)
     _check_names(settings, coded)
-    mine = [one for one in merged(ours) if one.events]
+    mine = [one for one in merged(ours) if one.events or one.watched]
     named = {one.emotion for video in mine for one in video.events}
     mine, _ = in_words(mine, named, {})
     asked = [one for video in coded if (one := _without(video, settings.persons)).events or not video.events]
@@ -167,30 +173,56 @@ def compare(
     labels = _labels([*coded, *mine], settings.gaps)
     codes = {label: number for number, label in enumerate(labels)} | {UNCERTAIN: len(labels)}
     grid = _joined(
-        [_grid(*events, codes, settings) for pair in compared for events in persons(*pair, settings.persons)]
+        [
+            _grid(*events, pair[0].watched, codes, settings)
+            for pair in compared
+            for events in persons(*pair, settings.persons)
+        ]
     )
     counts = _counts(grid, len(labels))
+    only_ours, only_theirs, uncertain = alone = _named_alone(grid, len(labels))
     if not len(counts):
-        raise DataError("there is no moment at which both name an emotion; compare the times of both files")
-    we_name, they_name = ((who >= 0) & (who < len(labels)) for who in (grid.ours, grid.theirs))
-    uncertain = (grid.ours == len(labels)) | (grid.theirs == len(labels))
+        raise DataError(f"there is no moment at which both name an emotion{_why(*alone)}")
     rng = np.random.default_rng(seed)
     kappa = _figure(cohen_kappa, counts, rng)
+    seen = [one.participant for one, _ in compared if one.events]
     return Agreement(
         labels,
         counts.sum(0),
-        len({one.participant for one, _ in compared}),
-        len(compared),
+        len(set(seen)),
+        len(seen),
         *_left_out(coded, pairs, compared),
         len(counts),
         dict(other_codes),
-        only_ours=int((we_name & (grid.theirs == NOTHING)).sum()),
-        only_theirs=int((they_name & (grid.ours == NOTHING)).sum()),
-        uncertain=int((uncertain & (grid.ours != NOTHING) & (grid.theirs != NOTHING)).sum()),
+        only_ours=only_ours,
+        only_theirs=only_theirs,
+        uncertain=uncertain,
         overlapping=grid.overlapping,
         kappa=None if np.isnan(kappa[0]) else kappa,
         agreed=_figure(accuracy, counts, rng),
         icc={label: _icc(counts, number, rng) for number, label in enumerate(labels)},
+    )
+
+
+def _named_alone(grid: _Grid, n_labels: int) -> tuple[int, int, int]:
+    """How many moments only mien names, only the coder names, and both code with one of them uncertain."""
+    we_name, they_name = ((who >= 0) & (who < n_labels) for who in (grid.ours, grid.theirs))
+    uncertain = (grid.ours == n_labels) | (grid.theirs == n_labels)
+    return (
+        int((we_name & (grid.theirs == NOTHING)).sum()),
+        int((they_name & (grid.ours == NOTHING)).sum()) + grid.unseen,
+        int((uncertain & (grid.ours != NOTHING) & (grid.theirs != NOTHING)).sum()),
+    )
+
+
+def _why(only_ours: int, only_theirs: int, uncertain: int) -> str:
+    """What is there instead of moments that both name."""
+    if not uncertain:
+        told = f" ({only_ours:,} only mien names, {only_theirs:,} are without a face)"
+        return (told if only_ours or only_theirs else "") + "; compare the times of both files"
+    return (
+        f": mien or the coder is uncertain at {uncertain:,}, {only_ours:,} only mien names, "
+        f"{only_theirs:,} are without a face"
     )
 
 
@@ -240,43 +272,62 @@ def _joined(grids: Sequence[_Grid]) -> _Grid:
         np.concatenate([none, *(grid.theirs for grid in grids)]),
         np.concatenate([none, *windows]),
         sum(grid.overlapping for grid in grids),
+        sum(grid.unseen for grid in grids),
     )
 
 
 def _grid(
     ours: Events,
     theirs: Events,
+    watched: tuple[float, float] | None,
     codes: Mapping[str, int],
     settings: AgreementSettings,
 ) -> _Grid:
     """The moments of the time that both coded; where gaps mean something, of the time of mien."""
     both = [ours] if settings.gaps else [ours, theirs]
-    start_s = max(min(one.start_s for one in events) for events in both)
-    end_s = min(max(one.end_s for one in events) for events in both)
-    n = max(int((end_s - start_s) / settings.step_s + 1e-6), 0)
-    if n > MOST_MOMENTS:
-        raise MienError(f"{n:,} moments are too many; take a larger --step")
-    (mine, _), (coded, overlapping) = (
-        _painted(_by_time(events), codes, np.full(n, NOTHING), (start_s, settings.step_s))
-        for events in (ours, theirs)
-    )
+    firsts, lasts = zip(*map(_ends, both), strict=True)
+    span = max(firsts), min(lasts)
+    mine, _ = _painted(_by_time(ours), codes, span, settings)
+    coded, overlapping = _coded(theirs, codes, span, settings)
+    windows = ((np.arange(len(mine)) + 0.5) * settings.step_s / settings.window_s).astype(np.int64)
+    unseen = 0
+    if watched:
+        first_s, last_s = _ends(ours) if ours else (watched[1], watched[1])
+        for outside in ((watched[0], first_s), (last_s, watched[1])):
+            moments, _ = _coded(theirs, codes, outside, settings)
+            unseen += int(((moments >= 0) & (moments < codes[UNCERTAIN])).sum())
+    return _Grid(mine, coded, windows, overlapping, unseen)
+
+
+def _ends(events: Events) -> tuple[float, float]:
+    """From when to when there are events, seconds; zeros where there are none."""
+    return min((one.start_s for one in events), default=0.0), max((one.end_s for one in events), default=0.0)
+
+
+def _coded(
+    theirs: Events, codes: Mapping[str, int], span: tuple[float, float], settings: AgreementSettings
+) -> tuple[Codes, int]:
+    """As `_painted`, with what gaps mean."""
+    moments, overlapping = _painted(_by_time(theirs), codes, span, settings)
     if settings.gaps:
-        coded[coded == NOTHING] = codes[settings.gaps]
-    windows = ((np.arange(n) + 0.5) * settings.step_s / settings.window_s).astype(np.int64)
-    return _Grid(mine, coded, windows, overlapping)
+        moments[moments == NOTHING] = codes[settings.gaps]
+    return moments, overlapping
 
 
 def _painted(
-    events: Events, codes: Mapping[str, int], moments: Codes, times: tuple[float, float]
+    events: Events, codes: Mapping[str, int], span: tuple[float, float], settings: AgreementSettings
 ) -> tuple[Codes, int]:
-    """The moments, each with the last event that has it, and how many have events of several emotions."""
-    start_s, step_s = times
-    several = np.zeros(len(moments), np.bool_)
+    """The moments of a span, each with the last event that has it; and how many have several emotions."""
+    start_s, end_s = span
+    n = max(int((end_s - start_s) / settings.step_s + 1e-6), 0)
+    if n > MOST_MOMENTS:
+        raise MienError(f"{n:,} moments are too many; take a larger --step")
+    moments, several = np.full(n, NOTHING), np.zeros(n, np.bool_)
     for one in events:
-        first, last = ((at - start_s) / step_s - 0.5 for at in (one.start_s, one.end_s))
-        span = slice(max(int(np.ceil(first - 1e-6)), 0), max(int(np.ceil(last - 1e-6)), 0))
-        several[span] |= (moments[span] != NOTHING) & (moments[span] != codes[one.emotion])
-        moments[span] = codes[one.emotion]
+        first, last = ((at - start_s) / settings.step_s - 0.5 for at in (one.start_s, one.end_s))
+        place = slice(max(int(np.ceil(first - 1e-6)), 0), max(int(np.ceil(last - 1e-6)), 0))
+        several[place] |= (moments[place] != NOTHING) & (moments[place] != codes[one.emotion])
+        moments[place] = codes[one.emotion]
     return moments, int(several.sum())
 
 

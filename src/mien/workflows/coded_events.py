@@ -17,6 +17,7 @@ from mien.core.video_names import VIDEO_SUFFIXES
 from mien.errors import DataError, MienError
 from mien.workflows.coded_tables import ADVICE, Span, UnknownTableError, read_table
 from mien.workflows.video.participants import KEY, read_key
+from mien.workflows.watched import INDEX, watched_beside
 
 SPREADSHEET = "is a spreadsheet; save it as CSV, or give the .events.csv or .eaf file"
 OTHER_ROWS = "holds rows that are not read here; give the .csv or .events.csv file"
@@ -27,7 +28,7 @@ NOT_READ = {
 }
 TABLE_ENDS = {".events", ".eaf", ".csv", ".tsv", ".txt", ".boris", *NOT_READ}
 MOST_TIERS = 16  # of ELAN, each dividing the one before
-NO_EVENTS = {"index.csv", KEY}  # lie beside the rows of `mien watch`
+NO_EVENTS = {INDEX, KEY}  # lie beside the rows of `mien watch`
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,13 @@ class CodedVideo:
         video: The observation, or the path of the file below the folder that was read; empty for a file of
             several participants, which tells no video.
         events: None where someone looked and coded nothing.
+        watched: From when to when mien watched it, seconds; ``None`` where no file of mien tells.
     """
 
     participant: str
     video: str
     events: tuple[CodedEvent, ...]
+    watched: tuple[float, float] | None = None
 
 
 class Coded(NamedTuple):
@@ -139,16 +142,29 @@ def _of_file(path: Path, place: str) -> list[CodedVideo]:
         for one in spans:
             if not 0 <= one.start_s <= one.end_s < float("inf"):
                 raise ValueError(f"an event lasts from {one.start_s:g} to {one.end_s:g} s")
+    if _rank(path) <= READ.index(".eaf"):
+        spans += _watched(path, spans)
     name = name_of(path)
     whose = [one.participant or name_of(one.video) or name for one in spans]
     tells = is_elan or len(set(whose)) < 2
     groups: dict[tuple[str, str], list[CodedEvent]] = {} if spans else {(plain(name), plain(place)): []}
+    watched: dict[tuple[str, str], tuple[float, float]] = {}
     for participant, one in zip(whose, spans, strict=True):
-        video = one.video or (place if tells else "")
-        events = groups.setdefault((plain(participant), plain(video)), [])
-        if one.label:
+        names = (plain(participant), plain(one.video or (place if tells else "")))
+        events = groups.setdefault(names, [])
+        if one.watched:
+            watched[names] = (one.start_s, one.end_s)
+        elif one.label:
             events.append(CodedEvent(_person(one.person), one.start_s, one.end_s, plain(one.label)))
-    return [CodedVideo(*names, tuple(events)) for names, events in groups.items()]
+    return [CodedVideo(*names, tuple(events), watched.get(names)) for names, events in groups.items()]
+
+
+def _watched(path: Path, spans: list[Span]) -> Iterator[Span]:
+    """From when to when the video of mien's events was watched, as the files beside them tell."""
+    found = watched_beside(path, video_of(path))
+    names = {(one.participant, one.video) for one in spans} or {(found.participant if found else "", "")}
+    if found and len(names) == 1 and max((one.end_s for one in spans), default=0.0) <= found.end_s + 0.001:
+        yield Span(*names.pop(), "", found.start_s, found.end_s, "", watched=True)
 
 
 def _elan(path: Path) -> Iterator[Span]:

@@ -1,7 +1,7 @@
 """Which emotions, videos and people of a coder's are which of mien's, by their names."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,19 +61,24 @@ def in_words(
 
 def merged(videos: Iterable[CodedVideo]) -> list[CodedVideo]:
     """Each video once, with the events of all files about it."""
-    groups: dict[tuple[str, str], list[CodedEvent]] = {}
+    groups: dict[tuple[str, str], CodedVideo] = {}
     for one in videos:
-        groups.setdefault((one.participant, one.video), []).extend(one.events)
-    return [CodedVideo(*names, tuple(events)) for names, events in groups.items()]
+        known = groups.setdefault((one.participant, one.video), replace(one, events=()))
+        both = replace(known, events=known.events + one.events, watched=known.watched or one.watched)
+        groups[one.participant, one.video] = both
+    return [*groups.values()]
 
 
 def by_mien(theirs: Sequence[CodedVideo], ours: Sequence[CodedVideo]) -> list[CodedVideo]:
     """The coder's videos under mien's participants, where the coder names none of them.
 
-    One file beside one is the same video, whoever its tiers are of. Others are known by their paths, where
-    one of mien's has that path.
+    Zeros at the beginning of a name do not count where that tells who is meant: spreadsheets remove them. One
+    file beside one is the same video, whoever its tiers are of. Others are known by their paths, where one of
+    mien's has that path.
     """
     known = {one.participant for one in ours}
+    names = _but_for_zeros({one.participant for one in theirs}, known)
+    theirs = [replace(one, participant=names.get(one.participant, one.participant)) for one in theirs]
     if len(ours) == 1 and len({one.video for one in theirs}) == 1 and theirs[0].video:
         if not known & {one.participant for one in theirs}:
             theirs = [replace(one, participant=ours[0].participant) for one in theirs]
@@ -84,6 +89,15 @@ def by_mien(theirs: Sequence[CodedVideo], ours: Sequence[CodedVideo]) -> list[Co
         is_told = video.participant not in known and len(same) == 1
         found.append(replace(video, participant=same[0].participant) if is_told else video)
     return merged(found)
+
+
+def _but_for_zeros(theirs: Set[str], ours: Set[str]) -> dict[str, str]:
+    """The coder's names to mien's, where one of each side differs in zeros at its beginning alone."""
+    alike: dict[str, tuple[list[str], list[str]]] = {}
+    for side, names in enumerate((theirs, ours)):
+        for name in names:
+            alike.setdefault(name.lstrip("0"), ([], []))[side].append(name)
+    return {one[0]: other[0] for one, other in alike.values() if len(one) == len(other) == 1}
 
 
 def matched(ours: Sequence[CodedVideo], theirs: Sequence[CodedVideo]) -> list[Pair]:
@@ -186,6 +200,8 @@ def persons(ours: CodedVideo, theirs: CodedVideo, named: Mapping[str, str]) -> l
     """
     mine = {one.person for one in ours.events}
     coded = list(dict.fromkeys(one.person for one in theirs.events)) or [""]
+    if not mine:  # no face was found
+        return [([], [one for one in theirs.events if one.person == person]) for person in coded]
     pairs: list[tuple[Events, Events]] = []
     for person in coded:
         numbers = set(named[person].split(",")) if person in named else {person} & mine

@@ -10,20 +10,21 @@ from typing import Any, NamedTuple
 from mien.core.events import events_of
 from mien.data.tables import Table, cells_of, find_columns, open_table
 from mien.errors import DataError
+from mien.workflows.watched import watched
 
 ELAN_UNITS = ("ss.msec", "hh:mm:ss.ms", "msec")
 COLUMNS = {
     "participant": ("observation id", "participant"),
     "video": ("observation id", "file name"),
     "person": ("track", "subject", "tier"),
-    "start": ("start_s", "start (s)", *(f"begin time - {unit}" for unit in ELAN_UNITS)),
-    "end": ("end_s", "stop (s)", *(f"end time - {unit}" for unit in ELAN_UNITS)),
+    "start": ("start_s", "onset", "start (s)", *(f"begin time - {unit}" for unit in ELAN_UNITS)),
+    "end": ("end_s", "offset", "stop (s)", *(f"end time - {unit}" for unit in ELAN_UNITS)),
     "time": ("time_s", "time"),
     "frame": ("frame",),
     "kind": ("behavior type", "status"),
     "label": ("behavior", "emotion", "label", "annotation"),
 }
-"""What a column holds, and its names in the tables of mien, BORIS and ELAN."""
+"""What a column holds, and its names in tables of mien and others, BORIS and ELAN."""
 NO_TIERS = ("begin time", "end time", "duration", "file ")
 """How the columns begin that are no tiers, where ELAN writes a column for each tier."""
 ELAN_LAYOUTS = [(first, n) for first in (2, 1, 0) for n in (3, 2, 1)]
@@ -32,6 +33,7 @@ CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:[.,]\d+)?)")
 QUOTED = re.compile(r'^"([^"]*)"$')
 NO_VALUE = {"", "NA", "NaN", "nan"}
 ADVICE = "give events of mien, a BORIS export, or an ELAN file"
+OWN_COLUMNS = "or name the columns participant, start_s, end_s, emotion"
 
 
 class UnknownTableError(DataError):
@@ -39,7 +41,10 @@ class UnknownTableError(DataError):
 
 
 class Span(NamedTuple):
-    """A label of someone, from when to when, as a file has it; what the file does not tell is empty."""
+    """A label of someone, from when to when, as a file has it; what the file does not tell is empty.
+
+    ``watched`` is of no label, but tells from when to when mien watched the video.
+    """
 
     participant: str
     video: str
@@ -47,6 +52,7 @@ class Span(NamedTuple):
     start_s: float
     end_s: float
     label: str
+    watched: bool = False
 
 
 def read_table(path: Path) -> list[Span]:
@@ -74,7 +80,8 @@ def read_table(path: Path) -> list[Span]:
         spans = _elan_text(table) if table.separator == "\t" else []
         if not spans:
             there = ", ".join(name[:20] for name in table.header[:8]) or "missing"
-            raise UnknownTableError(f"{path} is no table of events: its columns are {there}; {ADVICE}")
+            said = f"its columns are {there}; {ADVICE}, {OWN_COLUMNS}"
+            raise UnknownTableError(f"{path} is no table of events: {said}")
         return spans
 
 
@@ -141,6 +148,8 @@ def _timeline(rows: Iterator[Mapping[str, str]]) -> Iterator[Span]:
                 )
         for one in events_of(timeline):
             yield Span(participant, "", str(one.track), one.start_s, one.end_s, one.emotion)
+        _, start_s, end_s = watched(participant, (row["time_s"] for row in timeline))
+        yield Span(participant, "", "", start_s, end_s, "", watched=True)
 
 
 def _states(rows: Iterator[Mapping[str, str]]) -> Iterator[Span]:
