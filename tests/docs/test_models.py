@@ -1,5 +1,6 @@
 """No number about the shipped model is copied by hand."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,38 @@ def test_the_readme_gives_the_scores_of_the_card(rows: str) -> None:
     assert with_interval(scores["accuracy"], scores["accuracy_interval"], 1) in line
     assert f"{scores['macro_f1']:.1%}" in line
     assert f"{scores['ece']:.3f}" in line
+
+
+def test_the_pages_tell_one_share_of_test_faces_with_a_near_copy() -> None:
+    scores = find_model(DEFAULT_MODEL)[1].scores
+    n, copies = scores["test"]["n"], scores["test"]["n"] - scores["test_clean"]["n"]
+    percent = f"{copies / n:.0%}".replace("%", " %")
+    for page, text in (
+        ("docs/concepts/protocol.md", f"Of the {n:,} PrivateTest faces,"),
+        ("docs/concepts/protocol.md", f"{copies} ({percent}) have a near copy"),
+        ("docs/concepts/leaks.md", f"{percent} of PrivateTest has a near copy"),
+        ("README.md", f"a near copy in Training: {percent} have one"),
+    ):
+        assert text in (ROOT / page).read_text(encoding="utf-8")
+
+
+MISSED = re.compile(r"(?:most )?\(recall (\d+), (\d+) and (\d+) %")
+WRONG = re.compile(r"half of the answers of disgust are wrong \(precision (\d+) %\)")
+
+
+@pytest.mark.parametrize("name", ["fer2013-medium", "fer2013-nano"])
+def test_the_limits_name_the_emotions_that_the_scores_say_are_missed(name: str) -> None:
+    _, card = find_model(name)
+    found = {one["label"]: one for one in card.scores["test"]["per_class"]}
+    missed = sorted(found, key=lambda label: found[label]["recall"])[:3]
+    assert missed == ["fear", "sad", "angry"]
+    texts = [card.limits]
+    if name == DEFAULT_MODEL:
+        texts.append((ROOT / "docs/concepts/intended-use.md").read_text(encoding="utf-8"))
+    for text in texts:
+        assert "fear, sadness and anger" in text
+        assert MISSED.search(text).groups() == tuple(f"{100 * found[one]['recall']:.0f}" for one in missed)
+        assert WRONG.search(text)[1] == f"{100 * found['disgust']['precision']:.0f}"
 
 
 def test_the_shipped_weights_are_small() -> None:
