@@ -305,6 +305,12 @@ def test_resamples_of_one_emotion_do_not_count_in_the_interval_of_kappa() -> Non
     assert compare(same, same).kappa == (1, (1, 1))
 
 
+def test_zero_has_no_sign() -> None:
+    same = compare(coded((0, 20, "sad")), coded((0, 20, "sad")))
+    told = list(lines(replace(same, icc={"sad": (-0.0001, (-0.0004, 0.0))}), 0.1))
+    assert "  sad            0.000   (0.000 to 0.000)" in told
+
+
 def test_moments_that_only_one_names_and_uncertain_ones_are_counted_and_left_out() -> None:
     ours = coded((0, 4, "happy"), (4, 6, "uncertain"), (8, 10, "happy"))
     theirs = coded((0, 2, "happy"), (3, 10, "happy"))

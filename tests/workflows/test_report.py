@@ -118,6 +118,17 @@ def test_a_page_of_one_run_tells_what_it_is(make_run, tmp_path):
     assert len(of(blocks, Matrix)) == 1
 
 
+@pytest.mark.parametrize(("used", "shown"), [("fp32", True), ("bf16", False), (None, False)])
+def test_a_precision_that_is_not_the_recipes_is_told(make_run, tmp_path, used, shown):
+    run = make_run("a")
+    recipe = {"run": {"precision": "bf16", "epochs": 3}}
+    write_json(run / "recipe.json", {"recipe": recipe, "data": "1"})
+    write_json(run / "environment.json", {"mien": "0.1.0"} | ({"precision": used} if used else {}))
+    facts = dict(next(t.rows for t in of(make_report([run], None, tmp_path), Table) if t.head == ("", "")))
+    told = "fp32, for the device has no bf16 arithmetic" if shown else None
+    assert facts.get("computed in") == told
+
+
 def test_what_is_missing_is_named_with_its_command(make_run, tmp_path):
     folder = make_run("a")
     text = said(make_report([folder], None, tmp_path))
@@ -349,6 +360,14 @@ def test_runs_that_differ_in_the_seed_alone_have_a_mean_and_a_deviation(make_run
     name, count, accuracy = grouped.rows[0][:3]
     assert (name, count) == ("net", "2")
     assert accuracy == f"{np.mean(accuracies):.2f} ± {abs(np.diff(accuracies)[0]) / 2**0.5:.2f}"
+
+
+def test_runs_of_any_names_are_named_each_in_their_mean(make_run, tmp_path):
+    runs = [make_run(name, seed) for seed, name in enumerate(("a", "b"))]
+    for seed, run in enumerate(runs):
+        write_json(run / "recipe.json", {"recipe": {"run": {"seed": seed, "epochs": 3}}, "data": "1"})
+    (draw := tmp_path / "draw").mkdir()
+    assert [row[0] for row in means_of(runs, draw)] == ["a, b"]
 
 
 def means_of(runs, draw):

@@ -112,6 +112,16 @@ def test_a_damaged_run_is_told_in_one_line(made: dict[str, Any], tmp_path: Path,
     assert len(str(raised.value).splitlines()) == 1
 
 
+def test_a_run_tells_the_precision_that_it_was_computed_in(
+    made: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = made["table"] | {"run": made["table"]["run"] | {"precision": "bf16", "epochs": 1}}
+    for has, used in ((False, "fp32"), (True, "bf16")):
+        monkeypatch.setattr("mien.train.devices.computes_bf16", lambda device, has=has: has)
+        run = train(check_recipe(table), tmp_path / used)
+        assert json.loads((run / "environment.json").read_text())["precision"] == used
+
+
 def test_teachers_answer_in_the_precision_of_the_recipe_and_tell_how_far(made: dict[str, Any]) -> None:
     answers, told = {}, []
     for precision in ("fp32", "bf16"):

@@ -124,4 +124,4 @@ def lines(found: "Agreement", step_s: float) -> Iterator[str]:
 
 def _with_interval(figure: "Figure") -> str:
     at, interval = figure
-    return f"{at:>6.3f}" + (f"   ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
+    return f"{at:>z6.3f}" + (f"   ({interval[0]:z.3f} to {interval[1]:z.3f})" if interval else "")

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -204,7 +204,7 @@ def _group_row(group: Sequence[Run], split: str) -> tuple[str, ...]:
         return f"{np.mean(values) * scale:.{digits}f} ± {np.std(values, ddof=1) * scale:.{digits}f}"
 
     return (
-        re.sub(r"-seed-\d+$", "", group[0].name),
+        ", ".join(dict.fromkeys(re.sub(r"-seed-\d+$", "", run.name) for run in group)),
         str(len(group)),
         spread([one.accuracy for one in scores], 100, 2),
         spread(cleans if len(cleans) == len(group) else (), 100, 2),
@@ -281,6 +281,7 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
         "epochs": f"{epochs[-1]:g} of {(recipe.get('run') or {}).get('epochs')}" if epochs else None,
         "data set": Path(store).name,
         "content hash of the data": run.files["recipe"].get("data"),
+        "computed in": _other_precision(recipe, machine),
         "machine": machine.get("gpu") or machine.get("machine"),
         "threads": machine.get("threads"),
         "training time": f"{seconds:,.0f} s" if seconds else None,
@@ -289,6 +290,12 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
         "commit": machine.get("commit"),
     }
     return ((what, str(value)) for what, value in facts.items() if value)
+
+
+def _other_precision(recipe: Mapping[str, Any], machine: Mapping[str, Any]) -> str | None:
+    """The precision of a run where it is not that of its recipe, and is known."""
+    asked, used = (recipe.get("run") or {}).get("precision"), machine.get("precision")
+    return f"{used}, for the device has no {asked} arithmetic" if used not in (None, asked) else None
 
 
 def _seconds(run: Run) -> float | None:

@@ -31,7 +31,7 @@ from mien.data.store import read_store
 from mien.errors import ModelError, RecipeError
 from mien.train.batches import training_rows, votes_hash
 from mien.train.checkpoints import load_tensors, save_tensors
-from mien.train.devices import environment, mixed_precision, pick_device
+from mien.train.devices import computed_precision, environment, mixed_precision, pick_device
 from mien.train.features import HeadTrainer, learns_from_features
 from mien.train.loop import Trainer, scored_size
 from mien.train.parallel import ALONE, Workers
@@ -333,9 +333,10 @@ def _told(trainer: Trainer, faces: FaceSet) -> dict[str, Any]:
     """What the files of a new run say of it."""
     recipe, started = trainer.recipe, {"init_from": str(trainer.initial)} if trainer.initial else {}
     several = {"processes": trainer.workers.count} if trainer.workers.count > 1 else {}
+    machine = environment() | {"precision": computed_precision(trainer.device, recipe.run.precision)}
     held = {"recipe": recipe.model_dump(mode="json"), "data": faces.content_hash()}
     held["votes"] = votes_hash(faces, recipe)
-    return {ENVIRONMENT: environment() | several | started, RECIPE: held}
+    return {ENVIRONMENT: machine | several | started, RECIPE: held}
 
 
 def check_same_run(folder: Path, recipe: Recipe, faces: FaceSet) -> None:

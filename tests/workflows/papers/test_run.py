@@ -145,7 +145,7 @@ def test_what_a_kill_at_the_very_end_of_training_left_is_removed(data: Path) -> 
 
 
 @pytest.mark.train
-def test_a_pupil_whose_teacher_is_not_trained_says_what_to_do_first(data: Path) -> None:
+def test_a_student_whose_teacher_is_not_trained_says_what_to_do_first(data: Path) -> None:
     asked = settings(data, overrides=())
     text = f"{asked.runs / 'cs231n-final'} is not trained yet; first: mien papers run cs231n-final"
     with pytest.raises(RecipeError, match=re.escape(text)):
