@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from mien.core.run_files import is_run_folder
+from mien.core.run_names import is_run_folder
 
 TABLES = (".csv", ".tsv")
 STORES = (".h5", ".hdf5")

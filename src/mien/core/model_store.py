@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mien.core.cards import ModelCard, read_card
 from mien.core.files import refusals, sync, sync_folder
-from mien.core.run_files import is_run_folder
+from mien.core.run_names import is_run_folder
 from mien.errors import ModelError
 from mien.names import look_up
 

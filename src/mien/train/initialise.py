@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mien.core.model_store import is_run
-from mien.core.run_files import WEIGHTS, is_run_folder
+from mien.core.run_names import WEIGHTS, is_run_folder
 from mien.errors import ModelError
 from mien.train.checkpoints import load_note
 from mien.train.exported import VOTES, of_emotions, read_exported, unfolded

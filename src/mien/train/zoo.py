@@ -12,7 +12,7 @@ from torch import nn
 
 from mien.core.own_code import VARIABLE, is_allowed, is_own, load_own
 from mien.core.own_files import NUMBER, Maybe, check_shape, reading, reason
-from mien.core.run_files import WEIGHTS, is_run_folder
+from mien.core.run_names import WEIGHTS, is_run_folder
 from mien.errors import ModelError, RecipeError
 from mien.names import nearest
 from mien.train import nets

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.calibration import softmax
-from mien.core.run_files import ENVIRONMENT, RECIPE, WEIGHTS, is_run_folder
+from mien.core.run_names import ENVIRONMENT, RECIPE, WEIGHTS, is_run_folder
 from mien.data.leaks import LEARNED, Leak, check_parts, read_learned
 from mien.data.records import FaceSet
 from mien.errors import DataError, ModelError

@@ -12,7 +12,7 @@ from mien.core.calibration import softmax
 from mien.core.files import write_json
 from mien.core.metrics import McNemar, mcnemar
 from mien.core.outputs import check_output_folder
-from mien.core.run_files import is_run_folder
+from mien.core.run_names import is_run_folder
 from mien.core.scores import Scores, score
 from mien.core.voting import VOTES, fit_weights
 from mien.data.leaks import Leak

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.core.outputs import check_output_folder
-from mien.core.run_files import ENVIRONMENT, RECIPE, WEIGHTS, is_run_folder
+from mien.core.run_names import ENVIRONMENT, RECIPE, WEIGHTS, is_run_folder
 from mien.data.leaks import Leak, Learned, check_parts, learned, refuse_leak
 from mien.data.records import FaceSet
 from mien.data.store import read_store

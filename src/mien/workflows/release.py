@@ -13,7 +13,7 @@ from mien.core.files import temporary_folder
 from mien.core.model_store import folder_for, put_model, sha256
 from mien.core.outputs import check_output_folder
 from mien.core.own_files import parse_toml, reading
-from mien.core.run_files import ENVIRONMENT
+from mien.core.run_names import ENVIRONMENT
 from mien.core.session import open_session, run
 from mien.core.tta import Views, average_logits, checked_views
 from mien.data.leaks import check_parts

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.core.own_files import NUMBER, Maybe, reading
-from mien.core.run_files import RECIPE, is_run_folder
+from mien.core.run_names import RECIPE, is_run_folder
 from mien.core.scores import Scores, score
 from mien.data.leaks import Leak
 from mien.data.records import SPLITS

@@ -16,7 +16,7 @@ from mien.core.files import atomic_write, refusals, write_json
 from mien.core.locks import sole
 from mien.core.outputs import check_output, check_output_folder
 from mien.core.own_files import Maybe, read_json, reading
-from mien.core.run_files import RECIPE
+from mien.core.run_names import RECIPE
 from mien.data.leaks import LEARNED, Leak, Learned, write_leaks, write_learned
 from mien.data.records import FaceSet
 from mien.data.store import read_store

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from mien.core.calibration import softmax
 from mien.core.files import sweep, write_json
 from mien.core.own_files import reading
-from mien.core.run_files import CHECKPOINT, ENVIRONMENT, RECIPE, WEIGHTS, is_run_folder, is_trained
+from mien.core.run_names import CHECKPOINT, ENVIRONMENT, RECIPE, WEIGHTS, is_run_folder, is_trained
 from mien.data.leaks import check_parts, learned
 from mien.data.records import FaceSet
 from mien.data.splits import split_command

@@ -14,7 +14,7 @@ from mien.core.files import write_json
 from mien.core.locks import sole
 from mien.core.outputs import check_output_folder
 from mien.core.own_files import NUMBER, reading
-from mien.core.run_files import CHECKPOINT, ENVIRONMENT, RECIPE, is_trained
+from mien.core.run_names import CHECKPOINT, ENVIRONMENT, RECIPE, is_trained
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_info, read_store
 from mien.errors import DataError, MienError, ModelError, RecipeError
