@@ -107,14 +107,14 @@ def test_what_the_model_learned_from_elsewhere_is_not_known_and_is_told(
 
 
 def test_clean_of_a_training_part_that_is_not_the_models_is_called_so_and_enters_no_card(
-    made: dict[str, Any], bars: Path, tmp_path: Path
+    made: dict[str, Any], run: Path, bars: Path, tmp_path: Path
 ) -> None:
     stores = {}
     for name, faces in (("own", made["faces"]), ("noisy", noisy(made["faces"]))):
         stores[name] = str(tmp_path / f"{name}.h5")
         write_store(faces, Path(stores[name]), near=find_near_duplicates(faces))
     for name, store in stores.items():
-        for command in (["evaluate", "bars", store], ["ensemble", "bars", str(made["run"]), "--data", store]):
+        for command in (["evaluate", "bars", store], ["ensemble", "bars", str(run), "--data", store]):
             shown = COMMANDS.invoke(app, command).stdout
             assert "clean" in shown
             assert ("training" in shown) == (name == "noisy")
