@@ -206,3 +206,43 @@ def test_the_quiz_works_where_site_data_are_blocked(page, start, no_site_data):
     expect(page.locator("#go")).to_have_text("Beginnen")
     page.locator("#go").click()
     expect(page.locator("#face")).to_be_visible()
+
+
+@one_look
+def test_another_of_the_same_name_does_not_go_on_in_the_answers_of_the_first(page, start, quiz_file):
+    _, address = start("--names")
+    first = [3, 0, -1, -1, -1, -1]
+    quiz = open_quiz(quiz_file)
+    quiz.begin("Anna")
+    for place, label in enumerate(first[:2]):
+        quiz.answer("Anna", "asked", place, label, 1000)
+    quiz.close()
+    page.goto(address)
+    page.locator("#person").fill("anna")
+    page.keyboard.press("Enter")
+    expect(page.locator("#who")).to_have_text(
+        f"Anna has answered 2 of {N}: go on as Anna? If you are someone else, add a letter to the name."
+    )
+    page.locator("#languages").select_option("de")
+    expect(page.locator("#who")).to_contain_text(f"Anna hat 2 von {N} beantwortet")
+    page.locator("#languages").select_option("en")
+    page.locator("#person").press("Backspace")  # takes a letter, not an answer
+    expect(page.locator("#same")).to_be_hidden()
+    page.locator("#person").fill("Anna B")
+    page.keyboard.press("Enter")
+    sees(page, 1)
+    page.keyboard.press("7")
+    sees(page, 2)
+    assert answers_of(quiz_file) == {"Anna": first, "Anna B": [6, -1, -1, -1, -1, -1]}
+    page.goto("about:blank")
+    page.goto(address)
+    expect(page.locator("#go")).to_be_focused()
+    page.keyboard.press("Enter")  # this browser knows Anna B, and does not ask
+    sees(page, 2)
+    page.goto("about:blank")
+    page.goto(address)
+    expect(page.locator("#go")).to_be_focused()
+    page.locator("#person").fill("Anna")
+    page.keyboard.press("Enter")
+    page.locator("#same-go").click()
+    sees(page, 3)

@@ -8,6 +8,7 @@ const $ = (id) => document.getElementById(id);
 let token = takeToken();
 let quiz = null;      // what is asked: labels, totals, width and height of a face
 let step = null;      // where this person stands; see Step in workflows/quiz/quiz_file.py
+let waiting = null;   // the step of a name that has answers, until the person says whether it is theirs
 let shownAt = null;   // when the face was seen; null while nothing may be answered
 let images = {};    // promises of blob addresses by the face's address, the next face among them
 
@@ -146,7 +147,29 @@ async function show() {
 }
 
 async function begin() {
-  step = await ask("v1/begin", { person: $("person").value });
+  const next = await ask("v1/begin", { person: $("person").value });
+  const isOurs = recall("localStorage", `mien quiz ${quiz.id}`) === next.person;
+  if (!quiz.names || isOurs || answered(next) === 0) {
+    await goOn(next);
+    return;
+  }
+  waiting = next;
+  askWho();
+  $("person").focus();
+}
+
+/** How many faces a person has answered, the examples among them. */
+const answered = ({ part, place, training }) => (part === "training" ? place : training + place);
+
+/** Whether someone is who has answered under this name, before that person's answers are changed. */
+function askWho() {
+  $("same").hidden = !waiting;
+  const { person, training } = waiting ?? {};
+  if (waiting) $("who").textContent = say("who", { person, n: answered(waiting), total: quiz.totals.asked + training });
+}
+
+async function goOn(next) {
+  step = next;
   keep("localStorage", `mien quiz ${quiz.id}`, step.person);
   await show();
 }
@@ -228,11 +251,17 @@ function write() {
   $("person-label").textContent = say(quiz.names ? "name" : "name_before");
   if (step?.done) $("saved").textContent = say("saved", { total: step.total, person: step.person });
   named();
+  askWho();
 }
 
 const named = () => { $("go").textContent = say($("person").value && !quiz?.names ? "go_on" : "begin"); };
 
-$("person").addEventListener("input", named);
+$("person").addEventListener("input", () => {
+  waiting = null;
+  askWho();
+  named();
+});
+$("same-go").addEventListener("click", () => attempt(() => goOn(waiting)));
 $("start").addEventListener("submit", (event) => {
   event.preventDefault();
   attempt(begin);
