@@ -123,7 +123,8 @@ def test_a_signal_leaves_a_whole_parquet_file_and_a_run_that_goes_on(
     assert "60 images, " in done.stderr
     assert len(set(pq.read_table("a.parquet")["path"].to_pylist())) == N
     again = mien("read", "many", *OPTIONS, "--rotated", "--out", "a.parquet", "--resume")
-    assert (again.exit_code, again.stderr) == (1, "a.parquet is complete already; delete it to start over\n")
+    assert again.exit_code == 1
+    assert again.stderr.startswith("a.parquet is complete already; delete it to start over\n")
 
 
 def test_a_signal_ends_a_run_that_waits_for_more_of_a_list(mien, many, process) -> None:
