@@ -2,9 +2,10 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
@@ -68,20 +69,38 @@ def one_folder(out: Sequence[Path] | None, refused: dict[str, Any]) -> Path:
 
 
 class _Lines:
-    """Says on stderr, where nobody looks at a terminal too, how far a long video is."""
+    """Says on stderr, where nobody looks at a terminal too, how far a run and a long video are.
 
-    def __init__(self) -> None:
-        self.path, self.reported_s = Path(), monotonic()
+    Args:
+        paths: Of all videos, in the order in which they are watched, or were by an earlier run.
+    """
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self.places = {path: place for place, path in enumerate(paths, 1)}
+        self.path, self.n_begun = Path(), 0
+        self.start_s = self.video_s = self.reported_s = monotonic()
 
     def begin(self, path: Path) -> None:
-        self.path = path
+        self.path, self.video_s = path, monotonic()
+        self.n_begun += 1
         if sys.stderr.isatty():
             typer.echo(f"watching {printable(str(path))}", err=True)
 
     def show(self, watched: "Watched") -> None:
         if monotonic() - self.reported_s >= LINES_EVERY_S:
             self.reported_s = monotonic()
-            typer.echo(f"{printable(str(self.path))}: at {watched.rows[0].time_s:.1f} s", err=True)
+            far = f"{self.places[self.path]:,} of {len(self.places):,}"
+            at = f"{printable(str(self.path))}: at {watched.rows[0].time_s:.1f} s"
+            typer.echo("  ".join([far, at, *self._pace()]), err=True)
+
+    def _pace(self) -> Iterator[str]:
+        """The rate and the time left, by the videos of this run that were watched to their end."""
+        if self.n_begun > 1:
+            each_s = max(self.video_s - self.start_s, 1e-3) / (self.n_begun - 1)
+            n_left = len(self.places) - self.places[self.path] + 1
+            left_s = max(n_left * each_s - (monotonic() - self.video_s), 0.0)
+            yield f"{3600 / each_s:.1f} videos/h"
+            yield f"{timedelta(seconds=round(left_s))} left"
 
 
 def many_job(
@@ -119,10 +138,10 @@ def watch_all(job: "ManyJob", settings: "WatchSettings", blind: Path | None, ray
             n_done += 1
             n_broken += done.error is not None
             people = counted(done.persons, "person")
-            outcome = done.error or f"{done.frames:,} frames, {done.seconds:.1f} s, {people}"
+            outcome = done.error or f"{counted(done.frames, 'frame')}, {done.seconds:.1f} s, {people}"
             say(printable(f"{done.video}: {outcome}"))
     if stop.wanted:
-        typer.echo(f"mien: stopped after {n_done:,} videos; --resume goes on", err=True)
+        typer.echo(f"mien: stopped after {counted(n_done, 'video')}; --resume goes on", err=True)
         raise typer.Exit(INTERRUPTED)
     n_before = n_failed(job.folder) - n_broken
     before = f", and {n_before:,} of an earlier run" if n_before else ""
@@ -144,7 +163,7 @@ def _watched(job: "ManyJob", settings: "WatchSettings", ray: str | None, stop: S
         return
     from mien.workflows.video.many import watch_many
 
-    lines = _Lines()
+    lines = _Lines(path for path, _ in job.videos or ())
     yield from watch_many(job, settings, begin=lines.begin, on_watched=lines.show, stop=stop)
 
 

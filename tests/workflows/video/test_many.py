@@ -2,8 +2,11 @@
 
 import inspect
 import os
+import re
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,7 +15,7 @@ av = pytest.importorskip("av", reason="needs PyAV")
 from mien.errors import MienError
 from mien.workflows.find import PassedOver
 from mien.workflows.rows.formats import csv_rows
-from mien.workflows.video.many import ManyJob, find_videos, name_of_rows, watch_many
+from mien.workflows.video.many import Done, ManyJob, find_videos, name_of_rows, watch_many
 from mien.workflows.video.participants import parse_id_from
 from mien.workflows.video.watcher import WatchSettings
 
@@ -278,6 +281,37 @@ def test_a_repaired_video_is_watched_again_when_its_line_is_removed_as_the_comma
     assert (again.exit_code, again.stdout) == (0, "in/below/bad.mp4: 6 frames, 0.6 s, 1 person\n")
     assert again.stderr.endswith("out/index.csv tells of all\n")
     assert [(row["video"], row["frames"]) for row in index("out")] == [(name, 6) for name in ALL]
+
+
+def test_a_log_tells_how_far_the_videos_are_with_rate_and_time_left(videos, tiny_home, monkeypatch) -> None:
+    from typer.testing import CliRunner
+
+    from mien.cli import watch_many as command
+    from mien.cli.main import app
+
+    monkeypatch.setenv("MIEN_HOME", str(tiny_home))
+    monkeypatch.setattr(command, "LINES_EVERY_S", 0.0)
+    arguments = ["watch", "in", "--out", "out", "--model", "tiny", "--views", "1"]
+    lines = CliRunner().invoke(app, arguments, prog_name="mien").stderr.splitlines()
+    assert lines[1] == "1 of 4  in/2.mp4: at 0.0 s"  # nothing is known of the rate yet
+    pattern = r"3 of 4  in/below/2\.mp4: at 0\.5 s  [\d.]+ videos/h  0:00:\d\d left"
+    assert [line for line in lines if re.fullmatch(pattern, line)]
+
+
+def test_one_video_of_one_frame_is_counted_as_one(videos, tiny_home, monkeypatch) -> None:
+    from typer.testing import CliRunner
+
+    from mien.cli.main import app
+
+    monkeypatch.setenv("MIEN_HOME", str(tiny_home))
+    arguments = ["watch", "in", "--out", "out", "--model", "tiny", "--views", "1"]
+    monkeypatch.setattr("mien.cli.watch_many._watched", lambda *_: [Done("in/2.mp4", None, 1, 1, 0.1)])
+    monkeypatch.setattr(
+        "mien.cli.watch_many.stop_on_ctrl_c", lambda: nullcontext(SimpleNamespace(wanted=True))
+    )
+    stopped = CliRunner().invoke(app, arguments, prog_name="mien")
+    assert (stopped.exit_code, stopped.stdout) == (130, "in/2.mp4: 1 frame, 0.1 s, 1 person\n")
+    assert "mien: stopped after 1 video; --resume goes on" in stopped.stderr
 
 
 def test_a_folder_of_participants_has_their_ids_in_every_row_and_copies_for_raters(
