@@ -142,6 +142,13 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     monkeypatch.setattr(main.TyperGroup, "invoke", fail)
 
 
+def stopped_import() -> ImportError:
+    """What ``import onnxruntime`` raises where Ctrl-C meets it."""
+    error = ImportError("initialization failed")
+    error.__cause__ = KeyboardInterrupt()
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "code", "text"),
     [
@@ -151,9 +158,19 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         (PermissionError(13, "Permission denied", "out/a.png"), 2, "mien: permission denied: out/a.png\n"),
         (OSError(28, "No space left on device"), 2, "mien: no space left on device\n"),
         (KeyboardInterrupt(), 130, "mien: stopped\n"),
+        (stopped_import(), 130, "mien: stopped\n"),
         (BrokenPipeError(), 0, ""),
     ],
-    ids=["error", "escape sequence", "several lines", "permission", "disk full", "interrupt", "pipe"],
+    ids=[
+        "error",
+        "escape sequence",
+        "several lines",
+        "permission",
+        "disk full",
+        "interrupt",
+        "interrupted import",
+        "pipe",
+    ],
 )
 def test_an_error_becomes_a_line_and_an_exit_code(error, code, text, mien, monkeypatch) -> None:
     raising(monkeypatch, error)
@@ -228,6 +245,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 threading.Thread(target=press).start()
 main()
 """
+
+
+def test_an_import_that_fails_of_itself_is_no_interrupt(mien, monkeypatch) -> None:
+    raising(monkeypatch, ImportError("no such library"))
+    assert isinstance(mien("models").exception, ImportError)
 
 
 def test_another_ctrl_c_while_python_ends_is_no_traceback() -> None:

@@ -41,6 +41,12 @@ def test_an_unknown_device_is_told_the_nearest():
         mien.load(device=0)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["gpu", "GPU", "gpu:0"])
+def test_who_asks_for_a_gpu_is_not_sent_to_the_cpu(name):
+    with pytest.raises(MienError, match=rf"^no device named '{name}'; did you mean 'cuda', or 'auto'"):
+        providers.checked_device(name)
+
+
 def test_a_numbered_gpu_is_asked_for_by_its_number(monkeypatch):
     built_for(monkeypatch, "cuda", "cpu")
     assert providers.checked_device("cuda:1") == "cuda:1"

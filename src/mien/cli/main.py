@@ -102,7 +102,9 @@ class LazyCommands(TyperGroup):
                 return super().invoke(ctx)
             finally:
                 sys.stdout.flush()  # so that a closed pipe shows here, and not while Python exits
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, ImportError) as error:
+            if not _is_stop(error):
+                raise
             typer.echo("mien: stopped", err=True)
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:  # the reader, such as `head`, has seen enough
@@ -114,6 +116,13 @@ class LazyCommands(TyperGroup):
             raise _failed(str(error) + _hint(ctx, str(error)), ctx.params.get("verbose", False)) from None
         except OSError as error:
             raise _failed(_told(error), ctx.params.get("verbose", False)) from None
+
+
+def _is_stop(error: BaseException | None) -> bool:
+    """Whether an error is Ctrl-C, or comes from it: a library in C makes an ImportError of it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _told(error: OSError) -> str:

@@ -47,6 +47,8 @@ def checked_device(device: str) -> str:
     there = available_devices()
     if device == AUTO:
         return "cuda" if "cuda" in there else "cpu"
+    if re.fullmatch(r"gpu(:\d+)?", device, re.IGNORECASE):  # by its letters cpu would be nearest
+        raise MienError(f"no device named '{device}'; did you mean 'cuda', or 'auto' for CUDA where it is?")
     name = re.sub(r"^(cuda|directml):\d+$", r"\1", device)
     look_up(dict.fromkeys((*DEVICES, AUTO)), name, "device")
     if name not in there:

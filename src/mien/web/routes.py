@@ -256,7 +256,7 @@ async def live(socket: WebSocket, service: AService) -> None:
 
 @router.get("/v1/models", summary="The models on this machine", responses=_errors("bad_request"))
 async def models(service: AService) -> schemas.ModelsAnswer:
-    """Each model's card in short: what it names, how well it was measured to do, on what terms."""
+    """Each model: what it names, how well it was measured to do, on what terms."""
     weights, served = find_model(service.settings.model)
     cards = [served]
     for path in list_models().values():

@@ -198,7 +198,7 @@ class RowsAnswer(BaseModel):
 
 
 class Model(BaseModel):
-    """A model's card, in short."""
+    """A model's card without how it was trained."""
 
     name: str
     served: bool = Field(description="Whether this service reads with it.")
