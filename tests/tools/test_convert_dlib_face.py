@@ -108,13 +108,14 @@ def test_statistics_of_faces_change_no_output(tool: ModuleType, tmp_path: Path, 
     plain = tool.to_torch(made_up(tool))
     rebased = plain | tool.batch_statistics(plain, tmp_path / "faces.h5")
     assert not torch.equal(plain["stem.1.weight"], rebased["stem.1.weight"])
-    face, outputs = torch.rand(2, 3, 104, 104), []
+    face, outputs = torch.rand(2, 3, 104, 104, generator=torch.Generator().manual_seed(0)), []
     for tensors in (plain, rebased):
         net = FaceBackbone(channels=3).eval()
         net.load_state_dict(tensors, strict=False)
         with torch.no_grad():
             outputs.append(net(face))
-    torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-3, atol=1e-4)
+    rounding = 1e-3 * outputs[0].std().item()  # kernels of other processors sum in another order
+    torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-3, atol=rounding)
 
 
 def published() -> Path | None:

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from mien.core.run_names import is_run_folder
-
 TABLES = (".csv", ".tsv")
 STORES = (".h5", ".hdf5")
 ARCHIVES = (".zip", ".gz", ".tgz", ".tar", ".rar", ".7z")
@@ -65,6 +63,8 @@ def kind_of(path: str) -> str | None:
 def other_command(command: str, path: str) -> str:
     """``"; this is a video: mien watch v.mp4"`` where another command takes ``path``; otherwise nothing."""
     if os.path.isdir(path):
+        from mien.core.run_names import is_run_folder
+
         if is_run_folder(path):  # a run, with its figures
             return ""
         if command == "watch" and _holds_images(path):
