@@ -114,7 +114,7 @@ def test_statistics_of_faces_change_no_output(tool: ModuleType, tmp_path: Path, 
         net.load_state_dict(tensors, strict=False)
         with torch.no_grad():
             outputs.append(net(face))
-    rounding = 1e-3 * outputs[0].std().item()  # kernels of other processors sum in another order
+    rounding = 1e-4 * outputs[0].std().item()  # kernels of other processors sum in another order
     torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-3, atol=rounding)
 
 

@@ -156,6 +156,15 @@ def test_an_image_may_come_in_json(serve, face_png, key, pack):
     assert client.post("/v1/read", json={key: pack(face_png)}).json() == wanted
 
 
+def test_a_client_of_deepface_may_say_what_it_says_there(serve, face_png):
+    client = serve()
+    wanted = client.post("/v1/read", content=face_png).json()
+    of_deepface = {"img": as_text(face_png), "actions": ["emotion"], "detector_backend": "opencv"}
+    assert client.post("/v1/read", json=of_deepface).json() == wanted
+    told = client.post("/v1/read", json={"image": as_text(face_png), "actions": ["emotion"]})
+    assert (told.status_code, told.json()["error"]["code"]) == (400, "bad_request")
+
+
 OPTIONS: dict[str, tuple[str, Any]] = {
     "JSON": ("/v1/read", lambda file: {"json": {"image": as_text(file), "landmarks": True}}),
     "two names": ("/v1/read", lambda file: {"json": {"image": as_text(file), "img": as_text(file)}}),

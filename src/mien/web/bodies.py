@@ -31,7 +31,9 @@ TEXTS = ("application/x-www-form-urlencoded", "text/")
 URL_SAFE = str.maketrans("-_", "+/")
 DATA_ADDRESS = re.compile(r"\s*data:[^,]{0,200};base64,", re.IGNORECASE)
 IMAGE_KEYS = ("image", "img")
-"""What an image is called in JSON; the second is what other services call it."""
+"""What an image is called in JSON; the second is what DeepFace's service calls it."""
+OF_DEEPFACE = {"actions", "detector_backend", "enforce_detection", "align", "anti_spoofing", "max_faces"}
+"""What else its clients send, and may send here beside an ``img``."""
 
 MOST_FIELDS, MOST_NAME = 8, 200
 
@@ -198,7 +200,7 @@ def _from_json(body: bytes, max_images: int, client: str) -> list[Upload]:
     given = held[known[0]] if known else []
     if given == []:
         raise RefusedError("bad_request", f"the JSON holds no image; {AS_JSON}")
-    _refuse_options(name for name in held if name != known[0])
+    _refuse_options(sorted(held.keys() - {known[0]} - (OF_DEEPFACE if known[0] == "img" else set())))
     texts = given if isinstance(given, list) else [given]
     if len(texts) > max_images:
         raise _too_many(max_images)
