@@ -113,6 +113,16 @@ def test_votes_that_a_scheme_left_are_no_answers_of_raters(quiz, tmp_path, monke
     open_quiz(tmp_path / "majority.db", tmp_path / "majority.h5", Draw(n=12)).close()  # still of that data
 
 
+def test_votes_are_told_of_where_few_were_answered_and_none_of_these_has_a_vote_alone(quiz, tmp_path):
+    faces, last = read_store(tmp_path / "faces.h5"), quiz.faces().rows[-1]
+    votes = np.where(faces.votes == 1, (faces.rows == last)[:, None], faces.votes)
+    write_store(replace(faces, votes=votes), tmp_path / "raw.h5")
+    other = open_quiz(tmp_path / "raw.db", tmp_path / "raw.h5", Draw(n=12))
+    take(other, "Ada", other.faces().labels[:2])
+    other.close()
+    assert quiz_report(tmp_path / "raw.db").raters.n_faces == 2
+
+
 def test_only_faces_that_were_answered_count(quiz):
     take(quiz, "Ada", quiz.faces().labels[:4])
     quiz.begin("Ben")

@@ -20,7 +20,7 @@ from mien.core.agreement import (
 )
 from mien.core.metrics import Interval, McNemar, mcnemar
 from mien.core.text import counted
-from mien.data.ferplus import left_by_scheme
+from mien.data.ferplus import with_raters_votes
 from mien.data.leaks import find_leak
 from mien.data.records import FaceSet
 from mien.errors import MienError
@@ -167,7 +167,10 @@ def quiz_report(path: str | os.PathLike[str], model: str = "", device: str = "cp
     """
     quiz = Quiz(path)
     try:
-        faces, people = quiz.faces(), [one for one in quiz.people() if (one.answers >= 0).any()]
+        faces, people = (
+            with_raters_votes(quiz.faces()),
+            [one for one in quiz.people() if (one.answers >= 0).any()],
+        )
     finally:
         quiz.close()
     if not people:
@@ -276,13 +279,10 @@ def _person(person: Person, faces: FaceSet, guess: Ids | None) -> Figures:
 
 
 def _vote_shares(faces: FaceSet) -> NDArray[np.float64] | None:
-    """For each face (N, C), the share of all its votes that each label of the data set got.
-
-    None where no face has votes, or those are what a scheme of FER+ left, as in older quizzes.
-    """
+    """For each face (N, C), the share of all its votes that each label got; None where no face has votes."""
     if faces.votes is None or faces.vote_names is None or not set(faces.label_names) <= set(faces.vote_names):
         return None
-    if left_by_scheme(faces) or not faces.votes.any():
+    if not faces.votes.any():
         return None
     columns = [faces.vote_names.index(name) for name in faces.label_names]
     votes = faces.votes.astype(np.float64)
