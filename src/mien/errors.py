@@ -64,12 +64,8 @@ class MissingExtraError(MienError):
 
 @contextmanager
 def needs_extra(what: str, extra: str = "train", package: str = "") -> Iterator[None]:
-    """Around imports: a module that is absent becomes the `MissingExtraError` of ``what``.
-
-    Where the ``package`` is named, one that is too old or broken does so too.
-    """
-    failure = ImportError if package else ModuleNotFoundError
+    """Around imports: a module that is absent, too old or broken becomes the error of ``what``."""
     try:
         yield
-    except failure as e:
+    except ImportError as e:
         raise MissingExtraError(what, package or str(e.name), extra) from e

@@ -1,5 +1,6 @@
 """A file given to the wrong command: the error names the right one."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 from mien.cli.hints import KINDS, WORK, hint, other_command
 from mien.cli.main import COMMANDS
 from mien.cli.release import echo_next
+from mien.core.run_names import is_run_folder, is_trained
 
 FILES = {
     "v.mp4": b"\0\0\0\x18ftypisom",
@@ -34,7 +36,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("command", "text"),
     [
-        ("read v.mp4", "this is a video: mien watch v.mp4"),
+        ("read v.mp4", "is a video, not an image; read it with mien watch"),
         ("read list.csv", "this is a table: mien data import csv list.csv"),
         ("read model.onnx", "this is a model: mien read --model model.onnx PHOTO.jpg"),
         ("read a.zip", "this is an archive: unpack it first"),
@@ -75,6 +77,15 @@ def test_what_fits_gets_no_hint(folder, arguments):
 def test_the_figures_of_a_run_make_no_folder_of_images(folder):
     Path("photos", "recipe.json").touch()
     assert hint("evaluate", ["photos"], "") == ""
+
+
+def test_a_folder_that_may_not_be_entered_is_no_run(folder, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "permission denied")
+
+    monkeypatch.setattr(os, "stat", refuse)
+    assert not is_run_folder("empty")
+    assert not is_trained("empty")
 
 
 def test_what_the_error_says_already_is_not_said_twice(folder):

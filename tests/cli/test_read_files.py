@@ -205,6 +205,8 @@ def test_only_a_stopped_run_is_not_continued_with_annotated_images(mien, many, k
     assert (len({row["path"] for row in cells("a.csv")}), n_marked >= 16) == (20, True)
     assert "a.csv is complete already" in mien("read", *run).stderr
     assert len(list(Path("marked").iterdir())) == n_marked
+    not_drawn = mien("read", *run[:-2], "others", "--resume")
+    assert (not_drawn.exit_code, "to draw its images, leave --out" in not_drawn.stderr) == (2, True)
 
 
 def test_parts_hold_every_image_once(mien, many) -> None:
@@ -242,6 +244,9 @@ def test_what_could_not_be_read_is_read_again_once_it_is_repaired(errors, mien, 
     mien(*run)
     again = f"mien read --files-from {errors or 'a.jsonl'} --out again.jsonl"
     assert f"mien: 4 images could not be read; {again} reads them again" in mien(*run).stderr
+    if errors in ("e.jsonl", None):
+        with Path(errors or "a.jsonl").open("a") as file:
+            file.write('{"path": "of another program"}\n{}\n')
     repaired = (many.parent / "made" / "one.png").read_bytes()
     (many.parent / "made" / "broken.png").write_bytes(repaired)
     done = mien(*again.split()[1:], *OPTIONS)

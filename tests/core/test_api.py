@@ -177,6 +177,12 @@ def test_a_small_face_of_a_large_photo_is_found_where_it_is_asked_for(seeing: Pa
     assert len(mien.read(large, seeing, min_face=30)) == 1
 
 
+@pytest.mark.parametrize("wrong", [[1], {}, "40"], ids=str)
+def test_a_wrong_smallest_face_is_told_of_read_too(seeing: Path, wrong: Any) -> None:
+    with pytest.raises(MienError, match=r"^min_face must be a finite number"):
+        mien.read(np.zeros((64, 64, 3), np.uint8), seeing, min_face=wrong)
+
+
 @pytest.mark.parametrize("options", [{"min_face": 24}, {"rotated": True}], ids=str)
 def test_a_detector_of_ones_own_has_its_own_settings(seeing: Path, options: dict[str, Any]) -> None:
     with pytest.raises(

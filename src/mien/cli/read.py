@@ -200,6 +200,10 @@ def read(
         with _rows(outputs, inputs, analyzer, settings, stop) as rows:
             if rows is not None and rows.files.is_done:
                 rows.check_done(sources)
+                if annotate and not annotate.exists():
+                    raise MienError(
+                        f"{files[0]} is complete already; to draw its images, leave --out and --resume out"
+                    )
                 typer.echo(f"{files[0]} is complete already; delete it to start over", err=True)
                 _tell_failed(rows.earlier.n_failed, outputs.rows)
                 raise typer.Exit(1 if rows.earlier.n_failed else 0)

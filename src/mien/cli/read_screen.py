@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mien.cli.hints import other_command
+from mien.cli.hints import hint
 from mien.cli.progress import progress_bar
 from mien.cli.terminal import bar, printable
 from mien.core.text import counted
@@ -86,7 +86,7 @@ class Tally:
         self.counts.add(result)
         self.n_shrunk += max(result.size_wh or (0,)) > (self.searched_side or float("inf"))
         if result.error is not None and len(self.errors) < SHOWN_ERRORS:
-            self.errors.append(result.error + other_command("read", result.name))
+            self.errors.append(result.error + hint("read", [result.name], result.error))
 
     def go_on_from(self, earlier: "Counts") -> None:
         """Count what a stopped run read as well."""

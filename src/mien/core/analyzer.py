@@ -257,4 +257,5 @@ def read(
     """
     if not isinstance(model, str | os.PathLike):
         raise ModelError(f"a model must be a name or a path, got {type(model).__name__}; see mien.Analyzer")
+    looks_for(min_face)  # before it becomes a key
     return shared_analyzer(*model_state(model), landmarks, min_face).read(image, color=color)

@@ -26,8 +26,8 @@ Metric = Callable[[Counts], Floats]
 LEVEL = 0.95
 """Of every interval."""
 LEAST_WHOLE = 0.6
-"""Share of the resamples of a bootstrap that must hold every class. About 0.63 do where one class has one face,
-0.40 where two have, and 0.65 where three classes have two faces."""
+"""Share of the resamples of a bootstrap that must hold every class. About 0.63 do where one class has one
+face, 0.40 where two have, and 0.65 where three classes have two faces."""
 
 
 def checked_labels(labels: Labels, n_classes: int, name: str = "labels") -> Labels:

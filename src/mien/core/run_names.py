@@ -1,7 +1,6 @@
 """The run folders of `mien train`: what their files are called, and which folders are some."""
 
 import os
-from pathlib import Path
 
 RECIPE = "recipe.json"
 """What the run is, and the content hash of its data set."""
@@ -15,9 +14,9 @@ CHECKPOINT = "checkpoint.safetensors"
 
 def is_run_folder(path: str | os.PathLike[str]) -> bool:
     """Whether a run has begun there."""
-    return (Path(path) / RECIPE).is_file()
+    return os.path.isfile(os.path.join(path, RECIPE))
 
 
 def is_trained(path: str | os.PathLike[str]) -> bool:
     """Whether a run there is at its end."""
-    return (Path(path) / WEIGHTS).is_file()
+    return os.path.isfile(os.path.join(path, WEIGHTS))

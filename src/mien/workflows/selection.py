@@ -107,7 +107,8 @@ def failed_paths(path: Path) -> Iterator[str] | None:
     with suppress(DataError):  # any list may be called so
         columns = next(kind.reads(path), {}).keys()
         if kind.has(path, ERROR_COLUMNS) or columns >= set(ERROR_COLUMNS):
-            return (str(row["path"]) for row in kind.reads(path) if row["error"] is not None)
+            rows = kind.reads(path)
+            return (str(row["path"]) for row in rows if "path" in row and row.get("error") is not None)
     return None
 
 
