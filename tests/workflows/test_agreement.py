@@ -11,6 +11,7 @@ from mien.cli.agreement import lines
 from mien.core.emotions import emotion_or
 from mien.core.events import Event
 from mien.errors import DataError, MienError
+from mien.workflows import watched
 from mien.workflows.agreement import AgreementSettings, compare
 from mien.workflows.coded_events import CodedEvent, CodedVideo, parse_pairs, read_coded, unblinded
 from mien.workflows.coded_tables import OWN_COLUMNS
@@ -583,22 +584,83 @@ def test_a_video_in_which_mien_found_no_face_is_known_and_counted(how, tmp_path)
     theirs = [*coded((0, 4, "happy"), video=""), *coded((1, 9, "happy"), participant="P9", video="")]
     found = compare(ours, theirs)
     assert (found.unmatched, found.n_participants, found.n_videos) == ((), 1, 1)
-    assert (found.confusion.sum(), found.only_theirs) == (40, 30)
+    named = 80 if how == "index" else 30  # it does not tell from when, so all that is named counts
+    assert (found.confusion.sum(), found.only_theirs) == (40, named)
     theirs += coded((0, 1, "sad"), participant="P9", person="mother", video="")
-    assert compare(ours, theirs).only_theirs == 40
+    assert compare(ours, theirs).only_theirs == named + 10
+
+
+NO_EVENTS = "participant,track,start_s,end_s,emotion\n"
+INDEX_HEAD = "participant,video,rows,frames,persons,seconds,error\n"
 
 
 def test_the_index_of_a_folder_tells_of_the_videos_below_it(tmp_path) -> None:
     folder = no_face(tmp_path / "rows", "first.mp4", "index") / "day"
     folder.mkdir()
-    (folder / "first.mp4.events.csv").write_text("participant,track,start_s,end_s,emotion\n")
-    rows = "Q7,in/day/first.mp4,rows/day/first.mp4.events.csv,4,0,7.5,\n"
+    (folder / "first.mp4.events.csv").write_text(NO_EVENTS)
+    (folder / "failed.mp4.events.csv").write_text(NO_EVENTS)
     index = tmp_path / "rows/index.csv"
+    rows = "Q7,in/day/first.mp4,rows/day/first.mp4.events.csv,4,0,7.5,\n"
+    rows += "Q8,in/day/failed.mp4,rows/day/failed.mp4.events.csv,0,0,0.0,it is cut\n"
     index.write_text(index.read_text() + rows)
     found = {one.video: (one.participant, one.watched) for one in read_coded(tmp_path / "rows").videos}
-    assert found["day/first.mp4.events.csv"] == ("Q7", (0, 7.5))
-    assert found["first.mp4.events.csv"] == ("P9", (0, 4))
+    assert found["day/first.mp4.events.csv"] == ("Q7", (0, float("inf")))
+    assert found["day/failed.mp4.events.csv"] == ("Q8", (0, 0))
+    assert found["first.mp4.events.csv"] == ("P9", (0, float("inf")))
     assert found["x.mp4.events.csv"] == ("x", (0, 5.5))  # the last row lasts as long as the one before
+
+
+@pytest.mark.parametrize("name", ["rows", "moved"])
+def test_of_videos_of_one_name_the_index_tells_which_lies_where(name, tmp_path) -> None:
+    """The first line is that of a video further below; a folder may have been renamed since."""
+    places = {"day/first.mp4": "Q7", "first.mp4": "P9", "day/day/first.mp4": "Q8"}
+    lines = [f"{who},in/{place},rows/{place}.csv,4,0,4,\n" for place, who in places.items()]
+    for place in places:
+        (tmp_path / name / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name / f"{place}.events.csv").write_text(NO_EVENTS)
+    (tmp_path / name / "index.csv").write_text(INDEX_HEAD + "".join(lines))
+    found = read_coded(tmp_path / name, may_be_empty=True).videos
+    assert {one.video: one.participant for one in found} == {
+        f"{place}.events.csv": who for place, who in places.items()
+    }
+
+
+def test_a_video_that_the_index_does_not_tell_of_is_not_another_of_its_name(tmp_path) -> None:
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    (folder / "first.mp4.events.csv").write_text(NO_EVENTS)
+    (folder / "index.csv").write_text(INDEX_HEAD + "Q7,in/day/first.mp4,rows/day/first.mp4.csv,4,0,4,\n")
+    (found,) = read_coded(folder, may_be_empty=True).videos
+    assert (found.participant, found.watched) == ("first", None)
+
+
+def test_the_index_does_not_tell_from_when_a_video_with_events_was_watched(tmp_path) -> None:
+    """As after ``--from 60 --to 70``: the events begin at 62, and lie within the 70 s of another line."""
+    lines = "".join(f"{name},in/{name}.mp4,{name}.mp4.csv,250,1,{s},\n" for name, s in (("a", 10), ("b", 70)))
+    (tmp_path / "index.csv").write_text(INDEX_HEAD + lines)
+    for name in "ab":
+        (tmp_path / f"{name}.mp4.events.csv").write_text(f"{NO_EVENTS}{name},1,62,68,happy\n")
+    ours = read_coded(tmp_path).videos
+    assert [one.watched for one in ours] == [None, None]
+    theirs = [*coded((0, 70, "happy"), participant="a"), *coded((0, 70, "sad"), participant="b")]
+    assert compare(ours, [replace(one, video="") for one in theirs]).only_theirs == 0
+
+
+def test_an_index_is_read_once_and_again_when_it_has_changed(tmp_path, monkeypatch) -> None:
+    opened = []
+    real = watched.open_table
+    monkeypatch.setattr(watched, "open_table", lambda path, names: opened.append(path) or real(path, names))
+    index = tmp_path / "day/index.csv"
+    index.parent.mkdir()
+    (tmp_path / "index.csv").write_text("no,columns\n" * 3)
+    index.write_text(INDEX_HEAD + "".join(f"p{n},in/{n}.mp4,day/{n}.mp4.csv,4,0,4,\n" for n in range(9)))
+    for n in range(9):
+        (index.parent / f"{n}.mp4.events.csv").write_text(NO_EVENTS)
+    found = read_coded(tmp_path, may_be_empty=True).videos
+    assert sorted(one.participant for one in found) == [f"p{n}" for n in range(9)]
+    assert opened == [index]
+    index.write_text(index.read_text().replace("p8", "anna"))
+    assert "anna" in {one.participant for one in read_coded(tmp_path, may_be_empty=True).videos}
 
 
 def test_zeros_that_spreadsheets_remove_tell_no_participants_apart(tmp_path) -> None:

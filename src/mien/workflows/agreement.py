@@ -292,6 +292,7 @@ def _grid(
     windows = ((np.arange(len(mine)) + 0.5) * settings.step_s / settings.window_s).astype(np.int64)
     unseen = 0
     if watched:
+        watched = watched if watched[1] < np.inf else _ends(theirs)
         first_s, last_s = _ends(ours) if ours else (watched[1], watched[1])
         for outside in ((watched[0], first_s), (last_s, watched[1])):
             moments, _ = _coded(theirs, codes, outside, settings)

@@ -1,5 +1,6 @@
 """Videos as people or programs coded them, from the files of mien, BORIS and ELAN."""
 
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -57,7 +58,8 @@ class CodedVideo:
         video: The observation, or the path of the file below the folder that was read; empty for a file of
             several participants, which tells no video.
         events: None where someone looked and coded nothing.
-        watched: From when to when mien watched it, seconds; ``None`` where no file of mien tells.
+        watched: From when to when mien watched it, seconds; ``None`` where no file of mien tells, and until
+            infinity where one only tells that it did.
     """
 
     participant: str
@@ -160,10 +162,15 @@ def _of_file(path: Path, place: str) -> list[CodedVideo]:
 
 
 def _watched(path: Path, spans: list[Span]) -> Iterator[Span]:
-    """From when to when the video of mien's events was watched, as the files beside them tell."""
+    """From when to when the video of mien's events was watched, as the files beside them tell.
+
+    That it was watched, but not from when, tells something only where there is no event.
+    """
     found = watched_beside(path, video_of(path))
     names = {(one.participant, one.video) for one in spans} or {(found.participant if found else "", "")}
-    if found and len(names) == 1 and max((one.end_s for one in spans), default=0.0) <= found.end_s + 0.001:
+    if found is None or (found.end_s == math.inf and any(one.label for one in spans)):
+        return
+    if len(names) == 1 and max((one.end_s for one in spans), default=0.0) <= found.end_s + 0.001:
         yield Span(*names.pop(), "", found.start_s, found.end_s, "", watched=True)
 
 

@@ -1,7 +1,9 @@
 """Whose a video is, and from when to when mien watched it, by the rows or the index beside its events."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +35,10 @@ def watched(participant: str, times_s: Iterable[float]) -> Watched:
 
 
 def watched_beside(events: Path, video: str) -> Watched | None:
-    """What the rows of `mien watch` beside a file of events tell, else its index; the latter begins at 0.
+    """What the rows of `mien watch` beside a file of events tell, else its index.
+
+    The index does not tell from when a video was watched: this is from 0 to infinity then, and from 0 to 0
+    where no frame was.
 
     Args:
         events: The file.
@@ -54,15 +59,36 @@ def _of_index(events: Path, video: str) -> Iterator[Watched]:
     """Of the folders above, too; the rows of a video lie below its folder."""
     path = events.absolute()
     for folder in path.parents:
-        place = (*path.parent.relative_to(folder).parts, video)
-        rows = _cells(folder / INDEX, INDEX_COLUMNS, INDEX_COLUMNS) if (folder / INDEX).is_file() else []
-        for row in rows:
-            if Path(row["rows"]).name.startswith(f"{video}.") and _ends_in(row["rows"], place):
-                yield Watched(row["participant"], 0.0, float(row["seconds"]))
+        index = folder / INDEX
+        if index.is_file():
+            was = index.stat()
+            row = _lines(index, was.st_size, was.st_mtime_ns).get(
+                (*path.parent.relative_to(folder).parts, video)
+            )
+            if row:
+                yield Watched(row["participant"], 0.0, math.inf if float(row["seconds"]) else 0.0)
 
 
-def _ends_in(rows: str, place: Sequence[str]) -> bool:
-    return Path(rows).parts[-len(place) : -1] == tuple(place[:-1])
+@lru_cache(maxsize=64)
+def _lines(index: Path, n_bytes: int, changed_ns: int) -> dict[tuple[str, ...], dict[str, str]]:
+    """The lines of an index as it is now, by where below its folder the rows lie; none of another's table.
+
+    The last name is the beginning of that of the rows, up to any of its dots.
+    """
+    found: dict[tuple[str, ...], dict[str, str]] = {}
+    with suppress(DataError):
+        rows = [(Path(row["rows"]).parts, row) for row in _cells(index, INDEX_COLUMNS, INDEX_COLUMNS)]
+        for parts, row in sorted(rows, key=lambda one: len(one[0])):
+            for place in _below(parts, index.parent.name):
+                for end in (at for at, sign in enumerate(place[-1]) if sign == "."):
+                    found.setdefault((*place[:-1], place[-1][:end]), row)
+    return found
+
+
+def _below(parts: tuple[str, ...], folder: str) -> list[tuple[str, ...]]:
+    """The part of a path below a folder of this name; where it has another name now, all that may be."""
+    named = [n for n, name in enumerate(parts[:-1], 1) if name == folder]
+    return [parts[n:] for n in named or range(len(parts))]
 
 
 def _cells(path: Path, names: Mapping[str, tuple[str, ...]], needed: Iterable[str]) -> list[dict[str, str]]:
