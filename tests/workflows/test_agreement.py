@@ -663,6 +663,54 @@ def test_an_index_is_read_once_and_again_when_it_has_changed(tmp_path, monkeypat
     assert "anna" in {one.participant for one in read_coded(tmp_path, may_be_empty=True).videos}
 
 
+def faceless(participant: str, video: str) -> CodedVideo:
+    return CodedVideo(participant, video, (), (0, 9))
+
+
+def test_a_video_without_a_face_does_not_keep_one_file_from_being_the_other(tmp_path) -> None:
+    (tmp_path / "interview.mp4.events.csv").write_text(f"{NO_EVENTS}interview,1,0,10,happy\n")
+    (tmp_path / "blank.mp4.events.csv").write_text(NO_EVENTS)
+    lines = "".join(f"{name},{name}.mp4,{name}.mp4.csv,99,0,10,\n" for name in ("interview", "blank"))
+    (tmp_path / "index.csv").write_text(INDEX_HEAD + lines)
+    ours = read_coded(tmp_path).videos
+    found = compare(ours, coded((0, 5, "happy"), (5, 10, "sad"), participant="session1", video="boris.csv"))
+    assert (found.confusion.sum(), found.agreed[0], found.only_theirs, found.unmatched) == (100, 0.5, 0, ())
+    talks = [*coded((0, 9, "sad"), participant="A", video="A/talk.mp4.csv"), faceless("B", "B/talk.mp4.csv")]
+    assert compare(talks, coded((0, 9, "sad"), participant="talk", video="talk.eaf")).confusion.sum() == 90
+    two = [one for who in ("s1", "s2") for one in coded((0, 5, "sad"), participant=who, video=who)]
+    with pytest.raises(
+        DataError, match="no participant is in both: mien has interview; the coder has s1, s2"
+    ):
+        compare(ours, two)
+
+
+def test_names_that_do_not_tell_are_those_of_videos_with_a_face() -> None:
+    ours = [*coded((0, 9, "sad"), participant="p", video="day1.mp4.csv"), faceless("p", "day2.mp4.csv")]
+    whole = coded((0, 9, "sad"), participant="p", video="p.events.csv")
+    second = coded((0, 4, "sad"), participant="p", video="day2.eaf")
+    more = coded((0, 9, "sad"), participant="q")
+    for theirs, n_missed in ((whole, 0), ([*whole, *second], 40), ([*second, *whole], 40)):
+        for others in ([], more):
+            found = compare([*ours, *others], [*theirs, *others])
+            assert (found.n_videos, found.confusion.sum()) == (1 + len(others), 90 * (1 + len(others)))
+            assert (found.only_theirs, found.unmatched) == (n_missed, ())
+    both = [faceless("p", "day1.mp4.csv"), faceless("p", "day2.mp4.csv")]
+    assert compare([*both, *more], [*whole, *more]).unmatched == ("p",)  # which of them is not told
+
+
+def test_a_video_without_a_face_that_the_coder_names_is_no_other() -> None:
+    ours = [*coded((0, 9, "sad"), participant="x", video="x.mp4.csv"), faceless("009", "in/blank.mp4.csv")]
+    for who, video in (("9", ""), ("009", "blank.eaf"), ("rater", "in/blank.eaf")):
+        theirs = coded((0, 9, "happy"), participant=who, video=video)
+        with pytest.raises(DataError, match=r"\(0 only mien names, 90 are without a face\)"):
+            compare(ours, theirs)
+    one = coded((0, 9, "sad"), participant="p", video="day1.mp4.csv")
+    with pytest.raises(DataError, match="90 are without a face"):
+        compare(
+            [*one, faceless("p", "day2.mp4.csv")], coded((0, 9, "sad"), participant="p", video="day2.csv")
+        )
+
+
 def test_zeros_that_spreadsheets_remove_tell_no_participants_apart(tmp_path) -> None:
     names = ("007", "x")
     for ours, theirs in ((names, ("7", "x")), (("7", "x"), names), (("7", "x"), ("07", "x"))):

@@ -22,6 +22,7 @@ from mien.workflows.coded_matching import (
     merged,
     name_videos,
     persons,
+    without_unnamed,
 )
 
 Codes = NDArray[np.int64]
@@ -167,6 +168,7 @@ def compare(
     mine, _ = in_words(mine, named, {})
     asked = [one for video in coded if (one := _without(video, settings.persons)).events or not video.events]
     coded, other_codes = in_words(asked, named, settings.renames)
+    mine = without_unnamed(mine, coded)
     coded = by_mien(coded, mine)
     pairs = matched(mine, coded)
     compared = [(one, other) for one, other in pairs if other.events or settings.gaps]

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from mien.core.emotions import ALIASES, emotion_or
@@ -69,6 +70,26 @@ def merged(videos: Iterable[CodedVideo]) -> list[CodedVideo]:
     return [*groups.values()]
 
 
+def without_unnamed(ours: Sequence[CodedVideo], theirs: Sequence[CodedVideo]) -> list[CodedVideo]:
+    """Mien's videos but for those without a face that no video of the coder's names.
+
+    One that may be a video with a face names no other, so that videos without a face change nothing of it.
+    """
+    faces = [one for one in ours if one.events]
+    if len(faces) == len(ours):
+        return faces
+    left = [other for other in theirs if not any(_names(other, one) for one in faces)]
+    return [one for one in ours if one.events or any(_names(other, one) for other in left)]
+
+
+def _names(other: CodedVideo, one: CodedVideo) -> bool:
+    """Whether a video of the coder's names one of mien's, by the participant or its path."""
+    if one.participant.lstrip("0") == other.participant.lstrip("0"):
+        return _may_be_one(one, other)
+    mine, coded = _parts(one), _parts(other)
+    return bool(mine and coded) and _same_tail(mine, coded)
+
+
 def by_mien(theirs: Sequence[CodedVideo], ours: Sequence[CodedVideo]) -> list[CodedVideo]:
     """The coder's videos under mien's participants, where the coder names none of them.
 
@@ -133,17 +154,25 @@ def _by_participant(videos: Iterable[CodedVideo]) -> dict[str, list[CodedVideo]]
 
 
 def _videos(ours: Sequence[CodedVideo], theirs: Sequence[CodedVideo]) -> list[Pair]:
-    """The videos of one participant that both have."""
+    """The videos of one participant that both have; those with a face first where names do not tell."""
+    if pairs := _told(ours, theirs):
+        return pairs
+    faces = [one for one in ours if one.events]
+    if len(faces) < len(ours):
+        pairs = _videos(faces, theirs) if faces else []
+        left = [other for other in theirs if all(other is not taken for _, taken in pairs)]
+        return pairs + _told([one for one in ours if not one.events], left)
+    listed = [", ".join([one.video or "one without a name" for one in some][:5]) for some in (ours, theirs)]
+    raise DataError(
+        f"which video of {theirs[0].participant} is which? mien has {listed[0]}; "
+        f"the coder has {listed[1]}; name the coder's files as the videos, or compare one video at a time"
+    )
+
+
+def _told(ours: Sequence[CodedVideo], theirs: Sequence[CodedVideo]) -> list[Pair]:
+    """The videos that may be one by their names; none where one may be several."""
     pairs = [(one, other) for one in ours for other in theirs if _may_be_one(one, other)]
-    if not pairs or any(len(set(some)) < len(pairs) for some in zip(*pairs, strict=True)):
-        listed = [
-            ", ".join([one.video or "one without a name" for one in some][:5]) for some in (ours, theirs)
-        ]
-        raise DataError(
-            f"which video of {theirs[0].participant} is which? mien has {listed[0]}; "
-            f"the coder has {listed[1]}; name the coder's files as the videos, or compare one video at a time"
-        )
-    return pairs
+    return [] if any(len(set(some)) < len(pairs) for some in zip(*pairs, strict=True)) else pairs
 
 
 def _may_be_one(one: CodedVideo, other: CodedVideo) -> bool:
@@ -162,8 +191,13 @@ def _same_tail(one: Sequence[str], other: Sequence[str]) -> bool:
 
 
 def _parts(video: CodedVideo) -> tuple[str, ...]:
-    path = Path(video.video)
-    return (*path.parent.parts, name_of(path)) if video.video else ()
+    return _parts_of(video.video)
+
+
+@lru_cache(maxsize=2**16)
+def _parts_of(video: str) -> tuple[str, ...]:
+    path = Path(video)
+    return (*path.parent.parts, name_of(path)) if video else ()
 
 
 def _path(video: CodedVideo) -> tuple[str, ...]:
