@@ -41,7 +41,7 @@ from mien.workflows.read import ReadSettings, build_analyzer
 
 GLOOMY = ("angry", "sad", "neutral")
 RESAMPLES = 1000
-Share = tuple[float, metrics.Interval]
+Share = tuple[float, metrics.Interval | None]
 
 
 @dataclass
@@ -244,8 +244,8 @@ def measure(models: Mapping[str, Classifier], sets: Sequence[Answers]) -> dict[s
 def shown(value: Share | None) -> str:
     if value is None:
         return "-"
-    fraction, (low, high) = value
-    return f"{fraction:.1%} ({100 * low:.0f}-{100 * high:.0f})"
+    fraction, ends = value
+    return f"{fraction:.1%}" + (f" ({100 * ends[0]:.0f}-{100 * ends[1]:.0f})" if ends else "")
 
 
 def lines(result: Mapping[str, Any]) -> Iterable[str]:

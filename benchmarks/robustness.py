@@ -164,7 +164,7 @@ class Row:
     accuracy: float
     accuracy_interval: metrics.Interval
     balanced_accuracy: float
-    balanced_accuracy_interval: metrics.Interval
+    balanced_accuracy_interval: metrics.Interval | None
     ece: float
     lost: int
     won: int
@@ -207,11 +207,11 @@ def lines(rows: Iterable[Row]) -> Iterable[str]:
         if family and r.level == family.neutral:
             continue  # the unchanged face is the first row
         cells = [f"{r.change} ({family.unit})" if family else r.change, shown(r.level)]
-        for value, (low, high) in (
+        for value, ends in (
             (r.accuracy, r.accuracy_interval),
             (r.balanced_accuracy, r.balanced_accuracy_interval),
         ):
-            cells.append(f"{value:.1%} ({100 * low:.1f}-{100 * high:.1f})")
+            cells.append(f"{value:.1%}" + (f" ({100 * ends[0]:.1f}-{100 * ends[1]:.1f})" if ends else ""))
         yield f"| {' | '.join([*cells, f'{r.ece:.3f}', str(r.lost), str(r.won)])} |"
 
 
@@ -243,7 +243,7 @@ def _panel(ax: Any, rows: Sequence[Row], plain: Row) -> None:
     x = list(range(len(rows))) if words else [row.level for row in rows]
     for key, hue, mark in MARKS:
         y = 100 * np.array([getattr(row, key) for row in rows])
-        ends = 100 * np.array([getattr(row, f"{key}_interval") for row in rows]).T
+        ends = 100 * np.array([getattr(row, f"{key}_interval") or (np.nan, np.nan) for row in rows]).T
         look = {"fmt": mark if words else f"{mark}-", "markersize": 4, "linewidth": 1.4}
         ax.errorbar(x, y, yerr=np.abs(ends - y), color=hue, label=key.replace("_", " "), **look)
         ax.axhline(100 * getattr(plain, key), color=hue, linewidth=0.8, linestyle=":")

@@ -97,6 +97,11 @@ def test_gloomy_is_a_share_of_the_rows_that_are_not_so(foreign):
     assert foreign.gloomy(np.stack([counts, counts]), names).shape == (2,)
 
 
+def test_a_share_without_an_interval_stands_alone(foreign):
+    assert foreign.shown((0.5, None)) == "50.0%"
+    assert foreign.shown((0.5, (0.25, 0.75))) == "50.0% (25-75)"
+
+
 def test_the_mean_gives_every_set_one_vote(foreign):
     small, large = np.array([[1, 1], [0, 2]]), np.array([[900, 0], [0, 100]])
     value, (low, high) = foreign.mean_share(foreign.metrics.accuracy, [small, large])
