@@ -62,12 +62,17 @@ def in_words(
 
 def merged(videos: Iterable[CodedVideo]) -> list[CodedVideo]:
     """Each video once, with the events of all files about it."""
-    groups: dict[tuple[str, str], CodedVideo] = {}
+    groups: dict[tuple[str, str], list[CodedVideo]] = {}
     for one in videos:
-        known = groups.setdefault((one.participant, one.video), replace(one, events=()))
-        both = replace(known, events=known.events + one.events, watched=known.watched or one.watched)
-        groups[one.participant, one.video] = both
-    return [*groups.values()]
+        groups.setdefault((one.participant, one.video), []).append(one)
+    return [
+        replace(
+            some[0],
+            events=tuple(event for one in some for event in one.events),
+            watched=next((one.watched for one in some if one.watched), None),
+        )
+        for some in groups.values()
+    ]
 
 
 def without_unnamed(ours: Sequence[CodedVideo], theirs: Sequence[CodedVideo]) -> list[CodedVideo]:
