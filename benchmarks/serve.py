@@ -209,7 +209,7 @@ async def beside_slow(server: int, address: str, photo: bytes, n: tuple[int, int
 
 
 def main_slow(photo: Path, n_slow: int, n_clients: int = 16, seconds: float = 60) -> int:
-    server, address = start(["--patience", "5", "--upload", "10"])
+    server, address = start(["--client-timeout", "5", "--upload-timeout", "10"])
     try:
         work = beside_slow(server.pid, address, photo.read_bytes(), (n_clients, n_slow), seconds)
         return asyncio.run(work)

@@ -25,12 +25,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from batch_statistics import EPS, N_FACES, batch_statistics
 from numpy.typing import NDArray
 from safetensors.torch import save_file
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from mien.data.store import read_store
 from mien.train.face_resnet import BLOCKS, WIDTHS, FaceBackbone
 
 DAT = "dlib_face_recognition_resnet_model_v1.dat"
@@ -40,11 +39,8 @@ SHA256 = {
     BIN: "b413e420d6840b2775fba32008db6f3cddb07d485967fb42cfcf379c16a8c589",
 }
 MEAN_RGB = (122.782, 117.001, 104.298)
-EPS = 1e-5
-"""Of torch's batch normalisation."""
 SIZE = 104
 """Side in pixels at which --faces are seen."""
-N_FACES = 2048
 
 Array = NDArray[np.float32]
 
@@ -60,7 +56,7 @@ def main() -> None:
     path = find(args.source)
     tensors = to_torch(read_dat(path) if path.name == DAT else read_manifest(path))
     if args.faces:
-        tensors |= batch_statistics(tensors, args.faces)
+        tensors |= batch_statistics(FaceBackbone(channels=3), tensors, args.faces, SIZE)
     note = {
         "source": path.name,
         "sha256": SHA256[path.name],
@@ -172,36 +168,6 @@ def to_torch(given: dict[str, Array]) -> dict[str, Tensor]:
         tensors[f"{norm}.running_mean"] = torch.zeros(shape[0])
         tensors[f"{norm}.running_var"] = torch.full(shape[:1], 1 - EPS)
     return tensors
-
-
-@torch.no_grad()
-def batch_statistics(tensors: dict[str, Tensor], store: Path) -> dict[str, Tensor]:
-    """Normalisations with the statistics of training faces, and scales and shifts that undo them."""
-    images = read_store(store).select("train").images[:N_FACES]
-    faces = torch.from_numpy(images).float().div(255)
-    faces = faces.movedim(-1, 1) if faces.ndim == 4 else faces.unsqueeze(1).expand(-1, 3, -1, -1)
-    net = FaceBackbone(channels=3).eval()
-    net.load_state_dict(tensors, strict=False)
-    sums: dict[str, list[Tensor]] = {}
-
-    def watch(name: str, values: Tensor) -> None:
-        sums.setdefault(name, []).append(
-            torch.stack([values.mean((0, 2, 3)), values.square().mean((0, 2, 3))])
-        )
-
-    for name, module in net.named_modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.register_forward_hook(lambda _, inputs, __, name=name: watch(name, inputs[0]))
-    for part in faces.split(128):
-        net(F.interpolate(part, (SIZE, SIZE), mode="bilinear"))
-    found = {}
-    for name, parts in sums.items():
-        mean, square = torch.stack(parts).mean(0)
-        variance = square - mean.square()
-        scale, shift = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
-        found |= {f"{name}.running_mean": mean, f"{name}.running_var": variance}
-        found |= {f"{name}.weight": scale * (variance + EPS).sqrt(), f"{name}.bias": shift + scale * mean}
-    return found
 
 
 if __name__ == "__main__":

@@ -341,6 +341,16 @@ def test_the_old_names_of_out_still_work_but_in_watch_where_to_is_a_time(old: st
     assert "a time is given as 90" in mien("watch", "gone.mp4", "--to", "page.txt").stderr
 
 
+@pytest.mark.parametrize("old", ["--patience", "--upload", "--keep"])
+def test_the_old_names_of_the_timeouts_of_serve_still_work(old: str, mien) -> None:
+    pytest.importorskip("fastapi", reason="needs the serve extra")
+    new = {"--patience": "--client-timeout", "--upload": "--upload-timeout", "--keep": "--keep-rows"}[old]
+    by_new_name = mien("serve", new, "soon")
+    assert f"Invalid value for '{new}'" in by_new_name.stderr
+    assert mien("serve", old, "soon").stderr == by_new_name.stderr
+    assert f"{old} " not in mien("serve", "--help").stdout
+
+
 @pytest.mark.parametrize("out", [["--out=~/page.html"], ["-o", "~/page.html"]], ids=" ".join)
 def test_a_path_that_no_shell_has_read_may_begin_at_home(out: list[str], mien, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))

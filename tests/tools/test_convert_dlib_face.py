@@ -106,7 +106,7 @@ def test_statistics_of_faces_change_no_output(tool: ModuleType, tmp_path: Path, 
 
     write_store(noise_faces(32), tmp_path / "faces.h5")
     plain = tool.to_torch(made_up(tool))
-    rebased = plain | tool.batch_statistics(plain, tmp_path / "faces.h5")
+    rebased = plain | tool.batch_statistics(FaceBackbone(channels=3), plain, tmp_path / "faces.h5", tool.SIZE)
     assert not torch.equal(plain["stem.1.weight"], rebased["stem.1.weight"])
     face, outputs = torch.rand(2, 3, 104, 104, generator=torch.Generator().manual_seed(0)), []
     for tensors in (plain, rebased):

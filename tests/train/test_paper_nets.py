@@ -46,6 +46,7 @@ COUNTS += [
     ("s2d-vgg", {}, 7, 1_925_511),
     ("landmark-net", {}, 136, 638_612),
     ("dlib-face-resnet", {}, 7, 5_571_584 + 7_104 + 2 * 736 + 736 * 7 + 7),
+    ("face-mobilenet", {}, 7, 3_184_512 + 21_888 + 2 * 1920 + 1920 * 7 + 7),
 ]
 OWN = [name for name in NETS if name not in TRANSFERRED]
 """The others need torchvision or timm; see test_transfer."""
@@ -97,8 +98,8 @@ def test_every_network_has_its_count_here_and_its_line_in_the_reference() -> Non
 def test_one_step_on_gray_faces_gives_every_parameter_a_finite_gradient(name: str) -> None:
     torch.manual_seed(0)
     size = 24 if name == "chmura-cnn" else 48 if "maastricht-cnn" in name else 32
-    own = name in ("s2d-resnet", "s2d-vgg", "dlib-face-resnet", "landmark-net")  # take faces of any side
-    net = make(name, 6) if own else make(name, 6, size=size)
+    any_side = ("s2d-resnet", "s2d-vgg", "dlib-face-resnet", "face-mobilenet", "landmark-net")
+    net = make(name, 6) if name in any_side else make(name, 6, size=size)
     logits = net(torch.rand(2, 1, size, size))
     assert logits.shape == (2, 6)
     F.cross_entropy(logits, torch.tensor([0, 3])).backward()

@@ -85,7 +85,7 @@ def test_one_camera_too_many_is_refused(serve):
 
 
 def test_a_camera_that_sends_nothing_is_given_up(serve):
-    with serve(patience_s=0.05).websocket_connect(LIVE) as socket:
+    with serve(client_timeout_s=0.05).websocket_connect(LIVE) as socket:
         with pytest.raises(WebSocketDisconnect) as ended:
             socket.receive_json()
         assert (ended.value.code, ended.value.reason) == (

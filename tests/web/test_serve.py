@@ -33,7 +33,12 @@ runpy.run_module("mien", run_name="__main__", alter_sys=True)
 
 def test_the_help_tells_the_default_of_every_limit():
     defaults, units = Settings(), {"": 1, "MiB": 2**20}
-    names = {"max_seconds": "max_video_s", "upload": "upload_s", "patience": "patience_s", "keep": "keep_s"}
+    names = {
+        "max_seconds": "max_video_s",
+        "upload_timeout": "upload_timeout_s",
+        "client_timeout": "client_timeout_s",
+        "keep_rows": "keep_rows_s",
+    }
     options = {one.name: one for one in get_command(command.app).params}
     limits = {name: one.show_default for name, one in options.items() if one.metavar in ("N", "S")}
     assert len(limits) == 16

@@ -26,7 +26,7 @@ HEAD = b"%s HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 
 @pytest.fixture
 def listen(monkeypatch, tiny_home, folder):
-    """``listen(patience_s=0.5)`` serves in a thread; gives host and port."""
+    """``listen(client_timeout_s=0.5)`` serves in a thread; gives host and port."""
     monkeypatch.setenv("MIEN_HOME", str(tiny_home))
     running = []
 
@@ -111,7 +111,7 @@ def is_well(place):
 
 
 def test_dawdling_clients_are_cut_off(listen):
-    place = listen(patience_s=0.5)
+    place = listen(client_timeout_s=0.5)
     silent = open_to(place)
     slow_head = open_to(place, HEAD % b"GET /healthz")
     slow_body = open_to(place, HEAD % b"POST /v1/read" + b"Content-Length: 9\r\n\r\nhalf")
@@ -124,13 +124,13 @@ def test_dawdling_clients_are_cut_off(listen):
 
 
 def test_a_second_request_that_dawdles_is_cut_off_too(listen):
-    place = listen(patience_s=0.5)
+    place = listen(client_timeout_s=0.5)
     whole = HEAD % b"GET /healthz" + b"\r\n"
     assert answer_to(open_to(place, whole + whole[:20])).count(b"HTTP/1.1 200 ") == 1
 
 
 def test_a_client_that_takes_no_answer_is_cut_off(listen):
-    place = listen(patience_s=0.5)
+    place = listen(client_timeout_s=0.5)
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.settimeout(60)
@@ -166,7 +166,7 @@ def test_what_is_no_http_is_told_in_the_shape_of_every_error(listen, sent):
 
 
 def test_where_connections_run_out_the_client_waited_for_the_longest_gives_way(listen):
-    place = listen(max_sockets=2, patience_s=600)
+    place = listen(max_sockets=2, client_timeout_s=600)
     first = open_to(place, HEAD % b"POST /v1/read" + b"Content-Length: 9\r\n\r\nhalf")
     with closing(first), closing(open_to(place)) as second:
         assert_cut_off_by(first, place, after_s=60)
@@ -212,7 +212,7 @@ def test_a_client_that_leaves_in_the_middle_of_a_video_leaves_no_file(listen, fo
 
 def test_a_live_socket_outlasts_the_patience_for_requests(listen, face_png):
     connect = pytest.importorskip("websockets.sync.client").connect
-    host, port = listen(patience_s=3)
+    host, port = listen(client_timeout_s=3)
     with connect(f"ws://{host}:{port}/v1/live", subprotocols=["mien-v1"]) as live:
         for _ in range(5):
             time.sleep(0.8)  # an image each while, for longer than the patience

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from mien.web.errors import STATUSES, RefusedError, code_of
 from mien.web.uploads import BodyLimits, UploadGate
 
-PATIENT = BodyLimits(max_bytes=10**6, patience_s=3600, max_s=3600, flag="--max-bytes")
+PATIENT = BodyLimits(max_bytes=10**6, client_timeout_s=3600, max_s=3600, flag="--max-bytes")
 
 
 def request_of(receive, **headers):

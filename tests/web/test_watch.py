@@ -263,7 +263,7 @@ def test_a_video_that_is_cut_off_keeps_what_could_be_read(serve, astronaut, writ
 
 
 def test_rows_that_nobody_asks_for_are_forgotten_in_time(serve, clip_mp4, folder):
-    client = serve(keep_s=60)
+    client = serve(keep_rows_s=60)
     jobs = client.app_state["service"].jobs
     path = watched(client, clip_mp4)
     until_over(client, path)

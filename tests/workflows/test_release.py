@@ -59,7 +59,7 @@ def test_a_release_is_a_look_at_the_test_rows_of_its_run(made: dict[str, Any], r
     command = ["release", str(run), "--name", "bars", "--data", str(made["store"]), "--no-int8"]
     done = COMMANDS.invoke(app, command)
     assert done.exit_code == 0, done.output
-    assert "\ntest set evaluated 1 times by this run\n" in done.stdout
+    assert "\ntest set evaluated 1 time by this run\n" in done.stdout
     assert evaluate(str(run), made["store"]).test_evaluations == 2
     (run / "test-evaluations.log").unlink()
     (run / "test-evaluations.log").mkdir()

@@ -19,7 +19,7 @@ from mien.cli.options import (
 from mien.cli.progress import waiting
 from mien.cli.terminal import print_result, text_console, text_table
 from mien.core.cards import not_searched
-from mien.core.text import with_interval
+from mien.core.text import counted, with_interval
 from mien.errors import needs_extra
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _print(result: "Evaluation", data: Path) -> None:
     if clean is None and result.split != "train":
         console.print(f"no clean score: {why_not_clean(data)}", soft_wrap=True)
     if result.test_evaluations:
-        console.print(f"test set evaluated {result.test_evaluations} times by this run")
+        console.print(f"test set evaluated {counted(result.test_evaluations, 'time')} by this run")
 
 
 ROWS: dict[str, Callable[["Scores"], str]] = {

@@ -61,6 +61,10 @@ OLD_OPTIONS = {"--devices": "--device", "--to": "--out", "--parquet": "--out"}
 """What options were called up to 0.1, so that scripts of then still run."""
 NEW_MEANING = {"train": "--devices", "watch": "--to"}
 """Commands that have an option of such a name, for something else."""
+OLD_OPTIONS_OF = {
+    "serve": {"--patience": "--client-timeout", "--upload": "--upload-timeout", "--keep": "--keep-rows"}
+}
+"""The same for one command alone."""
 
 ARGUMENTS = "mien-arguments"  # of the command line, for hints
 INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
@@ -145,9 +149,10 @@ def _refuse_empty(args: list[str]) -> None:
 
 
 def _by_new_names(args: list[str]) -> list[str]:
-    """A command line with `OLD_OPTIONS` by the names that they have today."""
+    """A command line with `OLD_OPTIONS` and `OLD_OPTIONS_OF` by the names that they have today."""
     kept = NEW_MEANING.get(args[0])
     new = {name: option for name, option in OLD_OPTIONS.items() if name != kept}
+    new |= OLD_OPTIONS_OF.get(args[0], {})
     end = args.index("--") if "--" in args else len(args)
     split = [arg.partition("=") for arg in args[:end]]
     return [f"{new.get(name, name)}{sign}{value}" for name, sign, value in split] + args[end:]

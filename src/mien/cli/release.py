@@ -10,7 +10,7 @@ from mien.cli.options import AllowLeak, out_option, prior_power_option, views_op
 from mien.cli.progress import waiting
 from mien.core.cards import is_leaking, not_searched
 from mien.core.model_store import folder_for, when_made
-from mien.core.text import with_interval
+from mien.core.text import counted, with_interval
 from mien.errors import needs_extra
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def release(
     echo_figures(made.card, made.data)
     if int8_tried := made.card.scores.get("int8"):
         typer.echo(f"shipped in {int8_tried['shipped']}: {int8_tried['why']}")
-    typer.echo(f"test set evaluated {made.test_evaluations} times by this run")
+    typer.echo(f"test set evaluated {counted(made.test_evaluations, 'time')} by this run")
     echo_next(name if out is None else made.weights)
 
 

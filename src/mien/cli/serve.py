@@ -73,9 +73,11 @@ def serve(
     max_jobs: Annotated[Number, limit("Videos in the queue, the current one included.", "4")] = None,
     max_live: Annotated[Number, limit("Cameras at a time.", "8")] = None,
     max_sockets: Annotated[Number, limit("Open connections.", "256")] = None,
-    upload: Annotated[Seconds, seconds("Seconds that images may take to come; a video x 10.", "120")] = None,
-    patience: Annotated[Seconds, seconds("Client timeout (s).", "20")] = None,
-    keep: Annotated[Seconds, seconds("Seconds that the rows of a video are kept.", "600")] = None,
+    upload_timeout: Annotated[
+        Seconds, seconds("Seconds that images may take to come; a video x 10.", "120")
+    ] = None,
+    client_timeout: Annotated[Seconds, seconds("Seconds that a client may be silent.", "20")] = None,
+    keep_rows: Annotated[Seconds, seconds("Seconds that the rows of a video are kept.", "600")] = None,
 ) -> None:
     """Serve a page and a service that read images, videos and cameras.
 
@@ -104,9 +106,9 @@ def serve(
         "max_jobs": max_jobs,
         "max_live": max_live,
         "max_sockets": max_sockets,
-        "upload_s": upload,
-        "patience_s": patience,
-        "keep_s": keep,
+        "upload_timeout_s": upload_timeout,
+        "client_timeout_s": client_timeout,
+        "keep_rows_s": keep_rows,
     }
     config = server.config({name: value for name, value in options.items() if value is not None})
     with server.listen(host, port) as listener:

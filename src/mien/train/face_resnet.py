@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien.errors import RecipeError
+from mien.train.face_heads import FaceHeads
 
 WIDTHS = (32, 64, 128, 256, 256)
 """Channels of the five stages; every stage but the first begins by halving the map."""
@@ -82,7 +83,7 @@ class FaceBackbone(nn.Module):
         return torch.cat(means, dim=1)
 
 
-class FaceResNet(nn.Module):
+class FaceResNet(FaceHeads):
     """Emotions from all depths of a `FaceBackbone`, whose weights come from ``net.init_from``.
 
     Args:
@@ -101,23 +102,4 @@ class FaceResNet(nn.Module):
         blocks: Sequence[int] = BLOCKS,
         dropout: float = 0.2,
     ) -> None:
-        super().__init__()
-        self.backbone = FaceBackbone(channels, blocks)
-        n_features = self.backbone.n_features
-        self.norm = nn.BatchNorm1d(n_features)
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(n_features, n_classes)
-        self.votes_head = nn.Linear(n_features, n_votes) if n_votes else None
-
-    def features(self, x: Tensor) -> Tensor:
-        """Mean of each stage's last map, normalised, shape (N, n_features)."""
-        return self.norm(self.backbone(x))  # type: ignore[no-any-return]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits, shape (N, n_classes)."""
-        return self.head(self.dropout(self.features(x)))  # type: ignore[no-any-return]
-
-    def forward_with_votes(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Emotion logits (N, n_classes), and vote logits (N, n_votes) where the net has that head."""
-        features = self.dropout(self.features(x))
-        return self.head(features), self.votes_head(features) if self.votes_head else None
+        super().__init__(FaceBackbone(channels, blocks), n_classes, n_votes, dropout)

@@ -18,6 +18,7 @@ from mien.names import nearest
 from mien.train import nets
 from mien.train.backbones import BACKBONES, from_timm, is_of_timm, sum_first_kernel, timm_names
 from mien.train.checkpoints import load_tensors
+from mien.train.face_mobilenet import FaceMobileNet
 from mien.train.face_resnet import FaceResNet
 from mien.train.landmark_net import LandmarkNet
 from mien.train.papers import auc, chmura, cs230, cs231n, maastricht
@@ -31,6 +32,7 @@ NETS: dict[str, Maker] = {
     "s2d-resnet": nets.SpaceToDepthResNet,
     "s2d-vgg": nets.SpaceToDepthVgg,
     "dlib-face-resnet": FaceResNet,
+    "face-mobilenet": FaceMobileNet,
     "landmark-net": LandmarkNet,
     "cs230-base": cs230.Base,
     "cs230-resnet": cs230.ResNet,

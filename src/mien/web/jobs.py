@@ -209,7 +209,7 @@ class Jobs:
     def purge(self) -> None:
         """Remove what is over and was not asked for in a while."""
         over = sorted((job for job in self._jobs.values() if job.is_over), key=lambda job: job.read_s)
-        oldest = self.clock() - self.settings.keep_s
+        oldest = self.clock() - self.settings.keep_rows_s
         for place, job in enumerate(over):
             if job.read_s < oldest or place < len(over) - MOST_OVER:
                 self.remove(job)

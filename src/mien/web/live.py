@@ -52,30 +52,32 @@ class Newest:
 
 
 async def run_socket(socket: WebSocket, engine: Engine) -> None:
-    """Answer a camera until it, or the patience with it, ends."""
+    """Answer a camera until it, or the time that it may be silent, ends."""
     offered = socket.scope.get("subprotocols", [])
     await socket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
-    patience_s, newest = engine.settings.patience_s, Newest()
+    client_timeout_s, newest = engine.settings.client_timeout_s, Newest()
     try:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_listen, socket, newest, patience_s)
+            tasks.start_soon(_listen, socket, newest, client_timeout_s)
             tasks.start_soon(_answer, socket, newest, engine)
     except* WebSocketDisconnect:
         pass
     except* CostlyError:
         await socket.close(POLICY_VIOLATION, "an image took too much computing")
     except* TimeoutError:
-        await socket.close(POLICY_VIOLATION, f"no image came, or no answer was taken, for {patience_s:g} s")
+        await socket.close(
+            POLICY_VIOLATION, f"no image came, or no answer was taken, for {client_timeout_s:g} s"
+        )
 
 
-async def _listen(socket: WebSocket, newest: Newest, patience_s: float) -> None:
+async def _listen(socket: WebSocket, newest: Newest, client_timeout_s: float) -> None:
     clock = asyncio.get_running_loop().time
     start = clock()
     while True:
         try:
-            message = await asyncio.wait_for(socket.receive(), patience_s - newest.waited_s())
+            message = await asyncio.wait_for(socket.receive(), client_timeout_s - newest.waited_s())
         except TimeoutError:
-            if newest.waited_s() >= patience_s:
+            if newest.waited_s() >= client_timeout_s:
                 raise
             continue  # this service was the slow one, and its answer may just have gone out
         if message["type"] == "websocket.disconnect":
@@ -97,6 +99,6 @@ async def _answer(socket: WebSocket, newest: Newest, engine: Engine) -> None:
         except MienError as error:
             answer["error"] = to_dict(error)
             is_costly = code_of(error) == "too_costly"
-        await asyncio.wait_for(socket.send_json(answer), engine.settings.patience_s)
+        await asyncio.wait_for(socket.send_json(answer), engine.settings.client_timeout_s)
         if is_costly:  # the other cameras waited for it
             raise CostlyError

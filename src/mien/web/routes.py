@@ -67,12 +67,14 @@ class Service:
         settings = self.settings
         self.reads = Gate(settings.max_requests, "requests")
         self.lives = Gate(settings.max_live, "cameras")
-        limits = BodyLimits(settings.max_bytes, settings.patience_s, settings.upload_s, "--max-bytes")
+        limits = BodyLimits(
+            settings.max_bytes, settings.client_timeout_s, settings.upload_timeout_s, "--max-bytes"
+        )
         self.uploads = UploadGate(limits, settings.max_held_bytes)
         limits = BodyLimits(
             settings.max_video_bytes,
-            settings.patience_s,
-            VIDEO_UPLOADS * settings.upload_s,
+            settings.client_timeout_s,
+            VIDEO_UPLOADS * settings.upload_timeout_s,
             "--max-video-bytes",
         )
         self.videos = UploadGate(limits, settings.max_jobs * settings.max_video_bytes)

@@ -89,11 +89,11 @@ class Settings(BaseModel):
         max_jobs: Videos that wait or are watched; one is watched at a time.
         max_live: Open live sockets.
         max_sockets: Open connections of all kinds.
-        upload_s: Seconds until the body of a request with images must be whole; a video may take ten times
-            as long.
-        patience_s: Client timeout in seconds: to send a request's head, to begin its body, to take an
-            answer, between two live images.
-        keep_s: Seconds that the rows of a video are kept after they were last asked for.
+        upload_timeout_s: Seconds until the body of a request with images must be whole; a video may take ten
+            times as long.
+        client_timeout_s: Seconds that a client may take to send a request's head, to begin its body, to take
+            an answer, between two live images.
+        keep_rows_s: Seconds that the rows of a video are kept after they were last asked for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -119,9 +119,9 @@ class Settings(BaseModel):
     max_jobs: Count = 4
     max_live: Count = 8
     max_sockets: Count = 256
-    upload_s: Seconds = 120
-    patience_s: Seconds = 20
-    keep_s: Seconds = 600
+    upload_timeout_s: Seconds = 120
+    client_timeout_s: Seconds = 20
+    keep_rows_s: Seconds = 600
 
 
 def read_settings(kind: type[AnySettings]) -> AnySettings:

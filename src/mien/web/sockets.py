@@ -12,11 +12,11 @@ from mien.web.settings import Settings
 
 HEAD = "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
 GRACE = 0.1
-"""Share of its patience that a connection has to itself, before it may have to give way to a newer one."""
+"""Share of the client timeout that a connection has to itself, before it may give way to a newer one."""
 
 
 class TimedProtocol(H11Protocol):
-    """HTTP/1.1 with an end to patience.
+    """HTTP/1.1 with timeouts.
 
     A connection is cut off when for so long no request of it is complete, or its client takes no byte of an
     answer. When too many are open, the one whose client has been waited for the longest gives way, after its
@@ -63,7 +63,7 @@ class TimedProtocol(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._sending = self.loop.call_later(self._settings.patience_s, self.transport.abort)
+        self._sending = self.loop.call_later(self._settings.client_timeout_s, self.transport.abort)
 
     def resume_writing(self) -> None:
         _cancel(self._sending)
@@ -87,7 +87,7 @@ class TimedProtocol(H11Protocol):
 
     def _make_room(self) -> bool:
         """Cut off the connection whose client has been waited for the longest; whether there is one."""
-        before_s = self.loop.time() - GRACE * self._settings.patience_s
+        before_s = self.loop.time() - GRACE * self._settings.client_timeout_s
         others = (one for one in self.connections if isinstance(one, TimedProtocol) and one is not self)
         waited_for = [one for one in others if one.is_waited_for() and one.since_s < before_s]
         if not waited_for:
@@ -109,7 +109,7 @@ class TimedProtocol(H11Protocol):
             _cancel(self._waiting)
             self._waiting = None
         elif self._waiting is None:
-            self._waiting = self.loop.call_later(self._settings.patience_s, self.transport.abort)
+            self._waiting = self.loop.call_later(self._settings.client_timeout_s, self.transport.abort)
 
 
 def _cancel(timer: asyncio.TimerHandle | None) -> None:

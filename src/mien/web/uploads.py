@@ -15,7 +15,7 @@ from starlette.types import Message
 from mien.web.errors import RefusedError
 
 LEAST_PACE = 16 * 1024
-"""Bytes a second that a client must send on average, once its patience is used up."""
+"""Bytes a second that a client must send on average, once the client timeout is used up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,13 @@ class BodyLimits:
 
     Args:
         max_bytes: Its size.
-        patience_s: Seconds that it may lag behind `LEAST_PACE`.
+        client_timeout_s: Seconds that it may lag behind `LEAST_PACE`.
         max_s: Seconds until it must be whole, however fast it comes.
         flag: The option that raises ``max_bytes``.
     """
 
     max_bytes: int
-    patience_s: float
+    client_timeout_s: float
     max_s: float
     flag: str
 
@@ -111,7 +111,7 @@ class Body:
 
     async def _receive_in_time(self) -> Message:
         limits = self._gate.limits
-        left_s = min(limits.max_s, limits.patience_s + self._n_read / LEAST_PACE)
+        left_s = min(limits.max_s, limits.client_timeout_s + self._n_read / LEAST_PACE)
         try:
             async with asyncio.timeout_at(self._start_s + left_s) as self._timeout:
                 message = await self._receive()
