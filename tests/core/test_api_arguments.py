@@ -238,11 +238,11 @@ SETTINGS: dict[str, tuple[Callable[..., Any], dict[str, Any], str]] = {
     "face text": (
         mien.DetectorSettings,
         {"min_face": "40"},
-        f"{FINITE} of at least 0, got '40'",
+        f"{FINITE} of at least 12, got '40'",
     ),
-    "face nan": (mien.DetectorSettings, {"min_face": NAN}, f"^{FINITE} of at least 0, got nan$"),
-    "face inf": (mien.DetectorSettings, {"min_face": INF}, f"^{FINITE} of at least 0, got inf$"),
-    "face None": (mien.DetectorSettings, {"min_face": None}, f"^{FINITE} of at least 0, got None$"),
+    "face nan": (mien.DetectorSettings, {"min_face": NAN}, f"^{FINITE} of at least 12, got nan$"),
+    "face inf": (mien.DetectorSettings, {"min_face": INF}, f"^{FINITE} of at least 12, got inf$"),
+    "face None": (mien.DetectorSettings, {"min_face": None}, f"^{FINITE} of at least 12, got None$"),
     "patience None": (
         mien.TrackerSettings,
         {"patience_s": None},
@@ -251,7 +251,7 @@ SETTINGS: dict[str, tuple[Callable[..., Any], dict[str, Any], str]] = {
     "landmarks": (mien.Analyzer, {"landmarks": "false"}, "^landmarks must be a bool, got 'false'$"),
     "watched landmarks": (mien.WatchSettings, {"landmarks": "no"}, "^landmarks must be a bool, got 'no'$"),
     "rotated": (mien.DetectorSettings, {"rotated": 1}, "^rotated must be a bool, got 1$"),
-    "watched face": (mien.WatchSettings, {"min_face": INF}, f"^{FINITE} of at least 0, got inf$"),
+    "watched face": (mien.WatchSettings, {"min_face": INF}, f"^{FINITE} of at least 12, got inf$"),
     "side 0": (
         mien.DetectorSettings,
         {"max_side": 0},

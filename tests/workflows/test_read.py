@@ -106,7 +106,7 @@ def test_images_are_opened_only_as_they_are_asked_for(folder: Path) -> None:
     [
         (ReadSettings(min_score=1.5), "min_score must lie in 0..1, got 1.5"),
         (ReadSettings(detector="mtcn"), "no detector named 'mtcn'; did you mean 'mtcnn'"),
-        (ReadSettings(min_face=3), "min_face must be at least 12 pixels, got 3"),
+        (ReadSettings(min_face=3), "min_face must be a finite number of at least 12, got 3"),
         (ReadSettings(model="tinny"), "no model named 'tinny'; did you mean 'tiny'"),
         (ReadSettings(model="tiny", views=2), "model 'tiny' is calibrated for 1 views of a face, not for 2"),
     ],

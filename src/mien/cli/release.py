@@ -65,7 +65,8 @@ def release(
     echo_figures(made.card, made.data)
     if int8_tried := made.card.scores.get("int8"):
         typer.echo(f"shipped in {int8_tried['shipped']}: {int8_tried['why']}")
-    typer.echo(f"test set evaluated {counted(made.test_evaluations, 'time')} by this run")
+    if made.test_evaluations:
+        typer.echo(f"test set evaluated {counted(made.test_evaluations, 'time')} by this run")
     echo_next(name if out is None else made.weights)
 
 

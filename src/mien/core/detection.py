@@ -18,6 +18,7 @@ from mien.core.results import Box, Face, Landmarks
 from mien.errors import ImageError, MienError
 
 DEFAULT_DETECTOR = "one-stage"
+LEAST_FACE = 12  # pixels: the side of the smallest face that a network can tell
 MOST_PIXELS = 100_000_000  # of the crop of a face: more than an image has, and half of what `warp` takes
 Pixels = NDArray[np.uint8]
 NearFinder = Callable[[Pixels, Sequence[Box]], Sequence[Face]]
@@ -28,8 +29,8 @@ class DetectorSettings:
     """How thoroughly to look; a detector uses what it has a use for.
 
     Args:
-        min_face: Faces of about this side in pixels and larger are looked for, in the image as it is
-            searched; smaller ones may be found too.
+        min_face: Faces of about this side in pixels, at least 12, and larger are looked for, in the image as
+            it is searched; smaller ones may be found too.
         max_side: An image with a longer side is shrunk to it before it is searched, so that the time is
             bounded; ``None`` searches for faces of ``min_face`` pixels of the image itself.
         rotated: Also find faces that lie or stand on their head; ``one-stage`` finds them in any case.
@@ -44,7 +45,7 @@ class DetectorSettings:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        check_numbers(self, "min_face", finite=True)
+        check_numbers(self, "min_face", least=LEAST_FACE, finite=True)
         check_kind(self.rotated, "rotated", bool)
         object.__setattr__(self, "threads", check_threads(self.threads))
         check_numbers(self, "max_side", least=1, finite=True)

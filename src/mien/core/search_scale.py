@@ -9,27 +9,18 @@ from PIL import Image
 from mien.core.detection import DetectorSettings, check_rgb
 from mien.core.geometry import Boxes, box_areas
 from mien.core.results import Box, Face, Landmarks
-from mien.errors import MienError
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-LEAST = 12  # pixels: the side of the smallest face that a network can tell
 USUAL = 40  # pixels: a larger face tells no more
 SHRUNK_ROWS = 64  # of a shrunk image that are made at a time
 FILL = (127, 127, 127)  # outside the image: what the networks' normalisation turns to zero
 
 
 def least_face(settings: DetectorSettings) -> float:
-    """Side of the smallest face looked for, in pixels of what `shrunk` makes of an image.
-
-    Raises:
-        MienError: it is less than 12.
-    """
-    least = settings.min_face if settings.max_side is not None else min(settings.min_face, USUAL)
-    if least < LEAST:
-        raise MienError(f"min_face must be at least {LEAST} pixels, got {settings.min_face}")
-    return least
+    """Side of the smallest face looked for, in pixels of what `shrunk` makes of an image."""
+    return settings.min_face if settings.max_side is not None else min(settings.min_face, USUAL)
 
 
 def shrunk(image: Pixels, settings: DetectorSettings) -> Image.Image:

@@ -20,6 +20,7 @@ from mien.core.classifier import Classifier
 from mien.core.cuts import CutFinder
 from mien.core.detection import (
     DEFAULT_DETECTOR,
+    LEAST_FACE,
     Detector,
     DetectorSettings,
     Pixels,
@@ -87,7 +88,7 @@ class WatchSettings:
     def __post_init__(self) -> None:
         check_share(self.min_score, "min_score")
         check_share(self.min_quality, "min_quality")
-        check_numbers(self, "min_face", finite=True)
+        check_numbers(self, "min_face", least=LEAST_FACE, finite=True)
         check_numbers(self, "min_score", "min_quality", "scan_s")  # plain from here on
         check_numbers(self, "max_side", "batch", least=1, finite=True)
         check_whole(self.batch, "batch")
