@@ -1,13 +1,13 @@
-"""The pandas block of the page about studies gives the table that is worked by hand."""
+"""The pandas and the R block of the page about studies give the table that is worked by hand."""
 
 import csv
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.importorskip("pandas", reason="the block is of pandas")
 
 from mien.core.timeline import columns
 from mien.workflows.rows.event_files import EVENT_COLUMNS
@@ -28,8 +28,31 @@ def rows_of(path: Path, participant: str, happy: list[float | None]) -> None:
             writer.writerow({"participant": participant, "time_s": time_s, "frame": time_s, **face})
 
 
-def test_the_pandas_block_gives_the_table_worked_by_hand(module_at: Any, tmp_path: Path) -> None:
-    snippets = module_at("tests/docs/snippets.py")
+def code_of(page: str, library: str, module_at: Any) -> str:
+    """The block of a page that uses the library."""
+    blocks = module_at("tests/docs/snippets.py").blocks(page)
+    (code,) = [one.code for one in blocks if library in one.code]
+    return str(code)
+
+
+def in_pandas(page: str, module_at: Any) -> list[str]:
+    pytest.importorskip("pandas", reason="the block is of pandas")
+    return [sys.executable, "-W", "error", "-c", code_of(page, "import pandas", module_at)]
+
+
+def in_r(page: str, module_at: Any) -> list[str]:
+    rscript = shutil.which("Rscript") or pytest.skip("needs R")
+    known = subprocess.run(
+        [rscript, "-e", "library(dplyr); library(readr)"], capture_output=True, check=False
+    )
+    if known.returncode:
+        pytest.skip("needs R's dplyr and readr")
+    return [rscript, "-e", code_of(page, "library(dplyr)", module_at)]
+
+
+@pytest.mark.parametrize("command", [in_pandas, in_r])
+def test_a_block_gives_the_table_worked_by_hand(command: Any, module_at: Any, tmp_path: Path) -> None:
+    words = command(PAGE.read_text(encoding="utf-8"), module_at)
     rows_of(tmp_path / "rows/day-1/a.mp4.csv", "007", [0.1, 0.1, 0.5, None, 0.7, 0.2, 0.2])
     rows_of(tmp_path / "rows/b.mp4.csv", "8", [0.4, 0.6, 0.5, 0.5, 0.3, 0.3, 0.9])
     rows_of(tmp_path / "rows/c.mp4.csv", "9", [None] * 7)
@@ -39,8 +62,7 @@ def test_the_pandas_block_gives_the_table_worked_by_hand(module_at: Any, tmp_pat
     spans = [("baseline", 0, 2), ("joke", 2, 5), ("news", 5, 7)]
     told = "".join(f"{who},{what},{start},{end}\n" for who in ("007", "8", "9") for what, start, end in spans)
     (tmp_path / "stimuli.csv").write_text("participant,stimulus,start_s,end_s\n" + told)
-    (block,) = [one for one in snippets.blocks(PAGE.read_text(encoding="utf-8")) if "pandas" in one.code]
-    snippets.call([sys.executable, "-W", "error", "-c", block.code], tmp_path)
+    subprocess.run(words, cwd=tmp_path, check=True, timeout=120)
     with (tmp_path / "table.csv").open(newline="") as file:
         table = {(row["participant"], row["stimulus"]): row["happy"] for row in csv.DictReader(file)}
     wanted = {("007", "joke"): 0.5, ("007", "news"): 0.1, ("8", "joke"): -0.2 / 3, ("8", "news"): 0.1}
