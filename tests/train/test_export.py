@@ -11,14 +11,16 @@ onnx = pytest.importorskip("onnx", reason="needs the train extra")
 
 from mien.core.session import open_session, run
 from mien.train.export import export_onnx, fold_batch_norm
+from mien.train.face_mobilenet import FaceMobileNet
 from mien.train.nets import SpaceToDepthResNet
 
 
-@pytest.fixture(scope="module")
-def net() -> nn.Module:
+@pytest.fixture(scope="module", params=["s2d-resnet", "face-mobilenet"])
+def net(request: pytest.FixtureRequest) -> nn.Module:
     """A network whose batch statistics are not those of a fresh one."""
     torch.manual_seed(3)
-    net = SpaceToDepthResNet(7, 10, widths=(16, 32), blocks=(1, 1))
+    is_face = request.param == "face-mobilenet"
+    net = FaceMobileNet(7) if is_face else SpaceToDepthResNet(7, 10, widths=(16, 32), blocks=(1, 1))
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.2)

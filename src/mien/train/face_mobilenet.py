@@ -20,7 +20,7 @@ DEPTHS = (2, 4, 10, 12)
 """The last pair before each halving of the map from the 128 channels on, and the last of all."""
 
 
-class ConvNorm(nn.Module):
+class ConvNorm(nn.Sequential):
     """A convolution without bias, its normalisation, and a ReLU that ends at 6.
 
     A halving one pads an even side behind it alone, as TensorFlow does, where the weights come from.
@@ -34,6 +34,7 @@ class ConvNorm(nn.Module):
         self.norm = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
+        """One map, halved where the layer halves."""
         if self.halve:
             height, width = x.shape[2:]
             x = F.pad(x, (width % 2, 1, height % 2, 1))
