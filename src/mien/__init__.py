@@ -1,4 +1,4 @@
-"""mien reads emotions from faces, and proves how well it does.
+"""mien reads emotions from faces, and measures how accurate it is.
 
 >>> import mien
 >>> for reading in mien.read("photo.jpg"):

@@ -33,40 +33,40 @@ def pairs(text: str) -> Any:
 
 @app.command(epilog=EXAMPLES)
 def agreement(
-    ours: Annotated[Path, typer.Argument(help="Events or rows of `mien watch`, or a folder of them.")],
+    ours: Annotated[Path, typer.Argument(help="Events or rows from `mien watch`, or a folder of them.")],
     theirs: Annotated[
         Path,
-        typer.Argument(help="A coder's events: a BORIS export, an ELAN file, a table; or a folder of them."),
+        typer.Argument(help="The coder's events: BORIS export, ELAN file or table, or a folder of them."),
     ],
     step: Annotated[float, typer.Option(metavar="SECONDS", help="Time between two compared moments.")] = 0.1,
     window: Annotated[
         float,
         typer.Option(
             metavar="SECONDS",
-            help="Length of a window, the unit of the ICC and of the bootstrap: there must be two.",
+            help="Length of a window, the unit of ICC and bootstrap; they need two windows or more.",
         ),
     ] = 10.0,
     person: Annotated[
-        Names, pairs("Who is who: a subject or tier, and mien's numbers; words= leaves it out.")
+        Names, pairs("A subject or tier, and mien's person numbers; THEIRS= leaves it out.")
     ] = None,
-    rename: Annotated[Names, pairs("A coder's word for an emotion of mien: joy=happy.")] = None,
+    rename: Annotated[Names, pairs("A coder's word and mien's emotion, such as joy=happy.")] = None,
     gaps: Annotated[
         str | None,
         typer.Option(
-            metavar="EMOTION", help="The emotion wherever the coder coded nothing.", show_default="left out"
+            metavar="EMOTION", help="The emotion where the coder coded nothing.", show_default="left out"
         ),
     ] = None,
     key: Annotated[
-        Path | None, typer.Option(help="The key of `mien watch --blind`, where names are blind.")
+        Path | None, typer.Option(help="The key file of `mien watch --blind`, for blinded names.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the bootstrap.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Compare mien's events with a human coder's: Cohen's kappa, ICC and the confusion of emotions.
+    """Compare mien's events with a human coder's: Cohen's kappa, ICC and confusion matrix.
 
-    Both are compared at every moment of a grid. Moments that only one names, those of which mien or the
-    coder is uncertain, and codes that are no emotion are counted and left out. Intervals are bootstraps over
-    windows, since moments next to each other are alike; with one window there are none, and no ICC.
+    They are compared at regular moments. Moments that only one of them names, moments where mien or the
+    coder is uncertain, and codes that are not emotions are counted and left out. Confidence intervals come
+    from a bootstrap over windows, because adjacent moments are alike; one window gives no intervals, no ICC.
     """
     from mien.workflows.agreement import AgreementSettings, compare
     from mien.workflows.coded_events import parse_pairs, read_coded, unblinded

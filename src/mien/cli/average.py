@@ -16,7 +16,7 @@ Examples:
   mien average runs/fine-tune-seed-* --out runs/fine-tune-average
   mien evaluate runs/fine-tune-average faces.h5 --split val
 
-For runs that began at the same weights; others lie too far from each other.
+Only for runs that started from the same weights; others are too different.
 """
 
 app = typer.Typer()
@@ -27,14 +27,14 @@ def average(
     runs: Annotated[
         list[Path], typer.Argument(help="Finished run folders, two or more.", show_default=False)
     ],
-    out: Annotated[Path, out_option("Folder for the average, as a run.")],
+    out: Annotated[Path, out_option("Run folder for the average.")],
     data: Annotated[
         Path | None,
-        typer.Option(help="Data set file that the runs learned from.", show_default="the recipe's"),
+        typer.Option(help="Data set file that the runs were trained on.", show_default="the recipe's"),
     ] = None,
     device: Device = "cpu",
 ) -> None:
-    """Average the weights of fine-tuned runs into one network: often better than each, and as fast."""
+    """Average the weights of fine-tuned runs into one network: often more accurate, and as fast."""
     with needs_extra("averaging runs", "train"):
         from mien.workflows.average import average as average_runs
     with waiting("scoring the validation rows"):

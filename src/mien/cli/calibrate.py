@@ -25,15 +25,15 @@ app = typer.Typer()
 def calibrate(
     model: Annotated[str, typer.Argument(help="A model's name or .onnx file.", show_default=False)],
     data: DataFile,
-    name: Annotated[str, typer.Option(help="What to call the new model.", show_default=False)],
+    name: Annotated[str, typer.Option(help="Name of the new model.", show_default=False)],
     out: Annotated[Path | None, out_option("Folder for the model.", "where mien looks")] = None,
     views: Views = None,
     prior_power: Annotated[Any, prior_power_option("the model's")] = None,
     version: Annotated[str, typer.Option(help="Version for the new card.", show_default="the model's")] = "",
     allow_leak: AllowLeak = False,
 ) -> None:
-    """Fit a model's probabilities and its threshold of doubt to the validation rows of a data set, score its
-    test rows, and write the same network under a new card."""
+    """Calibrate a model's probabilities and its uncertainty threshold on the validation set, score the
+    test set, and write the same network with a new card."""
     with needs_extra("calibrating", "data"):
         from mien.workflows.recalibrate import RecalibrationSettings, recalibrate
     settings = RecalibrationSettings(views, prior_power, version, out, allow_leak)

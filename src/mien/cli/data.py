@@ -30,17 +30,17 @@ Examples:
 """
 
 app = typer.Typer(
-    help="Import, join and split data sets, and find what is wrong with them.",
+    help="Import, join and split data sets, and find errors in them.",
     epilog=EXAMPLES,
     no_args_is_help=True,
 )
 
 
-Store = Annotated[Path, typer.Argument(help="A data set file that import wrote.", show_default=False)]
-Written = Annotated[Path, out_option("The data set file to write.")]
+Store = Annotated[Path, typer.Argument(help="Data set file from `mien data import`.", show_default=False)]
+Written = Annotated[Path, out_option("Data set file to write.")]
 Labels = Annotated[
     str | None,
-    typer.Option(help="Bring labels to this set: fer2013, ferplus, affectnet8, ...", show_default=False),
+    typer.Option(help="Map labels to this set: fer2013, ferplus, affectnet8, ...", show_default=False),
 ]
 
 
@@ -53,43 +53,44 @@ def import_(
             show_default=False,
         ),
     ],
-    path: Annotated[
-        Path, typer.Argument(help="What you downloaded: a CSV, or a folder.", show_default=False)
-    ],
-    out: Annotated[Path | None, out_option("The data set file to write.", "KIND.h5")] = None,
-    size: Annotated[int, typer.Option(min=8, max=1024, help="Width and height of an image, pixels.")] = 48,
-    color: Annotated[bool, typer.Option("--color", help="Keep colour; else gray.")] = False,
-    whole: Annotated[
-        bool, typer.Option("--whole", help="Keep whole images, though face boxes are given.")
-    ] = False,
+    path: Annotated[Path, typer.Argument(help="The downloaded CSV file or folder.", show_default=False)],
+    out: Annotated[Path | None, out_option("Data set file to write.", "KIND.h5")] = None,
+    size: Annotated[int, typer.Option(min=8, max=1024, help="Image width and height in pixels.")] = 48,
+    color: Annotated[bool, typer.Option("--color", help="Keep colour; default is gray.")] = False,
+    whole: Annotated[bool, typer.Option("--whole", help="Keep whole images; ignore bounding boxes.")] = False,
     labels: Labels = None,
     renamed: Annotated[
         list[str] | None,
         typer.Option(
-            "--map", help="joy=happy: a label and its name in --labels; may repeat.", show_default=False
+            "--map",
+            help="A label and its name in --labels, such as joy=happy; may repeat.",
+            show_default=False,
         ),
     ] = None,
     ferplus: Annotated[
         Path | None,
-        typer.Option(help="fer2013, ferplus: fer2013new.csv, the votes of FER+.", show_default=False),
+        typer.Option(help="fer2013, ferplus: fer2013new.csv with the FER+ votes.", show_default=False),
     ] = None,
     scheme: Annotated[
         str, typer.Option(help="ferplus: majority, probability, crossentropy or multi_target.")
     ] = "majority",
-    peaks: Annotated[int, typer.Option(min=1, help="ckplus: last frames that carry the label.")] = 1,
+    peaks: Annotated[int, typer.Option(min=1, help="ckplus: number of last frames that get the label.")] = 1,
     root: Annotated[
-        Path | None, typer.Option(help="csv: the folder of its paths.", show_default="that of the CSV")
+        Path | None,
+        typer.Option(help="csv: folder that its paths start from.", show_default="that of the CSV"),
     ] = None,
     part: Annotated[
         bool,
-        typer.Option("--partial", help="fer2013, ferplus: accept a part of it; leave out damaged images."),
+        typer.Option("--partial", help="fer2013, ferplus: accept an incomplete set; skip damaged images."),
     ] = False,
     search: Annotated[
         bool,
-        typer.Option("--search", help="Search test faces for near copies in training now; else audit does."),
+        typer.Option(
+            "--search", help="Search for near copies of training faces now, not in `mien data audit`."
+        ),
     ] = False,
 ) -> None:
-    """Read a data set and write it as one checked file.
+    """Read a data set, check it, and write it as one file.
 
     Example: mien data import fer2013 fer2013.csv --ferplus fer2013new.csv
 
@@ -99,8 +100,9 @@ def import_(
 
     Example: mien data import csv faces.csv --root /data/images
 
-    What cannot be used is left out, counted and listed in KIND.skipped.csv; hidden files are not looked at.
-    Interrupted: the same command goes on. Exit code: 0 written, whatever was left out; 2 nothing was written.
+    Unusable images are left out, counted and listed in KIND.skipped.csv; hidden files are ignored. Run the
+    same command again to continue a stopped import. Exit code: 0 file written, even if images were left out;
+    2 nothing written.
     """
     from mien.data.image_loading import ImageSettings
     from mien.data.store import clean_mask, read_near_duplicates, why_not_clean
@@ -140,7 +142,7 @@ def import_(
 
 @app.command("show")
 def show(store: Store) -> None:
-    """Show what a data set file holds, and the label map in force.
+    """Show the content of a data set file and its label map.
 
     Example: mien data show fer2013.h5
     """
@@ -155,7 +157,7 @@ def join(
     out: Written,
     labels: Labels = None,
 ) -> None:
-    """Make one data set of several; every row keeps its source and its split.
+    """Join several data sets; rows keep their source and split.
 
     Example: mien data join fer2013.h5 affectnet.h5 --labels fer2013 --out both.h5
     """
@@ -173,7 +175,7 @@ def join(
 def split(
     store: Store,
     out: Written,
-    by: Annotated[str, typer.Option(help="label, or person: no person in two splits.")] = "label",
+    by: Annotated[str, typer.Option(help="label, or person: keep each person in one split.")] = "label",
     parts: Annotated[
         str | None,
         typer.Option(
@@ -185,14 +187,14 @@ def split(
         bool,
         typer.Option(
             "--keep-copies-together",
-            help="Keep identical faces, near copies and faces of one file in one split.",
+            help="Keep identical faces, near copies and faces from one file in one split.",
         ),
     ] = False,
     keep_test: Annotated[
-        bool, typer.Option("--keep-test", help="Divide the training faces alone; test faces stay test.")
+        bool, typer.Option("--keep-test", help="Split only the training faces; test faces stay test.")
     ] = False,
 ) -> None:
-    """Split a data set again into train, val and test, with the same labels in each.
+    """Split again into train, val and test, stratified by label.
 
     Example: mien data split ckplus.h5 --by person --out ckplus-split.h5
 
@@ -223,25 +225,25 @@ def crop(
     out: Written,
     size: Annotated[
         int | None,
-        typer.Option(
-            min=8, max=1024, help="Width and height of a crop, pixels.", show_default="the source's"
-        ),
+        typer.Option(min=8, max=1024, help="Crop width and height in pixels.", show_default="the source's"),
     ] = None,
-    min_score: Annotated[float, typer.Option(min=0, max=1, help="Confidence that landmarks need.")] = 0.5,
+    min_score: Annotated[
+        float, typer.Option(min=0, max=1, help="Lowest confidence of landmarks to use.")
+    ] = 0.5,
     unsure: Annotated[
         str,
         typer.Option(
-            help="Faces without such landmarks: average crops where the part lies on average, whole "
-            "keeps the face, drop leaves them out."
+            help="Faces below --min-score: average crops at the average position, whole keeps the whole "
+            "face, drop leaves them out."
         ),
     ] = "average",
 ) -> None:
-    """Cut a part of every face, aligned by five landmarks, as a data set of its own.
+    """Crop a part of every face, aligned by 5 landmarks, as a data set.
 
     Example: mien data crop fer2013.h5 --part mouth --out fer2013-mouth.h5
 
-    Rows, splits and near copies stay those of the source, so networks on different parts can be compared.
-    With --unsure drop, mien data audit searches near copies again.
+    Rows, splits and near copies stay as in the source, so networks on different parts can be compared.
+    With --unsure drop, run mien data audit to search for near copies again.
     """
     from mien.data.parts import PartSettings
     from mien.workflows.datasets.crop import crop_data
@@ -263,14 +265,14 @@ def crop(
 @app.command("audit")
 def audit(
     store: Store,
-    out: Annotated[Path | None, out_option("An HTML page to write, with the worst images.")] = None,
+    out: Annotated[Path | None, out_option("HTML page to write, with the worst images.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Find blank images, non-faces, copies and contradicting labels.
 
     Example: mien data audit fer2013.h5 --out audit.html
 
-    The page holds images of the data set, loads nothing from elsewhere, and stays on this machine.
+    The page contains images of the data set: keep it on this machine. It loads nothing from the network.
     """
     import json
 

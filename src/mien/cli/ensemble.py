@@ -21,8 +21,8 @@ Examples:
   mien ensemble runs/a runs/b runs/c --data fer2013.h5 --split val
   mien ensemble runs/a fer2013-medium --data fer2013.h5 --out votes/
 
-soft: mean of the probabilities. weighted: weights fitted on the validation rows.
-hard: a vote each. All models that are named vote: none is chosen by test rows.
+soft: mean of the probabilities. weighted: weights fitted on the validation set.
+hard: one vote per model. All named models vote: none is chosen by test scores.
 """
 
 app = typer.Typer()
@@ -31,12 +31,13 @@ app = typer.Typer()
 @app.command(epilog=EXAMPLES)
 def ensemble(
     models: Annotated[
-        list[str], typer.Argument(help="Names, .onnx files or run folders, two or more.", show_default=False)
+        list[str],
+        typer.Argument(help="Two or more model names, .onnx files or run folders.", show_default=False),
     ],
     data: Annotated[
         Path | None,
         typer.Option(
-            help="A data set file of `mien data import`.", show_default="the first run's, or fer2013.h5"
+            help="Data set file from `mien data import`.", show_default="the first run's, or fer2013.h5"
         ),
     ] = None,
     split: Annotated[str, split_option("val or test.")] = "test",
@@ -46,7 +47,7 @@ def ensemble(
     allow_leak: AllowLeak = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score several models together, by soft, weighted and hard votes."""
+    """Score several models together, by soft, weighted and hard voting."""
     with needs_extra("ensembles", "data"):
         from mien.workflows.ensemble import ensemble as run_ensemble
         from mien.workflows.ensemble import usual_data

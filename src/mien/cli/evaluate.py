@@ -32,9 +32,8 @@ Examples:
   mien evaluate runs/fer2013-s2d-cpu fer2013.h5 --split val --views 10
   mien evaluate model.onnx fer2013.h5 --out scores/ --json
 
-Splits: train, val and test; or in FER2013's words Training, PublicTest and
-PrivateTest.
-Choose by val, and open test once.
+Splits: train, val and test, or their FER2013 names Training, PublicTest and
+PrivateTest. Choose models on val, and score test only once.
 """
 
 app = typer.Typer()
@@ -51,7 +50,8 @@ def evaluate(
     allow_leak: AllowLeak = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score a model on pooled predictions, with intervals, also without near copies of training faces."""
+    """Score a model on pooled predictions, with confidence intervals; also without near copies of training
+    faces."""
     with needs_extra("evaluating", "data"):
         from mien.workflows.evaluate import EvaluateSettings
         from mien.workflows.evaluate import evaluate as run_evaluation

@@ -24,10 +24,10 @@ Examples:
   mien explain runs/mine fer2013.h5 --activations stages.0 --out layer.png
   mien explain runs/mine fer2013.h5 --faithfulness --n 200 --out explained/
 
-Methods: gradient, smoothgrad, integrated, gradcam, occlusion; a shipped model or
-an .onnx file allows occlusion, a run folder all of them. Arrays lie beside each
-sheet as .npz; --out maps.npz writes arrays alone. --faithfulness writes a table,
-faithfulness.json, beside its curves; with --out NAME.png NAME-faithfulness.json.
+Methods: gradient, smoothgrad, integrated, gradcam, occlusion. A run folder allows
+all of them; a shipped model or an .onnx file only occlusion. Arrays are written as
+.npz beside each sheet; --out maps.npz writes only arrays. --faithfulness writes
+faithfulness.json beside its curves, or with --out NAME.png NAME-faithfulness.json.
 """
 
 app = typer.Typer()
@@ -36,18 +36,18 @@ app = typer.Typer()
 @app.command(epilog=EXAMPLES)
 def explain(
     model: Subject,
-    source: Annotated[Path, typer.Argument(help="An image, or a data set file (.h5).", show_default=False)],
-    out: Annotated[Path, out_option("A .png or .npz file, or a folder.", True)] = Path("explain.png"),
+    source: Annotated[Path, typer.Argument(help="Image, or data set file (.h5).", show_default=False)],
+    out: Annotated[Path, out_option(".png or .npz file, or a folder.", True)] = Path("explain.png"),
     method: Annotated[
-        list[str] | None, typer.Option(help="May be given more than once.", show_default="all it allows")
+        list[str] | None, typer.Option(help="Method; may repeat.", show_default="all it allows")
     ] = None,
     chosen: Annotated[
         str, typer.Option("--class", help="The emotion to explain.", show_default="the predicted one")
     ] = "",
     layer: Annotated[
-        str, typer.Option(help="Where Grad-CAM looks.", show_default="the last convolutional map")
+        str, typer.Option(help="Layer for Grad-CAM.", show_default="the last convolutional map")
     ] = "",
-    patch: Annotated[int, typer.Option(min=1, help="Side of the occluding square in pixels.")] = 6,
+    patch: Annotated[int, typer.Option(min=1, help="Side of the occluding square, in pixels.")] = 6,
     fill: Annotated[
         int | None,
         typer.Option(min=0, max=255, help="Gray value of the square.", show_default="the training mean"),
@@ -59,7 +59,7 @@ def explain(
         int | None,
         typer.Option(
             min=1,
-            help="Faces: of a sheet, of each confusion, of each class's mean, or to measure.",
+            help="Number of faces: in a sheet, for each confusion, for each mean map, to measure.",
             show_default="6, 3, 20, 200",
         ),
     ] = None,
@@ -71,14 +71,14 @@ def explain(
     pairs: Annotated[bool, typer.Option("--pairs", help="Draw the most confused pairs of emotions.")] = False,
     mean: Annotated[bool, typer.Option("--mean", help="Draw the mean map of each emotion.")] = False,
     faithfulness: Annotated[
-        bool, typer.Option("--faithfulness", help="Measure the methods against random maps.")
+        bool, typer.Option("--faithfulness", help="Compare the methods with random maps.")
     ] = False,
     device: Device = "cpu",
     half: Annotated[
-        bool, typer.Option("--half", help="Compute in bfloat16; faster where the processor has AMX.")
+        bool, typer.Option("--half", help="Compute in bfloat16; faster on processors with AMX.")
     ] = False,
 ) -> None:
-    """Show which parts of a face a network's answer hangs on, and test whether that is true."""
+    """Show which parts of a face decide a network's answer, and test whether that is true."""
     from mien.core.occlusion import Occluder
     from mien.workflows.explain.job import Job
     from mien.workflows.explain.run import explain as run_explanation

@@ -22,7 +22,7 @@ Examples:
   mien features vgg16 fer2013.h5 --size 48 --pretrained --svm
   mien features resnet50-caffe fer2013.h5 --size 197 --init-from vggface2.pth
 
-Features are computed once: the same command again, or a recipe with net.options.freeze="all", finds them.
+Features are computed once: the same command, or a recipe with net.options.freeze="all", reuses them.
 """
 
 app = typer.Typer()
@@ -33,27 +33,28 @@ def features(
     backbone: Annotated[
         str,
         typer.Argument(
-            help="A run folder; vgg16, resnet50, resnet50-caffe, googlenet; or any name of timm.",
+            help="Run folder; vgg16, resnet50, resnet50-caffe, googlenet; or any timm name.",
             show_default=False,
         ),
     ],
     data: DataFile,
     size: Annotated[
-        int, typer.Option(min=0, help="Side to resize faces to.", show_default="the run's, or 224")
+        int,
+        typer.Option(min=0, help="Face size in pixels, after resizing.", show_default="the run's, or 224"),
     ] = 0,
-    pool: Annotated[str, typer.Option(help="avg: mean of the last map; flatten: all of it.")] = "avg",
+    pool: Annotated[str, typer.Option(help="avg: mean of the last feature map; flatten: all of it.")] = "avg",
     pretrained: Annotated[bool, typer.Option("--pretrained", help="Download ImageNet weights.")] = False,
     init_from: Annotated[
-        str, typer.Option(help="A local checkpoint: .safetensors, .pth or a run.", show_default=False)
+        str, typer.Option(help="Local checkpoint: .safetensors, .pth or a run.", show_default=False)
     ] = "",
     folder: Annotated[
-        Path | None, typer.Option(help="Where features are kept.", show_default="beside the data set")
+        Path | None, typer.Option(help="Folder for the features.", show_default="beside the data set")
     ] = None,
     svm: Annotated[
-        bool, typer.Option("--svm", help="Fit a linear SVM, C chosen on validation rows.")
+        bool, typer.Option("--svm", help="Fit a linear SVM, with C chosen on the validation set.")
     ] = False,
-    mirrored: Annotated[bool, typer.Option("--mirrored", help="Learn from mirrored faces too.")] = False,
-    out: Annotated[Path | None, out_option("Run folder of the SVM.", "runs/BACKBONE-svm")] = None,
+    mirrored: Annotated[bool, typer.Option("--mirrored", help="Train on mirrored faces too.")] = False,
+    out: Annotated[Path | None, out_option("Run folder for the SVM.", "runs/BACKBONE-svm")] = None,
     allow_leak: AllowLeak = False,
     device: Device = "cpu",
 ) -> None:

@@ -32,18 +32,18 @@ def landmarks(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH...", help="Images and folders; - is standard input.", show_default=False
+            metavar="PATH...", help="Images and folders; - for standard input.", show_default=False
         ),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object an image.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per image.")] = False,
     annotate: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write the images with their points.")
+        Path | None, typer.Option(metavar="FOLDER", help="Write the images with their landmarks.")
     ] = None,
     detector: Detector = None,
     min_score: MinScore = 0.0,
     min_face: LeastFace = None,
 ) -> None:
-    """Place 68 landmarks on every face of images and folders."""
+    """Find 68 landmarks on every face in images and folders."""
     from mien.core.detection import DEFAULT_DETECTOR, looks_for
     from mien.core.detectors import make_detector
     from mien.core.outputs import check_output_folder

@@ -26,27 +26,27 @@ class Entry(NamedTuple):
 
 
 COMMANDS: dict[str, Entry] = {
-    "read": Entry("mien.cli.read", "Name the emotion on every face of images and folders."),
+    "read": Entry("mien.cli.read", "Name the emotion of every face in images and folders."),
     "watch": Entry("mien.cli.watch", "Follow each person's emotion through a video or a live camera."),
-    "agreement": Entry("mien.cli.agreement", "Compare the events of videos with a human coder's."),
-    "landmarks": Entry("mien.cli.landmarks", "Place 68 landmarks on every face of images."),
-    "serve": Entry("mien.cli.serve", "Serve a page and a service that read images, videos and cameras."),
-    "page": Entry("mien.cli.page", "Write a page that reads in the browser, without a server."),
-    "models": Entry("mien.cli.models", "List the models, their measured scores and their terms."),
+    "agreement": Entry("mien.cli.agreement", "Compare mien's events with those of a human coder."),
+    "landmarks": Entry("mien.cli.landmarks", "Find 68 landmarks on every face in images."),
+    "serve": Entry("mien.cli.serve", "Serve a web page and an HTTP API for images, videos and cameras."),
+    "page": Entry("mien.cli.page", "Write a page that reads emotions in the browser, without a server."),
+    "models": Entry("mien.cli.models", "List the models, their measured scores and licences."),
     "data": Entry("mien.cli.data", "Import data sets into one file each, and audit them."),
     "train": Entry("mien.cli.train", "Train a network from a recipe."),
     "targets": Entry("mien.cli.soft_targets", "Write soft targets of networks trained on the other folds."),
-    "search": Entry("mien.cli.search", "Search the keys of a recipe, in several processes at once."),
+    "search": Entry("mien.cli.search", "Search values for a recipe's keys, in parallel processes."),
     "features": Entry("mien.cli.features", "Compute features of a frozen network, and fit a linear SVM."),
-    "evaluate": Entry("mien.cli.evaluate", "Score a model on a data set, with intervals."),
+    "evaluate": Entry("mien.cli.evaluate", "Score a model on a data set, with confidence intervals."),
     "average": Entry("mien.cli.average", "Average the weights of several runs into one network."),
-    "ensemble": Entry("mien.cli.ensemble", "Score several models by their votes."),
-    "papers": Entry("mien.cli.papers", "Published results of five papers, corrected and reproduced."),
+    "ensemble": Entry("mien.cli.ensemble", "Score several models together, by voting."),
+    "papers": Entry("mien.cli.papers", "Show results of five papers, corrected and reproduced."),
     "quiz": Entry("mien.cli.quiz", "Ask people which expression they see, and compare a model."),
     "report": Entry("mien.cli.report", "Show runs on one page, and compare them."),
-    "explain": Entry("mien.cli.explain", "Show what a network looks at, and test whether that is true."),
+    "explain": Entry("mien.cli.explain", "Show where a network looks, and test whether that is true."),
     "release": Entry("mien.cli.release", "Turn a training run into a model that `mien read` loads."),
-    "calibrate": Entry("mien.cli.calibrate", "Fit a model's probabilities to the faces of a data set."),
+    "calibrate": Entry("mien.cli.calibrate", "Calibrate a model's probabilities on a data set."),
 }
 """Each module holds a Typer application named ``app``."""
 
@@ -189,7 +189,7 @@ def _failed(text: str, verbose: bool) -> typer.Exit:
 
 app = typer.Typer(
     cls=LazyCommands,
-    help="Reads emotions from faces, and proves how well it does.",
+    help="Reads emotions from faces, and measures how accurate it is.",
     epilog=EXAMPLES,
     rich_markup_mode=None,
     add_completion=False,
@@ -208,14 +208,14 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def start(
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Log what happens, and show where an error arose.")
+        bool, typer.Option("--verbose", "-v", help="Log each step, and show where an error occurred.")
     ] = False,
     allow_code: Annotated[
         str,
         typer.Option(
             metavar="NAME",
             envvar="MIEN_ALLOW_CODE",
-            help="Run this code of a run's own network, such as nets.py:Net; several with commas.",
+            help="Allow the code of a run's own network, such as nets.py:Net; separate several by commas.",
             show_default=False,
         ),
     ] = "",

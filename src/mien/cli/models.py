@@ -36,21 +36,21 @@ MAIN, CLEAN = "test", "test_clean"
 def models(
     name: Annotated[
         str | None,
-        typer.Argument(help="Show the whole card of one model, by name or .onnx path.", show_default=False),
+        typer.Argument(help="Show the full card of one model, by name or .onnx path.", show_default=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the cards as JSON.")] = False,
     out: Annotated[
-        Path | None, out_option("Write the card of NAME as Markdown with the header that Hugging Face reads.")
+        Path | None, out_option("Write the card of NAME as Markdown, with the header for Hugging Face.")
     ] = None,
 ) -> None:
-    """List the models, their measured scores and their terms.
+    """List the models, their measured scores and licences.
 
-    Accuracy has its 95 % interval; "clean" is the accuracy on test faces that have no near copy in training,
-    "balanced" the mean over the emotions, "ms" the CPU time of a face where it was measured. Without NAME all
-    models are listed, a user's own included. A part of a name is enough where no other model has it.
+    Accuracy has a 95 % confidence interval; "clean" is the accuracy on test faces without a near copy in
+    training, "balanced" the mean accuracy over the emotions, "ms" the CPU time per face, if measured. Without
+    NAME all models are listed, your own too. A unique part of a name is enough.
 
-    A user's own lie in ~/.local/share/mien/models, or in the folder models of the one that MIEN_HOME names;
-    each is an .onnx and a .json file: delete or rename both.
+    Your own models are in ~/.local/share/mien/models, or in the folder models inside MIEN_HOME. Each is an
+    .onnx and a .json file: delete or rename both.
     """
     from mien.core.model_store import DEFAULT_MODEL, find_model, list_models, listed_card, user_models
 

@@ -12,8 +12,8 @@ def views_option(default: str | bool) -> Any:
     """``--views``, and what it says of its default."""
     return typer.Option(
         metavar="N|auto",
-        help="Test-time augmentation: views of a face to average, 1, 2, 5, 10, 12 or 18; auto takes more "
-        "of doubtful faces.",
+        help="Test-time augmentation: number of views to average, 1, 2, 5, 10, 12 or 18; auto uses more "
+        "for uncertain faces.",
         show_default=default,
         parser=lambda text: int(text) if text.isdecimal() else text,  # the model checks it
     )
@@ -23,7 +23,7 @@ def prior_power_option(default: str | bool) -> Any:
     """``--prior-power``, and what it says of its default."""
     return typer.Option(
         metavar="0-2|auto",
-        help="How much of the training data's prior to remove; auto lets validation rows choose.",
+        help="How much of the training set's prior to remove; auto chooses on the validation set.",
         show_default=default,
         parser=_power,
     )
@@ -45,9 +45,7 @@ def _power(text: str) -> float | str:
 
 def ray_option(before: str, after: str = "") -> Any:
     """``--ray``: what is done on the cluster, and what else is to be said."""
-    cluster = (
-        "on a Ray cluster: auto for the one this machine belongs to, local to start one here, or HOST:6379."
-    )
+    cluster = "on a Ray cluster: auto for this machine's cluster, local to start one here, or HOST:6379."
     return typer.Option(metavar="ADDRESS", help=f"{before} {cluster} {after}".rstrip())
 
 
@@ -70,50 +68,46 @@ def out_option(text: str, default: str | bool = False) -> Any:
 
 # --- which model reads which faces -----------------------------------------------------------------------
 
-Subject = Annotated[
-    str, typer.Argument(help="A model's name, an .onnx file, or a run folder.", show_default=False)
-]
+Subject = Annotated[str, typer.Argument(help="Model name, .onnx file or run folder.", show_default=False)]
 Shipped = Annotated[
-    str | None, typer.Option(metavar="NAME", help="A model's name (see `mien models`) or .onnx file.")
+    str | None, typer.Option(metavar="NAME", help="Model name (see `mien models`) or .onnx file.")
 ]
 RunsOn = Annotated[
     str,
     typer.Option(
         "--device",
         metavar="NAME",
-        help="Where networks run: cpu, cuda, coreml, openvino or directml; auto is cuda where there is one.",
+        help="Device for networks: cpu, cuda, coreml, openvino or directml; auto is cuda if available.",
     ),
 ]
 Detector = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="What finds faces: one-stage, mtcnn, cropped where each image is a face, or your own as "
+        help="Face detector: one-stage, mtcnn, cropped if each image is one face, or your own as "
         "package.module:Class or file.py:Class.",
     ),
 ]
-MinScore = Annotated[
-    float, typer.Option(metavar="0-1", help="Leave out faces that the detector is less sure of.")
-]
+MinScore = Annotated[float, typer.Option(metavar="0-1", help="Leave out faces with a lower detection score.")]
 MinQuality = Annotated[
     float,
     typer.Option(
-        metavar="0-1", help="Leave out faces that are too small, blurred, turned or cut off to read well."
+        metavar="0-1", help="Leave out faces of lower quality: too small, blurred, turned or cut off."
     ),
 ]
 Landmarks = Annotated[
     bool,
     typer.Option(
         "--landmarks",
-        help="Place 68 landmarks, and tell from them how probable it is that a part of a face is hidden.",
+        help="Find 68 landmarks, and the probability that part of the face is hidden.",
     ),
 ]
 MinFace = Annotated[
     float,
     typer.Option(
         metavar="PIXELS",
-        help="Look for faces of about this side and larger, in frames of at most 960 pixels a side; larger "
-        "frames are searched at that size.",
+        help="Smallest face side to look for, approximately; frames larger than 960 pixels a side are "
+        "shrunk to 960 first.",
     ),
 ]
 LeastFace = Annotated[
@@ -121,7 +115,7 @@ LeastFace = Annotated[
     typer.Option(
         "--min-face",
         metavar="PIXELS",
-        help="Look for faces of about this side and larger; smaller ones may be found too. Less is slower.",
+        help="Smallest face side to look for, approximately; smaller ones may be found too. Lower is slower.",
         show_default="40; in large images 1/32 of the longest side",
     ),
 ]
@@ -131,14 +125,14 @@ Resume = Annotated[bool, typer.Option("--resume", help="Continue a stopped run."
 # --- scoring on a data set -------------------------------------------------------------------------------
 
 DataFile = Annotated[
-    Path, typer.Argument(metavar="DATA", help="A data set file of `mien data import`.", show_default=False)
+    Path, typer.Argument(metavar="DATA", help="Data set file from `mien data import`.", show_default=False)
 ]
 Split = Annotated[str, split_option("train, val or test.")]
 
 Views = Annotated[Any, views_option("the model's")]
 ScoresFolder = Annotated[Path | None, out_option("Folder for predictions, figures and scores.")]
 AllowLeak = Annotated[
-    bool, typer.Option("--allow-leak", help="Score even faces that a model learned from, and say so.")
+    bool, typer.Option("--allow-leak", help="Score even faces that the model was trained on, and say so.")
 ]
 
 # --- work on a data set ----------------------------------------------------------------------------------
@@ -147,25 +141,25 @@ Data = Annotated[Path | None, typer.Option(help="Data set file; overrides the re
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", help="Override a key of the recipe, such as run.epochs=5; may repeat.", show_default=False
+        "--set", help="Override a recipe key, such as run.epochs=5; may repeat.", show_default=False
     ),
 ]
-Device = Annotated[str, typer.Option(help="Where networks run: cpu, cuda, or cuda:1.")]
+Device = Annotated[str, typer.Option(help="Device for networks: cpu, cuda, or cuda:1.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
 
 # --- a server --------------------------------------------------------------------------------------------
 
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for a free one.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")]
 Token = Annotated[
     str | None,
     typer.Option(
         envvar="MIEN_TOKEN",
-        help="Token that clients must send; safer in the variable than here.",
+        help="Token that clients must send; safer in the variable.",
         show_default=False,
     ),
 ]
 AllowHost = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", help="Another host name of this machine.", show_default=False),
+    typer.Option(metavar="NAME", help="Additional host name of this machine.", show_default=False),
 ]

@@ -15,9 +15,9 @@ Examples:
   python -m http.server --directory site 8000
   mien page --out site --model my-model
 
-Then open http://localhost:8000. The folder is the whole page: put it on any
-web host. Photos, videos and the camera are read in the browser, with the
-numbers of `mien read`; nothing is sent anywhere, and after the first visit it
+Then open http://localhost:8000. The folder is the complete page: put it on any
+web host. Photos, videos and the camera are read in the browser, with the same
+numbers as `mien read`. Nothing is sent anywhere. After the first visit the page
 works offline.
 """
 
@@ -26,9 +26,9 @@ app = typer.Typer()
 
 @app.command(epilog=EXAMPLES)
 def page(
-    out: Annotated[Path, out_option("Folder to write; new, empty, or with an earlier page.")],
+    out: Annotated[Path, out_option("Folder to write: new, empty, or with an earlier page.")],
     model: Annotated[
-        str, typer.Option(help="A model's name or .onnx file; else the shipped one.", show_default=False)
+        str, typer.Option(help="Model name or .onnx file; else the default model.", show_default=False)
     ] = "",
 ) -> None:
     """Write a page that reads emotions in the browser, without a server."""

@@ -35,9 +35,9 @@ Examples:
   mien papers run chmura-cnn --as-is
   mien papers run --all --hours 8
 
-A run that was stopped goes on. A trained row is only scored, and a scored one
-only printed: PrivateTest is opened once. Rows that another process runs are
-passed over: start --all on several machines, with one --out, to share them.
+A stopped run continues. A trained row is only scored, a scored row is only
+printed: PrivateTest is scored once. Rows that another process runs are
+skipped: start --all on several machines, with one --out, to share them.
 """
 
 
@@ -46,12 +46,12 @@ class OutOfTime(KeyboardInterrupt):
 
 
 app = typer.Typer(
-    help="The papers' rows: what is printed, what really holds, and what they score here.",
+    help="The papers' rows: published figure, corrected figure, and score here.",
     invoke_without_command=True,
     epilog=EXAMPLES,
 )
 
-Runs = Annotated[Path, typer.Option(help="Folder of the run folders.")]
+Runs = Annotated[Path, typer.Option(help="Parent folder of the run folders.")]
 
 
 @app.callback()
@@ -62,7 +62,7 @@ def start(context: typer.Context) -> None:
 
 @app.command("list")
 def list_rows() -> None:
-    """Print every row: published, and what holds. A star marks those that are trained here.
+    """Print every row, published and corrected. A star marks those that are trained here.
 
     Example: mien papers list
     """
@@ -89,7 +89,7 @@ def list_rows() -> None:
 
 @app.command("show")
 def show(row: Annotated[str, typer.Argument(help="A row of `mien papers`.", show_default=False)]) -> None:
-    """Print the specification of a row, its source, and the command that trains it.
+    """Print a row's specification, source and training command.
 
     Example: mien papers show maastricht-cnn1
     """
@@ -130,17 +130,17 @@ def run(
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every row that can be trained here.")] = False,
     data: Data = None,
-    out: Annotated[Path, out_option("Folder of the run folders.", True)] = Path("runs"),
+    out: Annotated[Path, out_option("Parent folder of the run folders.", True)] = Path("runs"),
     overrides: Overrides = None,
     device: Device = "cpu",
-    as_is: Annotated[bool, typer.Option("--as-is", help="Train nothing; score what is there.")] = False,
-    val_only: Annotated[bool, typer.Option("--val-only", help="Leave PrivateTest closed.")] = False,
+    as_is: Annotated[bool, typer.Option("--as-is", help="Do not train; score the existing runs.")] = False,
+    val_only: Annotated[bool, typer.Option("--val-only", help="Do not score PrivateTest.")] = False,
     hours: Annotated[
         float | None,
-        typer.Option(min=0, help="Stop after so long; the same command goes on.", show_default=False),
+        typer.Option(min=0, help="Stop after this time; the same command continues.", show_default=False),
     ] = None,
 ) -> None:
-    """Train rows, score them on PublicTest and PrivateTest, draw their figures."""
+    """Train rows, score on PublicTest and PrivateTest, draw figures."""
     with needs_extra("running the papers"):
         from mien.workflows.papers.run import PaperSettings, TakenError, run_row
     from mien.workflows.papers.claims import chosen
@@ -170,7 +170,7 @@ def run(
 @app.command("table")
 def table(
     runs: Runs = Path("runs"),
-    out: Annotated[Path, out_option("The page; its data lie beside it.", True)] = Path("docs/papers.md"),
+    out: Annotated[Path, out_option("Page to write; its data go beside it.", True)] = Path("docs/papers.md"),
 ) -> None:
     """Write the page of all rows from the run folders.
 
@@ -184,7 +184,7 @@ def table(
 
 @app.command("leak")
 def leak(runs: Runs = Path("runs")) -> None:
-    """Print what scoring on the training rows is worth: as printed, and on PrivateTest alone.
+    """Compare scores that include training rows with PrivateTest alone.
 
     Example: mien papers leak
     """

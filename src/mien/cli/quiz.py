@@ -23,13 +23,13 @@ Examples:
   MIEN_TOKEN=$(openssl rand -hex 16) mien quiz --out quiz.db --host 0.0.0.0
   mien quiz report quiz.db --model fer2013-medium --out report.html
 
-The first draws the faces into quiz.db; the second goes on with the same faces, for
-the same people or others. --training N: those who begin now get N examples first.
+The first draws the faces into quiz.db; the second continues with the same faces,
+for the same people or others. With --training N, new people see N examples first.
 """
 APP = "mien.web.quiz:served"
 
 app = typer.Typer(
-    help="A page that asks people which expression they see, and the report beside a model's answers.",
+    help="Ask people on a web page which expression they see, and compare them with a model.",
     invoke_without_command=True,
     epilog=EXAMPLES,
 )
@@ -39,22 +39,20 @@ app = typer.Typer(
 def quiz(
     ctx: typer.Context,
     data: Annotated[
-        Path | None, typer.Option(help="A data set file of `mien data import`.", show_default=False)
+        Path | None, typer.Option(help="Data set file from `mien data import`.", show_default=False)
     ] = None,
-    out: Annotated[Path, out_option("The quiz file, made from --data where missing.", True)] = Path(
-        "quiz.db"
-    ),
+    out: Annotated[Path, out_option("Quiz file; made from --data if missing.", True)] = Path("quiz.db"),
     n: Annotated[
-        int | None, typer.Option(min=1, help="Faces to ask; 100 unless given.", show_default=False)
+        int | None, typer.Option(min=1, help="Number of faces; default 100.", show_default=False)
     ] = None,
     training: Annotated[int, typer.Option(min=0, help="Labelled examples before the first question.")] = 0,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, help="The same seed draws the same faces; 0 unless given.", show_default=False),
+        typer.Option(min=0, help="The same seed draws the same faces; default 0.", show_default=False),
     ] = None,
     split: Annotated[
         str | None,
-        split_option("Rows to draw from: train, val, or test unless given.", False),
+        split_option("Split to draw from: train, val or test; default test.", False),
     ] = None,
     names: Annotated[bool, typer.Option("--names", help="Ask people for their names.")] = False,
     host: Host = "127.0.0.1",
@@ -62,7 +60,7 @@ def quiz(
     token: Token = None,
     allow_host: AllowHost = None,
 ) -> None:
-    """Ask people on a page which expression they see; their answers are saved one by one."""
+    """Ask people on a web page which expression they see; each answer is saved at once."""
     if ctx.invoked_subcommand is not None:
         return
     from mien.cli import server
@@ -102,9 +100,9 @@ def quiz(
 def report(
     quiz_file: Annotated[Path, typer.Argument(metavar="QUIZ", help="The quiz file.", show_default=False)],
     model: Annotated[
-        str, typer.Option(help="A model's name, .onnx file or run folder.", show_default=False)
+        str, typer.Option(help="Model name, .onnx file or run folder.", show_default=False)
     ] = "",
-    out: Annotated[Path | None, out_option("An HTML page to write.")] = None,
+    out: Annotated[Path | None, out_option("HTML page to write.")] = None,
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -112,7 +110,7 @@ def report(
 
     Example: mien quiz report quiz.db --model fer2013-medium --out report.html
 
-    The page shows faces of the data set and the names that people gave: it stays on this machine.
+    The page shows faces of the data set and the names that people gave: keep it on this machine.
     """
     from mien.core.files import write_text
     from mien.core.outputs import check_output

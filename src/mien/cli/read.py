@@ -57,9 +57,9 @@ Examples:
   curl -s https://example.org/a.jpg | mien read -
 
 Exit code: 0 all images were read; 1 some or all could not be read; 2 there was
-nothing to read, or an output could not be written; 130 stopped by Ctrl-C or SIGTERM: the rows in
-files are kept then, and --resume goes on behind them.
-Other files of a folder are counted on standard error.
+nothing to read, or an output could not be written; 130 stopped by Ctrl-C or SIGTERM: rows already
+in files are kept, and --resume continues after them.
+Other files in folders are counted on standard error.
 """
 
 
@@ -104,19 +104,21 @@ def read(
             "--out",
             "-o",
             metavar="FILE",
-            help="Write rows to a .csv, .jsonl or .parquet; may repeat. With --ray a folder or URL.",
+            help="Write rows to a .csv, .jsonl or .parquet file; may repeat. With --ray a folder or URL.",
         ),
     ] = None,
     errors: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write what could not be read, and why, to such a file."),
+        typer.Option(
+            metavar="FILE", help="Write failed images and the reasons to a .csv, .jsonl or .parquet file."
+        ),
     ] = None,
     resume: Resume = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an image.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print one CSV row a face.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per image.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print one CSV row per face.")] = False,
     annotate: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write images with faces marked; overwrites nothing."),
+        typer.Option(metavar="DIR", help="Write annotated images; overwrites nothing."),
     ] = None,
     files_from: FilesFrom = None,
     include: Include = None,
@@ -133,7 +135,7 @@ def read(
         typer.Option(
             "--rotated",
             help="With --detector mtcnn: also find rotated and upside-down faces, 4 x slower. The "
-            "default detector finds them in any case.",
+            "default detector always finds them.",
         ),
     ] = False,
     views: Views = None,
@@ -147,16 +149,16 @@ def read(
             "-j",
             metavar="N",
             min=1,
-            help="Processes that read at the same time.",
+            help="Number of parallel processes.",
             show_default="the free cores; 1 for a few images",
         ),
     ] = None,
 ) -> None:
-    """Name the emotion on every face of images and folders.
+    """Name the emotion of every face in images and folders.
 
-    Prints the three likeliest emotions of each face with calibrated probabilities. An image without a
-    face is listed too, and one that cannot be read does not stop the rest. Of folders, hidden files and links
-    to folders are not read. Rows come in the order of the images.
+    Prints the three most likely emotions of each face, with calibrated probabilities. Images without a face
+    are listed too. An unreadable image does not stop the others. Hidden files in folders and links to folders
+    are skipped. Rows are in the order of the images.
     """
     from mien.core.bulk import BulkSettings
     from mien.core.detection import DEFAULT_DETECTOR

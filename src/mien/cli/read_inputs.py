@@ -24,23 +24,23 @@ FilesFrom = Annotated[
     str | None,
     typer.Option(
         metavar="LIST|-",
-        help="Also read the paths of a list, one a line or separated by NUL; of a file by --errors or --out "
-        "what could not be read.",
+        help="Also read the paths in a list, one per line or separated by NUL. From a file of --errors or "
+        "--out: read the failed images again.",
     ),
 ]
 Include = Annotated[
     list[str] | None,
-    typer.Option(metavar="PATTERN", help="Only names that match, such as '*.jpg'; may repeat."),
+    typer.Option(metavar="PATTERN", help="Read only matching images, such as '*.jpg'; may repeat."),
 ]
 Exclude = Annotated[
     list[str] | None,
-    typer.Option(metavar="PATTERN", help="Skip files and folders that match; may repeat."),
+    typer.Option(metavar="PATTERN", help="Skip matching files and folders; may repeat."),
 ]
 Shard = Annotated[
     str | None,
-    typer.Option(metavar="I/N", help="Read part I of N, for several machines; 1/4 to 4/4 are all."),
+    typer.Option(metavar="I/N", help="Read part I of N, to share the work; 1/4 to 4/4 are all."),
 ]
-Limit = Annotated[int | None, typer.Option(metavar="N", min=1, help="Read the first N images only.")]
+Limit = Annotated[int | None, typer.Option(metavar="N", min=1, help="Read only the first N images.")]
 
 
 def first_images(sources: Iterator["Source"], limit: int | None) -> Iterator["Source"]:

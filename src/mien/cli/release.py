@@ -28,26 +28,24 @@ app = typer.Typer()
 
 @app.command(epilog=EXAMPLES)
 def release(
-    run: Annotated[Path, typer.Argument(help="A finished run folder.", show_default=False)],
-    name: Annotated[str, typer.Option(help="What to call the model.", show_default=False)],
+    run: Annotated[Path, typer.Argument(help="Finished run folder.", show_default=False)],
+    name: Annotated[str, typer.Option(help="Name of the model.", show_default=False)],
     data: Annotated[
         Path | None,
-        typer.Option(help="The data set file that the run learned from.", show_default="the recipe's"),
+        typer.Option(help="Data set file that the run was trained on.", show_default="the recipe's"),
     ] = None,
     out: Annotated[Path | None, out_option("Folder for the model.", "where mien looks")] = None,
     views: Annotated[Any, views_option(True)] = "2",
     prior_power: Annotated[Any, prior_power_option(True)] = "0",
     int8: Annotated[
         bool,
-        typer.Option(
-            "--int8/--no-int8", help="Ship 8-bit weights where the validation rows allow it; or never."
-        ),
+        typer.Option("--int8/--no-int8", help="Use 8-bit weights if the validation set allows it; or never."),
     ] = True,
     card: Annotated[
         Path | None,
         typer.Option(help="TOML with summary, licence, data, limits … for the card.", show_default=False),
     ] = None,
-    summary: Annotated[str, typer.Option(help="One line for the card.", show_default=False)] = "",
+    summary: Annotated[str, typer.Option(help="One-line summary for the card.", show_default=False)] = "",
     allow_leak: AllowLeak = False,
 ) -> None:
     """Export a run to ONNX, check it against torch, calibrate and score it, and write its card."""

@@ -16,7 +16,7 @@ Examples:
   mien report runs/a runs/b --data fer2013.h5 --out comparison.html
   mien report runs/a --out a.md
 
-It arranges what train, evaluate, papers and explain wrote into the run folders,
+The page shows what train, evaluate, papers and explain wrote to the run folders,
 and names the command for what is missing. It may show faces of the data set:
 keep it on this machine.
 """
@@ -28,9 +28,11 @@ app = typer.Typer()
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders.", show_default=False)],
     data: Annotated[
-        Path | None, typer.Option(help="The data set file, to show faces.", show_default=False)
+        Path | None, typer.Option(help="Data set file, to show faces.", show_default=False)
     ] = None,
-    out: Annotated[Path, out_option("The page: .html, or .md with a folder.", True)] = Path("report.html"),
+    out: Annotated[Path, out_option("Page to write: .html, or .md with a folder.", True)] = Path(
+        "report.html"
+    ),
 ) -> None:
     """Show runs on one page: recipe, data, scores, confusion, calibration, faces, maps, comparison."""
     from mien.workflows.report_page import write_report

@@ -25,14 +25,14 @@ Examples:
   mien search show searches/cs231n --out trials.png
 """
 app = typer.Typer(
-    help="Search the keys of a recipe, and see what was found.", epilog=EXAMPLES, no_args_is_help=True
+    help="Search values for a recipe's keys, and show the results.", epilog=EXAMPLES, no_args_is_help=True
 )
 
 Storage = Annotated[
     str | None,
     typer.Option(
         metavar="URL",
-        help="Database of the trials, for several machines: postgresql://user@host/database, mysql://...",
+        help="Database of trials, for several machines: postgresql://user@host/database, mysql://...",
         show_default="search.db in the folder",
     ),
 ]
@@ -43,8 +43,8 @@ Examples:
   mien search run my-search.toml --out searches/first --device cuda
   mien search run cs231n --out /shared/s --storage postgresql://me@host/db
 
-Start it in several terminals to share the work; the trial of a process that
-was stopped or killed is taken over by the next. The test rows are never read.
+Start it in several terminals to share the work. The trial of a stopped or killed
+process is taken over by the next one. The test set is never read.
 """
 SHOW_EXAMPLES = """\b
 Examples:
@@ -57,14 +57,14 @@ Examples:
 @app.command("run", epilog=RUN_EXAMPLES)
 def run(
     search: Annotated[
-        str, typer.Argument(help="A shipped search's name, or a .toml file.", show_default=False)
+        str, typer.Argument(help="Name of a shipped search, or a .toml file.", show_default=False)
     ],
     out: Annotated[Path | None, out_option("Search folder.", "searches/SEARCH")] = None,
     data: Data = None,
     device: Device = "cpu",
     storage: Storage = None,
 ) -> None:
-    """Train trials until all are done, choosing by accuracy on the validation rows."""
+    """Train trials until all are done; choose by validation accuracy."""
     with needs_extra("searching", "search"):
         from mien.workflows.search import run_search
     folder = out or Path("searches") / Path(search).stem
@@ -93,13 +93,13 @@ def run(
 
 @app.command("show", epilog=SHOW_EXAMPLES)
 def show(
-    folder: Annotated[Path, typer.Argument(help="A folder of `mien search run`.", show_default=False)],
-    out: Annotated[Path | None, out_option("A PNG to write: every trial as a line.")] = None,
-    best: Annotated[int, typer.Option(help="How many trials to list.", min=1)] = 10,
+    folder: Annotated[Path, typer.Argument(help="Search folder of `mien search run`.", show_default=False)],
+    out: Annotated[Path | None, out_option("PNG file to write: each trial is a line.")] = None,
+    best: Annotated[int, typer.Option(help="Number of trials to list.", min=1)] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print every trial as JSON.")] = False,
     storage: Storage = None,
 ) -> None:
-    """Show the best trials, which keys mattered, and the best one's command."""
+    """Show the best trials, key importance, and the best command."""
     with needs_extra("searching", "search"):
         from mien.workflows.search import read_search_folder
         from mien.workflows.search_report import command, importances, parallel_figure

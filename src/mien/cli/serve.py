@@ -18,7 +18,7 @@ Examples:
   mien serve --allow-origin https://app.example   (for the pages of that site)
   curl -F image=@photo.jpg http://127.0.0.1:8000/v1/read
 
-The page is at the address it prints; the service is described at /openapi.json.
+The page is at the printed address. /openapi.json describes the API.
 """
 Number = int | None
 Seconds = float | None
@@ -44,7 +44,7 @@ def serve(
         float | None,
         typer.Option(
             metavar="PIXELS",
-            help="Look for faces of about this side and larger on images; less is slower.",
+            help="Smallest face side to look for in images, approximately; lower is slower.",
             show_default="40; in large images 1/32 of the longest side",
         ),
     ] = None,
@@ -53,36 +53,38 @@ def serve(
     allow_host: AllowHost = None,
     allow_origin: Annotated[
         list[str] | None,
-        typer.Option(metavar="SITE", help="A site whose pages may use it, such as https://app.example."),
+        typer.Option(metavar="SITE", help="Site whose pages may use the API, such as https://app.example."),
     ] = None,
     root_path: Annotated[
-        str | None, typer.Option(metavar="PATH", help="The prefix that a proxy serves it under.")
+        str | None, typer.Option(metavar="PATH", help="Path prefix that a proxy uses.")
     ] = None,
-    max_bytes: Annotated[Number, limit("Bytes of a request with images.", "32 MiB")] = None,
+    max_bytes: Annotated[Number, limit("Bytes of an image request.", "32 MiB")] = None,
     max_pixels: Annotated[Number, limit("Pixels of an image.", "50,000,000")] = None,
     max_decode_seconds: Annotated[
         Seconds, seconds("CPU seconds to decode an image or a frame.", "10")
     ] = None,
     max_images: Annotated[Number, limit("Images in a request.", "16")] = None,
-    max_faces: Annotated[Number, limit("Faces on an image.", "100")] = None,
-    max_requests: Annotated[Number, limit("Requests read at a time.", "64")] = None,
-    max_held_bytes: Annotated[Number, limit("Bytes of all requests with images together.", "256 MiB")] = None,
+    max_faces: Annotated[Number, limit("Faces in an image.", "100")] = None,
+    max_requests: Annotated[Number, limit("Image requests at a time, waiting ones included.", "64")] = None,
+    max_held_bytes: Annotated[Number, limit("Bytes of all image requests together.", "256 MiB")] = None,
     max_video_bytes: Annotated[Number, limit("Bytes of a video.", "512 MiB")] = None,
-    max_seconds: Annotated[Seconds, seconds("Length of a video.", "600")] = None,
-    max_watch_seconds: Annotated[Seconds, seconds("Seconds that reading a video may take.", "3600")] = None,
-    max_jobs: Annotated[Number, limit("Videos in the queue, the current one included.", "4")] = None,
+    max_seconds: Annotated[Seconds, seconds("Seconds of video.", "600")] = None,
+    max_watch_seconds: Annotated[Seconds, seconds("Seconds to read a video.", "3600")] = None,
+    max_jobs: Annotated[Number, limit("Videos in the queue, with the current one.", "4")] = None,
     max_live: Annotated[Number, limit("Cameras at a time.", "8")] = None,
     max_sockets: Annotated[Number, limit("Open connections.", "256")] = None,
     upload_timeout: Annotated[
-        Seconds, seconds("Seconds that images may take to come; a video x 10.", "120")
+        Seconds, seconds("Seconds to upload images; 10 times as long for a video.", "120")
     ] = None,
     client_timeout: Annotated[Seconds, seconds("Seconds that a client may be silent.", "20")] = None,
-    keep_rows: Annotated[Seconds, seconds("Seconds that the rows of a video are kept.", "600")] = None,
+    keep_rows: Annotated[
+        Seconds, seconds("Seconds to keep the rows of a video after the last request.", "600")
+    ] = None,
 ) -> None:
-    """Serve a page and a service that read images, videos and cameras.
+    """Serve a web page and an HTTP API for images, videos and cameras.
 
-    Images stay in memory and are not kept; a video lies in a temporary folder while it is read.
-    Without a token everyone who reaches the address may use it. Ctrl-C ends it.
+    Images stay in memory and are not kept; a video is in a temporary folder while it is read.
+    Without a token, everyone who can reach the address can use it. Ctrl-C stops it.
     """
     options = {
         "model": model,

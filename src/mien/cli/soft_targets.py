@@ -19,8 +19,8 @@ Examples:
   mien targets my-teacher.toml --data fer2013.h5 --out targets.safetensors
   mien train my-student.toml --set distil.targets=targets.safetensors
 
-Every recipe is trained once a fold, on all faces but the fold's, and predicts these.
-Copies of a face lie in one fold. The same command again continues a stopped run.
+For each fold, every recipe is trained on the other folds and predicts this fold.
+Copies of a face are in one fold. The same command continues a stopped run.
 """
 
 app = typer.Typer()
@@ -30,17 +30,17 @@ app = typer.Typer()
 def soft_targets(
     recipes: Annotated[
         list[str],
-        typer.Argument(help="Teachers: names of recipes, or .toml files.", show_default=False),
+        typer.Argument(help="Teachers: recipe names or .toml files.", show_default=False),
     ],
     data: Data = None,
-    out: Annotated[Path, out_option("The file to write.", True)] = Path("soft-targets.safetensors"),
+    out: Annotated[Path, out_option("File to write.", True)] = Path("soft-targets.safetensors"),
     runs: Annotated[Path, typer.Option(help="Folder for the runs of the folds.")] = Path("runs"),
-    folds: Annotated[int, typer.Option(min=2, help="Parts of the training faces.")] = 4,
+    folds: Annotated[int, typer.Option(min=2, help="Number of parts of the training set.")] = 4,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the folds.")] = 0,
     overrides: Overrides = None,
     device: Device = "cpu",
 ) -> None:
-    """Write soft targets: what networks trained on the other folds predict for each training face."""
+    """Write soft targets: predictions for each training face by networks trained on other folds."""
     with needs_extra("training"):
         from mien.train.recipe_reading import read_recipe
         from mien.workflows.soft_targets import FoldSettings, make_soft_targets

@@ -26,7 +26,7 @@ Examples:
   mien train my-recipe.toml --devices 2
   mien train my-recipe.toml --seeds 3
 
-The same command again continues a stopped run, to the same weights.
+The same command continues a stopped run and reaches the same weights.
 """
 
 app = typer.Typer()
@@ -35,20 +35,20 @@ app = typer.Typer()
 @app.command(epilog=EXAMPLES)
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="A shipped recipe's name, or a .toml file.", show_default=False)
+        str, typer.Argument(help="Name of a shipped recipe, or a .toml file.", show_default=False)
     ],
     out: Annotated[Path | None, out_option("Run folder.", "runs/RECIPE")] = None,
     data: Data = None,
     overrides: Overrides = None,
     allow_leak: Annotated[
-        bool, typer.Option("--allow-leak", help="Train although other parts repeat training faces.")
+        bool, typer.Option("--allow-leak", help="Train even if val or test repeats training faces.")
     ] = False,
     devices: Annotated[
         str,
         typer.Option(
             "--devices",
             "--device",
-            help="One: cpu, cuda, cuda:1; or several: a number, cuda:0,cuda:1, or auto for every GPU.",
+            help="One: cpu, cuda, cuda:1; or several: a number, cuda:0,cuda:1, or auto for all GPUs.",
         ),
     ] = "cpu",
     seeds: Annotated[
@@ -58,7 +58,7 @@ def train(
         int, typer.Option(min=1, help="Number of machines, each with these devices; torchrun sets it.")
     ] = 1,
 ) -> None:
-    """Train a network by a recipe, and keep everything of the run in one folder."""
+    """Train a network from a recipe, and keep the run in one folder."""
     with needs_extra("training"):
         from mien.train.parallel import start
         from mien.train.recipe_reading import read_recipe

@@ -66,9 +66,9 @@ Examples:
   mien watch interviews/ --out rows/ --blind for-raters/
   mien watch /shared/interviews --out /shared/rows --ray auto --resume
 
-Exit code: 0 watched to the end; 1 one of many was not; 2 the video is missing, damaged or cut off (the
-rows up to there are kept); 130 stopped by Ctrl-C or SIGTERM: --resume goes
-on.
+Exit code: 0 watched to the end; 1 some of several videos were not; 2 the video is missing, damaged or
+cut off (the rows so far are kept); 130 stopped by Ctrl-C or SIGTERM: --resume
+continues.
 """
 TOP = 3
 CLOCK = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?)s?")
@@ -79,7 +79,7 @@ def watch(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE", help="A video file, the URL of a stream, a camera's number; files and folders."
+            metavar="SOURCE", help="Video file, stream URL or camera number; or several files and folders."
         ),
     ],
     out: Annotated[
@@ -88,8 +88,8 @@ def watch(
             "--out",
             "-o",
             metavar="FILE",
-            help="Write rows to a .csv, .jsonl or .parquet, or events to a .srt, .eaf, .events.csv or "
-            ".boris.xlsx; may repeat. For several videos a folder.",
+            help="Write rows to .csv, .jsonl or .parquet, or events to .srt, .eaf, .events.csv or "
+            ".boris.xlsx; may repeat. For several videos, a folder.",
         ),
     ] = None,
     row_format: RowFormat = None,
@@ -101,11 +101,15 @@ def watch(
     sound: Annotated[
         bool, typer.Option("--sound/--no-sound", help="Keep the sound in the annotated video.")
     ] = True,
-    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Emotions over time as .png.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Plot of emotions over time, as .png.")
+    ] = None,
     summary: Annotated[
-        bool, typer.Option("--summary", help="Print each person's share of emotions, after the rows too.")
+        bool, typer.Option("--summary", help="Print each person's emotion shares, even with rows.")
     ] = False,
-    every: Annotated[str | None, typer.Option(metavar="STEP", help="Read every 0.2s or 5frames.")] = None,
+    every: Annotated[
+        str | None, typer.Option(metavar="STEP", help="Read a frame every 0.2s or 5frames.")
+    ] = None,
     start: Annotated[
         str | None, typer.Option("--from", metavar="TIME", help="Start time: 90, 1:30...")
     ] = None,
@@ -121,16 +125,16 @@ def watch(
     min_score: MinScore = 0.0,
     min_quality: MinQuality = 0.0,
     smooth: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Time constant of smoothing; 0 turns it off.")
+        float, typer.Option(metavar="SECONDS", help="Smoothing time constant; 0 turns it off.")
     ] = 0.3,
     live: Annotated[
-        bool, typer.Option("--live", help="Show the newest frame while it runs; cameras always do.")
+        bool, typer.Option("--live", help="Read and show only the newest frame; cameras always do.")
     ] = False,
 ) -> None:
-    """Follow each person through a video, and name their emotion at each moment.
+    """Track each person in a video, and name their emotion over time.
 
-    Every frame gives a row a face, with its true time; a frame without a face gives a row too. Faces keep
-    their number through gaps and crossings. Raw and smoothed probabilities are both written.
+    Each frame gives one row per face, with its true time; a frame without a face gives one row. Faces keep
+    their number through gaps and crossings. Both raw and smoothed probabilities are written.
     """
     if as_csv and as_json:
         raise MienError("--json and --csv both go to standard output; choose one")

@@ -30,7 +30,7 @@ RowFormat = Annotated[
     typer.Option(
         "--format",
         metavar="csv|jsonl|parquet|srt|eaf|...",
-        help="Files for each of several videos; may repeat.",
+        help="File formats to write for each of several videos; may repeat.",
         show_default="csv",
     ),
 ]
@@ -38,13 +38,13 @@ IdFrom = Annotated[
     str | None,
     typer.Option(
         metavar="REGEX|stem",
-        help="A column with the participant: what REGEX finds in the path of the video.",
+        help="Add a participant column: what REGEX matches in the video path.",
         show_default="for several videos stem, the file name without suffix",
     ),
 ]
 Blind = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="Copy the videos for raters, under neutral names in random order."),
+    typer.Option(metavar="DIR", help="Copy the videos for raters, with neutral names in random order."),
 ]
 RayAddress = Annotated[str | None, ray_option("Watch several videos")]
 
