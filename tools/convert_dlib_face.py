@@ -17,7 +17,6 @@ faces: the same function, but one that can be trained on at a high rate.
 """
 
 import argparse
-import hashlib
 import json
 import struct
 from collections.abc import Iterator
@@ -25,8 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from batch_statistics import EPS, N_FACES, batch_statistics
-from numpy.typing import NDArray
+from published_weights import EPS, N_FACES, Array, batch_statistics, published_file, read_tfjs
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -41,8 +39,6 @@ SHA256 = {
 MEAN_RGB = (122.782, 117.001, 104.298)
 SIZE = 104
 """Side in pixels at which --faces are seen."""
-
-Array = NDArray[np.float32]
 
 
 def main() -> None:
@@ -70,13 +66,7 @@ def main() -> None:
 
 def find(source: Path) -> Path:
     """The weights' file, its hash checked."""
-    found = [source] if source.is_file() else [p for name in SHA256 for p in sorted(source.rglob(name))]
-    if not found or found[0].name not in SHA256:
-        raise SystemExit(f"{source} holds neither {DAT} nor {BIN}")
-    digest = hashlib.sha256(found[0].read_bytes()).hexdigest()
-    if digest != SHA256[found[0].name]:
-        raise SystemExit(f"{found[0]} is not the published file: its SHA-256 is {digest}")
-    return found[0]
+    return published_file(source, SHA256)
 
 
 def layers() -> Iterator[tuple[str, str, tuple[int, int, int, int]]]:
@@ -126,15 +116,7 @@ def read_dat(path: Path) -> dict[str, Array]:
 def read_manifest(path: Path) -> dict[str, Array]:
     """The same from face-api's copy: most tensors are uint8 with a scale and a minimum."""
     manifest = json.loads(path.with_name("face_recognition_model-weights_manifest.json").read_text())
-    content, at, given = path.read_bytes(), 0, {}
-    for entry in manifest[0]["weights"]:
-        count, scale = int(np.prod(entry["shape"])), entry.get("quantization")
-        kind = np.dtype(scale["dtype"] if scale else entry["dtype"])
-        values = np.frombuffer(content[at : at + count * kind.itemsize], kind).astype(np.float32)
-        at += count * kind.itemsize
-        given[entry["name"]] = (values * scale["scale"] + scale["min"] if scale else values).reshape(
-            entry["shape"]
-        )
+    given = read_tfjs(manifest[0]["weights"], path.read_bytes())
     found = {}
     for (conv, norm, _), theirs in zip(layers(), face_api_names(), strict=True):
         found[f"{conv}.weight"] = given[f"{theirs}/conv/filters"].transpose(3, 2, 0, 1)

@@ -17,15 +17,12 @@ one that can be trained on at a high rate.
 """
 
 import argparse
-import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
-from batch_statistics import EPS, N_FACES, batch_statistics
-from numpy.typing import NDArray
+from published_weights import EPS, N_FACES, Array, batch_statistics, published_file, read_tfjs
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -36,8 +33,6 @@ SHA256 = "2c7d2d62b76c97528b736527aa09d310ea71743c9e3e79fb6c62d4b2d73af79b"
 MEAN_RGB = (123.68, 116.779, 103.939)
 SIZE = 112
 """Side in pixels at which --faces are seen."""
-
-Array = NDArray[np.float32]
 
 
 def main() -> None:
@@ -65,13 +60,7 @@ def main() -> None:
 
 def find(source: Path) -> Path:
     """The weights' file, its hash checked."""
-    found = [source] if source.is_file() else sorted(source.rglob(BIN))
-    if not found:
-        raise SystemExit(f"{source} holds no {BIN}")
-    digest = hashlib.sha256(found[0].read_bytes()).hexdigest()
-    if digest != SHA256:
-        raise SystemExit(f"{found[0]} is not the published file: its SHA-256 is {digest}")
-    return found[0]
+    return published_file(source, {BIN: SHA256})
 
 
 def layers() -> Iterator[tuple[str, str, str]]:
@@ -85,14 +74,7 @@ def layers() -> Iterator[tuple[str, str, str]]:
 def read_manifest(path: Path) -> dict[str, Array]:
     """Every published tensor by its name, as float32."""
     manifest = json.loads(path.with_suffix(".json").read_text())["weightsManifest"]
-    content, at, found = path.read_bytes(), 0, {}
-    for entry in (entry for group in manifest for entry in group["weights"]):
-        count = int(np.prod(entry["shape"]))
-        kind = np.dtype(entry.get("quantization", entry)["dtype"])
-        values = np.frombuffer(content, kind, count, at).astype(np.float32)
-        at += count * kind.itemsize
-        found[entry["name"]] = values.reshape(entry["shape"])
-    return found
+    return read_tfjs([entry for group in manifest for entry in group["weights"]], path.read_bytes())
 
 
 def to_torch(given: dict[str, Array]) -> dict[str, Tensor]:

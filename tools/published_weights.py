@@ -1,8 +1,13 @@
-"""Batch normalisations for networks that were published with theirs folded away."""
+"""Weights that others published: the checked file, its tensors, and the batch normalisations folded away."""
 
+import hashlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -11,6 +16,34 @@ from mien.data.store import read_store
 EPS = 1e-5
 """Of torch's batch normalisation."""
 N_FACES = 2048
+
+Array = NDArray[np.float32]
+
+
+def published_file(source: Path, sha256: Mapping[str, str]) -> Path:
+    """The file, or the first of these names in a folder, its hash checked."""
+    found = [source] if source.is_file() else [p for name in sha256 for p in sorted(source.rglob(name))]
+    if not found or found[0].name not in sha256:
+        names = " nor ".join(sha256)
+        raise SystemExit(f"{source} holds {'neither' if len(sha256) > 1 else 'no'} {names}")
+    digest = hashlib.sha256(found[0].read_bytes()).hexdigest()
+    if digest != sha256[found[0].name]:
+        raise SystemExit(f"{found[0]} is not the published file: its SHA-256 is {digest}")
+    return found[0]
+
+
+def read_tfjs(entries: Iterable[Mapping[str, Any]], content: bytes) -> dict[str, Array]:
+    """TensorFlow.js tensors by name as float32, stored whole, as half floats, or as bytes with a scale."""
+    at, found = 0, {}
+    for entry in entries:
+        stored = entry.get("quantization", entry)
+        kind, count = np.dtype(stored["dtype"]), int(np.prod(entry["shape"]))
+        values = np.frombuffer(content, kind, count, at).astype(np.float32)
+        at += count * kind.itemsize
+        if "scale" in stored:
+            values = values * stored["scale"] + stored["min"]
+        found[entry["name"]] = values.reshape(entry["shape"])
+    return found
 
 
 @torch.no_grad()
