@@ -1,12 +1,14 @@
 """Add to a data set one copy of each training face as a detector would crop it.
 
     python tools/found_faces.py fer2013.h5 found.h5
+    python tools/found_faces.py fer2013.h5 found.h5 targets.safetensors found-targets.safetensors
 
 Each face is put into a scene of smooth colour, 40 to 200 pixels large and turned by up to 15 degrees, found
 by `one-stage` and by MTCNN, and cut from itself as it would be read: beyond its edge the edge repeats, so
 that no scene is learned. One of the two copies is kept, by chance where both found the face. A network
 that learns from both sees faces framed as FER2013 frames them and as they come from photographs. The copies
-are training rows with numbers from `COPIES` on, and carry the labels and votes of their faces.
+are training rows with numbers from `COPIES` on, and carry the labels and votes of their faces, and their soft
+targets where a file of these is given.
 """
 
 import sys
@@ -26,7 +28,9 @@ from mien.core.detectors import make_detector  # noqa: E402
 from mien.core.geometry import invert, warp  # noqa: E402
 from mien.core.preprocess import crop_matrix  # noqa: E402
 from mien.core.results import Face  # noqa: E402
+from mien.data.records import FaceSet  # noqa: E402
 from mien.data.store import read_near_duplicates, read_store, write_store  # noqa: E402
+from mien.train.soft_targets import read_soft_targets, write_soft_targets  # noqa: E402
 
 Pixels = NDArray[np.uint8]
 SIDES = (40, 48, 64, 80, 96, 128, 160, 200)
@@ -60,7 +64,16 @@ def cropped(stored: Pixels, face: Face, grid: NDArray[np.float64], side: int) ->
     return warp(warp(stored, zoom, (side, side)), (whole[0] @ whole[1] @ whole[2])[:2], (GRID, GRID))
 
 
-def main(source: Path, target: Path) -> None:
+def with_copies(given: Path, faces: FaceSet, to: Path) -> None:
+    """Write the soft targets of a set with copies; a copy has those of its face."""
+    targets = read_soft_targets(given)
+    place = {row: i for i, row in enumerate(targets.rows.tolist())}
+    rows = faces.select("train").rows
+    probs = targets.probs[[place[row % COPIES] for row in rows.tolist()]]
+    write_soft_targets(replace(targets, rows=rows, probs=probs, content_hash=faces.content_hash()), to)
+
+
+def main(source: Path, target: Path, given: Path | None = None, to: Path | None = None) -> None:
     faces = read_store(source)
     train = faces.select("train")
     (one, has_one), (other, has_other) = (
@@ -71,7 +84,10 @@ def main(source: Path, target: Path) -> None:
     images = np.where(takes_other[:, None, None], other, one)[kept]
     copies = replace(train.take(kept), images=images, rows=train.rows[kept] + COPIES)
     columns = {name: np.concatenate([v, copies.columns()[name]]) for name, v in faces.columns().items()}
-    write_store(replace(faces, **columns), target, near=read_near_duplicates(source))
+    both = replace(faces, **columns)
+    write_store(both, target, near=read_near_duplicates(source))
+    if given and to:
+        with_copies(given, both, to)
     shares = ", ".join(
         f"{name} {has.mean():.1%}" for name, has in zip(DETECTORS, (has_one, has_other), strict=True)
     )
@@ -79,6 +95,6 @@ def main(source: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) not in (3, 5):
         sys.exit(__doc__)
     main(*map(Path, sys.argv[1:]))

@@ -128,6 +128,32 @@ def test_targets_of_one_recipe_teach_the_next(mien: Any, files: Path) -> None:
     assert "distil.targets: no soft targets 'sof.safetensors'" in wrong.stderr
 
 
+def test_trained_models_teach_by_a_file_what_they_teach_themselves(mien: Any, files: Path) -> None:
+    from mien.train.soft_targets import read_soft_targets
+    from mien.workflows.train import load_teacher, pick_device, teacher_logits
+
+    data, runs = ("--data", "bars.h5"), ("runs/one", "runs/two")
+    for seed, run in enumerate(runs):
+        assert mien("train", "net.toml", *data, "--out", run, "--set", f"run.seed={seed}").exit_code == 0
+    done = mien("targets", "--trained", *runs, *data, "--out", "soft.safetensors")
+    assert done.exit_code == 0, done.output
+    assert "mean of the models       on training faces: accuracy" in done.stdout
+    faces = read_store(files / "bars.h5")
+    train = faces.select("train")
+    teachers = [load_teacher(run, pick_device("cpu")) for run in runs]
+    expected = teacher_logits(teachers, train, lambda *_: None)
+    said = read_soft_targets(files / "soft.safetensors").logits(train, faces.content_hash())
+    np.testing.assert_allclose(np.exp(said), np.exp(expected), atol=1e-3)
+    for wrong, text in (
+        ((*runs,), "--trained needs --data"),
+        ((*runs, *data, "--set", "run.seed=1"), "takes no --set"),
+        (("runs/one", "fer2013-nano", *data), "a teacher names angry"),
+    ):
+        result = mien("targets", "--trained", *wrong, "--out", "more.safetensors")
+        assert (result.exit_code, text in result.stderr) == (2, True), result.stderr
+    assert not (files / "more.safetensors").exists()
+
+
 def test_targets_are_of_the_data_that_the_recipes_name(mien: Any, files: Path) -> None:
     (files / "net.toml").write_text('data.store = "bars.h5"\n' + RECIPE)
     (files / "other.toml").write_text('data.store = "more.h5"\n' + RECIPE)

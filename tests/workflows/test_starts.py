@@ -24,6 +24,7 @@ from mien.train.recipe_reading import check_recipe
 from mien.train.trained_net import load_trained
 from mien.workflows.evaluate import evaluate
 from mien.workflows.features import Backbone, compute_features
+from mien.workflows.soft_targets import predict_soft_targets
 from mien.workflows.train import make_trainer, train
 
 pytestmark = pytest.mark.train
@@ -74,6 +75,18 @@ def test_what_the_start_has_learned_is_no_new_face(made: dict[str, Any], run: Pa
     train(recipe, tmp_path / "new", allow_leak=True)
     with pytest.raises(DataError, match="50 of 100 faces are faces that the network learned from"):
         evaluate(str(tmp_path / "new"), tmp_path / "again.h5")
+
+
+def test_what_a_teacher_has_learned_is_no_new_face(made: dict[str, Any], run: Path, tmp_path: Path) -> None:
+    faces: FaceSet = made["faces"]
+    again = tmp_path / "again.h5"
+    write_store(replace(faces, split=np.roll(faces.split, 250), name="bars-split"), again)
+    taught = changed(made, "", again) | {"distil": {"teachers": [str(run)]}}
+    with pytest.raises(DataError, match=r"again.h5 \w+: \d+ of 100 faces are faces that the network learned"):
+        train(check_recipe(taught), tmp_path / "new")
+    with pytest.raises(DataError, match=r"again.h5 \w+: \d+ of 100 faces are faces that the network learned"):
+        predict_soft_targets([str(run)], again, tmp_path / "soft.safetensors")
+    assert not (tmp_path / "soft.safetensors").exists()
 
 
 def test_the_weights_file_of_a_run_is_a_start_as_its_folder_is(

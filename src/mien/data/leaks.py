@@ -45,7 +45,7 @@ class Learned:
     Attributes:
         pixels: Marks of the pixels of its training faces.
         files: Marks of their files.
-        start: The model that it started from, where that learned from faces that nobody here knows; else "".
+        start: A model that it started or learned from, where nobody here knows that model's faces; else "".
     """
 
     pixels: Marks
@@ -101,7 +101,7 @@ class Leak:
         files: Faces out of the same file as a training face.
         official: Of ``pixels``, those that the publisher's own split shares between training and this part.
         n: Faces that are scored.
-        start: A model that the network started from, whose training faces are not known here; else "".
+        start: A model that the network started or learned from, whose faces are not known here; else "".
     """
 
     pixels: int

@@ -22,7 +22,7 @@ from mien.train.features import FeatureCache, Features, feature_folder, frozen_n
 from mien.train.recipe import DataSettings, NetSettings
 from mien.train.transfer import RUN, Transferred
 from mien.workflows.run_folder import read_run_json, training_alone, write_run
-from mien.workflows.starts import input_scale, learned_before, start_scale
+from mien.workflows.starts import input_scale, learned_before, start_scale, starts
 
 C_GRID = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 """What `fit_svm` tries for the weight of the errors against that of a wide margin."""
@@ -121,7 +121,7 @@ def compute_features(
 
     none = np.empty((0, net.n_features), np.float32)
     content = faces.content_hash()
-    known = learned(train) | learned_before(settings, faces.name, content)
+    known = learned(train) | learned_before(starts(settings), faces.name, content)
     return FrozenFeatures(
         net=net,
         settings=settings,

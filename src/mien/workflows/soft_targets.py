@@ -1,8 +1,8 @@
-"""Soft targets of training faces: predictions of recipes trained on the other folds, stacked with its votes.
+"""Soft targets of training faces: predictions of recipes trained on the other folds, or of trained models.
 
-A face's own label never reaches the networks that name it, nor do its copies: a fold holds whole clusters of
-faces that show one image. The votes of FER+, which say more of a face than its label, are joined to what
-the networks say by a regression that is fitted on the other folds too.
+Out of fold, a face's own label never reaches the networks that name it, nor do its copies: a fold holds
+whole clusters of faces that show one image. The votes of FER+, which say more of a face than its label, are
+joined to what the networks say by a regression that is fitted on the other folds too.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +17,7 @@ from mien.core.calibration import softmax
 from mien.core.files import temporary_folder
 from mien.core.outputs import check_output, check_output_folder
 from mien.data.duplicates import same_images
+from mien.data.leaks import check_parts
 from mien.data.records import FaceSet
 from mien.data.splits import connected
 from mien.data.store import read_store, write_store
@@ -27,8 +28,16 @@ from mien.train.recipe import Recipe
 from mien.train.recipe_reading import choices_by_validation
 from mien.train.soft_targets import SoftTargets, read_soft_targets, write_soft_targets
 from mien.train.targets import shares
-from mien.train.trained_net import load_trained
-from mien.workflows.train import TrainProgress, check_same_run, is_finished, train
+from mien.train.trained_net import load_teacher, load_trained
+from mien.workflows.starts import learned_before
+from mien.workflows.train import (
+    TrainProgress,
+    check_same_run,
+    check_teachers,
+    is_finished,
+    teacher_logits,
+    train,
+)
 
 Floats = NDArray[np.float32]
 
@@ -62,7 +71,7 @@ class FoldSettings:
 
 @dataclass(frozen=True)
 class TeacherScore:
-    """How an out-of-fold teacher names the training faces: accuracy, 0-1; mean negative log likelihood."""
+    """How a teacher names the training faces: accuracy, 0-1; mean negative log likelihood."""
 
     name: str
     accuracy: float
@@ -97,12 +106,7 @@ def make_soft_targets(
     """
     for name, recipe in recipes.items():
         _check_teacher(name, recipe)
-    check_output(to, ends=[".safetensors"])
-    if to.exists():  # a network's weights end alike
-        try:
-            read_soft_targets(to)
-        except MienError as e:
-            raise MienError(f"{to} exists and holds no soft targets; choose another name for --out") from e
+    _check_file(to)
     check_output_folder(settings.runs)
     faces = read_store(data)
     train_faces = faces.select("train")
@@ -128,6 +132,62 @@ def make_soft_targets(
     targets = SoftTargets(train_faces.rows, final, faces.label_names, faces.content_hash(), made)
     write_soft_targets(targets, to)
     return scores
+
+
+def predict_soft_targets(
+    models: Sequence[str],
+    data: Path,
+    to: Path,
+    device: str = "cpu",
+    report: Callable[[int, int], None] = lambda *_: None,
+) -> list[TeacherScore]:
+    """Write the mean prediction of trained models for each training face and its mirror image.
+
+    They are the answers of ``distil.teachers``: a student learns the same, and needs no models.
+
+    Args:
+        models: Run folders and released models, by name or ``.onnx`` file.
+        data: Data set file; its training faces get targets.
+        to: The file to write.
+        device: Where the networks of run folders predict.
+        report: Called with how many predictions are made, of how many.
+
+    Returns:
+        The scores of each model and of their mean, on faces that they may have learned from.
+
+    Raises:
+        RecipeError: a model lacks one of the data set's emotions.
+        DataError: a model has learned from validation or test rows of the data set.
+    """
+    _check_file(to)
+    faces = read_store(data)
+    train_faces, content = faces.select("train"), faces.content_hash()
+    teachers = [load_teacher(name, pick_device(device)) for name in models]
+    check_teachers(teachers, train_faces)
+    check_parts(faces, learned_before(models, faces.name, content), str(data), allowed=False)
+    n, probs = len(train_faces), []
+    for i, teacher in enumerate(teachers):
+        said = teacher_logits(
+            [teacher], train_faces, lambda done, _, i=i: report(i * n + done, len(models) * n)
+        )
+        probs.append(softmax(said))
+    mean = np.mean(probs, axis=0)
+    scores = [scored(name, one, train_faces.labels) for name, one in zip(models, probs, strict=True)]
+    if len(probs) > 1:
+        scores.append(scored("mean of the models", mean, train_faces.labels))
+    made = {"models": [Path(name).name for name in models], "scores": [vars(one) for one in scores]}
+    write_soft_targets(SoftTargets(train_faces.rows, mean, faces.label_names, content, made), to)
+    return scores
+
+
+def _check_file(to: Path) -> None:
+    """Raise a MienError unless soft targets may be written there; they replace nothing else."""
+    check_output(to, ends=[".safetensors"])
+    if to.exists():  # a network's weights end alike
+        try:
+            read_soft_targets(to)
+        except MienError as e:
+            raise MienError(f"{to} exists and holds no soft targets; choose another name for --out") from e
 
 
 def _check_teacher(name: str, recipe: Recipe) -> None:

@@ -1,6 +1,7 @@
 """What a network brings to its run from its start, or from the run that it sees by: faces and their scale."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import or_
@@ -20,18 +21,24 @@ FIXED_SCALES = {"unit": (0.0, 1.0), "raw": (0.0, 1 / 255)}
 NOTHING = Learned(np.zeros(0, np.uint64), np.zeros(0, np.uint64))
 
 
-def learned_before(net: NetSettings, name: str, content_hash: str) -> Learned:
-    """What the models that a run starts from have learned from, as far as that may hold faces to be scored.
+def learned_before(models: Sequence[str], name: str, content_hash: str) -> Learned:
+    """What a run's starts and teachers have learned from, as far as that may hold faces to be scored.
 
-    A start and faces of a public data set keep its publisher's split, and share no more than that does. A
+    A model and faces of a public data set keep its publisher's split, and share no more than that does. A
     checkpoint of others is a backbone that learned no emotions.
 
     Args:
-        net: The run's network.
+        models: Released models by name, run folders, checkpoints.
         name: Of the data set that the run learns from.
         content_hash: Of that data set.
     """
-    return reduce(or_, [_of_start(start, name, content_hash) for start in _starts(net)], NOTHING)
+    return reduce(or_, [_of_model(model, name, content_hash) for model in models], NOTHING)
+
+
+def starts(net: NetSettings) -> list[str]:
+    """The models that a network starts from, or sees by: names, run folders or checkpoints."""
+    run = backbone_run(str(net.options.get("backbone", "")))
+    return [start for start in (net.init_from, str(run or "")) if start]
 
 
 def input_scale(faces: FaceSet, kind: str) -> tuple[float, float]:
@@ -47,7 +54,7 @@ def input_scale(faces: FaceSet, kind: str) -> tuple[float, float]:
 
 def start_scale(net: NetSettings) -> tuple[float, float] | None:
     """The mean and deviation that the start's faces were normalised by; None without one that says it."""
-    for start in _starts(net):
+    for start in starts(net):
         if is_released(start):
             _, card = find_model(start)
             return card.mean, card.std
@@ -71,21 +78,16 @@ def check_scale(recipe: Recipe) -> None:
         )
 
 
-def _starts(net: NetSettings) -> list[str]:
-    run = backbone_run(str(net.options.get("backbone", "")))
-    return [start for start in (net.init_from, str(run or "")) if start]
-
-
-def _of_start(start: str, name: str, content_hash: str) -> Learned:
-    if is_released(start):
-        _, card = find_model(start)
+def _of_model(model: str, name: str, content_hash: str) -> Learned:
+    if is_released(model):
+        _, card = find_model(model)
         data, called = card.learned_from(), card.name
-    elif note := start_note(start):
-        data, called = note.get("data", {}), start_folder(start).name
+    elif note := start_note(model):
+        data, called = note.get("data", {}), start_folder(model).name
     else:
         return NOTHING
     if is_official(str(data.get("name", ""))) and is_official(name):
         return NOTHING
-    if (marks := start_folder(start) / LEARNED).is_file():
+    if (marks := start_folder(model) / LEARNED).is_file():
         return read_learned(marks)
     return NOTHING if data.get("content_hash") == content_hash else replace(NOTHING, start=called)

@@ -48,7 +48,7 @@ from mien.workflows.run_folder import (
     write_predictions,
     write_run,
 )
-from mien.workflows.starts import check_scale, input_scale, learned_before
+from mien.workflows.starts import check_scale, input_scale, learned_before, starts
 
 
 @dataclass(frozen=True)
@@ -149,10 +149,12 @@ def _is_made(folder: Path, recipe: Recipe, faces: FaceSet) -> bool:
 def _begin(folder: Path, trainer: Trainer, faces: FaceSet, allow_leak: bool) -> Any:
     """Make the folder the run's, and return the last checkpoint, or None."""
     checkpoint = folder / CHECKPOINT
+    recipe = trainer.recipe
     if not checkpoint.is_file():
-        check_scale(trainer.recipe)
-    known = learned(trainer.train) | learned_before(trainer.recipe.net, faces.name, faces.content_hash())
-    leaks = check_parts(faces, known, trainer.recipe.data.store, allowed=allow_leak)
+        check_scale(recipe)
+    models = [*starts(recipe.net), *recipe.distil.teachers]
+    known = learned(trainer.train) | learned_before(models, faces.name, faces.content_hash())
+    leaks = check_parts(faces, known, recipe.data.store, allowed=allow_leak)
     sweep(folder)
     write_run(folder, {} if is_run_folder(folder) else _told(trainer, faces), known, leaks)
     return load_tensors(checkpoint) if checkpoint.is_file() else None
