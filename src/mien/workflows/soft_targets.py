@@ -165,12 +165,13 @@ def predict_soft_targets(
     teachers = [load_teacher(name, pick_device(device)) for name in models]
     check_teachers(teachers, train_faces)
     check_parts(faces, learned_before(models, faces.name, content), str(data), allowed=False)
-    n, probs = len(train_faces), []
-    for i, teacher in enumerate(teachers):
-        said = teacher_logits(
-            [teacher], train_faces, lambda done, _, i=i: report(i * n + done, len(models) * n)
-        )
-        probs.append(softmax(said))
+    probs: list[Floats] = []
+
+    def tell(done: int, n: int) -> None:
+        report(len(probs) * n + done, len(models) * n)
+
+    for teacher in teachers:
+        probs.append(softmax(teacher_logits([teacher], train_faces, tell)))
     mean = np.mean(probs, axis=0)
     scores = [scored(name, one, train_faces.labels) for name, one in zip(models, probs, strict=True)]
     if len(probs) > 1:
