@@ -147,7 +147,7 @@ def test_trained_models_teach_by_a_file_what_they_teach_themselves(mien: Any, fi
     for wrong, text in (
         ((*runs,), "--trained needs --data"),
         ((*runs, *data, "--set", "run.seed=1"), "takes no --set"),
-        (("runs/one", "fer2013-nano", *data), "a teacher names angry"),
+        (("runs/one", "fer2013-nan", *data), "no model named 'fer2013-nan'"),
     ):
         result = mien("targets", "--trained", *wrong, "--out", "more.safetensors")
         assert (result.exit_code, text in result.stderr) == (2, True), result.stderr
