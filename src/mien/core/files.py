@@ -91,7 +91,7 @@ def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
     """An empty folder in ``parent``, by default the system's, that is gone at the end and after a kill."""
     parent = parent or Path(tempfile.gettempdir())
     sweep(parent)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    folder = Path(tempfile.mkdtemp("-lock", PREFIX, parent))  # what holds it open is a lock, and looks so
     descriptor = None if os.name == "nt" else os.open(folder, os.O_RDONLY)
     try:
         if descriptor is not None:
