@@ -80,6 +80,23 @@ def test_of_a_folder_of_images_alone_the_only_label_is_doubted(tmp_path):
     assert listing.notes[0].startswith("the only label is 'images'; expected one folder a label")
 
 
+@pytest.mark.parametrize("wrap", ["", "archive"])
+@pytest.mark.parametrize(("one", "other"), [("happy", "sad"), ("boredom", "joy")])
+@pytest.mark.parametrize("names", [("Train_Aligned_Faces", "Val_Aligned_Faces"), ("faces-train", "valid2")])
+def test_folders_with_the_word_for_a_split_give_it_where_all_have_one(tmp_path, wrap, one, other, names):
+    save(tmp_path / wrap, f"{names[0]}/{one}/a.png", f"{names[0]}/{other}/b.png", f"{names[1]}/{one}/c.png")
+    listing = list_folders(tmp_path)
+    assert told(listing) == [("a.png", one, "train"), ("b.png", other, "train"), ("c.png", one, "val")]
+    assert listing.notes[-1] == f"{names[0]} is read as train, {names[1]} is read as val"
+
+
+def test_names_of_classes_that_hold_the_word_for_a_split_are_labels(tmp_path):
+    save(tmp_path, "test anxiety/a.png", "boredom/b.png")
+    save(tmp_path / "same", "train fever/c.png", "train sickness/d.png")
+    assert list_folders(tmp_path).label_names == ("boredom", "same", "test anxiety")
+    assert list_folders(tmp_path / "same").label_names == ("train fever", "train sickness")
+
+
 def test_two_data_sets_in_one_folder_are_refused(tmp_path):
     save(tmp_path, "one/train/happy/a.png", "two/happy/b.png")
     with pytest.raises(DataError, match=r"several folders of classes \(one, two\); give one"):

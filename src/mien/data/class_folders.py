@@ -1,6 +1,7 @@
 """Trees of class folders in common forms: split folders above or below them or none, wrapped in others."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,11 +59,17 @@ def read_tree(path: Path, is_class: IsClass = is_emotion) -> ClassTree:
     root = find_root(path, is_class)
     deeper = len(root.relative_to(path).parts)
     notes = [f"the classes lie {deeper} folders deeper; what lies beside is not looked at"] if deeper else []
-    parts = {folder: split_of(folder.name) for folder in folders_in(root)}
+    parts = _splits(folders_in(root))
     if not any(parts.values()):
         is_split, doubts = _split_below(list(parts))
         found = _part(root, "" if is_split else "train", is_class)
         return ClassTree(tuple(found), is_split, (*notes, *doubts))
+    by_word = [
+        f"{shown(part.name)} is read as {split}"
+        for part, split in parts.items()
+        if split and not split_of(part.name)
+    ]
+    notes += [", ".join(by_word)] if by_word else []
     files: list[ClassFile] = []
     for part, split in parts.items():
         if split:
@@ -77,6 +84,17 @@ def read_tree(path: Path, is_class: IsClass = is_emotion) -> ClassTree:
 def split_of(name: str) -> str:
     """The split that a folder's name tells; empty where none."""
     return SPLIT_NAMES.get(name.lower(), "")
+
+
+def _splits(folders: list[Path]) -> dict[Path, str]:
+    """The split that each folder's name tells, or a word in each, as in ``Train_Aligned_Faces``; or empty."""
+    words = [
+        {split_of(word) for word in re.findall("[a-z]+", folder.name.lower())} - {""} for folder in folders
+    ]
+    told = [splits.pop() if len(splits) == 1 else "" for splits in words]
+    if len(set(told)) > 1 and all(told):
+        return dict(zip(folders, told, strict=True))
+    return {folder: split_of(folder.name) for folder in folders}
 
 
 def _split_below(classes: list[Path]) -> tuple[bool, list[str]]:
@@ -139,7 +157,7 @@ def _is_wrapper(folder: Path) -> bool:
 
 def _is_root(folders: list[Path], is_class: IsClass) -> bool:
     """Whether folders that lie together are splits, or classes: by their names, or split folders in all."""
-    if any(split_of(folder.name) or is_class(folder.name) for folder in folders):
+    if any(_splits(folders).values()) or any(is_class(folder.name) for folder in folders):
         return True
     splits = [splits_in(folder) for folder in folders]
     return len(splits) > 1 and all(splits) and not any(folders_in(one) for inner in splits for one in inner)
