@@ -16,6 +16,7 @@ from mien.data.ckplus import list_ckplus
 from mien.data.csv_list import list_paths
 from mien.data.folders import list_folders
 from mien.data.jaffe import list_jaffe
+from mien.data.listing import Problem
 from mien.data.rafdb import list_rafdb
 from mien.errors import DataError
 
@@ -374,12 +375,32 @@ def test_a_csv_gives_all_its_columns(tmp_path):
     )
     listing = list_paths(tmp_path / "mine.csv")
     assert (listing.name, listing.label_names, listing.total) == ("mine", ("boredom", "happy"), 2)
+    assert listing.notes == ("columns that are not read: 'comment'",)
     assert listing.persons
     a, b = listing.entries()
     assert (a.path, a.label, a.split, a.person) == (tmp_path / "a.png", 1, "val", "Zoë")
     assert (a.box, a.valence) == ((1, 2, 3.5, 4), 0.5)
     assert math.isnan(a.arousal)
     assert (str(b.path), b.label, b.split, b.person, b.box) == ("/b.png", 0, "train", "", None)
+
+
+@pytest.mark.parametrize("names", ["x1,y1,x2,y2", "xmin,ymin,xmax,ymax", "left,top,right,bottom"])
+def test_a_csv_gives_boxes_in_pixels_and_tells_those_in_shares_of_the_image(tmp_path, names):
+    rows = ("a.png,happy,4,4,30,30", "b.png,happy,0.1,0.1,0.5,1.0", "c.png,happy,-3,-3,1,2")
+    (tmp_path / "mine.csv").write_text("\n".join([f"path,label,{names}", *rows]))
+    listing = list_paths(tmp_path / "mine.csv")
+    a, b, c = listing.entries()
+    assert (listing.notes, a.box, c.box) == ((), (4, 4, 30, 30), (-3, -3, 1, 2))
+    assert b.problem == Problem(
+        "malformed row", "expected a box in pixels, got shares of the image up to 0.5, 1"
+    )
+
+
+def test_columns_of_a_csv_that_are_not_read_are_named(tmp_path):
+    (tmp_path / "mine.csv").write_text(",path,label,bbox_x,bbox_y,w,h\n0,a.png,happy,4,4,30,30\n")
+    listing = list_paths(tmp_path / "mine.csv")
+    assert listing.notes == ("columns that are not read: 'bbox_x', 'bbox_y', 'w', 'h'",)
+    assert [entry.box for entry in listing.entries()] == [None]
 
 
 def test_labels_of_a_csv_that_differ_in_case_or_unicode_form_are_one(tmp_path):

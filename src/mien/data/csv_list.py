@@ -2,7 +2,7 @@
 
 Columns, in any order: ``path`` and ``label``; optionally ``split``, ``person``, ``x1``, ``y1``, ``x2``,
 ``y2``, ``valence``, ``arousal``, or what `COLUMNS` also calls them. Paths are relative to the CSV, or to a
-folder that is named. Columns of other names are passed over.
+folder that is named. Columns of other names are passed over, and a note names them.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mien.core.paths import path_text
 from mien.data.listing import SPLIT_NAMES, Entry, Listing, Problem, affect, is_there, label_key, spelled_once
-from mien.data.tables import cells_of, find_columns, missing_columns, open_table
+from mien.data.tables import cells_of, find_columns, listed, missing_columns, open_table
 from mien.errors import DataError
 
 REQUIRED = ("path", "label")
@@ -31,7 +31,11 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "label": ("label", "emotion", "expression", "class"),
     "split": ("split", "usage", "set", "subset"),
     "person": ("person", "subject"),
-    **{name: (name,) for name in ("x1", "y1", "x2", "y2", "valence", "arousal")},
+    "x1": ("x1", "xmin", "x_min", "left"),
+    "y1": ("y1", "ymin", "y_min", "top"),
+    "x2": ("x2", "xmax", "x_max", "right"),
+    "y2": ("y2", "ymax", "y_max", "bottom"),
+    **{name: (name,) for name in ("valence", "arousal")},
 }
 """What a column may be called, the first choice first; capitals and blanks do not matter."""
 
@@ -58,6 +62,7 @@ def list_paths(path: Path, root: Path | None = None) -> Listing:
             if "pixels" in table.header:
                 advice = "holds pixels, not paths; import it: mien data import fer2013"
             raise DataError(f"{path}, line {table.number}: {advice}")
+        unread = [name for i, name in enumerate(table.header) if name and i not in columns.values()]
         rows = (cells_of(cells, columns) for _, cells in table.rows())
         found = Counter("" if _torn(row) else row["label"] for row in rows)
     # names in the order of the alphabet; of numbers, the shorter one is the smaller
@@ -73,6 +78,7 @@ def list_paths(path: Path, root: Path | None = None) -> Listing:
         total=found.total(),
         persons="person" in columns,
         valence_arousal=bool(columns.keys() & {"valence", "arousal"}),
+        notes=(f"columns that are not read: {listed(unread)}",) if unread else (),
     )
 
 
@@ -127,6 +133,8 @@ def _box(row: dict[str, str]) -> tuple[float, float, float, float] | None:
     if not any(texts):
         return None
     x1, y1, x2, y2 = (float(_point(text)) for text in texts)
+    if 0 < x2 <= 1 and 0 < y2 <= 1:
+        raise ValueError(f"expected a box in pixels, got shares of the image up to {x2:g}, {y2:g}")
     return x1, y1, x2, y2
 
 

@@ -157,10 +157,14 @@ def find_columns(header: Sequence[str], wanted: Mapping[str, tuple[str, ...]]) -
 def missing_columns(header: Sequence[str], needed: Sequence[str], missing: Sequence[str]) -> str:
     """What to say of a table without some columns: what is needed, what is there."""
     near = [match for name in missing for match in get_close_matches(name, header, n=1)]
-    there = ", ".join(repr(name[:20]) for name in header[:8]) or "nothing"
-    more = ", ..." if len(header) > 8 else ""
-    hint = f"; is {near[0]!r} meant? rename it" if near else f"; the first line has {there}{more}"
+    there = listed(header) or "nothing"
+    hint = f"; is {near[0]!r} meant? rename it" if near else f"; the first line has {there}"
     return f"needs the columns {', '.join(needed)}; missing: {', '.join(missing)}{hint}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of some columns, for a line of text."""
+    return ", ".join([repr(name[:20]) for name in names[:8]] + ["..."] * (len(names) > 8))
 
 
 def cells_of(row: Sequence[str], columns: dict[str, int]) -> dict[str, str]:
