@@ -191,6 +191,12 @@ def test_classes_that_most_resamples_lose_give_no_interval():
     assert with_interval(found.macro_f1, found.macro_f1_interval) == "100.00%"
 
 
+@pytest.mark.parametrize("c", [np.diag([20, 20]), np.array([[0, 20], [20, 0]]), np.array([[1, 0], [0, 0]])])
+def test_resamples_that_are_all_alike_give_no_interval(c):
+    for metric in (metrics.balanced_accuracy, metrics.macro_f1):
+        assert metrics.bootstrap_interval(metric, c, np.random.default_rng(0)) is None
+
+
 def test_the_same_seed_gives_the_same_bootstrap_interval():
     c = np.array([[40, 8], [5, 20]])
     one, two = (metrics.bootstrap_interval(metrics.macro_f1, c, np.random.default_rng(3)) for _ in range(2))

@@ -184,7 +184,8 @@ def bootstrap_interval(
 
     Drawing N rows with replacement is a multinomial draw over the cells of the confusion matrix, so the rows
     themselves are not needed. Resamples that lost a class are left out, for a mean over fewer classes is of
-    something else; ``None`` where fewer than `LEAST_WHOLE` of them are left.
+    something else. ``None`` where fewer than `LEAST_WHOLE` of them are left, or these are all alike, as where
+    every row is right: they do not tell how far off the metric may be.
 
     Args:
         metric: Maps counts of shape (n, C, C) to values of shape (n,), such as ``macro_f1``.
@@ -198,7 +199,10 @@ def bootstrap_interval(
         raise MienError("bootstrap needs at least one row, got an empty confusion matrix")
     drawn = rng.multinomial(total, confusion.ravel() / total, size=n).reshape(n, *confusion.shape)
     whole = ((drawn.sum(-1) > 0) == (confusion.sum(-1) > 0)).all(-1)
-    return percentile_interval(metric(drawn)[whole]) if whole.mean() >= LEAST_WHOLE else None
+    values = metric(drawn)[whole]
+    if whole.mean() < LEAST_WHOLE or values.min() == values.max():
+        return None
+    return percentile_interval(values)
 
 
 def mean_interval(values: NDArray[np.floating], rng: np.random.Generator) -> Interval:

@@ -54,7 +54,7 @@ class Scores:
     """Everything a report states about one set of predictions; intervals are 95 %, values fractions.
 
     ``accuracy_interval`` is Wilson's, the other intervals are bootstraps of 1,000 resamples; they are
-    ``None`` where classes are too rare for one.
+    ``None`` where classes are too rare for one, or all resamples are alike.
     ``ece_if_calibrated`` is the range of ``ece`` that calibrated probabilities would show on as many rows.
     ``coverage_accuracy`` holds (coverage, accuracy) pairs, ``reliability`` 15 bins of equal width without the
     empty ones, and ``confusion`` counts with a row for each true class.
