@@ -57,14 +57,22 @@ def test_logarithms_of_probabilities_give_the_temperature_of_the_logits():
 
 
 @pytest.mark.parametrize(
-    ("labels", "edge"),
-    [([0, 1, 2], TEMPERATURES[0]), ([1, 2, 0], TEMPERATURES[1])],
-    ids=["all right", "all wrong"],
+    ("scale", "labels", "edge"),
+    [(1e-3, [0, 1, 2, 1], TEMPERATURES[0]), (5, [1, 2, 0, 0], TEMPERATURES[1])],
+    ids=["far too unsure", "all wrong"],
 )
-def test_rows_without_an_optimum_give_the_end_of_the_range_and_a_warning(labels, edge, caplog):
+def test_rows_without_an_optimum_give_the_end_of_the_range_and_a_warning(scale, labels, edge, caplog):
     with caplog.at_level(logging.WARNING):
-        assert fit_temperature(np.eye(3) * 5, np.array(labels)) == edge
-    assert f"no best temperature within 0.05..20 for 3 rows; using {edge:g}" in caplog.text
+        assert fit_temperature(np.eye(3)[[0, 1, 2, 2]] * scale, np.array(labels)) == edge
+    assert f"no best temperature within 0.05..20 for 4 rows; using {edge:g}" in caplog.text
+
+
+def test_rows_that_are_all_right_leave_the_probabilities_as_they_are(caplog):
+    with caplog.at_level(logging.WARNING):
+        assert (
+            fit_temperature(np.eye(3) * 2, np.arange(3)) == 1.0
+        )  # 0.05 would claim a certainty of 1 - 1e-17
+    assert "all 3 rows are right, so no temperature fits best; using 1" in caplog.text
 
 
 def test_softmax_matches_a_value_worked_by_hand():

@@ -80,7 +80,8 @@ def fit_temperature(logits: Logits, labels: Labels) -> float:
 
     Returns:
         T for :func:`softmax`, within ``TEMPERATURES``. Its end is returned, with a logged warning, where no
-        optimum lies inside: every row right (T falls for ever) or answers no better than chance (T grows).
+        optimum lies inside, as for answers no better than chance (T grows). Where every row is right, T would
+        fall for ever, and say that the next error is impossible: 1 is returned, also with a warning.
 
     Raises:
         MienError: ``logits`` are not finite, the two lengths differ, or a label is out of range.
@@ -97,6 +98,9 @@ def fit_temperature(logits: Logits, labels: Labels) -> float:
     ids = checked_labels(labels, scores.shape[1])
     if len(ids) != len(scores):
         raise MienError(f"logits and labels must have equal length, got {len(scores)} and {len(ids)}")
+    if (scores.argmax(axis=1) == ids).all():
+        log.warning("all %d rows are right, so no temperature fits best; using 1", len(ids))
+        return 1.0
     truth = scores[np.arange(len(ids)), ids].mean()
 
     def slope(inverse: float) -> float:
