@@ -185,6 +185,27 @@ def test_without_data_the_set_that_the_run_learned_from_is_taken(run: Path, home
     assert find_model("bars")[1].scores["test"]["data"] == "bars"
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["release", "{}", "--name", "x"],
+        ["ensemble", "fer2013-nano", "{}"],
+        ["average", "{}", "{}2", "--out", "o"],
+    ],
+)
+def test_a_run_that_is_apart_from_its_data_set_is_told_to_be_given_it(
+    run: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    kept = json.loads((run / "recipe.json").read_text())
+    kept["recipe"]["data"]["store"] = "faces.h5"  # as it was named in another folder
+    (run / "recipe.json").write_text(json.dumps(kept))
+    shutil.copytree(run, f"{run}2")
+    monkeypatch.chdir(tmp_path)
+    refused = COMMANDS.invoke(app, [part.format(run) for part in command])
+    assert refused.exit_code == 2
+    assert f"{run} learned from faces.h5, which is not there; say where it is with --data" in refused.stderr
+
+
 def test_a_release_that_cannot_be_made_says_why_and_leaves_nothing(
     made: dict[str, Any], run: Path, home: Path, tmp_path: Path
 ) -> None:

@@ -30,6 +30,7 @@ from mien.workflows.run_folder import (
     AVERAGE_OF,
     data_of_run,
     held_recipe,
+    store_of_run,
     training_alone,
     write_predictions,
     write_run,
@@ -79,7 +80,7 @@ def average(runs: Sequence[Path], folder: Path, data: Path | None = None, device
         _check_alike(note, notes[0], f"{run} cannot be averaged with {runs[0]}")
     kept = held_recipe(runs[0])
     recipe = check_recipe(kept["recipe"], str(runs[0] / RECIPE))
-    faces = _faces(data or Path(recipe.data.store), trained[0], runs[0])
+    faces = _faces(data or store_of_run(runs[0]), trained[0], runs[0])
     known = reduce(or_, [read_learned(run / LEARNED) for run in runs])
     leaks = check_parts(faces, known, "the average on", allowed=True)
     alone = {str(run): _accuracy(one, faces)[0] for run, one in zip(runs, trained, strict=True)}

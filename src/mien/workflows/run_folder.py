@@ -93,9 +93,12 @@ def store_of_run(run: Path) -> Path:
     """The data set file that the recipe of a run names.
 
     Raises:
-        DataError: the recipe is missing or damaged.
+        DataError: the recipe is missing or damaged, or the file is not there.
     """
-    return Path(held_recipe(run)["recipe"]["data"]["store"])
+    store = Path(held_recipe(run)["recipe"]["data"]["store"])
+    if not store.is_file():
+        raise DataError(f"{run} learned from {store}, which is not there; say where it is with --data")
+    return store
 
 
 def data_of_run(data: Path, run: Path, content_hash: str) -> FaceSet:
