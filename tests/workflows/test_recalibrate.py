@@ -74,6 +74,17 @@ def test_probabilities_follow_the_rows_and_the_network_stays(
     assert scored.scores.accuracy != old.card.scores["test"]["accuracy"]
 
 
+def test_int8_of_a_card_whose_scores_name_no_data_was_measured_on_the_training_data(
+    made: dict[str, Any], bars: Path, tmp_path: Path
+) -> None:
+    table = json.loads(bars.with_suffix(".json").read_text())
+    del table["scores"]["test"]["data"]  # as in the shipped cards
+    bars.with_suffix(".json").write_text(json.dumps(table))
+    write_store(noisy(made["faces"]), tmp_path / "noisy.h5")
+    card = recalibrate("bars", "again", tmp_path / "noisy.h5")[1]
+    assert card.scores["int8"]["data"] == made["faces"].name
+
+
 def test_faces_of_another_colour_are_taken_as_the_network_sees_them(
     noise_faces: Any, tiny_with: Any, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ from mien.data.store import read_store
 from mien.errors import DataError, MienError
 from mien.workflows.calibrate import check_prior_power, class_shares
 from mien.workflows.card_figures import calibrated, scored
+from mien.workflows.model_card import scored_data
 from mien.workflows.scorer import checked_rows, learned_by
 
 
@@ -96,7 +97,7 @@ def _int8(old: ModelCard) -> dict[str, Any]:
     """What the old card says of int8: of the network, which stays, but measured on the old card's data."""
     if "int8" not in old.scores:
         return {}
-    return {"int8": {"data": old.scores.get("test", {}).get("data"), **old.scores["int8"]}}
+    return {"int8": {"data": scored_data(old, old.scores.get("test", {})), **old.scores["int8"]}}
 
 
 def _prior(card: ModelCard, faces: FaceSet) -> tuple[float, ...]:
