@@ -79,6 +79,10 @@ def test_the_figures_of_a_run_make_no_folder_of_images(folder):
     assert hint("evaluate", ["photos"], "") == ""
 
 
+def test_the_runs_of_a_search_make_no_folder_of_images(folder):
+    assert hint("search", ["show", "photos"], "no search in photos") == ""
+
+
 def test_a_folder_that_may_not_be_entered_is_no_run(folder, monkeypatch):
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "permission denied")

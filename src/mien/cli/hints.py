@@ -69,7 +69,7 @@ def other_command(command: str, path: str) -> str:
             return ""
         if command == "watch" and _holds_images(path):
             return f"; this is a folder of images: mien read {shlex.quote(path)}"
-        is_wanted = command in ("train", *WORK.split()) and _holds_images(path)
+        is_wanted = command in ("train", *WORK.split()) and command != "search" and _holds_images(path)
         return (
             f"; this is a folder of images: {FOLDER.format(shlex.quote(path))} makes a data set of it"
             if is_wanted
