@@ -1,6 +1,7 @@
 """Evaluating a finished run on generated faces: looks, near copies, leaks, and what is written."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,21 @@ def test_predictions_figures_and_scores_are_written(made: dict[str, Any], run: P
     assert names == {"scores-val.json", "predictions-val.csv", "confusion-val.png", "calibration-val.png"}
     lines = (tmp_path / "out" / "predictions-val.csv").read_text().splitlines()
     assert [int(line.split(",")[0]) for line in lines[1:]] == made["faces"].select("val").rows.tolist()
+
+
+@pytest.mark.parametrize("model", ["fer2013-nano", "{}/../another"])
+def test_scores_of_another_model_are_not_written_into_the_folder_of_a_run(
+    made: dict[str, Any], run: Path, model: str
+) -> None:
+    shutil.copytree(run, run.parent / "another")
+    before = {p.name: p.read_bytes() for p in run.iterdir()}
+    with pytest.raises(
+        OutputError, match=r"it is the folder of another run than .*(fer2013-nano|another); name"
+    ):
+        evaluate(model.format(run), made["store"], EvaluateSettings("val", to=run))
+    assert {p.name: p.read_bytes() for p in run.iterdir()} == before
+    evaluate(f"{run}/../{run.name}", made["store"], EvaluateSettings("val", to=run))
+    assert (run / "scores-val.json").is_file()
 
 
 def test_labels_of_another_order_are_put_into_the_models(

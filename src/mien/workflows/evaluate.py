@@ -1,5 +1,6 @@
 """Score a model on one split of a data set: pooled over all rows, with intervals, standard and clean."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ from numpy.typing import NDArray
 from mien.core.calibration import softmax
 from mien.core.files import write_json
 from mien.core.outputs import check_output_folder
+from mien.core.run_names import is_run_folder
 from mien.core.scores import Scores, score
 from mien.core.tta import Views
 from mien.data.leaks import Leak
 from mien.data.records import FaceSet
 from mien.data.store import clean_mask, read_store
+from mien.errors import OutputError
 from mien.workflows.figures import calibration_figure, confusion_figure
 from mien.workflows.run_folder import check_test_log, count_test_evaluation, write_predictions
 from mien.workflows.scorer import check_leak, checked_rows, open_scorer, scores_of, temperature_of
@@ -88,11 +91,13 @@ def evaluate(model: str, data: Path, settings: EvaluateSettings | None = None) -
     Raises:
         DataError: the split is empty, its labels are not the model's, or the model learned from its faces.
         ModelError: there is no such model.
-        OutputError: ``settings.to`` cannot be written, or the log of a run whose test rows are scored.
+        OutputError: ``settings.to`` cannot be written or is another run's folder, or the log of a run whose
+            test rows are scored cannot be written.
     """
     settings = settings or EvaluateSettings()
     if settings.to is not None:
         check_output_folder(settings.to)
+        _check_folder(settings.to, model)
     split = settings.split
     stored = read_store(data)
     scorer = open_scorer(model, settings.views, settings.device)
@@ -120,6 +125,16 @@ def evaluate(model: str, data: Path, settings: EvaluateSettings | None = None) -
     if settings.to is not None:
         _write(result, chosen, probs, settings.to)
     return result
+
+
+def _check_folder(to: Path, model: str) -> None:
+    """Refuse the folder of another run, whose own predictions and scores these would replace.
+
+    Raises:
+        OutputError: it is one.
+    """
+    if is_run_folder(to) and os.path.realpath(to) != os.path.realpath(model):
+        raise OutputError(to, f"it is the folder of another run than {model}; name another folder")
 
 
 def _write(result: Evaluation, faces: FaceSet, probs: NDArray[np.floating[Any]], to: Path) -> None:
