@@ -41,8 +41,15 @@ def test_an_ensemble_of_a_run_and_its_release_votes_as_they_do(
     shown = " ".join(COMMANDS.invoke(app, arguments).stdout.split())
     assert f"soft vote against {member}, the best member on val: 0 faces only the vote got right, 0" in shown
     assert (tmp_path / "votes" / "predictions-test-hard.csv").is_file()
-    twice = COMMANDS.invoke(app, ["ensemble", "bars", "bars", "--data", str(made["store"])])
-    assert isinstance(twice.exception, DataError) or "two or more different models" in twice.output
+    same = [
+        ["bars", "bars"],
+        ["bars", str(home / "models" / "bars.onnx")],
+        [str(run), f"{run}/../{run.name}"],
+    ]
+    for two in same:
+        twice = COMMANDS.invoke(app, ["ensemble", *two, "--data", str(made["store"])])
+        assert twice.exit_code == 2
+        assert f"needs two or more different models, got {', '.join(two)}" in twice.stderr
 
 
 def test_models_vote_in_the_order_of_the_first(made: dict[str, Any], run: Path, tmp_path: Path) -> None:

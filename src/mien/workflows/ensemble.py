@@ -1,5 +1,6 @@
 """Score several models together: equal, weighted and hard votes, beside their members alone."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from mien.core.calibration import softmax
 from mien.core.files import write_json
 from mien.core.metrics import McNemar, mcnemar
+from mien.core.model_store import card_file, is_run
 from mien.core.outputs import check_output_folder
 from mien.core.run_names import is_run_folder
 from mien.core.scores import Scores, score
@@ -106,7 +108,8 @@ def ensemble(
     settings = settings or EvaluateSettings()
     if settings.to is not None:
         check_output_folder(settings.to)
-    if len(models) < 2 or len(set(models)) < len(models):
+    places = {os.path.realpath(one if is_run(one) else card_file(one)) for one in models}
+    if len(models) < 2 or len(places) < len(models):
         raise DataError(f"an ensemble needs two or more different models, got {', '.join(models) or 'none'}")
     stored = read_store(data)
     if not len(stored.select("val")):
