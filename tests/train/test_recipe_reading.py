@@ -15,6 +15,11 @@ from mien.train.zoo import build
 SHIPPED = sorted(path.stem for path in recipe_folder().glob("*.toml"))
 
 
+def test_a_recipe_may_begin_with_the_mark_that_windows_writes(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("[run]\nepochs = 7\n", encoding="utf-8-sig")
+    assert read_recipe(str(tmp_path / "mine.toml")).run.epochs == 7
+
+
 def test_all_mistakes_are_listed_at_once_with_near_matches() -> None:
     table = {
         "run": {"epochs": "many", "batchsize": 3},

@@ -78,8 +78,8 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """What a TOML text holds; raises as `parse_json`."""
-    table: dict[str, Any] = _shallow(tomllib.loads, text)
+    """What a TOML text holds, also with the mark that Windows puts before it; raises as `parse_json`."""
+    table: dict[str, Any] = _shallow(tomllib.loads, text.removeprefix("\ufeff"))
     return table
 
 
