@@ -79,6 +79,13 @@ def test_the_figures_of_a_run_make_no_folder_of_images(folder):
     assert hint("evaluate", ["photos"], "") == ""
 
 
+def test_a_folder_of_runs_is_no_folder_of_images(folder):
+    Path("photos", "happy", "recipe.json").touch()
+    for command in ("report", "evaluate", "train"):
+        assert hint(command, ["photos"], "") == "; it is a folder of runs, such as photos/happy"
+    assert hint("read", ["photos"], "") == ""
+
+
 def test_the_runs_of_a_search_make_no_folder_of_images(folder):
     assert hint("search", ["show", "photos"], "no search in photos") == ""
 

@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
+from glob import escape, glob
 from itertools import islice
 from typing import NamedTuple
 
@@ -63,18 +64,19 @@ def kind_of(path: str) -> str | None:
 def other_command(command: str, path: str) -> str:
     """``"; this is a video: mien watch v.mp4"`` where another command takes ``path``; otherwise nothing."""
     if os.path.isdir(path):
-        from mien.core.run_names import is_run_folder
+        from mien.core.run_names import RECIPE, is_run_folder
 
         if is_run_folder(path):  # a run, with its figures
             return ""
         if command == "watch" and _holds_images(path):
             return f"; this is a folder of images: mien read {shlex.quote(path)}"
-        is_wanted = command in ("train", *WORK.split()) and command != "search" and _holds_images(path)
-        return (
-            f"; this is a folder of images: {FOLDER.format(shlex.quote(path))} makes a data set of it"
-            if is_wanted
-            else ""
-        )
+        if command == "search" or command not in ("train", *WORK.split()):
+            return ""
+        if runs := sorted(glob(os.path.join(escape(path), "*", RECIPE))):
+            return f"; it is a folder of runs, such as {shlex.quote(os.path.dirname(runs[0]))}"
+        is_of_images = _holds_images(path)
+        made = FOLDER.format(shlex.quote(path))
+        return f"; this is a folder of images: {made} makes a data set of it" if is_of_images else ""
     kind = KINDS.get(kind_of(path) or "") if os.path.isfile(path) else None
     if kind is None or command in kind.taken_by:
         return ""
