@@ -28,6 +28,8 @@ CLOCK = Fraction(1, 1000)
 STEADY = [n / FPS for n in range(N)]
 UNEVEN = np.cumsum([0, *np.random.default_rng(5).choice([0.02, 0.04, 0.1, 0.4], N - 1)]).tolist()
 TEN_HOURS_S = 36_000.0
+WRAPS_S = 2**33 / 90_000
+"""When the clock of MPEG-TS and MPEG-PS begins anew (ISO/IEC 13818-1, 2.4.3.7)."""
 
 KINDS = {
     "mp4 h264 b": ("mp4", "libx264", 3, "aac"),
@@ -130,8 +132,10 @@ def expected(path: Path) -> list[float]:
     decoded = sorted(p[1] for p in packets if p[1] is not None)
     if path.suffix in (".avi", ".asf", ".wmv"):
         return decoded
-    if path.suffix == ".mpg":  # not every packet has a time, and frames are evenly spaced
-        return [shown[0] + n / FPS for n in range(len(packets))]
+    if path.suffix in (".ts", ".mpg"):  # no zero; in .mpg not every packet has a time
+        with av.open(str(path)) as container:
+            begin_s = container.start_time / 1e6
+        return [t - begin_s for t in (shown if path.suffix == ".ts" else np.arange(N) / FPS + shown[0])]
     return shown if len(shown) == len(packets) else decoded or [n / FPS for n in range(len(packets))]
 
 
@@ -162,7 +166,23 @@ def test_frames_that_last_differently_long_are_shown_when_their_packets_say(
     assert np.diff(times) == pytest.approx(np.diff(UNEVEN), abs=0.0011)
 
 
-@pytest.mark.parametrize("kind", [k for k in KINDS if not k.startswith(("avi", "mxf", "raw", "y4m"))])
+@pytest.mark.parametrize("begin_s", [0.0, 59.0, TEN_HOURS_S, WRAPS_S - 0.5])
+@pytest.mark.parametrize("kind", ["ts h264 b", "ts mpeg2 b", "mpg mpeg2 b"])
+def test_a_stream_whose_clock_has_no_zero_counts_from_its_beginning(
+    kind: str, begin_s: float, tmp_path: Path
+) -> None:
+    path = write(tmp_path / f"clip.{KINDS[kind][0]}", kind, begin_s=begin_s)
+    times, numbers = read(path)
+    assert numbers == list(range(N))
+    assert times == pytest.approx(STEADY, abs=0.002)
+    assert read(path, Pick(start_s=0.5))[1][0] == 13
+    with Video(path) as video:
+        assert video.info.start_s == pytest.approx(0, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    "kind", [k for k in KINDS if not k.startswith(("avi", "mxf", "raw", "y4m", "ts", "mpg"))]
+)
 def test_a_clock_that_begins_at_ten_hours_counts_from_the_beginning(kind: str, tmp_path: Path) -> None:
     path = write(tmp_path / f"clip.{KINDS[kind][0]}", kind, begin_s=TEN_HOURS_S, sound_s=N / FPS)
     packets = expected(path)

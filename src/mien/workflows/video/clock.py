@@ -10,7 +10,8 @@ decoding times alone (AVI, ASF, some MKV)       the n-th frame shown has the n-t
 none (raw H.264, Y4M, a saved MJPEG stream)     frame after frame at the rate that the stream states
 none, over a network (HTTP-MJPEG cameras)       when the frame arrived, from the first one on
 a camera, which began to count long ago         from its first frame on
-a file or stream that begins at 60 s or later   from its beginning on, as players count
+MPEG-TS, MPEG-PS, whose clocks begin anywhere   from its beginning on, as players count
+any other that begins at 60 s or later          from its beginning on, as players count
 a time that jumps back (joined TS, MPEG, VOB)   the next part goes on where all streams of the last ended
 a single frame no later than the one before     a small step after it
 more of them                                    frame after frame at the stated rate
@@ -54,6 +55,8 @@ UNTIMED = frozenset(
     )
 )
 """Formats of libavformat without any time in them."""
+UNZEROED = frozenset(("mpegts", "mpeg"))
+"""Formats whose clock has no zero: it begins where the encoder's stood, often a second before the frames."""
 UNORDERED = frozenset(("avi", "asf"))
 """Formats that hold no presentation times; those that libavformat gives are made up from the others."""
 LARGEST_STAMP = 2**62
@@ -91,6 +94,7 @@ class Clock:
         self.longest_s = self.step_s
         self._stream = stream
         self._starts_now, self._arrival = starts_now, arrival if name in UNTIMED else None
+        self._is_unzeroed = name in UNZEROED
         self._in_order = name in UNORDERED or self._arrival is not None
         self._start_s = None if container.start_time is None else container.start_time / 1e6
         self._shifts_s: list[float] = []  # of each part
@@ -104,8 +108,9 @@ class Clock:
     @property
     def shift_s(self) -> float:
         """What is added to the times of the first part."""
-        is_far = self._start_s is not None and self._start_s >= FAR_S and not self._starts_now
-        return -self._start_s if is_far and self._start_s else 0.0
+        if self._start_s is None or self._starts_now:
+            return 0.0
+        return -self._start_s if self._is_unzeroed or self._start_s >= FAR_S else 0.0
 
     def take(self, packet: "Packet[Any]") -> bool:
         """Take the next packet of any stream, and correct its times; true where it begins another part."""
