@@ -187,6 +187,24 @@ def test_a_video_whose_end_the_index_missed_is_told_in_it(videos, settings, monk
     assert (done.frames, done.persons) == (6, 1)
 
 
+def test_a_video_by_another_spelling_of_its_path_is_not_watched_again(videos, settings) -> None:
+    list(watch_many(ManyJob(["in"], Path("out")), settings))
+    for source in (Path("in").absolute(), "./in/", "in/../in"):
+        assert not list(watch_many(ManyJob([str(source)], Path("out"), resume=True), settings))
+    assert [row["video"] for row in index("out")] == ALL
+
+
+def test_a_later_run_never_replaces_the_rows_of_another_video(videos, settings) -> None:
+    list(watch_many(ManyJob(["in/below"], Path("out")), settings))
+    rows = Path("out/2.mp4.csv").read_bytes()
+    with pytest.raises(MienError, match=r"out/2\.mp4\.csv holds the rows of in/below/2.mp4, .* --out"):
+        list(watch_many(ManyJob(["in"], Path("out"), resume=True), settings))
+    assert Path("out/2.mp4.csv").read_bytes() == rows
+    assert [row["video"] for row in index("out")] == ALL[2:]
+    (done,) = watch_many(ManyJob(["in/10.mp4", "in/below"], Path("out"), resume=True), settings)
+    assert (done.video, done.rows) == ("in/10.mp4", "out/10.mp4.csv")
+
+
 @pytest.mark.parametrize("resume", [True, False])
 def test_an_index_of_something_else_is_refused_and_stays(resume, videos, settings) -> None:
     Path("out").mkdir()

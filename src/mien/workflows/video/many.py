@@ -188,6 +188,7 @@ def left_to_watch(job: ManyJob, settings: WatchSettings) -> Iterator[tuple[list[
             (job.folder / below).parent.mkdir(parents=True, exist_ok=True)
             name = name_of_rows(below.name, max(map(len, job.suffixes)))
             files = tuple(job.folder / below.with_name(f"{name}{end}") for end in job.suffixes)
+            index.refuse_rows_of_another(str(path), files[0])
             left.append(WatchJob(str(path), job.pick, files, resume=job.resume, participant=participant))
         yield left, index
     finally:
@@ -267,6 +268,7 @@ class Index:
         check_free(path, COLUMNS)
         self._state = RunState(path, identity, resume=job.resume)
         self._videos: Counter[str] = Counter()  # names that are not UTF-8 may be one text
+        self._whose: dict[str, str] = {}  # the video of a file of rows
         offset: int | None = None
         if self._state.stored is None and path.exists() and not FORMATS[".csv"].has(path, COLUMNS):
             raise MienError(f"{path} is no index of videos; move it, or give --out another folder")
@@ -277,15 +279,27 @@ class Index:
         self._file = RowFile(path, COLUMNS, offset)
         self._state.begin([self._file], {"offset": 0})
         if offset:
-            self._videos.update(str(row["video"]) for row in self._file.read())
+            for row in self._file.read():
+                video = str(row["video"])
+                self._videos[os.path.abspath(video)] += 1
+                if row["rows"]:
+                    self._whose[os.path.abspath(str(row["rows"]))] = video
         self._save()
 
     def tells_of(self, video: str) -> bool:
         """Whether an earlier run watched the next video of this name, of which each is asked for once."""
-        name = path_text(video)
+        name = os.path.abspath(path_text(video))
         is_told = self._videos[name] > 0
         self._videos[name] -= is_told
         return is_told
+
+    def refuse_rows_of_another(self, video: str, rows: Path) -> None:
+        """Raise a `MienError` where a video would replace the rows of another one of an earlier run."""
+        whose = self._whose.get(os.path.abspath(path_text(str(rows))))
+        if whose is not None and os.path.abspath(whose) != os.path.abspath(path_text(video)):
+            raise MienError(
+                f"{rows} holds the rows of {whose}, which those of {video} would replace; give another --out"
+            )
 
     def add(self, done: Done) -> None:
         self._file.write([done.cells()])
