@@ -41,6 +41,10 @@ FILES = {
     "saved again.csv": '"","participant","time_s","frame","track","label"\n"1","x",0,0.0,1.0,"happy"\n'
     '"2","x",2.5,1.0,1.0,"sad"\n"3","x",4,2.0,NA,NA\n',
     "own.csv": "participant,subject,onset,offset,emotion\nx,1,0,2.5,happy\nx,1,2.5,4,sad\n",
+    "offset.tsv": "Observation id\tTime offset (s)\tSubject\tBehavior\tStart (s)\tStop (s)\n"
+    "x\t60.100\t1\thappy\t60.100\t62.600\nx\t60.100\t1\tsad\t62.600\t64.100\n",
+    "offset-tabular.csv": "Observation id,Time offset (s),Subject,Behavior,Behavior type,Time\n"
+    "x,5,1,happy,START,5.0\nx,5,1,happy,STOP,7.5\nx,5,1,sad,START,7.5\nx,5,1,sad,STOP,9.0\n",
     "timeline.csv": "participant,time_s,frame,track,label,p_smooth_happy,p_smooth_sad,valence,arousal\n"
     "x,0.0,0,1,happy,0.8,0.2,0,0\nx,2.5,1,1,sad,0.1,0.9,0,0\nx,4.0,2,,,,,,\n",
 }
@@ -154,6 +158,17 @@ def test_tiers_of_elan_that_divide_others_and_times_that_are_not_set_are_read(tm
         ("x", "part", 3.0, 5.0, "sad"),
         ("x", "face", 1.0, 2.0, "fear"),
         ("x", "face", 2.0, 3.0, "angry"),
+    ]
+
+
+def test_events_of_elan_have_the_times_of_a_video_that_begins_later_in_its_file(tmp_path) -> None:
+    media = '<HEADER><MEDIA_DESCRIPTOR MIME_TYPE="audio/x-wav" TIME_ORIGIN="9"/>'
+    media += '<MEDIA_DESCRIPTOR MIME_TYPE="video/mp4" TIME_ORIGIN="1500"/><MEDIA_DESCRIPTOR/></HEADER>'
+    (tmp_path / "x.eaf").write_text(ELAN.replace("<TIME_ORDER>", f"{media}<TIME_ORDER>"))
+    assert events_in(tmp_path / "x.eaf")[:3] == [
+        ("x", "part", 2.5, 4.5, "happy"),
+        ("x", "part", 4.5, 6.5, "sad"),
+        ("x", "face", 2.5, 3.5, "fear"),
     ]
 
 

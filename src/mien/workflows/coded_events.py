@@ -199,13 +199,18 @@ def _elan(path: Path) -> Iterator[Span]:
 
 
 def _aligned(root: ET.Element) -> dict[str, tuple[float, float]]:
-    """From when to when annotations with own times last; times that are not set lie between others."""
+    """From when to when annotations with own times last; times that are not set lie between others.
+
+    The times are those of the first video, which may begin later in its file than the annotations do.
+    """
+    videos = (one for one in root.iter("MEDIA_DESCRIPTOR") if "audio" not in one.get("MIME_TYPE", ""))
+    origin_s = next((int(one.get("TIME_ORIGIN", 0)) / 1000 for one in videos), 0.0)
     slots = list(root.iter("TIME_SLOT"))
     known = [place for place, slot in enumerate(slots) if "TIME_VALUE" in slot.attrib]
     if not known:
         return {}
     at_s = np.interp(range(len(slots)), known, [int(slots[i].attrib["TIME_VALUE"]) / 1000 for i in known])
-    times = {slot.attrib["TIME_SLOT_ID"]: float(at) for slot, at in zip(slots, at_s, strict=True)}
+    times = {slot.attrib["TIME_SLOT_ID"]: float(at) + origin_s for slot, at in zip(slots, at_s, strict=True)}
     return {
         one.attrib.get("ANNOTATION_ID", ""): (
             times[one.attrib["TIME_SLOT_REF1"]],

@@ -20,6 +20,7 @@ COLUMNS = {
     "start": ("start_s", "onset", "start (s)", *(f"begin time - {unit}" for unit in ELAN_UNITS)),
     "end": ("end_s", "offset", "stop (s)", *(f"end time - {unit}" for unit in ELAN_UNITS)),
     "time": ("time_s", "time"),
+    "shift": ("time offset (s)",),
     "frame": ("frame",),
     "kind": ("behavior type", "status"),
     "label": ("behavior", "emotion", "label", "annotation"),
@@ -101,8 +102,14 @@ def _unit_s(table: Table, columns: Mapping[str, int]) -> float:
 
 
 def _span(cells: Mapping[str, str], unit_s: float = 1.0) -> Span:
-    start_s, end_s = (seconds(cells[name]) * unit_s for name in ("start", "end"))
+    start_s, end_s = (_media_s(cells, name, unit_s) for name in ("start", "end"))
     return _of(cells, start_s, end_s)
+
+
+def _media_s(cells: Mapping[str, str], name: str, unit_s: float = 1.0) -> float:
+    """A time of the video; BORIS adds the time offset of an observation to all of its times."""
+    time_s, shift = seconds(cells[name]) * unit_s, cells.get("shift", "")
+    return time_s if shift in NO_VALUE else round(time_s - seconds(shift), 3)
 
 
 def _of(cells: Mapping[str, str], start_s: float, end_s: float) -> Span:
@@ -156,7 +163,7 @@ def _states(rows: Iterator[Mapping[str, str]]) -> Iterator[Span]:
     """The events of a row for each start and each stop, as BORIS exports tabular events."""
     begun: dict[tuple[str, str, str], float] = {}
     for row in rows:
-        label, time_s = row["label"], seconds(row["time"])
+        label, time_s = row["label"], _media_s(row, "time")
         key = (row.get("participant", ""), row.get("person", ""), label)
         if row["kind"].upper() == "START":
             if key in begun:
