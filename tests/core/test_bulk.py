@@ -120,6 +120,17 @@ def test_bytes_arrays_and_pillow_images_reach_other_processes(analyzer, tmp_path
     assert scores(analyzer.read_many(images, workers=2)) == [80, 81, 80, 80]
 
 
+def test_of_large_images_in_memory_few_wait_at_a_time(analyzer, monkeypatch) -> None:
+    monkeypatch.setattr("mien.core.bulk.FILE_BYTES", 48 * 48)
+    levels = list(range(80, 120))
+    drawn = iter(levels)
+    readings = analyzer.read_many((np.full((48, 48, 3), n, np.uint8) for n in drawn), workers=2)
+    first = scores([next(readings)])
+    n_left = len(list(drawn))
+    assert n_left >= 40 - 2 * 2 * 3  # 2 batches of 2 images for each process, and those read meanwhile
+    assert first + scores(readings) == levels[: 40 - n_left]
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_caller_may_reuse_or_close_an_image_once_the_next_is_asked_for(
     analyzer, tmp_path, workers

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mien.core.cores import can_start_python, free_cores
 from mien.core.read_batch import Answer, Given, Reader, lasting, read_batch
 from mien.errors import ImageError
@@ -20,6 +22,8 @@ POOL_FROM = 32
 """Images from which other processes pay: each takes as long to start as some images take to read."""
 AHEAD = 2
 """Batches that wait for each process, so that none waits for the disk."""
+FILE_BYTES = 2**22
+"""Bytes of an image in memory that count as one more: fewer large ones make a batch, and wait at a time."""
 POLL_S = 0.2
 
 
@@ -84,8 +88,9 @@ def _read(reader: Reader, images: Iterator[Given | Pause], settings: BulkSetting
     pauses = True
     while pauses:
         first, pauses = _until_pause(images, max(least, most))
-        if len(first) >= least:
-            size = settings.batch if pauses or len(first) >= most else -(-len(first) // (AHEAD * wanted))
+        weight = sum(map(_weight, first))
+        if weight >= least:
+            size = settings.batch if pauses or weight >= most else -(-weight // (AHEAD * wanted))
             batches = chain(_batches(first, size), _batches(images, settings.batch))
             yield from _read_elsewhere(reader, batches, wanted, settings)
             return
@@ -103,23 +108,31 @@ def _ahead(images: Iterator[Given | Pause], most: int) -> Iterator[Given | Pause
     yield from waiting
 
 
+def _weight(image: Given) -> int:
+    """As how many files an image counts that is held in memory, as `lasting` gives it."""
+    n_bytes = image.nbytes if isinstance(image, np.ndarray) else len(image) if isinstance(image, bytes) else 0
+    return 1 + n_bytes // FILE_BYTES
+
+
 def _until_pause(images: Iterator[Given | Pause], most: int) -> tuple[list[Given], bool]:
-    """The next images, and whether a pause ended them."""
+    """The next images, of a weight of about ``most``, and whether a pause ended them."""
     found: list[Given] = []
-    for image in islice(images, most):
+    weight = 0
+    while weight < most and (image := next(images, None)) is not None:
         if isinstance(image, Pause):
             return found, True
         found.append(image)
+        weight += _weight(image)
     return found, False
 
 
 def _batches(images: Iterable[Given | Pause], size: int) -> Iterator[list[Given]]:
-    """Images together; a pause ends a batch early, and has an empty one."""
+    """Images together, of a weight of about ``size``; a pause ends a batch early, and has an empty one."""
     batch: list[Given] = []
     for image in images:
         if not isinstance(image, Pause):
             batch.append(image)
-            if len(batch) < size:
+            if sum(map(_weight, batch)) < size:
                 continue
         if batch:
             yield batch
