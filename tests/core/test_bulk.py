@@ -1,6 +1,7 @@
 """Many images: in order, in several processes, past images that are bad or end the process."""
 
 import os
+import pickle
 import subprocess
 import sys
 import time
@@ -280,3 +281,11 @@ def test_a_process_whose_parent_was_killed_before_its_first_batch_ends_without_a
     assert process.stderr.read() == b""
     process.stderr.close()
     process.wait()
+
+
+def test_a_process_whose_parent_was_killed_within_a_batch_ends_without_a_word(analyzer) -> None:
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(child_command(work), stdin=pipe, stdout=pipe, stderr=pipe)
+    batch = pickle.dumps([np.zeros((48, 48, 3), np.uint8)])
+    _, said = process.communicate(pickle.dumps((analyzer, False)) + batch[: len(batch) // 2])
+    assert said == b""

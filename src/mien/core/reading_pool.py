@@ -5,7 +5,6 @@ import pickle
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -144,16 +143,18 @@ def _answer(source: BinaryIO, sink: BinaryIO) -> None:
         _send(sink, Failure("MienError", _cannot_open()))
         return
     _send(sink, None)
-    with suppress(EOFError):
-        while True:
+    while True:
+        try:
             images = pickle.load(source)
-            try:
-                answer: Any = read_batch(reader, images, keep_pixels=keep_pixels)
-            except MienError as error:
-                answer = Failure.of(error)
-            except Exception:
-                answer = Failure("", traceback.format_exc())
-            _send(sink, answer)
+        except (EOFError, pickle.UnpicklingError):  # the parent ended, perhaps within a batch
+            return
+        try:
+            answer: Any = read_batch(reader, images, keep_pixels=keep_pixels)
+        except MienError as error:
+            answer = Failure.of(error)
+        except Exception:
+            answer = Failure("", traceback.format_exc())
+        _send(sink, answer)
 
 
 def _send(sink: BinaryIO, answer: Any) -> None:
