@@ -217,10 +217,11 @@ def test_a_stream_of_jpegs_is_a_video(name: str, tmp_path: Path) -> None:
     ("source", "says"),
     [
         ("nowhere.mp4", "cannot be opened as a video: no such file"),
+        ("frame-%04d.png", "cannot be opened as a video: no such file"),
         (".", "is a folder; give a video file, or read its images with mien read"),
         ("-", "standard input cannot be watched; save the video as a file"),
     ],
-    ids=["missing", "folder", "standard input"],
+    ids=["missing", "missing images", "folder", "standard input"],
 )
 def test_what_is_no_file_is_told_in_one_line(source, says) -> None:
     with pytest.raises(VideoError, match=says):

@@ -103,7 +103,7 @@ class Source:
             raise VideoError("standard input cannot be watched; save the video as a file and give its path")
         if os.path.isdir(self.text):
             raise VideoError(f"{self.name} is a folder; give a video file, or read its images with mien read")
-        if not os.path.isfile(self.text):
+        if os.path.exists(self.text) and not os.path.isfile(self.text):
             return
         try:
             with open(self.text, "rb") as file:
