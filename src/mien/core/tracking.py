@@ -134,6 +134,13 @@ class Tracker:
         """Forget all faces, as at a cut; whoever comes next gets a new number."""
         self.tracks = []
 
+    def scale(self, across: float, down: float) -> None:
+        """Go on in images of another size, by these factors in width and height."""
+        for track in self.tracks:
+            x1, y1, x2, y2 = track.box
+            track.box = (x1 * across, y1 * down, x2 * across, y2 * down)
+            track.speed = (track.speed[0] * across, track.speed[1] * down)
+
     def step(
         self,
         time_s: float,

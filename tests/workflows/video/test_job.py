@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 av = pytest.importorskip("av", reason="needs PyAV")
 
@@ -442,6 +443,20 @@ def test_motion_between_frames_far_apart_is_no_cut_but_another_face_is(
     ]
     rows += [row for w in watcher.finish() for row in w.rows]
     assert [row.person.track for row in rows] == told
+
+
+def test_people_keep_their_numbers_where_frames_change_their_size(settings, clips) -> None:
+    """As in the recording of a call with more and less bandwidth; also across a stop at the change."""
+    first = Watcher(settings)
+    frames = []
+    for n, (time_s, pixels) in enumerate(clips.still(0.9, fps=10, faces=2, size_wh=(640, 240))):
+        size_wh = (640, 240) if n // 3 % 2 else (960, 360)
+        frames.append(Frame(n, time_s, np.asarray(Image.fromarray(pixels).resize(size_wh))))
+    seen = [one for ready in first.watch(frames[:3]) for one in ready] + first.finish()
+    later = Watcher(settings)
+    later.restore(json.loads(json.dumps(first.to_dict())))
+    seen += [one for ready in later.watch(frames[3:]) for one in ready] + later.finish()
+    assert [[row.person.track for row in one.rows] for one in seen] == [[1, 2]] * 9
 
 
 def test_frames_whose_clock_hardly_moves_do_not_gather_in_memory(settings, monkeypatch) -> None:

@@ -174,6 +174,7 @@ class Watcher:
         self.last_index = -1
         self._scan_s: float | None = None
         self._last_s: float | None = None
+        self._size_wh: Sequence[int] = ()
         self._batch: list[tuple[_Seen, list[_Face]]] = []
         self._seen: deque[_Seen] = deque()
         self._held_bytes = 0
@@ -209,6 +210,7 @@ class Watcher:
 
     def _look(self, frame: Frame, keep_pixels: bool) -> tuple[_Seen, list[_Face]]:
         """Find the faces of a frame and say whose they are; no face is followed through a hard cut."""
+        self._fit(frame)
         gap_s = math.inf if self._last_s is None else frame.time_s - self._last_s
         may_be_cut = self.cuts.is_cut(frame.pixels) and gap_s <= self.settings.tracking.short_gap_s
         if may_be_cut:
@@ -242,6 +244,12 @@ class Watcher:
         ]
         seen = _Seen(frame.index, frame.time_s, frame.pixels if keep_pixels else None)
         return seen, sorted(known, key=lambda one: one.track)
+
+    def _fit(self, frame: Frame) -> None:
+        """Follow faces in frames of another size: where a video call has more or less bandwidth."""
+        last, self._size_wh = self._size_wh, (frame.pixels.shape[1], frame.pixels.shape[0])
+        if last and tuple(last) != self._size_wh:
+            self.tracker.scale(self._size_wh[0] / last[0], self._size_wh[1] / last[1])
 
     def _find(self, frame: Frame) -> list[Face]:
         """The faces of a frame: those that are followed, and after a search also new ones."""
@@ -304,6 +312,7 @@ class Watcher:
             "last_index": self.last_index,
             "scan_s": self._scan_s,
             "last_s": self._last_s,
+            "size_wh": self._size_wh,
             "tracker": self.tracker.to_dict(),
             "cuts": self.cuts.to_dict(),
             "smoother": self.smoother.to_dict(),
@@ -313,6 +322,7 @@ class Watcher:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `to_dict` gave; the next frame is the one after ``last_index``."""
         self._batch, self._held_bytes = [], 0
+        self._size_wh = state["size_wh"]
         self.last_index, self._scan_s, self._last_s = state["last_index"], state["scan_s"], state["last_s"]
         self.tracker.restore(state["tracker"])
         self.cuts.restore(state["cuts"])
