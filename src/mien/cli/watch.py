@@ -35,7 +35,7 @@ from mien.cli.watch_many import (
     watch_all,
 )
 from mien.cli.watch_screen import Show, screen
-from mien.core.addresses import shown
+from mien.core.addresses import URL, shown
 from mien.core.text import clock
 from mien.errors import MienError
 
@@ -197,7 +197,8 @@ def watch(
         doubt = "" if outcome.is_compared else ", but nothing tells whether it is of this source"
         typer.echo(f"{job.files[0]} is complete already{doubt}; delete it to start over", err=True)
     _report(outcome, plot, summary=summary, prints=prints)
-    _end(outcome, may_resume=bool(out), annotates=annotate is not None, live=live)
+    # A stream shows nothing twice.
+    _end(outcome, may_resume=bool(out) and not URL.match(sources[0]), annotates=bool(annotate), live=live)
 
 
 def _refuse_of_many(given: dict[str, object]) -> None:

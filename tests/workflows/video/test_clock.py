@@ -18,10 +18,13 @@ from PIL import Image
 
 av = pytest.importorskip("av", reason="needs PyAV")
 
+from mien.core.smoothing import SmoothingSettings
 from mien.errors import VideoError
 from mien.workflows.video.clock import Clock
 from mien.workflows.video.frames import Video
+from mien.workflows.video.job import WatchJob, watch_video
 from mien.workflows.video.pick import Pick
+from mien.workflows.video.watcher import WatchSettings
 
 FPS, N, LEVELS = 25, 24, 9
 CLOCK = Fraction(1, 1000)
@@ -345,6 +348,26 @@ def test_frames_of_a_camera_without_times_are_shown_when_they_arrive(camera: str
     with Video(camera) as video, pytest.raises(VideoError, match="has stopped at"):
         times.extend(frame.time_s for frame in video.frames())
     assert times[:5] == pytest.approx([0, 0.5, 0.75, 1.5, 1.75])
+
+
+def test_files_of_a_camera_are_completed_and_never_gone_on_with(
+    camera: str, tiny_home, tmp_path: Path, monkeypatch
+) -> None:
+    """Its next frames are others: to leave out as many as were watched would lose them."""
+    monkeypatch.setattr("mien.workflows.video.job.SAVE_EVERY_S", 0.0)
+    model, at_once = str(tiny_home / "models" / "tiny.onnx"), SmoothingSettings(ahead_s=0)
+    settings = WatchSettings(model, views=1, batch=1, smoothing=at_once)
+    files, asked = (tmp_path / "rows.csv", tmp_path / "rows.srt"), iter(range(9))
+    outcome = watch_video(WatchJob(camera, files=files), settings, stop=lambda: next(asked) == 3)
+    assert (outcome.stopped, files[0].read_text().count("\n")) == (True, 4)
+    assert sorted(tmp_path.iterdir()) == sorted(files)
+
+    with pytest.raises(ZeroDivisionError):  # as if it were killed
+        watch_video(WatchJob(camera, files=files), settings, on_watched=lambda w: 1 / (w.rows[0].frame - 2))
+    outcome = watch_video(WatchJob(camera, files=files, resume=True), settings)
+    assert "is live and cannot be gone on with" in str(outcome.error)
+    assert [line.split(",")[1] for line in files[0].read_text().splitlines()] == ["frame", "0", "1"]
+    assert sorted(tmp_path.iterdir()) == sorted(files)
 
 
 def test_a_saved_stream_of_images_goes_at_the_stated_rate(tmp_path: Path) -> None:

@@ -121,6 +121,11 @@ class Video:
             self.source.is_camera or duration is None,
         )
 
+    @property
+    def shows_once(self) -> bool:
+        """Whether what it showed before will not come again."""
+        return not self.source.is_file and self.info.is_live
+
     def frames(
         self,
         pick: Pick | None = None,
@@ -137,9 +142,11 @@ class Video:
 
         Raises:
             VideoError: the video is cut off or damaged, after the last frame that could be read; or it has no
-                frame such as was asked for.
+                frame such as was asked for; or it is live, and what came until ``after`` will not come again.
             VideoTooLargeError: a frame has too many pixels.
         """
+        if after >= 0:
+            self._refuse_to_go_on()
         pick = pick or Pick()
         damage = Damage()
         before_s: float | None = None
@@ -162,6 +169,13 @@ class Video:
             raise VideoError(
                 f"{self.name} has no frame {pick}: its frame {index + 1:,}"
                 f"{'' if is_over else ', the last,'} is at {last_s:.2f} s"
+            )
+
+    def _refuse_to_go_on(self) -> None:
+        if self.shows_once:
+            raise VideoError(
+                f"{self.name} is live and cannot be gone on with: what was watched is complete; "
+                "name another file for what it shows now"
             )
 
     def _decoded(

@@ -202,7 +202,7 @@ def watch_video(
         run.files.save(run.noted)
         give(watcher.finish())
         run.summary.finish()
-        run.files.end(whole=not frames.stopped)
+        run.files.end(whole=not frames.stopped or (isinstance(video, Video) and video.shows_once))
         return Outcome(run.summary, frames.stopped, error)
 
 
