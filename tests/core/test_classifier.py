@@ -66,6 +66,16 @@ def maps(graph: onnx.GraphProto) -> None:
     graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("map", onnx.TensorProto.FLOAT, ["n", 1, 7]))
 
 
+def one_face_inside(graph: onnx.GraphProto) -> None:
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 48 * 48]), "shape"))
+    graph.node[0].CopyFrom(onnx.helper.make_node("Reshape", ["faces", "shape"], ["flat"]))
+
+
+def probabilities(graph: onnx.GraphProto) -> None:
+    graph.node[1].output[0] = "sums"
+    graph.node.append(onnx.helper.make_node("Softmax", ["sums"], ["logits"]))
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
@@ -77,10 +87,12 @@ def maps(graph: onnx.GraphProto) -> None:
         (no_input, "has 0 inputs; export it with one, faces"),
         (no_axes, r"maps \['n', 1, 48, 48\] to \[\]; export it so that it maps .* to \(n, labels\)"),
         (maps, r"maps .* to \['n', 1, 7\]; export it so that it maps .* to \(n, labels\)"),
+        (one_face_inside, r"cannot read two faces at a time \(.*Reshape.*\); export it with a free batch"),
+        (probabilities, "gives probabilities; export it without its softmax, which follows the card's temp"),
     ],
 )
-def test_a_network_that_cannot_read_batches_of_faces_says_how_to_export_it(
-    change: Callable[[onnx.GraphProto], None], text: str, seeing: Path
+def test_a_network_that_cannot_be_used_says_how_to_export_it(
+    change: Callable[[onnx.GraphProto], None], text: str, seeing: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     model = onnx.load(seeing)
     change(model.graph)
@@ -88,6 +100,7 @@ def test_a_network_that_cannot_read_batches_of_faces_says_how_to_export_it(
     replace(read_card(seeing.with_suffix(".json")), sha256=sha256(seeing)).write(seeing.with_suffix(".json"))
     with pytest.raises(ModelError, match=f"network of 'tiny' {text}"):
         Classifier(seeing)
+    assert capfd.readouterr().err == "", "ONNX Runtime prints nothing of its own"
 
 
 def test_automatic_views_are_many_where_one_leaves_a_face_in_doubt(seeing: Path, crops: np.ndarray) -> None:

@@ -28,9 +28,9 @@ class ModelCard:
     Attributes:
         name: What `mien.load` calls the model.
         summary: One line for people.
-        labels: Emotions in the order of the network's outputs.
+        labels: Emotions in the order of the network's outputs, which are logits: the values before a softmax.
         input_size: Side of the input in pixels.
-        mean: Subtracted from its values in 0-1.
+        mean: Subtracted from its values in 0-1; one number for all channels, others belong into the network.
         std: Then divided by.
         crop_scale: Size of the face in the crop against FER2013's; above 1 the crop is tighter. See
             `mien.core.preprocess.face_crop`.

@@ -62,7 +62,7 @@ def open_network(
         MienError: the device is unknown, or cannot be used here.
     """
     session = open_session(weights, threads, device)
-    wrong = _wrong_with(session.get_inputs(), session.get_outputs(), card)
+    wrong = _wrong_with(session.get_inputs(), session.get_outputs(), card) or _wrong_in_use(session, card)
     if wrong:
         raise ModelError(f"network of '{card.name}' {wrong}")
     return session
@@ -81,6 +81,22 @@ def _wrong_with(inputs: list[Any], outputs: list[Any], card: ModelCard) -> str:
         return f"takes {taken[0]} face(s) at a time, no more and no less; export it with a free batch axis"
     got, wanted = (taken[1:], given[1]), ([card.channels, *2 * [card.input_size]], len(card.labels))
     return "" if got == wanted else f"maps {got[0]} to {got[1]}, its card says {wanted[0]} to {wanted[1]}"
+
+
+def _wrong_in_use(session: ort.InferenceSession, card: ModelCard) -> str:
+    """What two faces show that the shapes do not tell; empty where nothing is wrong."""
+    faces = np.zeros((2, card.channels, card.input_size, card.input_size), np.float32)
+    faces[1] = 1
+    quiet = ort.RunOptions()
+    quiet.log_severity_level = 4  # what it would print is raised too
+    try:
+        given = session.run(None, {session.get_inputs()[0].name: faces}, quiet)[0]
+    except Exception as e:  # its errors share no public base class
+        reason = f"{str(e).splitlines()[0]:.120}"
+        return f"cannot read two faces at a time ({reason}); export it with a free batch axis"
+    if len(card.labels) > 1 and (given >= 0).all() and np.allclose(given.sum(axis=1), 1, atol=1e-4):
+        return "gives probabilities; export it without its softmax, which follows the card's temperature"
+    return ""
 
 
 def run(
