@@ -147,9 +147,16 @@ def test_what_is_no_row_of_probabilities_is_refused_and_spoils_nothing(probs) ->
         smoother.add(1, 0.04, probs)
     with pytest.raises(MienError, match=r"^time_s must be a finite number, got nan$"):
         smoother.add(1, math.nan, HAPPY)
+    with pytest.raises(MienError, match=r"^time_s must not go back, got -1 after 0 for person 1; another"):
+        smoother.add(1, -1.0, HAPPY)
     label, smoothed = smoother.answer(1)
     assert label == "happy"
     assert smoothed == pytest.approx(HAPPY)
+    for nobody in (1, 2):
+        with pytest.raises(MienError, match=f"^no moment of person {nobody} waits for an answer; add one"):
+            smoother.answer(nobody)
+    with pytest.raises(MienError, match=r"^time_s must not go back"):
+        smoother.add(1, -1.0, HAPPY)
 
 
 @pytest.mark.parametrize("settings", [{}, {"time_s": 0.5}])

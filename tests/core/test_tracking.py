@@ -9,6 +9,7 @@ import pytest
 import mien
 from mien.core.results import Box
 from mien.core.tracking import NEVER, Tracker, TrackerSettings, appearance_of, assign
+from mien.errors import MienError
 
 FPS = 25
 RNG = np.random.default_rng(7)
@@ -197,6 +198,35 @@ def test_a_restored_tracker_goes_on_as_the_one_that_was_saved() -> None:
         faces = [(box(100 + 3 * n), 0), (box(400 - 3 * n), 1), (box(250, 10), 2)]
         assert numbers(one, n / FPS, faces) == numbers(other, n / FPS, faces) == [1, 2, 3]
     assert one.to_dict() == other.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("step", "text"),
+    [
+        (
+            (0.5, [], [], []),
+            "^time_s must not go back, got 0.5 after 1; another video needs another Track",
+        ),
+        ((math.nan, [], [], []), "^time_s must be a finite number, got nan$"),
+        (
+            (2.0, [box(1)], [0.99], []),
+            "^expected a score and an appearance for each of 1 boxes, got 1 and",
+        ),
+        (
+            (2.0, [(1, 1, 9, 9)], [0.99], LOOKS[:1]),
+            r"^boxes must be mien.Box objects .*, got \(1, 1, 9",
+        ),
+        ((2.0, [box(math.nan)], [0.99], LOOKS[:1]), r"^boxes must be .* finite numbers, got Box\(x1=nan"),
+        ((2.0, [box(1)], [0.99], [np.zeros((48, 48))]), "^appearances must be what mien.appearance_of gives"),
+    ],
+)
+def test_what_is_no_next_frame_is_refused_and_spoils_nothing(step: tuple, text: str) -> None:
+    tracker = Tracker()
+    numbers(tracker, 1.0, [(box(100), 0)])
+    before = tracker.to_dict()
+    with pytest.raises(MienError, match=text):
+        tracker.step(*step)
+    assert tracker.to_dict() == before
 
 
 def test_a_look_ignores_light_and_contrast() -> None:

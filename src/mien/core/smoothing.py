@@ -92,7 +92,8 @@ class Smoother:
         """Take one moment in: calibrated probabilities; ``again`` where what came before must not count.
 
         Raises:
-            MienError: ``probs`` has not one probability for each label, or ``time_s`` is no finite number.
+            MienError: ``probs`` has not one probability for each label, or ``time_s`` is no finite number, or
+                lies before that of the person's last moment.
         """
         row = np.asarray(probs, np.float64)
         if row.shape != (len(self.labels),) or not ((row >= 0) & (row < ABOVE_ALL_PROBS)).all():
@@ -100,12 +101,25 @@ class Smoother:
         if not is_number(time_s) or not math.isfinite(time_s):
             raise MienError(f"time_s must be a finite number, got {time_s!r}")
         logs = np.log(np.maximum(row, LEAST_PROB))
-        person = self._persons.setdefault(track, _Person(np.zeros(len(self.labels))))
+        person = self._persons.get(track) or _Person(np.zeros(len(self.labels)))
+        last_s = person.waiting[-1][0] if person.waiting else person.time_s
+        if time_s < last_s:
+            raise MienError(
+                f"time_s must not go back, got {time_s:g} after {last_s:g} for person {track}; "
+                "another video needs another Smoother"
+            )
+        self._persons[track] = person
         person.waiting.append((time_s, logs, again))
 
     def answer(self, track: int) -> tuple[str, tuple[float, ...]]:
-        """The label and the smoothed probabilities of the person's oldest moment that has none yet."""
-        person = self._persons[track]
+        """The label and the smoothed probabilities of the person's oldest moment that has none yet.
+
+        Raises:
+            MienError: there is no such moment.
+        """
+        person = self._persons.get(track)
+        if person is None or not person.waiting:
+            raise MienError(f"no moment of person {track} waits for an answer; add one first")
         time_s, logs, again = person.waiting.popleft()
         if again:
             person.total, person.weight, person.label = np.zeros(len(self.labels)), 0.0, None

@@ -5,6 +5,7 @@ image it resembles; the pairs are chosen together, so that their total cost is t
 is random: the same faces give the same numbers.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.core.arguments import check_kind, check_numbers
+from mien.core.arguments import check_kind, check_numbers, is_number
 from mien.core.geometry import overlap
 from mien.core.preprocess import luma
 from mien.core.results import Box
 from mien.core.smoothing import decay
+from mien.errors import MienError
 
 Appearance = NDArray[np.float32]
 """A face's image as a vector of mean 0 and length 1, so that a product of two is their correlation."""
@@ -162,7 +164,11 @@ class Tracker:
 
         Returns:
             The track of each face; ``None`` for a doubtful one that was not seen before.
+
+        Raises:
+            MienError: ``time_s`` goes back, or the faces are not as above; the tracker stays as it was.
         """
+        self._check(time_s, boxes, scores, appearances)
         last_s, patience = self.last_s, max(self.settings.patience_s, 2 * self.step_s)
         gap_s = self.step_s if last_s is None else time_s - last_s
         is_alone = gap_s > self.settings.patience_s
@@ -196,6 +202,27 @@ class Tracker:
                 track.number = self.n_numbers
             found.append(track if track.number else None)
         return found
+
+    def _check(
+        self, time_s: object, boxes: Sequence[Box], scores: Sequence[float], looks: Sequence[Appearance]
+    ) -> None:
+        if not is_number(time_s) or not math.isfinite(time_s):
+            raise MienError(f"time_s must be a finite number, got {time_s!r}")
+        if self.last_s is not None and time_s < self.last_s:
+            raise MienError(
+                f"time_s must not go back, got {time_s:g} after {self.last_s:g}; "
+                "another video needs another Tracker"
+            )
+        if not len(boxes) == len(scores) == len(looks):
+            raise MienError(
+                f"expected a score and an appearance for each of {len(boxes)} boxes, "
+                f"got {len(scores)} and {len(looks)}"
+            )
+        for box in boxes:
+            if not isinstance(box, Box) or not all(map(math.isfinite, (box.x1, box.y1, box.x2, box.y2))):
+                raise MienError(f"boxes must be mien.Box objects of finite numbers, got {box!r:.80}")
+        if any(np.shape(look) != (LOOK_SIDE**2,) for look in looks):
+            raise MienError("appearances must be what mien.appearance_of gives of each face's crop")
 
     def _costs(
         self, time_s: float, boxes: Sequence[Box], appearances: Sequence[Appearance]
