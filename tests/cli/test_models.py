@@ -53,6 +53,20 @@ def test_a_part_of_a_name_is_enough_where_no_other_model_has_it(mien, copied_mod
     assert "did you mean 'micro'" in mien("models", "microo").stderr
 
 
+def test_a_package_without_its_models_is_told_from_a_wrong_name(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(store, "SHIPPED", tmp_path / "mien.zip" / "weights")
+    with pytest.raises(ModelError, match=r"^mien's models are not in .*mien.zip.*; install mien with all"):
+        store.find_model(store.DEFAULT_MODEL)
+
+
+def test_the_path_of_a_model_may_begin_at_home(copied_models, monkeypatch) -> None:
+    folder = copied_models("one")
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("USERPROFILE", str(folder))
+    assert store.find_model("~/one.onnx")[0] == folder / "one.onnx"
+    assert store.lasting_name(Path("~/one.onnx")) == str(folder / "one.json")
+
+
 def test_the_card_shows_every_word_and_score(mien) -> None:
     text = mien("models", "tiny").stdout
     for part in (

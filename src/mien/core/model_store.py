@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mien.core.cards import ModelCard, read_card
 from mien.core.files import refusals, sync, sync_folder
+from mien.core.paths import local_path
 from mien.core.run_names import is_run_folder
 from mien.errors import ModelError
 from mien.names import look_up
@@ -116,7 +117,7 @@ def find_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> tuple[Pa
 
     Args:
         name_or_path: A name from `list_models`, a part of one between hyphens that no other has (``nano`` for
-            ``fer2013-nano``), or the path of an ``.onnx`` or ``.json`` file.
+            ``fer2013-nano``), or the path (also ``~/...``) of an ``.onnx`` or ``.json`` file.
 
     Raises:
         ModelError: there is no such model, or several; a file of it is missing, or the weights do not match
@@ -138,13 +139,15 @@ def card_file(name_or_path: str | os.PathLike[str]) -> Path:
     if not isinstance(name_or_path, str | os.PathLike):
         raise ModelError(f"a model must be a name or a path, got {type(name_or_path).__name__}")
     if _is_path(name_or_path):
-        card = Path(name_or_path).with_suffix(".json")
+        card = Path(local_path(os.fspath(name_or_path))).with_suffix(".json")
     else:
         known = list_models()
         name = _whole_name(str(name_or_path), known)
         if name not in known and is_run_folder(name):
             make = f"mien release {shlex.quote(name)} --name NAME"
             raise ModelError(f"{name} is a run folder and no model; {make} makes one of it")
+        if name not in known and not _models_in(SHIPPED):
+            raise ModelError(f"mien's models are not in {SHIPPED}; install mien with all its files, unzipped")
         card = look_up(known, name, "model", ModelError)
     for file in (card, card.with_suffix(".onnx")):
         if not file.is_file():
