@@ -229,6 +229,10 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: annotate(RGB, [FACE]),
         "readings must be a sequence of mien.Reading.*got Face",
     ),
+    "video None": (
+        lambda: mien.WatchJob(None),
+        "^source must be a path, an address or the number of a camera, got NoneType$",
+    ),
     "captions": (lambda: annotate(RGB, [READING], []), "expected a caption for each of 1 faces, got 0"),
 }
 

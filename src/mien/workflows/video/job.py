@@ -72,7 +72,13 @@ class WatchJob:
         sound: bool = True,
         participant: str | None = None,
     ) -> None:
-        text = str(source) if is_whole(source) else os.fsdecode(source)  # type: ignore[arg-type]  # no number
+        if is_whole(source):
+            text = str(source)
+        elif isinstance(source, str | os.PathLike):
+            text = os.fsdecode(source)
+        else:
+            kind = type(source).__name__
+            raise MienError(f"source must be a path, an address or the number of a camera, got {kind}")
         several = [files] if isinstance(files, str | os.PathLike) else files
         kept = {
             "source": text,
