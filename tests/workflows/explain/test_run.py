@@ -1,6 +1,7 @@
 """Explaining, from a model to files."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from mien.core.mtcnn import Mtcnn
 from mien.core.preprocess import FER2013_POINTS
 from mien.data.records import FaceSet
 from mien.data.store import read_store, write_store
-from mien.errors import DataError, ImageError, MienError, ModelError, OutputError
+from mien.errors import DataError, ImageError, MienError, MissingExtraError, ModelError, OutputError
 from mien.workflows.explain.job import Job
 from mien.workflows.explain.run import explain
 from mien.workflows.explain.subject import MapSettings, drawn, faces_of_store, open_subject
@@ -47,6 +48,15 @@ def tiny(tiny_home: Path) -> str:
 def image(tmp_path: Path) -> Path:
     Image.new("L", (60, 60), 90).save(tmp_path / "gray.png")
     return tmp_path / "gray.png"
+
+
+def test_a_run_needs_one_extra_for_torch_and_its_methods(
+    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir()
+    monkeypatch.setitem(sys.modules, "mien.train.attribution", None)
+    with pytest.raises(MissingExtraError, match=r'^explaining a run needs .*"mien\[explain\]"$'):
+        explain(Job(str(tmp_path / "run"), image, tmp_path / "out.png"))
 
 
 def test_a_model_that_sees_nothing_gets_maps_of_zero_that_are_no_better_than_random(

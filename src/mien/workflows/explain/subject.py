@@ -160,7 +160,7 @@ def open_subject(model: str, device: str = "cpu", *, half: bool = False) -> Subj
 
 
 def _open_run(folder: Path, device: str, half: bool) -> Subject:
-    with needs_extra("explaining a run"):
+    with needs_extra("explaining a run", "explain"):
         from mien.train.attribution import predictor
         from mien.train.devices import pick_device
         from mien.train.trained_net import load_trained
