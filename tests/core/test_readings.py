@@ -122,6 +122,8 @@ def test_without_either_the_command_to_install_is_told(monkeypatch) -> None:
     ("boxes", "probs", "says"),
     [
         ([(1, 2, 3)], [(0.5, 0.5)], r"boxes_xyxy must have the shape \(N, 4\), got \(1, 3\)"),
+        ([(1, 2, 3, 4), (1, 2)], [], r"^boxes_xyxy must be numbers in rows of one length \(.*inhomogeneous"),
+        ([(1, 2, 3, 4)], [("half", 0.5)], r"^probs must be numbers in rows of one length \(.*'half'\)$"),
         ([(1, 2, 3, 4)], [(0.5, 0.2, 0.3)], r"probs must have the shape \(N, 2\)"),
         ([(1, 2, 3, 4)], [(0.5, 0.5)] * 2, "as many boxes as rows of probs, got 1 and 2"),
         ([(1, 2, 3, 4), (1, np.nan, 3, 4)], [], r"boxes_xyxy must be finite numbers, got nan at \[1, 1\]"),

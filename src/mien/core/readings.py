@@ -117,7 +117,10 @@ def _shares(values: ArrayLike, name: str, shape: tuple[int, ...]) -> NDArray[np.
 
 
 def _array(values: ArrayLike, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    array = np.asarray(values, np.float64)
+    try:
+        array = np.asarray(values, np.float64)
+    except (TypeError, ValueError) as e:
+        raise MienError(f"{name} must be numbers in rows of one length ({e})") from e
     if array.size == 0:
         return array.reshape(0, *shape[1:])
     if array.ndim != len(shape) or array.shape[1:] != shape[1:]:
