@@ -20,13 +20,13 @@ ROWS = {"test": "PrivateTest, all", "test_clean": "PrivateTest without near copi
 
 
 def measured_robustness(folder: Path, name: str) -> dict[str, Any] | None:
-    """What the benchmark wrote about a model; None where it was not run."""
+    """The results of the benchmark for a model; None if it was not run."""
     path = folder / f"{name}-robustness.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def robustness_lines(found: dict[str, Any] | None) -> list[str]:
-    """The figure, and of each kind of change the level that harms most."""
+    """The figure, and the most harmful level of each kind of change."""
     if found is None:
         return []
     plain, *rows = found["rows"]
@@ -37,8 +37,8 @@ def robustness_lines(found: dict[str, Any] | None) -> list[str]:
         "## Under other conditions",
         "",
         f"{found['n']:,} PublicTest faces, {found['views']} view(s), one change at a time; unchanged "
-        f"{plain['accuracy']:.2%}, balanced {plain['balanced_accuracy']:.2%}. Below, of each kind "
-        f"the level that harms most; all are in the figure and in `{found['model']}-robustness.json`.",
+        f"{plain['accuracy']:.2%}, balanced {plain['balanced_accuracy']:.2%}. The table shows the most "
+        f"harmful level of each change; the figure and `{found['model']}-robustness.json` show all levels.",
         "",
         f"![Accuracy under changes of the face]({found['model']}-robustness.png)",
         "",
@@ -63,7 +63,7 @@ def page(card: ModelCard, n_bytes: int, robustness: dict[str, Any] | None = None
     lines = [
         f"# {card.name}",
         "",
-        f"{about(card, n_bytes)} This page is written from the card by `tools/model_page.py`.",
+        f"{about(card, n_bytes)} `tools/model_page.py` writes this page from the card.",
         "",
     ]
     for title, text in sections(card, ROWS).items():

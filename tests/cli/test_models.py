@@ -46,7 +46,7 @@ def test_a_part_of_a_name_is_enough_where_no_other_model_has_it(mien, copied_mod
     for short, several in (("micro", "micro-old-large, web-micro"), ("web", "web-large, web-micro")):
         result = mien("models", short)
         assert result.exit_code == 2
-        assert f"'{short}' is short for several models: {several}; give one of them" in result.stderr
+        assert f"'{short}' matches several models: {several}; give one of them" in result.stderr
     (folder / "micro.json").write_bytes((folder / "web-micro.json").read_bytes())
     (folder / "micro.onnx").write_bytes((folder / "web-micro.onnx").read_bytes())
     assert store.find_model("micro")[0].name == "micro.onnx", "a whole name goes before a part"
@@ -94,7 +94,7 @@ def test_out_writes_the_card_as_markdown_for_the_hub(mien, tmp_path) -> None:
     (tmp_path / "README.md").write_text("# mine\n")
     refused = mien("models", "tiny", "--out", "README.md")
     assert (refused.exit_code, (tmp_path / "README.md").read_text()) == (2, "# mine\n")
-    assert "is left as it is; give another --out" in refused.stderr
+    assert "is not replaced; give another --out" in refused.stderr
 
 
 @pytest.mark.parametrize("arguments", [(), ("tiny", "--json")], ids=["no name", "json"])

@@ -69,7 +69,7 @@ def test_hours_that_are_over_end_the_run_at_hand_and_start_no_other(mien, monkey
     monkeypatch.setattr(run, "run_row", train_on)
     shown = mien("papers", "run", "cs230-base-64", "maastricht-cnn1", "--hours", "0")
     assert shown.exit_code == 0
-    assert "cs230-base-64: stopped after 0 hours; the same command goes on" in shown.stderr
+    assert "cs230-base-64: stopped after 0 hours; the same command continues" in shown.stderr
     assert begun == ["cs230-base-64"]
 
 

@@ -68,7 +68,7 @@ def test_the_pages_tell_one_share_of_test_faces_with_a_near_copy() -> None:
 
 
 MISSED = re.compile(r"(?:most )?\(recall (\d+), (\d+) and (\d+) %")
-WRONG = re.compile(r"half of the answers of disgust are wrong \(precision (\d+) %\)")
+WRONG = re.compile(r"half of the predictions of disgust are wrong \(precision (\d+) %\)")
 
 
 @pytest.mark.parametrize("name", ["fer2013-medium", "fer2013-nano"])

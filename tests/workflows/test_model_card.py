@@ -70,7 +70,7 @@ def test_a_card_of_ones_own_model_says_nothing_of_other_data() -> None:
     text = model_card(own(scores={"test": TEST}), 123_456)
     for word in ("FER2013", "fer2013", "FER+", "web", "gray", "vote", "PublicTest", "parameters"):
         assert word not in text
-    assert "It names: tired, awake, absent. 0.1 MB, RGB 32 x 32 input." in text
+    assert "Classes: tired, awake, absent. 0.1 MB, RGB 32 x 32 input." in text
     assert "Lowest recall: awake, 70.0% of 20 test faces." in text
     assert "| test | 40 | 75.00% (59.8%-85.8%) |" in text
     for title in ("Intended use", "Contact", "Citation"):
@@ -169,10 +169,10 @@ def test_a_card_replaces_a_card_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
     write_model_card(own(), 1, path)
     write_model_card(own(summary="second"), 1, path)
-    assert "second. It names" in path.read_text(encoding="utf-8")
+    assert "second. Classes" in path.read_text(encoding="utf-8")
     path.write_bytes(b"# My work\n\xff")
     with pytest.raises(
-        MienError, match=r"README.md is no model card of mien, and is left as it is; give another --out"
+        MienError, match=r"README.md is not a model card of mien and is not replaced; give another --out"
     ):
         write_model_card(own(), 1, path)
     assert path.read_bytes() == b"# My work\n\xff"

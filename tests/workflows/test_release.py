@@ -313,7 +313,7 @@ def test_faces_that_the_run_learned_from_are_refused_and_marked_in_the_card(
         assert card.calibrated_on.endswith(
             "of leaky; 100 of 100 faces are faces that the network learned from"
         )
-        assert "LEAK: the network has learned from faces of these rows: test." in model_card(card, 1)
+        assert "LEAK: the network was trained on faces of these rows: test." in model_card(card, 1)
         assert (
             "LEAK: the network has learned from faces of test"
             in COMMANDS.invoke(app, ["models", name]).stdout

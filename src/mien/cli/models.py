@@ -1,4 +1,4 @@
-"""``mien models``: which models there are, how well they were measured to do, and on what terms."""
+"""``mien models``: the models, their measured scores and their licences."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``mien papers``: what five papers print, what really holds, and the same recipes trained again."""
+"""``mien papers``: the published and corrected figures of five papers, and the same recipes trained again."""
 
 import math
 import shlex
@@ -82,7 +82,7 @@ def list_rows() -> None:
                 table.add_row(star, row.name, row.published, row.holds)
         console.print(table)
     typer.echo(
-        "\ncolumns: row, published, what holds  * run here  + needs other weights or data\n"
+        "\ncolumns: row, published, corrected  * run here  + needs other weights or data\n"
         "next: mien papers show ROW"
     )
 
@@ -107,12 +107,12 @@ def show(row: Annotated[str, typer.Argument(help="A row of `mien papers`.", show
         "source": found.source,
         "published": found.published,
         "measured on": found.on,
-        "what holds": found.holds,
+        "corrected": found.holds,
         "note": found.note,
-        "all its nets": paper.spec,
-        "this one": found.spec,
+        "all networks": paper.spec,
+        "this network": found.spec,
         "recipe": found.made_by,
-        "ours learn": paper.data if found.command else "",
+        "our data": paper.data if found.command else "",
         "not run": found.why,
         "run": found.command,
     }
@@ -152,7 +152,7 @@ def run(
             with training_bar() as show:
                 result = run_row(row, settings, _until(end, partial(show, name=row.name)))
         except OutOfTime:
-            typer.echo(f"{row.name}: stopped after {hours:g} hours; the same command goes on", err=True)
+            typer.echo(f"{row.name}: stopped after {hours:g} hours; the same command continues", err=True)
             break
         except MienError as e:
             if not everything:

@@ -1,4 +1,4 @@
-"""Find a model by name or path, and check that its weights are the ones its card speaks of."""
+"""Find a model by name or path, and check that its weights match its card."""
 
 import hashlib
 import os
@@ -69,8 +69,8 @@ def folder_for(name: str, to: Path | None = None) -> Path:
     meant = [whole for whole in _models_in(SHIPPED) if _means(name, whole)]
     if is_searched and len(meant) == 1:
         raise ModelError(
-            f"'{name}' is the shipped model {meant[0]}, which the new one would hide; choose another name, "
-            f"such as 'my_{name.replace('-', '_')}', or another folder with --out"
+            f"'{name}' is the shipped model {meant[0]}, which the new one would replace; choose another "
+            f"name, such as 'my_{name.replace('-', '_')}', or another folder with --out"
         )
     return folder
 
@@ -242,9 +242,7 @@ def _whole_name(name: str, known: Collection[str]) -> str:
     if name in known or not fitting:
         return name
     if len(fitting) > 1:
-        raise ModelError(
-            f"'{name}' is short for several models: {', '.join(sorted(fitting))}; give one of them"
-        )
+        raise ModelError(f"'{name}' matches several models: {', '.join(sorted(fitting))}; give one of them")
     return fitting[0]
 
 

@@ -1,4 +1,4 @@
-"""A model's card as Markdown in the form of Hugging Face: it says what the card knows, and no more."""
+"""A model's card as Markdown in the format of Hugging Face; it contains only what the card states."""
 
 import json
 import re
@@ -79,12 +79,12 @@ def write_model_card(card: ModelCard, n_bytes: int, path: Path) -> None:
     if path.exists() and f"library_name: {LIBRARY}\n" not in path.read_bytes()[:2000].decode(
         errors="replace"
     ):
-        raise MienError(f"{path} is no model card of mien, and is left as it is; give another --out")
+        raise MienError(f"{path} is not a model card of mien and is not replaced; give another --out")
     write_text(path, model_card(card, n_bytes))
 
 
 def header(card: ModelCard) -> dict[str, Any]:
-    """The metadata; keys that nothing is known for are left out."""
+    """The metadata; keys without a known value are left out."""
     licence = card.licence.strip().lower().rstrip(".")
     found: dict[str, Any] = {"license": licence if licence in LICENCES else "other"}
     if card.licence == NOT_STATED or not licence:
@@ -106,12 +106,12 @@ def header(card: ModelCard) -> dict[str, Any]:
 
 
 def data_name(card: ModelCard) -> str:
-    """What the data set is called that the model learned from; empty where unknown."""
+    """Name of the training data set; empty if unknown."""
     return str(card.learned_from().get("name", ""))
 
 
 def scored_data(card: ModelCard, scores: Mapping[str, Any]) -> str:
-    """What the data set of a table of scores is called: where that does not say, the training data's name."""
+    """Name of the data set of a table of scores; if it is not stated, that of the training data."""
     return one_line(scores.get("data") or data_name(card))
 
 
@@ -162,16 +162,16 @@ def about(card: ModelCard, n_bytes: int) -> str:
         f"{'gray' if card.channels == 1 else 'RGB'} {card.input_size} x {card.input_size} input",
     ]
     labels = ", ".join(one_line(label) for label in card.labels)
-    return f"{_sentence(card.summary)} It names: {labels}. {', '.join(facts)}.".strip()
+    return f"{_sentence(card.summary)} Classes: {labels}. {', '.join(facts)}.".strip()
 
 
 def sections(card: ModelCard, rows: Mapping[str, str] = SPLITS) -> dict[str, str]:
-    """All that people read behind the first paragraph, by title.
+    """The sections after the first paragraph, by title.
 
     Args:
         card: The model's card.
-        rows: What to call the rows that each table of scores was measured on; those of other data than the
-            training data are called by its name too.
+        rows: Name of the rows that each table of scores was measured on; for other data than the training
+            data, the name of the data set is added.
     """
     name = one_line(data_name(card))
     texts = {
@@ -208,7 +208,7 @@ def _score_lines(card: ModelCard, rows: Mapping[str, str]) -> Iterator[str]:
     fitted = (
         f" Probabilities were calibrated on {one_line(card.calibrated_on)}." if card.calibrated_on else ""
     )
-    yield f"Pooled over all rows, 95 % intervals in brackets; views of a face: {card.views}.{fitted}"
+    yield f"Pooled over all rows, 95 % intervals in brackets; views per face: {card.views}.{fitted}"
     yield ""
     yield markdown_table(
         ("rows", "n", "accuracy", "balanced accuracy", "macro F1", "ECE", "NLL"),
@@ -226,14 +226,14 @@ def _score_lines(card: ModelCard, rows: Mapping[str, str]) -> Iterator[str]:
         ),
     )
     if leaking := ", ".join(of[key] for key, s in tables.items() if is_leaking(s)):
-        yield f"\nLEAK: the network has learned from faces of these rows: {leaking}."
+        yield f"\nLEAK: the network was trained on faces of these rows: {leaking}."
     if unknown := next(filter(None, map(not_searched, tables.values())), ""):
         yield f"\nLeaks: {one_line(unknown)}."
     by_views = card.scores.get("val_accuracy_by_views")
     if isinstance(by_views, dict):
         numbers = {n: accuracy for n, accuracy in by_views.items() if isinstance(accuracy, int | float)}
         listed = ", ".join(f"{one_line(n)}: {accuracy:.2%}" for n, accuracy in numbers.items())
-        yield f"\nValidation accuracy by views of a face: {listed}."
+        yield f"\nValidation accuracy by views per face: {listed}."
     key, first = next(iter(tables.items()))
     if first.get("per_class"):
         yield ""
@@ -269,7 +269,7 @@ def _version(card: ModelCard) -> Iterator[str]:
 def _citation(card: ModelCard) -> Iterator[str]:
     yield card.citation.strip() or NOTHING
     if not card.citation and "mien" in _environment(card):
-        yield "It was made with mien, whose `CITATION.cff` says how to cite that."
+        yield "It was made with mien; to cite mien, see its `CITATION.cff`."
 
 
 def _environment(card: ModelCard) -> dict[str, Any]:

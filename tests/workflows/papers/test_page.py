@@ -123,7 +123,7 @@ def test_rows_without_a_run_say_why(tmp_path: Path) -> None:
     assert cells(page, "maastricht-cnn1")[3] == "not run yet"
     assert cells(page, "maastricht-googlenet")[3].startswith("needs ImageNet weights")
     assert cells(page, "cs230-hybrid-128")[3] == "not run yet: for a GPU"
-    assert cells(page, "cs230-human-trained")[3] == "a person: mien trains none"
+    assert cells(page, "cs230-human-trained")[3] == "a person; no network to train"
     assert all(len(cells(page, row)) == len(papers_page.COLUMNS) for row in claims.rows())
 
 
@@ -151,12 +151,12 @@ def test_a_vote_says_of_how_many() -> None:
 def test_the_rows_without_a_number_are_counted_by_what_they_wait_for() -> None:
     run = ("maastricht-cnn1", "cs230-hybrid-128", "khanzada-vgg16")
     found, n = papers_page.tally({name: {} for name in run}), len(claims.rows())
-    assert found.startswith(f"3 of {n} rows are numbers; the others wait for a run (")
+    assert found.startswith(f"3 of {n} rows have a score; the others need a run (")
     assert sum(map(int, re.findall(r"\((\d+)\)", found))) == n - 3
     for text in ("a GPU (1)", "other data (1)", "people (6)", "a recipe that no paper prints (2)"):
         assert text in found
     assert f"\n{papers_page.tally({})}.\n" in papers_page.page({}, Path("papers"))
-    assert papers_page.tally({name: {} for name in claims.rows()}) == f"{n} of {n} rows are numbers"
+    assert papers_page.tally({name: {} for name in claims.rows()}) == f"{n} of {n} rows have a score"
 
 
 def test_second_evaluations_and_classes_never_named_are_told() -> None:

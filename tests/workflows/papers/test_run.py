@@ -85,10 +85,10 @@ def test_a_run_leaves_scores_figures_one_look_and_the_score_as_the_paper_took_it
     assert result["leak"]["learned_n"] == 48
     assert run_row(row, settings(data)) == json.loads(json.dumps(result))
     assert looks(folder) == 1  # the second command only reads
-    with pytest.raises(RecipeError, match=r"cnn1 was run otherwise: run.epochs=2 \(3\); choose another"):
+    with pytest.raises(RecipeError, match=r"was run with other settings: run.epochs=2 \(3\); choose"):
         run_row(row, settings(data, overrides=(*SMALL, "run.epochs=3")))
     write_store(bars(72), data.parent / "other.h5")
-    with pytest.raises(DataError, match=r"cnn1 learned from other data than .*other\.h5; give that file"):
+    with pytest.raises(DataError, match=r"cnn1 was trained on other data than .*other\.h5; give that file"):
         run_row(row, settings(data.parent / "other.h5", runs=data.parent / "runs"))
 
 
@@ -157,7 +157,7 @@ def test_other_data_than_those_learned_from_are_refused(data: Path) -> None:
     row = claims.row("cs230-base-64")
     run_row(row, settings(data, open_test=False))
     write_store(bars(72), data.parent / "other.h5")
-    with pytest.raises(DataError, match="learned from other data; give that file with --data"):
+    with pytest.raises(DataError, match="was trained on other data; give that file with --data"):
         run_row(row, settings(data.parent / "other.h5", runs=data.parent / "runs"))
 
 
@@ -186,7 +186,7 @@ def test_a_row_of_faces_cuts_its_data_set_once_and_learns_from_it(data: Path) ->
     assert cut.stat().st_mtime_ns == made
     scored.unlink()
     write_store(faces.take(np.arange(72)), data, source_sha256="ab")
-    with pytest.raises(DataError, match="learned from other data"):
+    with pytest.raises(DataError, match="was trained on other data"):
         run_row(row, settings(data))
     assert cut.stat().st_mtime_ns > made, "it was of other rows"
 
@@ -303,12 +303,12 @@ def test_a_vote_asks_its_members_for_what_set_says(data: Path) -> None:
     for name in members:
         run_row(claims.row(name), settings(data, open_test=False))
     asked = settings(data, overrides=(*SMALL, "run.epochs=3"))
-    text = r"runs/cs230-base-64 did not learn so: run.epochs=2 \(3\); run the members with"
+    text = r"runs/cs230-base-64 was trained without: run.epochs=2 \(3\); run the members with"
     with pytest.raises(RecipeError, match=text):
         run_row(row, asked)
     with pytest.raises(RecipeError, match="epoch"):
         run_row(row, settings(data, overrides=("run.epoch=3",)))
     moved = replace(settings(data, overrides=(*SMALL, f"data.store={json.dumps(str(data))}")), data=None)
     assert run_row(row, moved)["finished"]
-    with pytest.raises(RecipeError, match="did not learn so"):  # though it is scored already
+    with pytest.raises(RecipeError, match="was trained without"):  # though it is scored already
         run_row(row, asked)

@@ -1,4 +1,4 @@
-"""The rows of the papers: networks, ensembles and people, what is printed of each, and what really holds."""
+"""The rows of the papers: networks, ensembles and people, with their published and corrected figures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from mien.names import look_up
 
 ROWS = Path(__file__).parents[2] / "recipes" / "papers" / "rows.toml"
 LEAKY = "Training + PrivateTest"
-"""How the rows begin that one paper measured on: nearly nine in ten of them were learned from."""
+"""Prefix of `Row.on` for rows that one paper measured on: it trained on nearly nine in ten of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Paper:
-    """A paper: its title, where its code is, what all its networks share, and on which data ours learn."""
+    """A paper: its title, its code, what all its networks share, and our training data."""
 
     title: str
     code: str
@@ -32,20 +32,20 @@ class Row:
     Attributes:
         name: Unique, begins with the paper's.
         paper: Key of `Paper`.
-        what: In a few words.
-        published: The printed figure; ``-`` where none is.
+        what: A short description.
+        published: The printed figure; ``-`` if there is none.
         on: The rows that it was measured on.
-        holds: What really holds, as far as is known.
+        holds: The corrected figure, as far as known.
         source: Section, table or figure of the paper, and file of the code.
-        spec: What is particular to it.
+        spec: Details of this row.
         note: Why ``holds`` differs from ``published``.
-        recipe: Of `mien train`, which retrains it; empty where none can.
+        recipe: The recipe of `mien train` that retrains it; empty if there is none.
         set: Changes to the recipe.
-        derived: The data set that is made of FER2013 for it first, see `mien.workflows.papers.derived`.
-        members: Rows whose networks vote in its place; where it has ``views``, the one that it scores again.
-        views: Of each face, that the network of another row is scored by; 1 for a network of its own.
-        why: What stands in the way of training it here.
-        needs: The first thing of `NEEDS` that it waits for.
+        derived: The data set to make from FER2013 first, see `mien.workflows.papers.derived`.
+        members: Rows whose networks vote for it; with ``views``, the row whose network it scores again.
+        views: Views per face with which another row's network is scored; 1 for a network of its own.
+        why: Why it is not trained here.
+        needs: The first of `NEEDS` that is missing.
     """
 
     name: str
@@ -68,12 +68,12 @@ class Row:
 
     @property
     def leaky(self) -> bool:
-        """Whether the paper measured on rows that the network had learned from."""
+        """Whether the paper measured on rows that the network was trained on."""
         return self.on.startswith(LEAKY)
 
     @property
     def command(self) -> str:
-        """What trains and scores it; empty where nothing can."""
+        """The command that trains and scores it; empty if there is none."""
         return f"mien papers run {self.name}" if self.recipe or self.members else ""
 
     @property
@@ -133,7 +133,7 @@ def chosen(names: list[str], everything: bool) -> list[Row]:
 
 
 def leaky_rows() -> list[Row]:
-    """The rows that can be trained and whose paper measured on faces that the network had learned from."""
+    """The rows that can be trained and whose paper measured on training faces of the network."""
     return [one for one in rows().values() if one.leaky and one.recipe]
 
 

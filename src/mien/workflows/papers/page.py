@@ -1,8 +1,7 @@
-"""docs/papers.md: what the papers print, what holds, and what our runs score; no number is typed by hand.
+"""docs/papers.md: published and corrected figures, and the scores of our runs; no number is typed by hand.
 
-Beside the page, a folder of its name holds each run's ``result.json`` as ROW.json and its images, where
-they are small; none shows a face. The page follows from these files alone, so a test can tell whether it is
-up to date.
+Beside the page, a folder of its name holds each run's ``result.json`` as ROW.json and its small images;
+none shows a face. The page is made from these files alone, so a test can check whether it is up to date.
 """
 
 import re
@@ -28,12 +27,13 @@ COLOURS = 32
 HEAD = """\
 # The papers, retrained
 
-Every network, ensemble and person that five papers, and a sixth that one of them follows, print a figure of:
-what is printed, what really holds, and what the same recipe scores here. Ours learn from FER2013's Training,
-choose on PublicTest, and are scored on PrivateTest by one view of each face: accuracy with its 95 % interval,
-balanced accuracy and macro F1; a network of landmarks by the mean distance of its points from the true ones,
-as a share of the distance between the outer eye corners. **Clean** is the accuracy without the test faces
-that have a near copy in Training. One run a row, one seed: a point or two between rows is noise.
+These tables list every network, ensemble and human rater with a figure in five papers, and in a sixth that
+one of them follows: the published figure, the corrected figure, and the score of the same recipe here. Our
+networks are trained on FER2013's Training, selected on PublicTest, and scored on PrivateTest with one view
+per face: accuracy with its 95 % interval, balanced accuracy and macro F1. A landmark network is scored by
+the mean distance of its points from the true ones, as a share of the distance between the outer eye corners.
+**Clean** is the accuracy without the test faces that have a near copy in Training. Each row is one run with
+one seed: a difference of one or two points between rows is noise.
 [How scores are measured](concepts/protocol.md) · [the networks](reference/networks.md) ·
 [what leaks do](concepts/leaks.md) · [cropped faces and mouths](concepts/face-parts.md) ·
 [sad or neutral, contempt or happy](concepts/sad-neutral.md), which the first paper leaves open
@@ -44,7 +44,7 @@ again. This page is written by `mien papers table` from the run folders.
 COLUMNS = (
     "row",
     "published",
-    "what holds",
+    "corrected",
     "accuracy (95 %)",
     "balanced",
     "macro F1",
@@ -59,13 +59,13 @@ BLOCK = re.compile(r"(<!-- mien papers table: begin -->\n).*?(<!-- end -->)", re
 
 
 def write_page(runs: Path, to: Path) -> tuple[str, Path | None]:
-    """Take the results of the run folders over into the folder beside the page, and write the page again.
+    """Copy the results of the run folders into the folder beside the page, and write the page again.
 
-    Results that were taken over before stay, unless their row was run again. Where ``concepts/leaks.md`` lies
+    Results that were copied before stay, unless their row was run again. Where ``concepts/leaks.md`` lies
     beside the page, its table is written too.
 
     Returns:
-        How many rows are numbers, see `tally`, and the page about leaks, if there is one.
+        How many rows have a score, see `tally`, and the page about leaks, if there is one.
 
     Raises:
         MienError: nothing has been run.
@@ -89,11 +89,11 @@ def write_page(runs: Path, to: Path) -> tuple[str, Path | None]:
 
 
 def tally(results: Results) -> str:
-    """How many of the rows are numbers, and what the others wait for."""
+    """How many of the rows have a score, and what the others need."""
     waiting: Counter[str] = Counter(row.needs for row in rows().values() if row.name not in results)
     others = [f"{text} ({waiting[need]})" for need, text in NEEDS.items() if waiting[need]]
-    found = f"{len(results)} of {len(rows())} rows are numbers"
-    return f"{found}; the others wait for {', '.join(others)}" if others else found
+    found = f"{len(results)} of {len(rows())} rows have a score"
+    return f"{found}; the others need {', '.join(others)}" if others else found
 
 
 def read_results(folder: Path) -> Results:
@@ -109,7 +109,7 @@ def page(results: Results, folder: Path) -> str:
     """The page, as Markdown; images are linked where they lie in ``folder``."""
     parts = [HEAD, f"\n{tally(results)}.\n"]
     for key, paper in papers().items():
-        parts.append(f"\n## {paper.title}\n\nCode: {paper.code}. Ours learn from {paper.data}.\n\n")
+        parts.append(f"\n## {paper.title}\n\nCode: {paper.code}. Our training data: {paper.data}.\n\n")
         own = [row for row in rows().values() if row.paper == key]
         parts.append(markdown_table(COLUMNS, (_cells(row, results.get(row.name), folder) for row in own)))
         parts.append("\n")
@@ -177,7 +177,7 @@ def _score_cells(result: dict[str, Any]) -> list[str]:
 
 
 def _footnote(row: Row, result: dict[str, Any] | None) -> str:
-    """What a run did otherwise than its recipe, and the classes that it never names."""
+    """Where a run differs from its recipe, and the classes that it never predicts."""
     if result is None:
         return ""
     never = [] if result["metric"] == POINT_ERROR else result["test"]["never_predicted"]
@@ -232,7 +232,7 @@ def _shrink(path: Path, target: Path) -> None:
     """Keep an image in few colours, for the repository; one that stays large is left out."""
     from PIL import Image
 
-    with reading(path, "is no image"), Image.open(path) as image, atomic_write(target) as temporary:
+    with reading(path, "is not an image"), Image.open(path) as image, atomic_write(target) as temporary:
         image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(temporary, optimize=True)
     if target.stat().st_size > MAX_PICTURE_BYTES:
         target.unlink()

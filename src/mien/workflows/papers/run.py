@@ -130,11 +130,12 @@ def _refuse_another(row: Row, found: dict[str, Any], store: Path, settings: Pape
         return
     if settings.overrides and (others := changes(row_recipe(row, settings), _recipe_of(folder), RUNS)):
         raise RecipeError(
-            f"{folder} was run otherwise: {', '.join(others)}; choose another folder with --out, or delete it"
+            f"{folder} was run with other settings: {', '.join(others)}; choose another folder with --out, "
+            "or delete it"
         )
     is_asked = settings.data is not None and not row.derived and store.is_file()
     if is_asked and read_info(store).content_hash != found["data"]["content_hash"]:
-        raise DataError(f"{folder} learned from other data than {store}; give that file with --data")
+        raise DataError(f"{folder} was trained on other data than {store}; give that file with --data")
 
 
 def _vote(row: Row, members: list[Row], store: Path, settings: PaperSettings) -> dict[str, Any]:
@@ -173,8 +174,9 @@ def _refuse_others(members: list[Row], settings: PaperSettings) -> None:
     for one, run in zip(members, runs, strict=True):
         if others := changes(row_recipe(one, settings), _recipe_of(run), RUNS):
             raise RecipeError(
-                f"a vote has no recipe for --set to change, and {run} did not learn so: {', '.join(others)}; "
-                "run the members with the same --set under another --out first, or leave --set out"
+                f"a vote has no recipe for --set to change, and {run} was trained without: "
+                f"{', '.join(others)}; run the members with the same --set under another "
+                "--out first, or leave --set out"
             )
 
 
@@ -242,7 +244,7 @@ def open_run(folder: Path, faces: FaceSet, device: str) -> tuple[Recipe, Trained
 
     Raises:
         ModelError: the folder holds no run.
-        DataError: the run learned from other data than ``faces``.
+        DataError: the run was trained on other data than ``faces``.
     """
     if is_trained(folder):
         net = load_trained(folder, pick_device(device), landmarks=True)
@@ -267,5 +269,5 @@ def _recipe_of(folder: Path, faces: FaceSet | None = None) -> Recipe:
     """The recipe of a run folder, which must have learned from ``faces`` where they are given."""
     found = held_recipe(folder)
     if faces is not None and found["data"] != faces.content_hash():
-        raise DataError(f"{folder} learned from other data; give that file with --data")
+        raise DataError(f"{folder} was trained on other data; give that file with --data")
     return check_recipe(found["recipe"], str(folder / RECIPE))
