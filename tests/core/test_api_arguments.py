@@ -379,7 +379,7 @@ def test_a_pillow_image_that_is_closed_is_told_so(kind: str, how: str) -> None:
             pass
     else:
         (file if how == "file closed" else image).close()
-    with pytest.raises(ImageError, match=r"^the Pillow image is closed; pass it before it, or its "):
+    with pytest.raises(ImageError, match=r"^the Pillow image is closed; pass it while it and its "):
         mien.open_image(image)
 
 

@@ -219,7 +219,7 @@ def test_a_detector_that_cannot_go_to_other_processes_is_told(tiny_home, tmp_pat
             return ()
 
     analyzer = mien.Analyzer("tiny", Own())
-    with pytest.raises(MienError, match=r"cannot go to other processes .* use workers=1"):
+    with pytest.raises(MienError, match=r"cannot be sent to other processes .* use workers=1"):
         list(analyzer.read_many(files(tmp_path, 1, 2), workers=2))
 
 

@@ -53,7 +53,7 @@ def test_colours_in_planes_are_read_right_or_refused() -> None:
     expected = planes.transpose(1, 2, 0)
     np.testing.assert_array_equal(open_image(other_tiff(planes, 2, in_planes=True)), expected)
     deep = other_tiff((planes * np.uint16(257)).astype("<u2"), 2, in_planes=True)
-    with pytest.raises(ImageError, match=r"has its colours of 16 bits in planes .*; save it with compr"):
+    with pytest.raises(ImageError, match=r"stores 16-bit colours in uncompressed planes, .*; save it with c"):
         open_image(deep)
 
 

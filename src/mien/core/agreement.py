@@ -19,7 +19,7 @@ Answers = NDArray[np.integer[Any]] | NDArray[np.floating[Any]]
 
 
 def answer_counts(answers: NDArray[np.integer[Any]], n_classes: int) -> NDArray[np.int64]:
-    """How many people gave each answer, shape (N, C), of answers (P, N) in 0..n_classes-1.
+    """Number of people for each answer, shape (N, C), of answers (P, N) in 0..n_classes-1.
 
     Raises:
         MienError: another shape, or an answer out of range.

@@ -106,7 +106,7 @@ class Analyzer:
 
     @cached_property
     def classifier(self) -> Classifier:
-        """The network that names the emotions."""
+        """The network that classifies the emotions."""
         return self._opening.result()
 
     def read(self, image: ImageSource, *, color: str = RGB) -> Readings:
@@ -114,7 +114,7 @@ class Analyzer:
 
         Args:
             image: See there.
-            color: ``"bgr"`` for the arrays of OpenCV; what is no array tells its own order of colours.
+            color: ``"bgr"`` for the arrays of OpenCV; ignored if the image is not an array.
 
         Returns:
             One `Reading` a face, largest first; empty where no face is found.

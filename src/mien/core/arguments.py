@@ -1,4 +1,4 @@
-"""Checks of what callers give, each with one line that says what was expected."""
+"""Checks of arguments, each with a one-line error that says what was expected."""
 
 import math
 import os

@@ -21,13 +21,13 @@ HEADER_BYTES = 512  # more than 32 operating points take
 
 
 def is_avif(head: bytes) -> bool:
-    """Whether the first box of a file says that it holds AV1 images."""
+    """Whether a file is AVIF, by its first box."""
     brands = _brands(head)
     return bool(brands) and (brands[0] in (b"avif", b"avis") or b"avif" in brands)
 
 
 def is_heif(head: bytes) -> bool:
-    """Whether the first box of a file says that it holds HEVC images."""
+    """Whether a file is HEIF with HEVC images, by its first box."""
     brands = _brands(head)
     return bool(HEVC_BRANDS.intersection(brands[:1])) or (
         brands[:1] in ([b"mif1"], [b"msf1"]) and not is_avif(head)

@@ -1,4 +1,4 @@
-"""What a process that decodes may take: computing for each piece of work, memory, and no dump."""
+"""Limits of a process that decodes: CPU time for each task, memory, and no core dump."""
 
 import ctypes
 import os

@@ -1,4 +1,4 @@
-"""Read many images in their order, in this process or in several, with the next files on their way."""
+"""Read many images in order, in this process or in several, while the next files are loaded."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""From logits to honest probabilities: the training data's prior taken back, then one temperature.
+"""From logits to calibrated probabilities: correction for the training prior, then one temperature.
 
 Source of the temperature: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2.
 """

@@ -1,4 +1,4 @@
-"""The model card: what a network takes and gives, where it comes from, and how well it was measured to do."""
+"""The model card: a network's input and output, its origin, and its measured scores."""
 
 import json
 import math
@@ -41,10 +41,10 @@ class ModelCard:
         temperatures: For each number of views (as a string), and for ``auto``, what logits are divided by
             before the softmax.
         prior: Share of each class in the training data; empty where unknown.
-        prior_power: How much of the prior is taken out of the logits, before the temperature; 0 is nothing.
+        prior_power: How much of the prior is removed from the logits, before the temperature; 0 is nothing.
         sha256: Of the ``.onnx`` file.
         licence: Terms of the weights.
-        data: What the network learned from, with its terms.
+        data: The training data, with its terms.
         intended_use: What it is for.
         unfit_use: What it must not be used for.
         limits: Known weaknesses.
@@ -120,7 +120,7 @@ class ModelCard:
         return data if isinstance(data, dict) else {}
 
     def write(self, path: Path) -> None:
-        """Write the card as JSON, whole or not at all."""
+        """Write the card as JSON, atomically."""
         write_json(path, asdict(self))
 
 
@@ -208,7 +208,7 @@ def _odd(scores: object) -> Iterator[str]:
 
 
 def is_leaking(scores: Mapping[str, Any]) -> bool:
-    """Whether a table of scores was measured on faces that the network had learned from."""
+    """Whether a table of scores was measured on faces of the training data."""
     leak = scores.get("leak")
     return isinstance(leak, dict) and bool(leak.get("leaks"))
 

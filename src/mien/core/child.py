@@ -1,4 +1,4 @@
-"""Other Python processes that this one talks with through pipes, and can end at any time.
+"""Child processes in Python: this process talks with them through pipes and can end them at any time.
 
 They need no guard in the caller's script, as those of `multiprocessing` do. Their input ends also when this
 process is killed.
@@ -41,7 +41,7 @@ class Child:
     """Another Python process, used by one thread.
 
     Args:
-        function: What it does; stands at the top of a module.
+        function: The function to run, at the top level of a module.
         arguments: What the function finds in ``sys.argv[1:]``.
         limit_s: Seconds that it may take under `limited`, or up to two more; ``None`` waits without end.
         variables: Of its environment, besides those of this process.

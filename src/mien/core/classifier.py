@@ -25,7 +25,7 @@ Crops = NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
 
 
 class Classifier:
-    """A network with its card, ready to name emotions.
+    """A network with its card, ready to classify emotions.
 
     A pickled one opens its file again where it is unpickled.
 
@@ -152,7 +152,7 @@ class Classifier:
         Args:
             face: The image; or a sequence of images, which go through the network together.
             limits: How large an image may be.
-            color: ``"bgr"`` for the arrays of OpenCV; what is no array tells its own order of colours.
+            color: ``"bgr"`` for the arrays of OpenCV; ignored if the image is not an array.
 
         Returns:
             Emotion to probability; or a list of such, in the order of the images.

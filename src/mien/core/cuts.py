@@ -1,4 +1,4 @@
-"""Hard cuts: where a video goes on with another shot, all at once.
+"""Hard cuts: the frames of a video at which another shot begins.
 
 A frame is shrunk to a small gray image of mean 0 and length 1, so that light and contrast do not count. A
 cut is where it correlates with the one before much less than those before did with theirs: motion lowers
@@ -44,11 +44,11 @@ class CutFinder:
         return differs - usual > DROP
 
     def to_dict(self) -> dict[str, Any]:
-        """All that later answers depend on, JSON-ready."""
+        """The state that later results depend on, JSON-ready."""
         return {"last": None if self._last is None else self._last.tolist(), "recent": list(self._recent)}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `to_dict` gave."""
+        """Continue from what `to_dict` gave."""
         self._last = None if state["last"] is None else np.array(state["last"], np.float32)
         self._recent = deque(state["recent"], maxlen=RECENT)
 

@@ -1,4 +1,4 @@
-"""What a face detector is: what it is asked, what it answers, and how thoroughly it looks.
+"""The interface of a face detector: its settings, input and output.
 
 A detector of your own is a class that takes one `DetectorSettings` and has `find`. Where it also has
 ``find_near(image, boxes)``, which looks only at and around some boxes, video takes a tenth of the time.
@@ -26,14 +26,14 @@ NearFinder = Callable[[Pixels, Sequence[Box]], Sequence[Face]]
 
 @dataclass(frozen=True, slots=True)
 class DetectorSettings:
-    """How thoroughly to look; a detector uses what it has a use for.
+    """Settings of a face detector; a detector may ignore some of them.
 
     Args:
         min_face: Faces of about this side in pixels, at least 12, and larger are looked for, in the image as
             it is searched; smaller ones may be found too.
         max_side: An image with a longer side is shrunk to it before it is searched, so that the time is
             bounded; ``None`` searches for faces of ``min_face`` pixels of the image itself.
-        rotated: Also find faces that lie or stand on their head; ``one-stage`` finds them in any case.
+        rotated: Also find faces that are sideways or upside down; ``one-stage`` always finds them.
         threads: CPU threads of each network; 0 lets ONNX Runtime choose.
         device: What the networks run on; see `Classifier`.
     """

@@ -19,7 +19,7 @@ from mien.names import look_up
 
 
 class Cropped:
-    """Takes each image for one face, cropped already, as those of most data sets of faces are."""
+    """Treats each image as one cropped face, as in most data sets of faces."""
 
     def __init__(self, settings: DetectorSettings) -> None:
         """Settings change nothing, because nothing is looked for."""
@@ -46,7 +46,7 @@ SHRINKING = frozenset({"mtcnn", "one-stage"})
 
 
 def make_detector(name: str = DEFAULT_DETECTOR, settings: DetectorSettings | None = None) -> Detector:
-    """A detector that looks as ``settings`` say.
+    """Make a detector with ``settings``.
 
     Args:
         name: An entry of `DETECTORS`, or ``package.module:Class`` or ``file.py:Class``.

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, are on the disk then, and leave nothing behind when a process is killed.
+"""Atomic file writes: a file is complete and on the disk, or absent, even if the process is killed.
 
 What is being written has a name that begins with `PREFIX`, and is locked by its process. The next run that
 writes into the folder removes those that no living process holds.
@@ -162,13 +162,13 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """A text in UTF-8, whole or not at all; raises as `atomic_write` does."""
+    """Write text in UTF-8, atomically; raises as `atomic_write` does."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: object) -> None:
-    """Readable JSON, whole or not at all."""
+    """Write readable JSON, atomically."""
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 

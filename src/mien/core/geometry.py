@@ -116,7 +116,7 @@ def invert(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     (a, b, x), (c, d, y) = matrix.tolist()  # by hand: for so few numbers LAPACK takes many times as long
     area = a * d - b * c
     if not (math.isfinite(area + x + y) and abs(area) >= 1e-12):
-        raise MienError("an affine matrix must be finite and invertible, got one that flattens the plane")
+        raise MienError("an affine matrix must be finite and invertible, got a singular one")
     turned = abs(c) > abs(a)  # elimination from the larger number: 1 / k for a map that shrinks by k
     if turned:
         a, b, c, d, x, y = c, d, a, b, y, x

@@ -122,7 +122,7 @@ def _scan_work(data: bytes, name: str) -> int:
 def _check_work(work: int, name: str, limits: ImageLimits) -> None:
     if work > MAX_PASSES * limits.max_pixels:
         raise ImageTooLargeError(
-            f"{name} is a progressive JPEG whose scans go over {work:,} pixels, more than {MAX_PASSES} times "
+            f"{name} is a progressive JPEG whose scans cover {work:,} pixels, more than {MAX_PASSES} times "
             f"the limit of {limits.max_pixels:,}; save it again, not progressive"
         )
 
@@ -139,7 +139,7 @@ def _check_tiff(data: bytes, name: str, limits: ImageLimits) -> None:
     tiff.check_tags(page)
     if tiff.has_deep_planes(page):  # Pillow takes each byte for a pixel
         raise ImageError(
-            f"{name} has its colours of 16 bits in planes that are not compressed, which mien does not read; "
+            f"{name} stores 16-bit colours in uncompressed planes, which mien does not read; "
             "save it with compression, or as PNG"
         )
     tiled = tiff.tile_pixels(page)

@@ -1,4 +1,4 @@
-"""Pixels of 16 bits as 8, also where a sensor of 10, 12 or 14 bits filled only the lower ones."""
+"""Convert 16-bit pixels to 8 bits, also if a sensor used only the lower 10, 12 or 14 bits."""
 
 import sys
 from collections.abc import Callable

@@ -32,5 +32,5 @@ def looks_like_an_image(path: str, *, sure: bool = True) -> bool:
 
 
 def is_image_file(path: str) -> bool:
-    """Whether a file in a folder is taken for an image."""
+    """Whether a file in a folder counts as an image."""
     return is_image(path) or (not os.path.splitext(path)[1] and looks_like_an_image(path))

@@ -191,7 +191,7 @@ def _instead_of_array(array: NDArray[Any]) -> str:
 
 def _read_file(path: str, name: str, limits: ImageLimits) -> bytes:
     if re.match(r"data:.*,", path, re.IGNORECASE):
-        raise ImageError(f"{name} is a data: address; pass base64.b64decode of what stands behind its comma")
+        raise ImageError(f"{name} is a data: address; pass base64.b64decode of the part after its comma")
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path):
         raise ImageError(f"{name} is a web address; mien never downloads: save the image and pass its path")
     try:
@@ -318,7 +318,7 @@ def _from_open(image: Image.Image, name: str, limits: ImageLimits) -> NDArray[np
         image.load()
     except Exception as error:  # what it raises depends on the format and on what was closed
         if is_closed or "closed" in str(error):
-            raise ImageError(f"{name} is closed; pass it before it, or its file, is closed") from error
+            raise ImageError(f"{name} is closed; pass it while it and its file are open") from error
         raise _damaged(name, error) from error
     return _from_pillow(image, name, limits)
 
@@ -344,7 +344,7 @@ def _from_pillow(
 
 def _rgb(image: Image.Image, name: str) -> NDArray[np.uint8]:
     if image.mode == "F":
-        raise ImageError(f"{name} has float pixels, whose range is a guess; save it with 8 or 16 bits")
+        raise ImageError(f"{name} has float pixels of unknown range; save it with 8 or 16 bits")
     if image.mode.startswith("I"):
         return gray_of_16_bits(image, name)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:

@@ -1,4 +1,4 @@
-"""The segments of a JPEG, as far as they decide what it costs and whether it is all there.
+"""The segments of a JPEG that determine its cost and whether the file is complete.
 
 Source: ITU-T Recommendation T.81 (1992), annexes B and G.
 """

@@ -82,7 +82,7 @@ def error_scores(errors: NDArray[np.floating]) -> dict[str, Any]:
     known = np.asarray(errors, np.float64)
     known = known[~np.isnan(known)]
     if not len(known):
-        raise MienError("no face has known landmarks to be scored by")
+        raise MienError("no face has known landmarks to score against")
     return {
         "n": len(known),
         "error": float(known.mean()),

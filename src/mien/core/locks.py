@@ -1,4 +1,4 @@
-"""Locks that end with their process: the operating system drops one however that ends, by ``kill -9`` too."""
+"""Locks that the operating system releases when their process ends, even by ``kill -9``."""
 
 import os
 import socket

@@ -40,7 +40,7 @@ def checked_labels(labels: Labels, n_classes: int, name: str = "labels") -> Labe
     if ids.ndim != 1 or not ids.size:
         raise MienError(f"{name} must have shape (N,) with at least one row, got {ids.shape}")
     if not np.issubdtype(ids.dtype, np.integer):
-        raise MienError(f"{name} must be integer class ids, got {ids.dtype}; round nothing, map names to ids")
+        raise MienError(f"{name} must be integer class ids, got {ids.dtype}; map names to integer ids")
     if ids.min() < 0 or ids.max() >= n_classes:
         raise MienError(f"{name} must lie in 0..{n_classes - 1}, got {ids.min()}..{ids.max()}")
     return ids

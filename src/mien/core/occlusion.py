@@ -1,4 +1,4 @@
-"""Occlusion sensitivity: which parts of a face a network's answer hangs on, by covering them one by one.
+"""Occlusion sensitivity: which parts of a face a prediction depends on, by covering them one by one.
 
 Needs nothing of the network but its answers, so an ONNX file is enough.
 """

@@ -1,4 +1,4 @@
-"""Find faces at any roll in one pass of one network, and let a second one confirm and place them.
+"""Detect faces at any roll angle with one network, and refine and verify them with a second one.
 
 The first network answers a grid over the gray image: is the middle of a face here, where exactly, how large,
 and where are its eyes, nose and mouth corners. These turn each face upright for the refinement network,

@@ -55,9 +55,9 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         elif kind in (1, 5):
             size = 8 if kind == 1 else 4
         else:
-            raise ValueError("it is not in protobuf's encoding")
+            raise ValueError("it is not encoded as protobuf")
         if at + size > len(message):
-            raise ValueError("it is cut")
+            raise ValueError("it is truncated")
         yield number, message[at : at + size]
         at += size
 
@@ -67,7 +67,7 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(message):
-            raise ValueError("it is cut")
+            raise ValueError("it is truncated")
         value |= (message[at] & 0x7F) << shift
         at += 1
         if message[at - 1] < 0x80:

@@ -84,7 +84,7 @@ def _from_file(path: Path) -> ModuleType:
     name = f"mien_own_{path.stem}_{sha256(os.fsencode(path)).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python file")
+        raise ImportError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up
     try:
@@ -121,7 +121,7 @@ def _load_files(paths: Iterable[Path]) -> None:
         try:
             _from_file(path)
         except OSError as e:
-            raise MienError(f"{path}, which holds code of what was pickled, cannot be read here") from e
+            raise MienError(f"{path}, which holds the code of a pickled object, cannot be read here") from e
 
 
 @contextmanager

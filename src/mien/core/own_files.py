@@ -1,4 +1,4 @@
-"""Files that mien wrote, read back: whatever is wrong with one becomes one line that names it.
+"""Read files that mien wrote; any damage becomes a one-line error that names the file.
 
 A file may be cut, damaged, edited by hand, of another version, or made to harm. All readers of such files
 go through here, and keep what interprets the content inside `reading`, so that wrong types are reported too.
@@ -34,7 +34,7 @@ def reading(
 
     Args:
         path: The file.
-        verdict: What is then said of it, such as ``is no quiz file or is damaged``.
+        verdict: What is then said of it, such as ``is not a quiz file or is damaged``.
         advice: What to do.
         error: What is raised.
     """

@@ -1,4 +1,4 @@
-"""The chunks of a PNG, as far as its decoder need not see them: colour profiles, and texts of any length.
+"""The chunks of a PNG that its decoder does not need: colour profiles, and texts of any length.
 
 Pillow unpacks all of them, and refuses an image with one of more than 1 MB. Nothing here decodes pixels.
 

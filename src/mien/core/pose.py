@@ -51,7 +51,7 @@ def head_pose(points: ArrayLike) -> Pose:
         raise MienError(f"a head pose needs {N_POINTS} finite points (68, 2), got {flat.shape}")
     flat = flat - flat.mean(axis=0)
     if np.ptp(flat, axis=0).max() < 1e-9:
-        raise MienError("a head pose needs points that do not lie in one place")
+        raise MienError("a head pose needs points at different positions")
     affine = np.linalg.lstsq(mean_face(), flat, rcond=None)[0].T  # (2, 3): two rows of a scaled rotation
     u, _, v = np.linalg.svd(affine, full_matrices=False)
     first, second = u @ v

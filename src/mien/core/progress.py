@@ -1,4 +1,4 @@
-"""What work calls, now and then, to tell how far it is."""
+"""Callbacks that report the progress of long work."""
 
 from collections.abc import Callable
 
@@ -9,4 +9,4 @@ Report = Callable[[str, int, int], object]
 
 
 def silent(*_: object) -> None:
-    """A `Progress` and a `Report` to no one."""
+    """A `Progress` and a `Report` that do nothing."""

@@ -1,4 +1,4 @@
-"""Read images in processes of their own: threads would share one lock of Python for a seventh of the work."""
+"""Read images in worker processes: threads would hold Python's GIL for a seventh of the work."""
 
 import os
 import pickle
@@ -58,8 +58,8 @@ class ReadingPool(ChildPool["_Child"]):
             setup = pickle.dumps((reader, keep_pixels))
         except Exception as error:  # of the caller's own detector
             raise MienError(
-                f"the analyzer cannot go to other processes ({error}); use workers=1, or a detector whose "
-                "class stands at the top of a module"
+                f"the analyzer cannot be sent to other processes ({error}); use workers=1, or a detector "
+                "whose class is at the top level of a module"
             ) from error
         super().__init__(lambda: _Child(setup, limit_s), n_processes, "mien-reading")
         self._limit_s = limit_s

@@ -8,7 +8,7 @@ from mien.core.pose import Pose, head_pose
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle in pixels of the upright image; (x1, y1) is the top left corner, (x2, y2) lies outside."""
+    """A rectangle in pixels of the upright image; (x1, y1) is the top left corner, (x2, y2) is exclusive."""
 
     x1: float
     y1: float
@@ -158,7 +158,7 @@ class Reading:
 
     @property
     def uncertain(self) -> bool:
-        """Whether ``confidence`` lies below the model's threshold: treat ``emotion`` as a guess."""
+        """Whether ``confidence`` is below the model's threshold: treat ``emotion`` as a guess."""
         return is_uncertain(self.confidence, self.uncertain_below)
 
     @property

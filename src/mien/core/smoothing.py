@@ -158,7 +158,7 @@ class Smoother:
         return UNCERTAIN if is_uncertain(top, threshold) else self.labels[best]
 
     def to_dict(self) -> dict[str, Any]:
-        """All that later answers depend on, JSON-ready."""
+        """The state that later results depend on, JSON-ready."""
         return {
             str(track): {
                 "total": p.total.tolist(),
@@ -171,7 +171,7 @@ class Smoother:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `to_dict` gave."""
+        """Continue from what `to_dict` gave."""
         self._persons = {
             int(track): _Person(
                 np.array(p["total"]),

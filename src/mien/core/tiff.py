@@ -1,4 +1,4 @@
-"""The directories of a TIFF, as far as they decide which page is the image and what it costs.
+"""The directories of a TIFF that determine which page is the image and what it costs.
 
 EXIF is a TIFF too. Classic files and BigTIFF are read, of either byte order. Nothing here decodes pixels.
 

@@ -1,4 +1,4 @@
-"""Follow faces through time: each keeps its number while it moves, crosses another, or is hidden a moment.
+"""Track faces over time: each keeps its number while it moves, crosses another, or is briefly hidden.
 
 A track moves on with its last speed. A face belongs to the track whose expected box it overlaps and whose
 image it resembles; the pairs are chosen together, so that their total cost is the least there is. Nothing
@@ -32,7 +32,7 @@ DOUBT = 10.0  # what a pair with a face without a number costs more, so that kno
 
 @dataclass(frozen=True, slots=True)
 class TrackerSettings:
-    """When a face is taken for one that was seen before.
+    """When a face counts as one that was seen before.
 
     Args:
         patience_s: Seconds that a face may be out of sight and keep its number; two steps between frames
@@ -133,7 +133,7 @@ class Tracker:
         return any(track.seen_s < time_s for track in self.tracks)
 
     def end(self) -> None:
-        """Forget all faces, as at a cut; whoever comes next gets a new number."""
+        """End all tracks, as at a cut; every later face gets a new number."""
         self.tracks = []
 
     def scale(self, across: float, down: float) -> None:
@@ -300,7 +300,7 @@ class Tracker:
         return {"tracks": tracks, "n_numbers": self.n_numbers, "last_s": self.last_s}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `to_dict` gave."""
+        """Continue from what `to_dict` gave."""
         self.n_numbers = state["n_numbers"]
         self.last_s = state["last_s"]
         self.tracks = [

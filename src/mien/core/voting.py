@@ -1,4 +1,4 @@
-"""Several networks' probabilities made one: soft, weighted and hard votes."""
+"""Combine the probabilities of several networks: soft, weighted and hard votes."""
 
 from collections.abc import Callable
 
