@@ -56,7 +56,7 @@ def test_files_that_are_no_images_and_hidden_files_are_passed_over(tmp_path):
         ),
         ("train/sad/a.png", b"", r"sad/a\.png: cannot be read as an image"),
         ("train/sly/a.png", b"", "sly: no emotion named 'sly'"),
-        ("train/fear/a.png", b"", r"'fear' is no emotion of this data set \(known: happy, sad\)"),
+        ("train/fear/a.png", b"", r"'fear' is not an emotion of this data set \(known: happy, sad\)"),
         ("images/sad/a.png", b"", "holds no folder train, val or test"),
     ],
     ids=["text", "empty", "no emotion", "other emotion", "no split"],

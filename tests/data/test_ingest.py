@@ -99,7 +99,7 @@ def test_an_import_without_losses_leaves_no_list_and_removes_an_older_one(tmp_pa
 
 
 def test_where_nothing_is_left_the_list_says_why(tmp_path):
-    with pytest.raises(DataError, match=r"no image could be taken in; .*a\.skipped\.csv says why"):
+    with pytest.raises(DataError, match=r"no image could be imported; .*a\.skipped\.csv says why"):
         ingest_images(listing([Entry(tmp_path / "none.png", 0)]), tmp_path / "a.h5", ImageSettings(8))
     assert skipped(tmp_path / "a.skipped.csv")[0][2] == "missing file"
     assert os.listdir(tmp_path) == ["a.skipped.csv"]
@@ -107,14 +107,14 @@ def test_where_nothing_is_left_the_list_says_why(tmp_path):
 
 def test_images_that_come_later_are_taken_in_by_the_same_call(tmp_path):
     mine = listing([Entry(tmp_path / "later" / "a.png", 0)])
-    with pytest.raises(DataError, match="no image could be taken in"):
+    with pytest.raises(DataError, match="no image could be imported"):
         ingest_images(mine, tmp_path / "a.h5", ImageSettings(8))
     save(tmp_path / "later" / "a.png")
     assert not ingest_images(mine, tmp_path / "a.h5", ImageSettings(8))
 
 
 def test_a_list_of_nothing_says_so(tmp_path):
-    with pytest.raises(DataError, match="no image could be taken in: mine lists none"):
+    with pytest.raises(DataError, match="no image could be imported: mine lists none"):
         ingest_images(listing([]), tmp_path / "a.h5", ImageSettings(8))
 
 

@@ -205,7 +205,7 @@ def test_the_compound_set_of_rafdb_is_not_taken_for_the_basic_one(tmp_path, in_f
     else:
         rows = [f"train_{code:05}.jpg {code}\n" for code in codes]
         (tmp_path / "list_patition_label.txt").write_text("".join(rows))
-    with pytest.raises(DataError, match="is of the compound set of RAF-DB: expected labels 1 to 7 of the"):
+    with pytest.raises(DataError, match="has labels of the compound set of RAF-DB: expected 1 to 7 of the"):
         list_rafdb(tmp_path)
 
 
@@ -440,10 +440,10 @@ def test_csv_rows_that_do_not_fit_are_told(tmp_path):
 @pytest.mark.parametrize(
     ("reader", "text"),
     [
-        (list_affectnet, r"is no AffectNet: expected training\.csv and validation\.csv, or train_set/"),
-        (list_rafdb, r"is no RAF-DB: expected list_patition_label\.txt in it"),
-        (list_ckplus, r"is no CK\+: expected cohn-kanade-images/ and Emotion/ in it"),
-        (list_jaffe, r"is no JAFFE: expected files such as KA\.AN1\.39\.tiff"),
+        (list_affectnet, r"is not AffectNet: expected training\.csv and validation\.csv, or train_set/"),
+        (list_rafdb, r"is not RAF-DB: expected list_patition_label\.txt in it"),
+        (list_ckplus, r"is not CK\+: expected cohn-kanade-images/ and Emotion/ in it"),
+        (list_jaffe, r"is not JAFFE: expected files such as KA\.AN1\.39\.tiff"),
         (list_folders, "holds no class folders with images"),
         (lambda path: list_paths(path / "x.csv"), r"x\.csv cannot be read: no such file"),
     ],
@@ -460,7 +460,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path, reader, text):
         (b"paths,label\n", r"line 1: needs the columns path, label; missing: path; is 'paths' meant"),
         (b"emotion,pixels\n0,1\n", "holds pixels, not paths; import it: mien data import fer2013"),
         (b"path,label\na.png,\n", "has no row with a label"),
-        (b"path,label\n\x81\xff,happy\n", "is no table of text"),
+        (b"path,label\n\x81\xff,happy\n", "is not a text table"),
     ],
     ids=["columns", "pixels", "no labels", "bytes"],
 )

@@ -40,7 +40,7 @@ def test_counts_add_up_by_split_and_label(make_faces):
         ({"labels": np.full(12, 7)}, r"labels must lie in 0\.\.6, got 7\.\.7"),
         ({"labels": np.full(12, -1)}, r"labels must lie in 0\.\.6, got -1\.\.-1"),
         ({"split": np.full(12, 3, np.uint8)}, r"split must lie in 0\.\.2, got 3\.\.3"),
-        ({"rows": np.zeros(12, np.int64)}, "rows must differ from each other"),
+        ({"rows": np.zeros(12, np.int64)}, "rows must be unique"),
         ({"votes": np.zeros((12, 10), np.uint8)}, "votes and vote_names must be given together"),
         (
             {"votes": np.zeros((12, 3), np.uint8), "vote_names": ("a", "b")},

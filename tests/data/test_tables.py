@@ -142,7 +142,7 @@ def test_contempt_in_fer2013_is_asked_about(tmp_path):
 def test_half_a_letter_of_utf_16_is_no_traceback(tmp_path):
     path = write(tmp_path / "a.csv", pixel_rows("emotion", "pixels"), "UTF-16 with its mark")
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(DataError, match="is no table of text"):
+    with pytest.raises(DataError, match="is not a text table"):
         read_pixel_csv(path, LAYOUT)
 
 

@@ -59,7 +59,7 @@ def list_affectnet(path: Path) -> Listing:
         return listing
     else:
         raise DataError(
-            f"{path} is no AffectNet: expected training.csv and validation.csv, or train_set/ and val_set/, "
+            f"{path} is not AffectNet: expected training.csv and validation.csv, or train_set/ and val_set/, "
             "or folders such as train/0 to train/7"
         )
     return Listing("affectnet", AFFECTNET11, entries, total, valence_arousal=True, n_landmarks=N_LANDMARKS)

@@ -29,11 +29,11 @@ def list_ckplus(path: Path, peaks: int = 1) -> Listing:
     Source: Lucey et al., "The Extended Cohn-Kanade Dataset (CK+)", 2010.
     """
     if peaks < 1:
-        raise DataError(f"a sequence gives at least 1 peak frame, got {peaks}")
+        raise DataError(f"a sequence needs at least 1 peak frame, got {peaks}")
     images = path / _CKPLUS_PICTURES
     labels = next((path / name for name in _EMOTION_FOLDERS if (path / name).is_dir()), None)
     if labels is None or not images.is_dir():
-        raise DataError(f"{path} is no CK+: expected {_CKPLUS_PICTURES}/ and Emotion/ in it")
+        raise DataError(f"{path} is not CK+: expected {_CKPLUS_PICTURES}/ and Emotion/ in it")
     persons = [folder for folder in folders_in(images) if folder.name.startswith("S")]
     sequences = [sequence for person in persons for sequence in folders_in(person)]
     frames = [[file for file in visible(one) if file.suffix.lower() == ".png"][-peaks:] for one in sequences]

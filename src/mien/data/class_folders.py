@@ -82,7 +82,7 @@ def read_tree(path: Path, is_class: IsClass = is_emotion) -> ClassTree:
 
 
 def split_of(name: str) -> str:
-    """The split that a folder's name tells; empty where none."""
+    """The split that a folder's name means; empty if none."""
     return SPLIT_NAMES.get(name.lower(), "")
 
 

@@ -1,8 +1,8 @@
-"""A CSV of paths and labels, the plainest way to bring one's own images.
+"""A CSV of paths and labels, the simplest way to import your own images.
 
 Columns, in any order: ``path`` and ``label``; optionally ``split``, ``person``, ``x1``, ``y1``, ``x2``,
 ``y2``, ``valence``, ``arousal``, or what `COLUMNS` also calls them. Paths are relative to the CSV, or to a
-folder that is named. Columns of other names are passed over, and a note names them.
+folder that is named. Other columns are ignored, and a note names them.
 """
 
 from collections import Counter

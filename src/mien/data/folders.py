@@ -176,7 +176,7 @@ def _label(file: Path, name: str, label_names: tuple[str, ...]) -> int:
     except ValueError as e:
         known = ", ".join(label_names)
         raise DataError(
-            f"{shown(file.parent)}: '{shown(name)}' is no emotion of this data set (known: {known})"
+            f"{shown(file.parent)}: '{shown(name)}' is not an emotion of this data set (known: {known})"
         ) from e
 
 

@@ -1,4 +1,4 @@
-"""A file that HDF5 writes into, and that does not end the process when the disk is full.
+"""A file for HDF5 output that does not crash the process when the disk is full.
 
 A file that HDF5 could not write it cannot close either, and h5py then ends the process with a segmentation
 fault. So the first error is kept, HDF5 sees success, and the error is raised at the end.

@@ -1,4 +1,4 @@
-"""Take any number of images into one store: on all cores, in bounded memory, and resumable.
+"""Import any number of images into one store: on all cores, in bounded memory, and resumable.
 
 What is done lies in a folder ``.x.h5.part`` beside the store: a small store for each few thousand entries,
 written whole and named by the position after it, with a JSON of what was left out. HDF5 has no journal: a
@@ -157,8 +157,8 @@ class Ingestion:
         if not sum(sizes):
             shutil.rmtree(self.folder)  # the same command may find the images the next time
             if not parts:
-                raise DataError(f"no image could be taken in: {self.listing.name} lists none")
-            raise DataError(f"no image could be taken in; {skipped_list(to)} says why")
+                raise DataError(f"no image could be imported: {self.listing.name} lists none")
+            raise DataError(f"no image could be imported; {skipped_list(to)} says why")
         persons = tuple(self.persons) if self.listing.persons else None
         faces = (
             replace(_faces_of(part), person_names=persons)
@@ -294,7 +294,7 @@ def _faces_of(part: Path) -> FaceSet:
         return read_store(part)
     except DataError as e:
         part.unlink(missing_ok=True)
-        raise DataError(f"{part} was damaged; give the command again, which starts over") from e
+        raise DataError(f"{part} was damaged; run the command again to start over") from e
 
 
 def _tracked(

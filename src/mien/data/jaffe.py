@@ -28,7 +28,7 @@ def list_jaffe(path: Path) -> Listing:
         if (match := _JAFFE_NAME.fullmatch(file.name))
     ]
     if not found:
-        raise DataError(f"{path} is no JAFFE: expected files such as KA.AN1.39.tiff")
+        raise DataError(f"{path} is not JAFFE: expected files such as KA.AN1.39.tiff")
     return Listing("jaffe", JAFFE, lambda: map(_jaffe_entry, found), len(found), persons=True)
 
 

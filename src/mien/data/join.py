@@ -1,4 +1,4 @@
-"""Bring data sets onto one size and one set of rows."""
+"""Convert data sets to one image size and join their rows."""
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
@@ -33,7 +33,7 @@ def resized(faces: FaceSet, settings: ImageSettings) -> FaceSet:
 
 
 def join_faces(sets: Sequence[FaceSet]) -> FaceSet:
-    """One data set of several that have the same labels; every row tells its source.
+    """Join data sets with the same labels; every row states its source.
 
     A source of the name of one before it is called ``NAME-2``, whether it comes alone or was joined before.
 

@@ -1,4 +1,4 @@
-"""Bring the labels of a data set onto a label set."""
+"""Map the labels of a data set to a label set."""
 
 from collections.abc import Mapping
 from dataclasses import replace

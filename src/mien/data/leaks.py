@@ -1,4 +1,4 @@
-"""Find test faces that are also training faces: a network must not be scored on what it learned from."""
+"""Find test faces that are also training faces: a network must not be scored on its training data."""
 
 import hashlib
 from collections.abc import Mapping
@@ -40,12 +40,12 @@ def file_marks(faces: FaceSet) -> Marks:
 
 @dataclass(frozen=True)
 class Learned:
-    """What a network has learned from.
+    """The training data of a network.
 
     Attributes:
         pixels: Marks of the pixels of its training faces.
         files: Marks of their files.
-        start: A model that it started or learned from, where nobody here knows that model's faces; else "".
+        start: A model that it started or learned from, if that model's training faces are unknown; else "".
     """
 
     pixels: Marks
@@ -82,7 +82,7 @@ def read_learned(path: Path) -> Learned:
     ):
         pixels, files = (file[name] for name in ("pixels", "files"))
         if pixels.ndim != 1 or files.ndim != 1:
-            raise ValueError("its marks are no list")
+            raise ValueError("its marks are not a list")
         start = str(file["start"]) if "start" in file else ""
         return Learned(pixels.astype(np.uint64), files.astype(np.uint64), start)
 
@@ -94,7 +94,7 @@ def learned(faces: FaceSet) -> Learned:
 
 @dataclass(frozen=True)
 class Leak:
-    """How many of ``n`` scored faces the network has learned from.
+    """How many of ``n`` scored faces are training data of the network.
 
     Attributes:
         pixels: Faces with just the pixels of a training face.
@@ -127,11 +127,11 @@ class Leak:
 
 
 def find_leak(scored: FaceSet, known: Learned, own_training: FaceSet) -> Leak:
-    """Compare the faces that are scored with those that were learned from.
+    """Compare the scored faces with the training faces.
 
     Args:
         scored: The faces to score.
-        known: What the network has learned from.
+        known: The training data of the network.
         own_training: The training part of the data set that ``scored`` belongs to.
     """
     pixels = pixel_marks(scored)

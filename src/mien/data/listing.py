@@ -1,4 +1,4 @@
-"""What a reader of a data set yields: one entry an image, from file names and text alone."""
+"""The output of a data set's reader: one entry per image, from file names and text alone."""
 
 import math
 import unicodedata

@@ -74,7 +74,7 @@ def cut_part(
     """
     height, side = faces.images.shape[1:3]
     if height != side:
-        raise DataError(f"parts are cut from square faces, {faces.name} has {side}x{height}; import it again")
+        raise DataError(f"parts need square faces, {faces.name} has {side}x{height}; import it again")
     size = settings.size or side
     box = PARTS[settings.part]
     images = np.empty((len(faces), size, size, *faces.images.shape[3:]), np.uint8)

@@ -1,4 +1,4 @@
-"""Data sets whose pixels stand in a CSV: ``emotion``, ``pixels`` and mostly ``Usage``, a face a line.
+"""Data sets with pixels in a CSV: ``emotion``, ``pixels`` and mostly ``Usage``, one face per line.
 
 Known ones: fer2013.csv, icml_face_data.csv, ckextended.csv, and train.csv of the challenge, without Usage.
 """
@@ -65,7 +65,7 @@ def read_pixel_csv(path: Path, layout: PixelLayout, progress: Progress = silent)
     except OSError as e:
         raise DataError(f"{path} cannot be read: {e.strerror}") from e
     except UnicodeError as e:
-        raise DataError(f"{path} is no table of text (CSV): {e}") from e
+        raise DataError(f"{path} is not a text table (CSV): {e}") from e
 
 
 def _read(path: Path, layout: PixelLayout, progress: Progress) -> FaceSet:

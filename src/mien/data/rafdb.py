@@ -35,7 +35,7 @@ def list_rafdb(path: Path) -> Listing:
         if listing := list_numbered(path, "rafdb", RAFDB, first=1):
             _check_basic(path, (one.parent.name for one in found))
             return listing
-        raise DataError(f"{path} is no RAF-DB: expected {LIST} in it, or folders such as train/1 to train/7")
+        raise DataError(f"{path} is not RAF-DB: expected {LIST} in it, or folders such as train/1 to train/7")
     folder = next((one.parent for one in found if one.parent.name == "aligned"), file.parent)
     lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     rows = [line.split() for line in lines if line.strip()]
@@ -47,7 +47,7 @@ def _check_basic(path: Path, codes: Iterable[str]) -> None:
     """Refuse the compound set, whose codes 1 to 11 name other emotions; one such code alone is a slip."""
     if len(_COMPOUND.intersection(codes)) > 1:
         raise DataError(
-            f"{path} is of the compound set of RAF-DB: expected labels 1 to {len(RAFDB)} of the basic set, "
+            f"{path} has labels of the compound set of RAF-DB: expected 1 to {len(RAFDB)} of the basic set, "
             "got some of 8 to 11; give the basic set, or import this one as csv or folders"
         )
 

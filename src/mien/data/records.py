@@ -1,4 +1,4 @@
-"""FaceSet: the one shape in which images and labels travel from files to training."""
+"""FaceSet: the common container for images and labels, from files to training."""
 
 import hashlib
 from collections.abc import Mapping
@@ -92,7 +92,7 @@ class FaceSet:
         check_codes("labels", self.labels, len(self.label_names))
         check_codes("split", self.split, len(SPLITS))
         if len(np.unique(self.rows)) != len(self):
-            raise DataError("rows must differ from each other: they say which image of the source this is")
+            raise DataError("rows must be unique: each identifies an image of the source")
         for field, names in (
             ("votes", "vote_names"),
             ("persons", "person_names"),

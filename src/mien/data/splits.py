@@ -1,4 +1,4 @@
-"""Divide a data set into training, validation and test: stratified by label, and by person where wanted."""
+"""Split a data set into training, validation and test: stratified by label, and optionally by person."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""One HDF5 file a data set: written whole or not at all, and checked when read back."""
+"""One HDF5 file per data set: written atomically, and checked when read."""
 
 import json
 import os
@@ -42,7 +42,7 @@ _NEAR = ("rows", "nearest", "ncc", "exact")
 
 @dataclass(frozen=True, slots=True)
 class StoreInfo:
-    """What a store says of itself, apart from the images.
+    """The metadata of a store, without its images.
 
     Attributes:
         content_hash: ``FaceSet.content_hash()`` of what was written.
@@ -345,7 +345,7 @@ def _label_map(file: Any) -> LabelMap | None:
     if not all(
         isinstance(one, dict) and all(isinstance(v, str | None) for v in one.values()) for one in maps
     ):
-        raise ValueError("label_map is no map of labels")
+        raise ValueError("label_map is not a map of labels")
     return sources  # type: ignore[no-any-return]
 
 

@@ -1,4 +1,4 @@
-"""Tables as people save them: commas, semicolons, tabs or bars; UTF-8, UTF-16 or Windows-1252."""
+"""Read tables with commas, semicolons, tabs or bars, in UTF-8, UTF-16 or Windows-1252."""
 
 import codecs
 import csv
@@ -83,7 +83,7 @@ def open_table(path: Path, columns: Sequence[str]) -> Iterator[Table]:
     except OSError as e:
         raise DataError(f"{path} cannot be read: {(e.strerror or '').lower()}") from e
     except (csv.Error, UnicodeError) as e:
-        raise DataError(f"{path} is no table of text (CSV): {e}") from e
+        raise DataError(f"{path} is not a text table (CSV): {e}") from e
 
 
 def encoding_of(file: BinaryIO) -> str:
