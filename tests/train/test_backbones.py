@@ -32,7 +32,7 @@ def test_a_download_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr("torchvision.models.vgg16", offline)
     settings = NetSettings(name="transferred", options={"pretrained": True})
-    text = "weights of 'vgg16' cannot be had (name or service not known); set net.init_from to a local"
+    text = "weights of 'vgg16' cannot be loaded (name or service not known); set net.init_from to a local"
     with pytest.raises(ModelError, match=re.escape(text)):
         build(settings, 7)
 

@@ -143,5 +143,5 @@ def test_what_cannot_be_a_start_is_told_in_one_line(tmp_path: Path) -> None:
         load_initial(learned(), path, LABELS)
     card = read_card(tmp_path / "model.json")
     ModelCard(**{**vars(card), "sha256": sha256(Path(path))}).write(tmp_path / "model.json")
-    with pytest.raises(ModelError, match=r"model.onnx is no ONNX file, or damaged"):
+    with pytest.raises(ModelError, match=r"model.onnx is not an ONNX file, or is damaged"):
         load_initial(learned(), path, LABELS)

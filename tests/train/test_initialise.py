@@ -157,9 +157,9 @@ class Harm:
     [
         (
             {"a": torch.zeros(2, 2), "b": torch.zeros(1)},
-            "holds nothing for this network: it names a, b, the",
+            "holds no weights for this network: it has a, b, the",
         ),
-        ({"bn1.bias": torch.zeros(4)}, "holds nothing for this network: it names bn1.bias"),
+        ({"bn1.bias": torch.zeros(4)}, "holds no weights for this network: it has bn1.bias"),
         (
             {"conv1.weight": torch.zeros(64, 3, 7, 7)},
             "of another network; 1 tensor(s) do not fit: conv1.weight: expected (4, 3, 3, 3), got conv1",
@@ -186,7 +186,7 @@ def test_what_does_not_fit_is_refused_in_one_line(content, text, tmp_path, monke
     ("name", "content", "text"),
     [
         ("missing.pth", None, "no checkpoint at missing.pth; give a .safetensors, .pth or .pt file"),
-        ("x.h5", b"HDF", "is no checkpoint that mien reads: .safetensors, .pth"),
+        ("x.h5", b"HDF", "is not a checkpoint for mien: .safetensors, .pth"),
         ("x.pth", b"", "x.pth cannot be read"),
         ("x.pth", pickle.dumps({"conv1.weight": [1]})[:-4], "x.pth holds more than tensors, or is damaged"),
         ("x.safetensors", b"12345678{", "x.safetensors cannot be read"),

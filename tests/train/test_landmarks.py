@@ -106,9 +106,9 @@ def test_landmarks_are_learned_scored_and_read_back(tmp_path) -> None:
     assert "val_failures" in history
     assert "accuracy" not in history
     assert not (run / "predictions-val.csv").exists()
-    with pytest.raises(ModelError, match="run has learned landmarks, not emotions; give a run that names"):
+    with pytest.raises(ModelError, match="run was trained on landmarks, not emotions; give a run trained on"):
         average([run, tmp_path / "another"], tmp_path / "average")
-    with pytest.raises(ModelError, match="run has learned landmarks"):
+    with pytest.raises(ModelError, match="run was trained on landmarks"):
         evaluate(str(run), tmp_path / "dots.h5")
     net = load_trained(run, CPU, landmarks=True)
     assert net.labels == ("x0", "y0", "x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4")

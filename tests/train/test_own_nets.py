@@ -68,7 +68,7 @@ def test_the_code_of_a_run_folder_is_run_only_where_the_user_named_it(
 ) -> None:
     run = a_run(here, "nets.py:Net")
     with pytest.raises(
-        ModelError, match=r"code of its own, nets.py:Net, which is not run unasked; .* --allow-code"
+        ModelError, match=r"needs its own code, nets.py:Net, which mien does not run without .* --allow-code"
     ):
         load_net(run)
     assert check_recipe({**recipe_table, "net": {"name": "nets.py:Net"}}).net.name == "nets.py:Net"

@@ -270,8 +270,11 @@ def test_a_network_that_cannot_be_put_into_8_bits_is_shipped_as_it_is(
     linear: Callable[..., Path], noise_faces: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
-        raise ModelError("the network cannot be put into 8 bits: why not")
+        raise ModelError("the network cannot be quantised to 8 bits: why not")
 
     monkeypatch.setattr("mien.workflows.release_int8.quantise_onnx", fail)
     found = try_int8(linear("a"), lambda images: images[:, None].astype(np.float32), noise_faces(20))
-    assert found.to_dict() == {"shipped": "float", "why": "the network cannot be put into 8 bits: why not"}
+    assert found.to_dict() == {
+        "shipped": "float",
+        "why": "the network cannot be quantised to 8 bits: why not",
+    }

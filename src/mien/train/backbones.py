@@ -125,6 +125,6 @@ def sum_first_kernel(net: nn.Module) -> None:
     """Make a network for colour take gray: as if the gray face were copied to each of its input channels."""
     conv = next((m for m in net.modules() if isinstance(m, nn.Conv2d)), None)
     if conv is None or conv.in_channels != 3:
-        raise RecipeError("the backbone starts with no kernel for colour; set net.options.channels=3")
+        raise RecipeError("the backbone's first layer has no weights for colour; set net.options.channels=3")
     conv.weight = nn.Parameter(conv.weight.detach().sum(1, keepdim=True))
     conv.in_channels = 1

@@ -1,4 +1,4 @@
-"""Corruptions of some faces of a batch that photographs have and FER2013 has not.
+"""Corrupt some faces of a batch as photographs are and FER2013 is not.
 
 Each function changes a face with the given probability and leaves the others as they are; shapes are
 (N, C, H, W), values 0-1, and all randomness comes from ``rng``.

@@ -1,4 +1,4 @@
-"""A trained network as one small ONNX file: batch normalisation folded in, weights kept in half precision."""
+"""Export a trained network as a small ONNX file: folded batch normalisation, half-precision weights."""
 
 import copy
 import logging

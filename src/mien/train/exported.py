@@ -41,7 +41,7 @@ def read_exported(model: str) -> tuple[dict[str, Tensor], ModelCard]:
     try:
         graph = onnx.load(path).graph
     except Exception as e:  # protobuf's own
-        raise ModelError(f"{path} is no ONNX file, or damaged") from e
+        raise ModelError(f"{path} is not an ONNX file, or is damaged") from e
     tensors = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     found = {name: array for name, array in tensors.items() if array.dtype == np.float32}
     for node in graph.node:

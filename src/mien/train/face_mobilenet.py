@@ -1,4 +1,4 @@
-"""A MobileNet that was trained to recognise faces, as a start for emotions.
+"""A MobileNet that was pretrained on face recognition, as a start for emotions.
 
 Sources: Howard et al., "MobileNets", arXiv:1704.04861, 2017; weights of Savchenko, "Efficient facial
 representations for age, gender and identity recognition in organizing photo albums using multi-output

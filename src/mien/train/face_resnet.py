@@ -1,4 +1,4 @@
-"""dlib's face-recognition residual net as a start for emotions, under a head that looks at every depth of it.
+"""dlib's face-recognition ResNet as pretrained weights for emotions, with a head on all its depths.
 
 Source: King, "High Quality Face Recognition with Deep Metric Learning", blog.dlib.net, 2017; the network is
 `anet_type` of dlib's example dnn_face_recognition_ex.cpp. `tools/convert_dlib_face.py` makes its weights.

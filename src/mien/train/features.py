@@ -1,4 +1,4 @@
-"""A frozen backbone runs once: its features of every face lie on disk, and the head learns from them."""
+"""A frozen backbone runs once: the features of all faces are kept on disk to train the head."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -42,13 +42,13 @@ def frozen_net(settings: NetSettings, n_classes: int, device: torch.device) -> T
     """A frozen backbone under its head; what is not loaded is drawn with seed 0.
 
     Raises:
-        RecipeError: the network has no head to take off.
-        ModelError: the weights cannot be had, or do not fit.
+        RecipeError: the network has no head to remove.
+        ModelError: the weights cannot be loaded, or do not fit.
     """
     torch.manual_seed(0)
     net = build(settings, n_classes)
     if not isinstance(net, Transferred):
-        raise RecipeError(f"'{settings.name}' has no head to take off")
+        raise RecipeError(f"'{settings.name}' has no head to remove")
     if settings.init_from:
         load_initial(net, settings.init_from)
     return net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
@@ -89,7 +89,7 @@ class FeatureCache:
     ) -> None:
         if not isinstance(net, Transferred) or not net.frozen:
             raise ModelError(
-                "features are kept of a frozen backbone alone; "
+                "features can be kept only of a frozen backbone; "
                 "set net.options.freeze='all' and net.options.batch_norm='frozen'"
             )
         self.net, self.mean_std, self.device, self.folder, self.report = net, mean_std, device, folder, report

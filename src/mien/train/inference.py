@@ -1,4 +1,4 @@
-"""Faces through a network where nothing is learned."""
+"""Run faces through a network without training."""
 
 import numpy as np
 import torch

@@ -149,7 +149,7 @@ def _set(net: nn.Module, tensors: Mapping[str, Tensor], path: str) -> InitReport
         raise ModelError(f"{path} is of another network; {len(wrong)} tensor(s) do not fit: {wrong[0]}")
     if not any(t.ndim > 1 for t in chosen.values()):
         raise ModelError(
-            f"{path} holds nothing for this network: it names {_some(sorted(tensors))}, "
+            f"{path} holds no weights for this network: it has {_some(sorted(tensors))}, "
             f"the network needs {_some(sorted(wanted))}"
         )
     net.load_state_dict(chosen, strict=False)
@@ -173,7 +173,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         if path.suffix not in PICKLED:
-            raise ModelError(f"{path} is no checkpoint that mien reads: .safetensors, {', '.join(PICKLED)}")
+            raise ModelError(f"{path} is not a checkpoint for mien: .safetensors, {', '.join(PICKLED)}")
         with warnings.catch_warnings():  # of pickle protocols; what it cannot read raises
             warnings.simplefilter("ignore")
             content: Any = torch.load(path, map_location="cpu", weights_only=True)

@@ -1,4 +1,4 @@
-"""A small network from an aligned gray face to landmarks: a heat map a point, read by its centre of mass."""
+"""A small landmark network for aligned gray faces: one heat map per point, read by its centre of mass."""
 
 from collections.abc import Sequence
 

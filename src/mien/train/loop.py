@@ -1,4 +1,4 @@
-"""One training run as an object that makes steps; its state can be saved and restored after any of them."""
+"""One training run as an object that makes steps; its state can be saved and restored after any step."""
 
 import math
 from collections.abc import Callable
@@ -178,8 +178,8 @@ class Trainer:
         if self.batches.size(steps - 1) != size:
             raise RecipeError(
                 f"run.sizes: {size} px start at {start:g} of the run, and the last of {steps} steps lies at "
-                f"{(steps - 1) / steps:.4g}, so none would learn from what is scored; start it earlier, or "
-                "raise run.epochs"
+                f"{(steps - 1) / steps:.4g}, so no step would train at the size that is scored; start it "
+                "earlier, or raise run.epochs"
             )
 
     def _faces(self, images: NDArray[np.uint8]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Several processes, one a device, train one network together; lightning-fabric starts and joins them.
+"""Data-parallel training: one process per device; lightning-fabric starts and connects them.
 
 Order and random changes follow from seed and step, so every process makes the same whole batch, and runs its
 own rows of it through the network. The logits of all rows are then put together: each process sees the loss

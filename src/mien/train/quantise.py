@@ -1,4 +1,4 @@
-"""A network in whole numbers of 8 bits: half the file of half precision, and less time on a CPU.
+"""Quantise a network to 8 bits: half the file size of half precision, and less time on a CPU.
 
 The format is that of docs/decisions/0013-int8.md: it gives the same sums with and without VNNI.
 """
@@ -68,7 +68,7 @@ def quantise_onnx(
         except OutputError:
             raise
         except Exception as e:  # its errors share no base class
-            raise ModelError(f"the network cannot be put into 8 bits: {str(e).splitlines()[0]}") from e
+            raise ModelError(f"the network cannot be quantised to 8 bits: {str(e).splitlines()[0]}") from e
     halve_weights(model)
     strip_notes(model)
     with atomic_write(target) as temporary:

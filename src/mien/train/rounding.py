@@ -1,4 +1,4 @@
-"""Weights rounded to whole numbers so that their errors make up for each other, layer by layer.
+"""Round weights to integers so that their errors compensate each other, layer by layer (GPTQ).
 
 Source: Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers,
 ICLR 2023, section 3: one input of a layer after the other is rounded, and the weights of the inputs behind it

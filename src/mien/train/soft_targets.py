@@ -86,7 +86,7 @@ def read_soft_targets(path: Path) -> SoftTargets:
         rows, probs = tensors["rows"].long().numpy(), tensors["probs"].float().numpy()
         labels, content_hash, made = tuple(note["labels"]), note["content_hash"], note["made"]
         if rows.ndim != 1:
-            raise ValueError("its rows are no list")
+            raise ValueError("its rows are not a list")
     if probs.shape != (len(rows), len(labels)) or not np.allclose(probs.sum(1), 1, atol=0.01):
         raise ModelError(f"{path} is damaged: its probabilities do not sum to 1, or not every face has some")
     return SoftTargets(rows, probs / probs.sum(1, keepdims=True), labels, content_hash, made)

@@ -1,4 +1,4 @@
-"""What a network learns from each training face: its emotion, its valence and arousal, or its landmarks.
+"""The training target of each face: its emotion, its valence and arousal, or its landmarks.
 
 A `Target` says what the network gives for a face, the loss of a batch, and how validation faces are scored;
 which one a run has follows from ``loss.name``. To add one: a class here, its name in `TARGETS` and in the

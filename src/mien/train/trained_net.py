@@ -1,4 +1,4 @@
-"""A finished network, a run's or a released one, ready to score faces as the shipped runtime would."""
+"""A trained network, from a run or a release, that scores faces as the shipped runtime does."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ def load_trained(run: Path, device: torch.device, *, landmarks: bool = False) ->
     """
     net, note = load_net(run)
     if note.get("loss") in LANDMARK_LOSSES and not landmarks:
-        raise ModelError(f"{run} has learned landmarks, not emotions; give a run that names emotions")
+        raise ModelError(f"{run} was trained on landmarks, not emotions; give a run trained on emotions")
     net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     mean, std = note["mean_std"]
     labels, channels = tuple(note["labels"]), note.get("channels", 1)

@@ -1,4 +1,4 @@
-"""Networks that others made and trained, under a head of our own.
+"""Pretrained networks of others with our own classifier head.
 
 The backbones are torchvision's and timm's, or the network of a finished run of mien. Input is normalised as
 for every other network, by the recipe's mean and deviation: the papers fed 0-1 or 0-255 without ImageNet's.

@@ -179,7 +179,7 @@ def make_transferred(n_classes: int, settings: Transfer) -> Transferred:
 
     Raises:
         RecipeError: there is no such backbone, or it does not go with the settings.
-        ModelError: the weights cannot be had.
+        ModelError: the weights cannot be loaded.
         MissingExtraError: torchvision or timm is not installed.
     """
     return Transferred(n_classes, settings, *_make_backbone(settings))
@@ -197,8 +197,9 @@ def _make_backbone(settings: Transfer) -> tuple[nn.Module, int]:
         if not settings.pretrained:
             raise
         raise ModelError(
-            f"ImageNet weights of '{settings.backbone}' cannot be had ({(str(e).splitlines() or [''])[0]}); "
-            "set net.init_from to a local checkpoint, or net.options.pretrained=false"
+            f"ImageNet weights of '{settings.backbone}' cannot be loaded "
+            f"({(str(e).splitlines() or [''])[0]}); set net.init_from to a "
+            "local checkpoint, or net.options.pretrained=false"
         ) from e
     if settings.channels == 1:
         sum_first_kernel(backbone)
@@ -211,7 +212,7 @@ def _run_backbone(folder: Path) -> tuple[nn.Module, int]:
     net, note = load_net(folder)
     net.to(memory_format=torch.channels_last)
     if not isinstance(getattr(net, "head", None), nn.Module):
-        raise ModelError(f"the network of {folder} has no head to take off; choose another run")
+        raise ModelError(f"the network of {folder} has no head to remove; choose another run")
     net.head = nn.Identity()
     if hasattr(net, "votes_head"):
         net.votes_head = None
@@ -238,8 +239,9 @@ def load_net(run: Path) -> tuple[nn.Module, dict[str, Any]]:
         settings = NetSettings.model_validate(note["net"])
     if is_own(settings.name) and not is_allowed(settings.name):
         raise ModelError(
-            f"the network of {run} is code of its own, {settings.name}, which is not run unasked; where you "
-            f"trust it: mien --allow-code {settings.name} ..., or set {VARIABLE}={settings.name}"
+            f"the network of {run} needs its own code, {settings.name}, which mien does not run without "
+            f"permission; if you trust it: mien --allow-code {settings.name} ..., or "
+            f"set {VARIABLE}={settings.name}"
         )
     net = build(settings, len(note["labels"]), note["n_votes"], fresh=False)
     with reading(path, f"does not fit network '{settings.name}'", error=ModelError):
