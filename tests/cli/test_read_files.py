@@ -116,7 +116,7 @@ def test_a_signal_leaves_a_whole_parquet_file_and_a_run_that_goes_on(
     running.send_signal(number)
     _, err = running.communicate(timeout=60)
     assert running.returncode == 130, err
-    assert b"--resume goes on" in err
+    assert b"continue with --resume" in err
     names = pq.read_table("a.parquet")["path"].to_pylist()
     assert len(set(names)) < N
     done = mien("read", "many", *OPTIONS, "--rotated", "--out", "a.parquet", "--resume")
@@ -135,7 +135,7 @@ def test_a_signal_ends_a_run_that_waits_for_more_of_a_list(mien, many, process) 
         time.sleep(0.01)
     running.send_signal(signal.SIGTERM)
     assert running.wait(60) == 130  # its standard input is open still
-    assert b"--resume goes on" in running.communicate()[1]
+    assert b"continue with --resume" in running.communicate()[1]
 
 
 @pytest.fixture
@@ -362,11 +362,11 @@ def test_files_are_written_to_the_end_when_standard_output_is_read_no_longer(mie
         (["--files-from", "gone"], "no such file or directory: gone"),
         (
             ["--files-from", "l.csv", "--out", "./l.csv"],
-            "l.csv cannot be written: it is read from; name another",
+            "l.csv cannot be written: it is an input; name another",
         ),
-        (["many", "l.csv", "--out", "l.csv"], "l.csv cannot be written: it is read from; name another"),
+        (["many", "l.csv", "--out", "l.csv"], "l.csv cannot be written: it is an input; name another"),
         (["-", "--files-from", "-"], "standard input cannot be both an image and a list"),
-        (["many", "--shard", "3/2"], "--shard takes a part of how many"),
+        (["many", "--shard", "3/2"], "--shard takes PART/PARTS"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -386,7 +386,7 @@ def test_the_file_that_standard_input_is_taken_from_is_no_output(arguments, proc
         running = process("read", *arguments, "l.csv", *OPTIONS, stdin=stdin)
         _, err = running.communicate()
     assert running.returncode == 2
-    assert err == b"mien: l.csv cannot be written: it is read from; name another file\n"
+    assert err == b"mien: l.csv cannot be written: it is an input; name another file\n"
     assert path.read_text() == "a.png\n"
 
 

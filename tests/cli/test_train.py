@@ -73,7 +73,7 @@ def test_data_may_lie_under_any_name_and_seeds_need_one(mien: Any, files: Path) 
     twice = mien("targets", "net.toml", "more/net.toml", *data)
     assert (twice.exit_code, twice.stderr) == (
         2,
-        "mien: recipes must have different names, for their runs do: net, net\n",
+        "mien: recipes must have different names, because they name the runs: net, net\n",
     )
 
 

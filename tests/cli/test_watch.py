@@ -115,7 +115,7 @@ def test_no_output_overwrites_the_video(mien, clip, tmp_path, option) -> None:
     Path(name).write_bytes(before)
     done = mien("watch", name, option, str(tmp_path / name), "--model", "tiny")
     assert done.exit_code == 2
-    assert "cannot be written: it is read from; name another file" in done.stderr
+    assert "cannot be written: it is an input; name another file" in done.stderr
     assert Path(name).read_bytes() == before
 
 
@@ -154,7 +154,7 @@ def test_a_stopped_run_that_annotates_is_told_to_go_on_without(
     run = (name, source, "--model", "tiny", "--views", "1", "--out", "a.csv")
     done = mien(*run, *more)
     assert done.exit_code == 130, done.output
-    assert "; the same command with --resume and without --annotate goes on" in done.stderr
+    assert "; to continue, use the same command with --resume and without --annotate" in done.stderr
     assert "or delete a.csv.state and leave --resume out" in mien(*run, *more, "--resume").stderr
 
 
@@ -179,7 +179,7 @@ def test_a_stopped_run_leaves_whole_lines_and_says_how_to_go_on(
         assert len({line.count(",") for line in text.splitlines()}) == 1
     if running.returncode:  # else it was at its end already
         assert running.returncode == 130
-        assert b"--resume goes on" in err
+        assert b"continue with --resume" in err
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_a_file_that_is_no_text_is_named_and_stops_no_other(tmp_path) -> None:
     (tmp_path / "x.csv").write_text(FILES["x.events.csv"])
     (tmp_path / "notes.txt").write_bytes(b"ang\xe9lique\x81\n")
     assert read_coded(tmp_path).not_read == ["notes.txt"]
-    with pytest.raises(DataError, match=r"notes\.txt is no table of events: it is no text"):
+    with pytest.raises(DataError, match=r"notes\.txt is not a table of events: it is not text"):
         read_coded(tmp_path / "notes.txt")
 
 
@@ -256,7 +256,7 @@ def test_rows_of_a_folder_are_read_past_its_index_and_the_key_for_raters(tmp_pat
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("a.csv", "", "is no table of events: its columns are missing; give events of mien"),
+        ("a.csv", "", "is not a table of events: its columns are missing; give events of mien"),
         ("a.boris.xlsx", "PK", "is a spreadsheet; save it as CSV"),
         (
             "a.csv",
@@ -272,12 +272,12 @@ def test_rows_of_a_folder_are_read_past_its_index_and_the_key_for_raters(tmp_pat
         (
             "a.tsv",
             "x\t0\t6\thappy\nx\t6\t30\thappy\n",
-            "is no table of events: its columns are x, 0, 6, happy",
+            "is not a table of events: its columns are x, 0, 6, happy",
         ),
         (
             "a.tsv",
             "1\t12\t500\t3000\thappy\n",
-            "is no table of events: its columns are 1, 12, 500, 3000, happy",
+            "is not a table of events: its columns are 1, 12, 500, 3000, happy",
         ),
         (
             "a.csv",
@@ -544,7 +544,7 @@ def test_a_blind_name_is_that_of_the_file_before_the_participant(tmp_path) -> No
 
 
 def test_files_without_a_common_moment_are_told() -> None:
-    with pytest.raises(DataError, match="no moment at which both name an emotion"):
+    with pytest.raises(DataError, match="at no time do both have an emotion"):
         compare(coded((0, 1, "sad")), coded((2, 3, "sad")))
 
 
@@ -747,7 +747,7 @@ def test_a_grid_that_cannot_be_is_refused(settings) -> None:
 def test_a_key_of_other_videos_is_refused(tmp_path) -> None:
     key = tmp_path / "key.csv"
     key.write_text("blind,video,participant\n001.mp4,in/x.mp4,x\n")
-    with pytest.raises(DataError, match="tells of none of the coder's videos"):
+    with pytest.raises(DataError, match="lists none of the coder's videos"):
         unblinded(coded((0, 1, "sad")), Path(key))
 
 

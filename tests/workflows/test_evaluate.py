@@ -157,11 +157,9 @@ def test_other_labels_are_refused(made: dict[str, Any], run: Path, tmp_path: Pat
             evaluate(str(run), tmp_path / "o.h5")
         unknown = "glad" if "glad" in names else "sad"
         advice = "rename or leave them out in its source, and import it again"
-        assert f"it does not name {unknown}; {advice}" in str(raised.value)
+        assert f"it lacks {unknown}; {advice}" in str(raised.value)
     other = replace(made["faces"], label_names=("joy", "happy", "neutral"))
-    with pytest.raises(
-        DataError, match="not name joy; import the data again with --labels fer2013, and --map"
-    ):
+    with pytest.raises(DataError, match="lacks joy; import the data again with --labels fer2013, and --map"):
         checked_rows(other, "test", FER2013)
 
 

@@ -33,7 +33,7 @@ def test_an_accuracy_that_is_text_is_damage(module_at: Callable[[str], Any], tmp
     with closing(sqlite3.connect(search.path)) as database:
         database.execute("update trial_values set value = 'most'")
         database.commit()
-    with pytest.raises(MienError, match="is no search or is damaged"):
+    with pytest.raises(MienError, match="is not a search or is damaged"):
         search.read()
 
 

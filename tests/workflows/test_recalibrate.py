@@ -175,7 +175,7 @@ def test_automatic_views_stay_so_no_label_changes_unless_options_say_so(
 def test_a_prior_that_nobody_knows_is_not_made_up(made: dict[str, Any], bars: Path, tmp_path: Path) -> None:
     write_store(noisy(made["faces"]), tmp_path / "noisy.h5")
     with pytest.raises(
-        DataError, match=r"card of 'bars' does not tell how common .* leave --prior-power out"
+        DataError, match=r"card of 'bars' does not state how common .* leave --prior-power out"
     ):
         recalibrate("bars", "other", tmp_path / "noisy.h5", RecalibrationSettings(prior_power="auto"))
 

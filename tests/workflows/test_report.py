@@ -241,7 +241,7 @@ def test_with_the_data_set_faces_are_shown_and_must_be_the_scored_ones(make_run,
     blocks = make_report([folder], tmp_path / "faces.h5", tmp_path)
     assert "examples, val" in [block.title for block in of(blocks, Figure)]
     write_store(faces.take(np.arange(30)), tmp_path / "half.h5")
-    with pytest.raises(DataError, match=r"half\.h5 has not the faces of the predictions"):
+    with pytest.raises(DataError, match=r"half\.h5 lacks the faces of the predictions"):
         make_report([folder], tmp_path / "half.h5", tmp_path)
 
 
@@ -328,10 +328,10 @@ def test_what_cannot_be_done_is_said_before_the_work(make_run, tmp_path):
     with pytest.raises(MienError, match=r"a-files cannot be written: it is a file; name a folder"):
         write_report([tmp_path / "none"], tmp_path / "a.md")
     (tmp_path / "my run").mkdir()
-    with pytest.raises(MienError, match=r"is no run folder: it has no recipe\.json; .* --out '.*/my run'$"):
+    with pytest.raises(MienError, match=r"is not a run folder: it has no recipe\.json; .* '.*/my run'$"):
         write_report([tmp_path / "my run"], tmp_path / "a.html")
     (tmp_path / "loop").symlink_to("loop")
-    with pytest.raises(MienError, match=r"loop is no run folder"):
+    with pytest.raises(MienError, match=r"loop is not a run folder"):
         write_report([tmp_path / "loop"], tmp_path / "a.html")
     (folder / "recipe.json").write_text("{")
     with pytest.raises(DataError, match=r"recipe\.json is damaged: Expecting"):

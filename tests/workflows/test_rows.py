@@ -116,15 +116,15 @@ def test_a_run_goes_on_only_as_what_it_was(tmp_path: Path, monkeypatch: pytest.M
     left = tmp_path / f"{files.PREFIX}of-a-killed-run"
     left.touch()
     monkeypatch.setattr(files, "_swept", set())  # as another process would
-    with pytest.raises(MienError, match="was begun and not finished; add --resume to go on, or delete"):
+    with pytest.raises(MienError, match="is not finished; add --resume to continue, or delete"):
         RunState(out, {"model": "a"}, resume=False)
     assert not left.exists()
-    with pytest.raises(MienError, match="the stopped run had another model; resume it as it was begun"):
+    with pytest.raises(MienError, match="the stopped run had another model; resume it with the same"):
         RunState(out, {"model": "b", "settings": (1, 2)}, resume=True)
     state = RunState(out, {"model": "a", "settings": (1, 2)}, resume=True)
     assert state.stored == {"offsets": {"rows": 3}}
     state.path.write_text("{}")
-    with pytest.raises(DataError, match="is damaged: it is cut or was changed; delete it"):
+    with pytest.raises(DataError, match="is damaged: it is truncated or was changed; delete it"):
         RunState(out, {"model": "a"}, resume=True)
 
 
@@ -139,7 +139,7 @@ def test_every_path_lies_in_one_part_and_parts_are_alike() -> None:
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1", "a/b", "1/0", "-1/2"])
 def test_a_part_that_cannot_be_is_refused(text: str) -> None:
-    with pytest.raises(MienError, match="--shard takes a part of how many, 1/4 to 4/4 of four"):
+    with pytest.raises(MienError, match="--shard takes PART/PARTS, 1/4 to 4/4 for four parts"):
         parse_shard(text)
 
 
@@ -189,7 +189,7 @@ def test_a_list_in_utf_16_without_its_mark_is_told() -> None:
     """Each letter would be a path that a NUL ends: a dot the folder, a slash the whole disk."""
     import io
 
-    with pytest.raises(MienError, match="is UTF-16 without a mark; save it as UTF-8"):
+    with pytest.raises(MienError, match="is UTF-16 without a byte order mark; save it as UTF-8"):
         list(listed_paths(io.BytesIO("./a.png\n".encode("utf-16-le"))))
 
 
@@ -363,7 +363,7 @@ def test_a_finished_file_with_other_columns_is_not_complete_already(end: str, tm
 def test_a_run_is_not_complete_without_all_its_files(tmp_path: Path) -> None:
     path, errors = tmp_path / "a.csv", tmp_path / "errors.csv"
     RowRun(RowFiles((path,)), LABELS, {}).begin().files.end(whole=True)
-    with pytest.raises(MienError, match=r"came to its end without .*errors.csv; start over without --resume"):
+    with pytest.raises(MienError, match=r"ended without .*errors.csv; start over without --resume"):
         RowRun(RowFiles((path,), errors, resume=True), LABELS, {})
 
 

@@ -216,11 +216,11 @@ def test_what_cannot_teach_is_told(made: dict[str, Any]) -> None:
         trained(teachers=[""])
     with pytest.raises(RecipeError, match=r"distil.teachers: no run at runs/none"):
         trained(teachers=["runs/none"])
-    with pytest.raises(RecipeError, match=r'distil.view: "same" needs run folders .*; take "original"'):
+    with pytest.raises(RecipeError, match=r'distil.view: "same" needs run folders .*; set "original"'):
         trained(teachers=["fer2013-nano"], view="same")
     other = replace(made["faces"], label_names=("angry", "happy", "bored"))
     recipe = check_recipe(made["table"] | {"distil": {"teachers": ["fer2013-nano"]}})
-    with pytest.raises(RecipeError, match=r"distil.teachers: a teacher names angry, .*; not bored"):
+    with pytest.raises(RecipeError, match=r"distil.teachers: a teacher has labels angry, .*; not bored"):
         make_trainer(recipe, other, "cpu")
 
 

@@ -1,4 +1,4 @@
-"""``mien calibrate``: a model's probabilities by the faces of one's own."""
+"""``mien calibrate``: calibrate a model's probabilities on your own faces."""
 
 from pathlib import Path
 from typing import Annotated, Any

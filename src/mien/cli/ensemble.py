@@ -1,4 +1,4 @@
-"""``mien ensemble``: several models' votes beside each of them alone."""
+"""``mien ensemble``: the vote of several models, compared with each model alone."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

@@ -1,4 +1,4 @@
-"""``mien evaluate``: the honest score of a model on a data set."""
+"""``mien evaluate``: the score of a model on a data set."""
 
 from collections.abc import Callable
 from pathlib import Path

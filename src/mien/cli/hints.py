@@ -1,4 +1,4 @@
-"""Which command takes what: one table for all commands, for those who give a file to another one."""
+"""Hints to the right command for a file that was given to another one."""
 
 import os
 import re

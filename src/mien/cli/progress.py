@@ -1,4 +1,4 @@
-"""How far a command is, on stderr: a bar on a terminal, else a line now and then."""
+"""Progress on stderr: a bar on a terminal, otherwise occasional lines."""
 
 import sys
 import time

@@ -61,7 +61,7 @@ def soft_targets(
     changes = [*(overrides or []), *([f"data.store={json.dumps(str(data))}"] if data else [])]
     names = [Path(recipe).stem for recipe in recipes]
     if len(set(names)) < len(names):
-        raise MienError(f"recipes must have different names, for their runs do: {', '.join(names)}")
+        raise MienError(f"recipes must have different names, because they name the runs: {', '.join(names)}")
     read = {
         name: read_recipe(recipe, changes, files=True) for name, recipe in zip(names, recipes, strict=True)
     }

@@ -1,12 +1,12 @@
-"""Ctrl-C ends a long run behind the work at hand, so that its files fit together; so does SIGTERM."""
+"""Ctrl-C and SIGTERM end a long run after the current unit of work, so that its files are consistent."""
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-GOES_ON = "--resume goes on"
-GOES_ON_PLAIN = "the same command with --resume and without --annotate goes on"
+GOES_ON = "continue with --resume"
+GOES_ON_PLAIN = "to continue, use the same command with --resume and without --annotate"
 INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
 
 

@@ -141,7 +141,7 @@ def watch_all(job: "ManyJob", settings: "WatchSettings", blind: Path | None, ray
             outcome = done.error or f"{counted(done.frames, 'frame')}, {done.seconds:.1f} s, {people}"
             say(printable(f"{done.video}: {outcome}"))
     if stop.wanted:
-        typer.echo(f"mien: stopped after {counted(n_done, 'video')}; --resume goes on", err=True)
+        typer.echo(f"mien: stopped after {counted(n_done, 'video')}; continue with --resume", err=True)
         raise typer.Exit(INTERRUPTED)
     n_before = n_failed(job.folder) - n_broken
     before = f", and {n_before:,} of an earlier run" if n_before else ""

@@ -1,4 +1,4 @@
-"""Whether a file or folder can be written, asked before the work that fills it."""
+"""Check that a file or folder can be written, before the work that fills it."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -54,7 +54,7 @@ def check_apart(path: str | os.PathLike[str], sources: Iterable[str | os.PathLik
         with suppress(OSError, ValueError):  # one is not there
             is_same = os.path.samefile(path, 0 if source == "-" else source)
         if is_same:
-            raise OutputError(path, "it is read from; name another file")
+            raise OutputError(path, "it is an input; name another file")
 
 
 def check_distinct(paths: Iterable[str | os.PathLike[str]]) -> None:

@@ -88,8 +88,8 @@ class Agreement:
         uncoded: Participants and videos in which the coder coded nothing, which are left out unless gaps mean
             something.
         n_windows: With a moment that both name.
-        other_codes: How many events the coder has of each code that is no emotion, which are left out.
-        only_ours: Moments that mien names and the coder does not.
+        other_codes: Number of the coder's events for each code that is not an emotion; these are left out.
+        only_ours: Moments for which mien has an emotion and the coder has none.
         only_theirs: Moments that the coder names, without a face for mien, while mien watched.
         uncertain: Moments that both code, and of which mien or the coder is uncertain.
         overlapping: Moments that the coder gives several emotions, of which the one that begins last counts.
@@ -184,7 +184,7 @@ def compare(
     counts = _counts(grid, len(labels))
     only_ours, only_theirs, uncertain = alone = _named_alone(grid, len(labels))
     if not len(counts):
-        raise DataError(f"there is no moment at which both name an emotion{_why(*alone)}")
+        raise DataError(f"at no time do both have an emotion{_why(*alone)}")
     rng = np.random.default_rng(seed)
     kappa = _figure(cohen_kappa, counts, rng)
     seen = [one.participant for one, _ in compared if one.events]

@@ -1,4 +1,4 @@
-"""Average the weights of finished runs into one network, which costs to read what one of them costs.
+"""Average the weights of finished runs into one network, which is as fast as one of them.
 
 Source: Wortsman et al., "Model soups: averaging weights of multiple fine-tuned models improves accuracy
 without increasing inference time", ICML 2022, arXiv 2203.05482; the uniform average.

@@ -102,8 +102,8 @@ def check_prior_power(recipe: Mapping[str, Any], power: float | str | None) -> N
     """
     if isinstance(power, int | float) and power and (balanced := balanced_by(recipe)):
         raise ModelError(
-            f"the network learned with {' and '.join(balanced)}, so a prior power of {power:g} would count "
-            "rare emotions twice; set it to 0, or to auto, which measures on validation rows"
+            f"the network was trained with {' and '.join(balanced)}, so a prior power of {power:g} would "
+            "count rare emotions twice; set it to 0, or to auto, which measures on validation rows"
         )
 
 
@@ -164,7 +164,7 @@ def _accuracies(logits: Logits, labels: Labels) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What makes logits into honest probabilities, and what was measured on the way.
+    """The calibration from logits to probabilities, and the measurements behind it.
 
     Attributes:
         temperatures: By number of views, as a string, and of ``auto``.

@@ -1,4 +1,4 @@
-"""Videos as people or programs coded them, from the files of mien, BORIS and ELAN."""
+"""Coded events of videos, from the files of mien, BORIS and ELAN."""
 
 import math
 import re
@@ -259,7 +259,7 @@ def unblinded(videos: Iterable[CodedVideo], key: Path) -> list[CodedVideo]:
     rows = {_blind(row["blind"]): row for row in read_key(key)}
     found = [(one, rows.get(_blind(one.video)) or rows.get(_blind(one.participant))) for one in videos]
     if not any(row for _, row in found):
-        raise DataError(f"{key} tells of none of the coder's videos")
+        raise DataError(f"{key} lists none of the coder's videos")
     return [
         replace(
             one, participant=plain(row["participant"] or name_of(row["video"])), video=plain(row["video"])

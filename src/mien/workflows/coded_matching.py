@@ -1,4 +1,4 @@
-"""Which emotions, videos and people of a coder's are which of mien's, by their names."""
+"""Match the emotions, videos and people of a coder with those of mien, by their names."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set

@@ -82,7 +82,7 @@ def read_table(path: Path) -> list[Span]:
         if not spans:
             there = ", ".join(name[:20] for name in table.header[:8]) or "missing"
             said = f"its columns are {there}; {ADVICE}, {OWN_COLUMNS}"
-            raise UnknownTableError(f"{path} is no table of events: {said}")
+            raise UnknownTableError(f"{path} is not a table of events: {said}")
         return spans
 
 
@@ -93,7 +93,7 @@ def _not_text(path: Path) -> Iterator[None]:
         yield
     except DataError as e:
         if isinstance(e.__cause__, UnicodeError):
-            raise UnknownTableError(f"{path} is no table of events: it is no text; {ADVICE}") from e
+            raise UnknownTableError(f"{path} is not a table of events: it is not text; {ADVICE}") from e
         raise
 
 

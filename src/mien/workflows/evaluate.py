@@ -68,7 +68,7 @@ class EvaluateSettings:
             default the card's, or 1 for a run.
         to: Folder for predictions, figures and the scores as JSON; nothing is written without it.
         device: Where the network runs.
-        allow_leak: Score even faces that the model learned from; the result says so.
+        allow_leak: Score even faces of the model's training data; the result says so.
     """
 
     split: str = "test"

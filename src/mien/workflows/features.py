@@ -103,7 +103,7 @@ def compute_features(
     Raises:
         DataError: the data set cannot be read or has no training rows.
         RecipeError: there is no such backbone.
-        ModelError: the weights cannot be had, or do not fit.
+        ModelError: the weights cannot be loaded, or do not fit.
     """
     if folder:
         check_output_folder(folder)

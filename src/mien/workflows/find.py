@@ -30,8 +30,8 @@ class Source:
 
     Attributes:
         name: The path.
-        error: Why there is no image after all.
-        below: The folder it lies in, seen from the folder or the pattern that was named.
+        error: Why the image cannot be used.
+        below: Its folder, relative to the given folder or pattern.
         is_named: Whether it was named itself, and not a folder or a pattern that holds it.
     """
 
@@ -64,7 +64,7 @@ class PassedOver:
     idle: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        """For people; empty where nothing was passed over."""
+        """A text for people; empty if nothing was skipped."""
         parts = []
         if self.suffixes:
             most = ", ".join(f"{suffix} {count:,}" for suffix, count in self.suffixes.most_common(5))

@@ -100,7 +100,7 @@ def read_images(
     stdin: BinaryIO | None = None,
     bulk: BulkSettings | None = None,
 ) -> Iterator[ImageResult]:
-    """One result a source, in their order; only the few images at hand are in memory.
+    """One result per source, in order; only a few images are in memory at a time.
 
     Args:
         sources: Images, such as `find_images` gives; those before a `PAUSE` have their results soon.

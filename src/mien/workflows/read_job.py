@@ -1,4 +1,4 @@
-"""The files of rows that `mien read` writes, and how a stopped run goes on: every image has its rows once."""
+"""The files of rows that `mien read` writes, and how a stopped run continues without double rows."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -78,7 +78,7 @@ class RowRun:
     Args:
         outputs: See there.
         labels: The model's labels.
-        identity: What must be the same for a run to go on, by the name that people know it by.
+        identity: Settings that must be the same to continue a run, by the names that users know.
         landmarks: Whether rows have the columns of 68 landmarks.
 
     Attributes:
@@ -109,7 +109,7 @@ class RowRun:
         self.files = RunFiles(of_files, run if outputs.files else None, resume=outputs.resume)
 
     def begin(self) -> Self:
-        """Empty the files, or go on in them; call it once nothing else can refuse the run."""
+        """Empty the files, or continue them; call it after all other checks of the run."""
         self.files.begin()
         if self.files.stored:
             self._note(self.files.rows() or ())

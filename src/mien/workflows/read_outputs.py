@@ -1,4 +1,4 @@
-"""What becomes of readings: JSON objects, rows of a table, annotated images."""
+"""Outputs of readings: JSON objects, rows of a table, annotated images."""
 
 import errno
 import os

@@ -32,7 +32,7 @@ class RecalibrationSettings:
             validation rows choose, ``None`` keeps the card's. Automatic views are fitted again with it.
         version: Of the new card; empty keeps the old one's.
         to: Folder for the two files; by default where `mien.load` looks.
-        allow_leak: Calibrate although the network has learned from these rows; the card says so.
+        allow_leak: Calibrate although the network was trained on these rows; the card says so.
     """
 
     views: Views | None = None
@@ -107,6 +107,6 @@ def _prior(card: ModelCard, faces: FaceSet) -> tuple[float, ...]:
     if card.learned_from().get("content_hash") == faces.content_hash():
         return class_shares(faces)
     raise DataError(
-        f"the card of '{card.name}' does not tell how common each emotion was in its training data, and "
+        f"the card of '{card.name}' does not state how common each emotion was in its training data, and "
         f"'{faces.name}' is not that data; leave --prior-power out"
     )

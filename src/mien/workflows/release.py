@@ -1,4 +1,4 @@
-"""Turn a finished run into a model that `mien.load` knows: ONNX, temperatures, parity check, scores, card."""
+"""Turn a finished run into a model for `mien.load`: ONNX, temperatures, parity check, scores, card."""
 
 import shutil
 from dataclasses import asdict, dataclass, fields, replace

@@ -1,4 +1,4 @@
-"""Whether a released model may be in 8 bits: made, compared with the float file on validation rows, timed."""
+"""Decide on 8 bits for a released model: quantise, compare with the float file on validation rows, time."""
 
 import time
 from collections.abc import Callable

@@ -85,7 +85,7 @@ def make_report(folders: Sequence[Path], data: Path | None, draw: Path) -> list[
         draw: An empty folder for what is drawn here.
 
     Raises:
-        MienError: a folder is no run.
+        MienError: a folder is not a run.
         DataError: a file is damaged, or ``data`` has not the faces of the predictions.
         MissingExtraError: matplotlib or h5py is not installed.
     """
@@ -337,7 +337,7 @@ def _examples(found: Predictions, data: Path, path: Path) -> Path:
     order = np.argsort(faces.rows)
     at = order[np.searchsorted(faces.rows, found.rows, sorter=order).clip(max=len(faces) - 1)]
     if not (np.array_equal(faces.rows[at], found.rows) and np.array_equal(faces.labels[at], found.labels)):
-        raise DataError(f"{data} has not the faces of the predictions; give the data set that was scored")
+        raise DataError(f"{data} lacks the faces of the predictions; give the data set that was scored")
     return examples_figure(faces.images[at], found.labels, found.probs, found.names, path)
 
 

@@ -53,7 +53,7 @@ def _embedded(path: Path, width: int) -> str:
                     (width, round(small.height * width / small.width)), Image.Resampling.LANCZOS
                 )
     except (OSError, ValueError, Image.DecompressionBombError) as e:
-        raise MienError(f"{path} is no image: {e}") from e
+        raise MienError(f"{path} is not an image: {e}") from e
     buffer = io.BytesIO()
     small.save(buffer, "WEBP", quality=85)
     kind, content = "webp", buffer.getvalue()

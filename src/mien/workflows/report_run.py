@@ -104,12 +104,12 @@ def read_run(folder: Path, name: str = "") -> Run:
     """What lies in a run folder.
 
     Raises:
-        MienError: it is no run folder.
+        MienError: it is not a run folder.
         DataError: a file in it is damaged.
     """
     if not is_run_folder(folder):
         raise MienError(
-            f"{folder} is no run folder: it has no {RECIPE}; make one: mien train RECIPE "
+            f"{folder} is not a run folder: it has no {RECIPE}; make one: mien train RECIPE "
             f"--out {shlex.quote(str(folder))}"
         )
     names = ("recipe", "environment", "leaks", "history", "result", *(f"scores-{split}" for split in SPLITS))

@@ -114,7 +114,7 @@ def data_of_run(data: Path, run: Path, content_hash: str) -> FaceSet:
     """
     faces = read_store(data)
     if faces.content_hash() != content_hash:
-        raise DataError(f"{data} is not the data that {run} learned from; give that file with --data")
+        raise DataError(f"{data} is not the data that {run} was trained on; give that file with --data")
     return faces
 
 

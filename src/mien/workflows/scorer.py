@@ -1,4 +1,4 @@
-"""A model of either half behind one function, and the rows that it is scored on."""
+"""One interface to score a trained run or a released model, and the rows that it is scored on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -132,7 +132,7 @@ def checked_rows(faces: FaceSet, split: str, labels: tuple[str, ...]) -> FaceSet
         onto = f"import the data again with --labels {within}, and --map for names that it lacks"
         raise DataError(
             f"labels of '{faces.name}' ({', '.join(faces.label_names)}) are not the model's "
-            f"({', '.join(labels)}): it does not name {', '.join(unknown)}; "
+            f"({', '.join(labels)}): it lacks {', '.join(unknown)}; "
             f"{onto if within else 'rename or leave them out in its source, and import it again'}"
         )
     chosen = faces.select(split)

@@ -1,4 +1,4 @@
-"""Search the keys of a recipe in short trials that several processes share, and that any of them may leave.
+"""Search the keys of a recipe in short trials; several processes share them and may stop at any time.
 
 A search folder holds ``search.db`` (SQLite, by optuna) unless another database is named, ``trials/NNNN`` (run
 folders) and ``locks/``. A process holds the lock of the trial that it trains; the system drops it however the
@@ -231,7 +231,7 @@ def at_database(where: str) -> Iterator[None]:
         OutputError: it cannot be written, as on a full disk.
         DataError: it is damaged, or cannot be reached.
     """
-    verdict, advice = "is no search or is damaged", "search again in another folder"
+    verdict, advice = "is not a search or is damaged", "search again in another folder"
     if not where.endswith(DATABASE):
         verdict, advice = "cannot be used", "--storage takes a URL such as postgresql://user@host/database"
     with reading(where, verdict, advice=advice), refusals(Path(where)):

@@ -1,4 +1,4 @@
-"""What a search found: which keys mattered, an image of all trials, and the command for the best in full."""
+"""The report of a search: important keys, an image of all trials, and the full command for the best."""
 
 import math
 import os

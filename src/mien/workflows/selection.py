@@ -85,7 +85,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     part, n_parts = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= part <= n_parts:
-        raise MienError(f"--shard takes a part of how many, 1/4 to 4/4 of four; got '{text}'")
+        raise MienError(f"--shard takes PART/PARTS, 1/4 to 4/4 for four parts; got '{text}'")
     return part, n_parts
 
 
@@ -138,7 +138,7 @@ def listed_paths(stream: BinaryIO, stop: Callable[[], bool] = lambda: False) -> 
         if len(start) >= least and (b"\n" in start or b"\0" in start):
             break
     if len(start) >= MARK_BYTES and not any(start[1:MARK_BYTES:2]) and all(start[:MARK_BYTES:2]):
-        raise MienError("the list of paths is UTF-16 without a mark; save it as UTF-8")
+        raise MienError("the list of paths is UTF-16 without a byte order mark; save it as UTF-8")
     encoding = next((name for mark, name in MARKS.items() if start.startswith(mark)), None)
     if encoding is not None:
         decode = codecs.getincrementaldecoder(encoding)(errors="surrogatepass").decode

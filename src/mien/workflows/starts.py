@@ -1,4 +1,4 @@
-"""What a network brings to its run from its start, or from the run that it sees by: faces and their scale."""
+"""The training faces and input scale that a network inherits from its start or its backbone run."""
 
 import math
 from collections.abc import Sequence
@@ -73,7 +73,7 @@ def check_scale(recipe: Recipe) -> None:
     scale = start_scale(recipe.net)
     if scale and (kind := kinds.get(scale, "standard")) != recipe.data.input:
         raise RecipeError(
-            f"data.input must be {kind}, the scale in which this network's start learned its faces, got "
+            f"data.input must be {kind}, the scale of the pretrained weights, got "
             f"{recipe.data.input}; set data.input={kind}"
         )
 

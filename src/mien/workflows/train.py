@@ -1,4 +1,4 @@
-"""Train by a recipe into a run folder; the same command again goes on where a killed one stopped.
+"""Train by a recipe into a run folder; the same command continues a stopped run.
 
 A run folder holds ``recipe.json``, ``environment.json`` and marks of its training faces, with ``leaks.json``
 where other rows repeat them; while the run goes on ``checkpoint.safetensors``; and at its end
@@ -216,7 +216,7 @@ def check_teachers(teachers: list[Teacher], faces: FaceSet) -> None:
     for teacher in teachers:
         if unknown := [name for name in faces.label_names if name not in teacher.labels]:
             raise RecipeError(
-                f"distil.teachers: a teacher names {', '.join(teacher.labels)}; not {', '.join(unknown)}"
+                f"distil.teachers: a teacher has labels {', '.join(teacher.labels)}; not {', '.join(unknown)}"
             )
 
 
@@ -229,8 +229,8 @@ def _of_runs(teachers: list[Teacher], labels: tuple[str, ...]) -> list[TrainedNe
     runs = [teacher for teacher in teachers if isinstance(teacher, TrainedNet) and teacher.labels == labels]
     if len(runs) < len(teachers):
         raise RecipeError(
-            'distil.view: "same" needs run folders of the same emotions as teachers, for a released model '
-            'answers outside torch; take "original"'
+            'distil.view: "same" needs run folders of the same emotions as teachers, because a released '
+            'model runs outside torch; set "original"'
         )
     return runs
 

@@ -1,4 +1,4 @@
-"""Whose a video is, and from when to when mien watched it, by the rows or the index beside its events."""
+"""The participant of a video and the period that mien watched, from the rows or the index beside it."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping

@@ -86,7 +86,7 @@ def test_a_killed_worker_and_a_killed_driver_leave_the_files_of_one_machine(
     process.kill()
     process.communicate()
     assert killed
-    assert "was begun and not finished; add --resume" in start(videos, out, "--ray", cluster).communicate()[1]
+    assert "is not finished; add --resume" in start(videos, out, "--ray", cluster).communicate()[1]
     resumed = start(videos, out, "--ray", cluster, "--resume")
     told = resumed.communicate()[1]
     assert resumed.returncode == 1, told  # one is no video

@@ -77,5 +77,5 @@ def test_the_source_is_never_written_over(store, monkeypatch):
     link.symlink_to(store.name)
     for out in (store, link):
         done = CliRunner().invoke(app, ["data", "crop", str(store), "--part", "eyes", "--out", str(out)])
-        assert (done.exit_code, "it is read from; name another file" in done.output) == (2, True), done.output
+        assert (done.exit_code, "it is an input; name another file" in done.output) == (2, True), done.output
     assert store.read_bytes() == held

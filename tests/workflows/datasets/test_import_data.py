@@ -273,7 +273,7 @@ def test_labels_without_counterpart_are_listed_with_their_rows(tmp_path):
 def test_the_list_of_what_is_left_out_never_replaces_the_source(tmp_path):
     source = tmp_path / "a.skipped.csv"
     source.write_text("path,label\nnone.png,happy\n")
-    with pytest.raises(OutputError, match="read from; name another file"):
+    with pytest.raises(OutputError, match="it is an input; name another file"):
         import_data("csv", source, tmp_path / "a.h5")
     assert source.read_text().startswith("path,label")
 

@@ -132,8 +132,8 @@ def test_joining_stores_the_map_and_counts_what_is_dropped(tmp_path, store, face
 
 def test_a_data_set_is_not_written_over_what_it_is_made_of(tmp_path, store):
     held = store.read_bytes()
-    with pytest.raises(OutputError, match="it is read from; name another file"):
+    with pytest.raises(OutputError, match="it is an input; name another file"):
         split_data(store, store, SplitSettings())
-    with pytest.raises(OutputError, match="it is read from; name another file"):
+    with pytest.raises(OutputError, match="it is an input; name another file"):
         join_data([store, store], store)
     assert store.read_bytes() == held

@@ -168,7 +168,7 @@ def test_faces_are_drawn_by_the_seed(tiny: str, store: Path) -> None:
         ({"maps": MapSettings(("grad",))}, MienError, "no method of explanation named 'grad'; did you mean"),
         ({"kinds": ("filters",)}, MienError, "filters need a run folder"),
         ({"kinds": ("activations",)}, MienError, "activations need a run folder"),
-        ({"kinds": ("pairs",)}, DataError, "is no data set; pairs, means and faithfulness need one"),
+        ({"kinds": ("pairs",)}, DataError, "is not a data set; pairs, means and faithfulness need one"),
         (
             {"maps": MapSettings(layer="body.1")},
             MienError,
@@ -176,8 +176,8 @@ def test_faces_are_drawn_by_the_seed(tiny: str, store: Path) -> None:
         ),
         ({"split": "val"}, MienError, r"gray\.png is an image, which has no splits; leave --split out"),
         ({"chosen": "joy"}, ModelError, "no class named 'joy'"),
-        ({"is_face": False}, ImageError, "shows no face that is found; add --face"),
-        ({"source": Path("absent.h5")}, DataError, "absent.h5 is no file"),
+        ({"is_face": False}, ImageError, "shows no face that mien finds; add --face"),
+        ({"source": Path("absent.h5")}, DataError, "absent.h5 is not a file"),
     ],
     ids=[
         "needs gradients",

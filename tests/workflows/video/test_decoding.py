@@ -91,7 +91,7 @@ def test_a_decoder_that_crashes_is_an_error_behind_the_frames_before(clip, faili
     failing_decoder(CRASHES[how])
     seen = []
     with (
-        pytest.raises(VideoError, match=rf"bad.mp4' made its decoder fail after 0\.[34]0 s \({how}\)"),
+        pytest.raises(VideoError, match=rf"bad.mp4' crashed its decoder after 0\.[34]0 s \({how}\)"),
         VideoProcess(clip.rename(clip.with_name("bad.mp4"))) as video,
     ):
         seen.extend(frame.index for frame in video.frames())
@@ -102,7 +102,7 @@ def test_a_decoder_that_crashes_is_an_error_behind_the_frames_before(clip, faili
 def test_a_frame_that_computes_without_end_ends_its_process(clip, failing_decoder):
     failing_decoder("sum(1 for _ in iter(int, 1))")
     with (
-        pytest.raises(CostlyVideoError, match=r"bad.mp4' takes more than 0\.5 s of computing for one frame"),
+        pytest.raises(CostlyVideoError, match=r"bad.mp4' takes more than 0\.5 s of CPU time for one frame"),
         VideoProcess(clip.rename(clip.with_name("bad.mp4")), VideoLimits(max_cpu_s=0.5)) as video,
     ):
         list(video.frames())
@@ -139,7 +139,7 @@ def test_a_crash_in_one_of_many_videos_costs_that_one_its_later_rows_alone(
     done = list(watch_many(ManyJob(["1.mp4", "bad.mp4", "z.mp4"], Path("out")), settings))
     assert [(one.video, one.frames) for one in done] == [("1.mp4", 10), ("bad.mp4", 4), ("z.mp4", 10)]
     assert [bool(one.error) for one in done] == [False, True, False]
-    assert "made its decoder fail" in done[1].error
+    assert "crashed its decoder" in done[1].error
     assert len(list(csv_rows(Path("out/bad.mp4.csv")))) == 4
 
 

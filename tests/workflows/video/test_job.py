@@ -203,7 +203,7 @@ def test_a_stopped_run_leaves_valid_files_and_goes_on(small, settings, whole, tm
     stopped = watch_video(WatchJob(str(small), files=(out,)), settings, stop=lambda: next(asked) == 18)
     assert stopped.stopped
     assert set(parquet.read_table(out)["frame"].to_pylist()) == set(range(18))
-    with pytest.raises(MienError, match="was begun and not finished; add --resume"):
+    with pytest.raises(MienError, match="is not finished; add --resume"):
         watch_video(WatchJob(str(small), files=(out,)), settings)
     watch_video(WatchJob(str(small), files=(out,), resume=True), settings)
     assert parquet.read_table(out).equals(parquet.read_table(whole[0] / "rows.parquet"))
@@ -282,7 +282,7 @@ def test_rows_of_other_options_are_not_complete_already(small, settings, whole, 
     lines[0]["p_smooth_happy"] = f"{float(lines[0]['p_smooth_happy']) - 0.05}"
     smoother.write_text("\n".join([",".join(lines[0]), *(",".join(line.values()) for line in lines), ""]))
     for file, pick in ((smoother, Pick()), (rows, Pick(every_frames=5)), (rows, Pick(end_s=0.9))):
-        with pytest.raises(MienError, match="is complete, but of another video, or watched in another way"):
+        with pytest.raises(MienError, match="is complete, but of another video or other settings"):
             watch_video(WatchJob(small, pick, (file,), resume=True), settings)
 
 
@@ -314,7 +314,7 @@ def test_a_run_is_not_continued_with_a_detector_of_another_text(small, settings,
     asked = iter(range(99))
     watch_video(job, settings, stop=lambda: next(asked) == 9)
     own.write_text("from mien.core.detectors import Cropped as Own  # edited\n")
-    with pytest.raises(MienError, match="had another settings; resume it as it was begun"):
+    with pytest.raises(MienError, match="had another settings; resume it with the same"):
         watch_video(replace(job, resume=True), settings)
 
 
@@ -507,7 +507,7 @@ def test_hidden_parts_are_told_where_landmarks_are_asked_for(small, settings, tm
     settings = replace(settings, landmarks=True)
     out, asked = tmp_path / "rows.csv", iter(range(99))
     watch_video(WatchJob(str(small), files=(out,)), settings, stop=lambda: next(asked) == 18)
-    with pytest.raises(MienError, match="had another settings; resume it as it was begun"):
+    with pytest.raises(MienError, match="had another settings; resume it with the same"):
         watch_video(WatchJob(str(small), files=(out,), resume=True), replace(settings, landmarks=False))
     watch_video(WatchJob(str(small), files=(out,), resume=True), settings)
     rows = cells(out)
@@ -541,7 +541,7 @@ def test_a_state_of_an_older_form_is_one_line_and_its_rows_stay(small, settings,
     held = json.loads(state.read_text().partition("\n")[2])
     kept = out.read_bytes()
     for part, lacks, says in (
-        (held["run"]["settings"], "landmarks", "had another settings; resume it as it was begun"),
+        (held["run"]["settings"], "landmarks", "had another settings; resume it with the same"),
         (held["state"]["watcher"]["tracker"], "last_s", "it lacks 'last_s'; delete it and start again"),
     ):
         value = part.pop(lacks)
@@ -689,7 +689,7 @@ def test_a_job_that_cannot_be_is_refused_before_the_first_frame(job, says) -> No
 
 def test_rows_of_before_stay_where_another_output_is_refused(small, settings, tmp_path) -> None:
     (tmp_path / "rows.csv").write_text("of before")
-    with pytest.raises(MienError, match="is the video that is read; write into another file"):
+    with pytest.raises(MienError, match="is the input video; write to another file"):
         watch_video(WatchJob(str(small), files=(tmp_path / "rows.csv",), annotate=small), settings)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["of before"]
     with pytest.raises(MienError, match="two outputs have the same name"):
@@ -712,7 +712,7 @@ def test_rows_of_before_stay_where_no_frame_comes(suffix, small, settings, tmp_p
 
 
 def test_an_annotated_video_never_overwrites_its_source(crossing, settings) -> None:
-    with pytest.raises(MienError, match="is the video that is read"):
+    with pytest.raises(MienError, match="is the input video"):
         watch_video(WatchJob(str(crossing), annotate=crossing), settings)
 
 

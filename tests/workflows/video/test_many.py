@@ -168,7 +168,7 @@ def test_a_killed_run_goes_on_in_the_middle_and_takes_new_videos_in(videos, sett
     with pytest.raises(Killed):
         list(watch_many(ManyJob(["in"], Path("out")), settings, on_watched=die))
     assert [row["video"] for row in index("out")] == ALL[:1]
-    with pytest.raises(MienError, match="was begun and not finished; add --resume"):
+    with pytest.raises(MienError, match="is not finished; add --resume"):
         list(watch_many(ManyJob(["in"], Path("out")), settings))
     assert [one.video for one in watch_many(ManyJob(["in"], Path("out"), resume=True), settings)] == ALL[1:]
     for name in ("2.mp4.csv", "10.mp4.csv", "below/2.mp4.csv"):
@@ -209,7 +209,7 @@ def test_a_later_run_never_replaces_the_rows_of_another_video(videos, settings) 
 def test_an_index_of_something_else_is_refused_and_stays(resume, videos, settings) -> None:
     Path("out").mkdir()
     Path("out/index.csv").write_text("path,error\na.jpg,\n")
-    with pytest.raises(MienError, match=r"out/index\.csv is no index of videos; move it, or give --out"):
+    with pytest.raises(MienError, match=r"out/index\.csv is not an index of videos; move it, or give --out"):
         list(watch_many(ManyJob(["in"], Path("out"), resume=resume), settings))
     assert Path("out/index.csv").read_text() == "path,error\na.jpg,\n"
 
@@ -329,7 +329,7 @@ def test_one_video_of_one_frame_is_counted_as_one(videos, tiny_home, monkeypatch
     )
     stopped = CliRunner().invoke(app, arguments, prog_name="mien")
     assert (stopped.exit_code, stopped.stdout) == (130, "in/2.mp4: 1 frame, 0.1 s, 1 person\n")
-    assert "mien: stopped after 1 video; --resume goes on" in stopped.stderr
+    assert "mien: stopped after 1 video; continue with --resume" in stopped.stderr
 
 
 def test_a_folder_of_participants_has_their_ids_in_every_row_and_copies_for_raters(

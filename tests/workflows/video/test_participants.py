@@ -70,7 +70,7 @@ def test_a_stopped_run_goes_on_in_the_same_order(videos, tmp_path) -> None:
 
 
 def test_the_key_never_lies_with_the_copies_and_never_serves_other_videos(videos, tmp_path) -> None:
-    with pytest.raises(MienError, match="would lie where the raters look"):
+    with pytest.raises(MienError, match="would be visible to the raters"):
         write_blind(videos, tmp_path / "out", tmp_path / "out" / KEY)
     with pytest.raises(MienError, match="give --blind a folder apart from the videos"):
         write_blind(videos, tmp_path, tmp_path.parent / KEY)
@@ -79,7 +79,7 @@ def test_the_key_never_lies_with_the_copies_and_never_serves_other_videos(videos
     with pytest.raises(OSError, match="Too many levels of symbolic links"):
         write_blind([(tmp_path / "loop.mp4", None)], tmp_path / "raters", tmp_path / "loop" / KEY)
     write_blind(videos[:3], tmp_path / "raters", tmp_path / KEY)
-    with pytest.raises(MienError, match="tells of other videos; delete it"):
+    with pytest.raises(MienError, match="lists other videos; delete it"):
         write_blind(videos, tmp_path / "raters", tmp_path / KEY)
 
 
@@ -93,11 +93,11 @@ def test_videos_that_the_key_could_not_tell_apart_are_refused(tmp_path) -> None:
 def test_copies_of_other_videos_are_never_given_to_raters(videos, tmp_path) -> None:
     raters, first, second = tmp_path / "raters", tmp_path / "1" / KEY, tmp_path / "2" / KEY
     (copy,) = write_blind(videos[2:3], raters, first)
-    with pytest.raises(MienError, match=r"001\.mp4 is of another key than .*; give --blind a new folder"):
+    with pytest.raises(MienError, match=r"001\.mp4 is from another key than .*; give --blind a new folder"):
         write_blind(videos[3:], raters, second)
     assert not second.exists()
     copy.write_bytes(b"another video")
-    with pytest.raises(MienError, match=r"001\.mp4 is no copy of .*carl\.mp4, as the key says; delete it"):
+    with pytest.raises(MienError, match=r"001\.mp4 is not a copy of .*carl\.mp4, contrary to the key"):
         write_blind(videos[2:3], raters, first)
 
 

@@ -1,4 +1,4 @@
-"""Tells PyInstaller what to put beside a program that uses mien; it finds this by itself."""
+"""The PyInstaller hook for programs that use mien; PyInstaller finds it automatically."""
 
 from pathlib import Path
 

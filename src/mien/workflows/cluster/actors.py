@@ -1,4 +1,4 @@
-"""Actors that read images: one core each, and a process beside it that an image may end."""
+"""Actors that read images: one core each, with a child process that a faulty image may crash."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence

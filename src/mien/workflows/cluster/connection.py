@@ -36,7 +36,8 @@ def connected(address: str) -> Iterator[None]:
 
 def _ended(error: Exception) -> MienError:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return MienError(f"Ray ended the run ({lines[-1] if lines else type(error).__name__}); --resume goes on")
+    reason = lines[-1] if lines else type(error).__name__
+    return MienError(f"Ray ended the run ({reason}); continue with --resume")
 
 
 def _connect(address: str) -> None:

@@ -133,7 +133,7 @@ def placed(sources: Sequence[Source]) -> list[Source]:
 
 
 def write_whole(system: Any, path: str, data: bytes) -> None:
-    """Write a file that is there whole or not at all, as objects of a store always are."""
+    """Write a file atomically, as objects of a store always are."""
     folder, _, name = path.rpartition("/")
     begun = f"{folder}/.mien-{name}" if system.type_name == "local" else path
     with system.open_output_stream(begun) as file:

@@ -1,4 +1,4 @@
-"""Read many images on a Ray cluster: an actor a core, a Parquet file for each part, every image once."""
+"""Read many images on a Ray cluster: one actor per core, one Parquet file per part, each image once."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ class RayJob:
         address: Of the cluster; ``auto`` for the one of this machine, ``local`` to start one here.
         actors: How many read at the same time; ``None`` takes all CPUs of the cluster, or all GPUs where
             the settings say ``device="cuda"``.
-        resume: Go on with what lies in ``folder``.
+        resume: Continue the run in ``folder``.
     """
 
     folder: str
@@ -92,7 +92,8 @@ def _read_parts(job: RayJob, parts: Sequence[Part], labels: Sequence[str]) -> It
         yield part
     if n_lost:
         raise MienError(
-            f"{n_lost:,} images were not read: the workers that had them died {TRIES} times; --resume goes on"
+            f"{n_lost:,} images were not read: the workers that had them died {TRIES} times; continue "
+            "with --resume"
         )
 
 
@@ -115,7 +116,7 @@ def begin_run(job: RayJob, sha256: str, size: int) -> tuple[PartDone, set[str], 
         write_whole(system, run, json.dumps(identity | {"part_size": size}).encode())
         return PartDone(0, 0, 0), set(), size
     if not job.resume:
-        raise MienError(f"{job.folder} holds a run already; add --resume to go on, or {ADVICE}")
+        raise MienError(f"{job.folder} holds a run already; add --resume to continue, or {ADVICE}")
     try:
         with system.open_input_file(run) as file:
             held = json.loads(file.read())
@@ -124,5 +125,5 @@ def begin_run(job: RayJob, sha256: str, size: int) -> tuple[PartDone, set[str], 
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{job.folder}/{RUN} is damaged; {ADVICE}") from error
     if differing:
-        raise MienError(f"the stopped run had another {', '.join(differing)}; resume it as it was begun")
+        raise MienError(f"the stopped run had another {', '.join(differing)}; resume it with the same")
     return *done_in(system, [one.path for one in there if one.base_name.startswith("part-")]), size

@@ -1,4 +1,4 @@
-"""Watch many videos on a Ray cluster: one a task, and the same files as on one machine."""
+"""Watch many videos on a Ray cluster: one task per video, and the same files as on one machine."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Look through a stored data set, and show the worst of it on one page that stays on this machine."""
+"""Audit a stored data set, and show the worst faces on one page that stays on this machine."""
 
 import os
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Make one store of several, or split one again."""
+"""Join several stores into one, or split one again."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -103,7 +103,7 @@ def _moved(faces: FaceSet, settings: SplitSettings) -> NDArray[np.bool_]:
 def _links(faces: FaceSet, settings: SplitSettings, progress: Progress) -> Iterator[NDArray[np.int64]]:
     """Faces that must stay together."""
     if settings.by not in ("label", "person"):
-        raise DataError(f"data are divided by label or person, got '{settings.by}'")
+        raise DataError(f"data can be divided by label or person, got '{settings.by}'")
     if settings.by == "person":
         if faces.persons is None or not (faces.persons >= 0).any():
             raise DataError(f"{faces.name} names no persons; divide it by label")

@@ -1,4 +1,4 @@
-"""Does a map show what the network looks at? Take away what it ranks first, and compare with chance.
+"""Faithfulness of a map: remove the pixels that it ranks first, and compare with random order.
 
 Faces are taken apart in cells, an array of 12 x 12, in the order of each map and in random orders of the same
 cells: pixels scattered at random would make noise that no face has, and beat any smooth map by that alone.

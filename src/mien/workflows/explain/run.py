@@ -71,7 +71,7 @@ def explain(job: Job, report: Report = silent) -> Explained:
         faces = faces_of_store(subject, job.source, job.split)
         count_test_evaluation(Path(job.model) if subject.net is not None else None, job.split)
     elif {"pairs", "mean", "faithfulness"} & set(job.kinds):
-        raise DataError(f"{job.source} is no data set; pairs, means and faithfulness need one (.h5)")
+        raise DataError(f"{job.source} is not a data set; pairs, means and faithfulness need one (.h5)")
     else:
         faces = faces_of_image(subject, job.source, None if job.is_face else detector)
     work = Work(job, subject, faces, report)

@@ -53,7 +53,7 @@ def pairs_sheet(work: Work) -> list[Path]:
             key = f"{subject.labels[true]}_as_{subject.labels[named]}"
             arrays |= {f"{key}_positions": some, f"{key}_true_maps": both[0], f"{key}_named_maps": both[1]}
     if not sheet.rows:
-        raise DataError(f"'{subject.name}' confuses nothing on the {work.job.split} rows")
+        raise DataError(f"'{subject.name}' has no errors on the {work.job.split} rows")
     return work.write("pairs", {**arrays, "confusion": confusion}, lambda file: draw_sheet(sheet, file))
 
 

@@ -39,7 +39,7 @@ CHUNK = 8
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """A report to no one."""
+    """A report that does nothing."""
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,7 @@ def faces_of_image(subject: Subject, path: Path, detector: Detector | None) -> S
         return Shown(crop[None], (path.name,))
     found = find_faces(detector, image)
     if not found:
-        raise ImageError(f"{path} shows no face that is found; add --face if the image is a cropped face")
+        raise ImageError(f"{path} shows no face that mien finds; add --face if the image is a cropped face")
     crops = np.stack([face_crop(image, face, size, subject.crop_scale, subject.channels) for face in found])
     return Shown(crops, tuple(f"face {i}" for i in range(1, len(found) + 1)))
 
@@ -281,5 +281,5 @@ def is_store(path: Path) -> bool:
         DataError: there is no such file.
     """
     if not path.is_file():
-        raise DataError(f"{path} is no file; give an image or a data set of `mien data import`")
+        raise DataError(f"{path} is not a file; give an image or a data set of `mien data import`")
     return path.suffix.lower() in (".h5", ".hdf5")

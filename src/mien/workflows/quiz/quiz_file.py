@@ -125,8 +125,8 @@ def open_quiz(
     quiz.close()
     of = "" if held != draw else f" of another data set, '{quiz.name}'"
     raise DataError(
-        f"{path} asks {held.n} faces of {held.split} by seed {held.seed}{of}; leave out --data to go on with "
-        "them, or name another file with --out"
+        f"{path} asks {held.n} faces of {held.split} by seed {held.seed}{of}; leave out --data to continue "
+        "with them, or name another file with --out"
     )
 
 
@@ -223,12 +223,12 @@ class Quiz:
             raise
 
     def _reading(self) -> AbstractContextManager[None]:
-        return reading(self.path, "is no quiz file or is damaged")
+        return reading(self.path, "is not a quiz file or is damaged")
 
     def _check(self) -> None:
         found = (self._one("PRAGMA application_id"), self._one("PRAGMA user_version"))
         if found[0] != APPLICATION:
-            raise DataError(f"{self.path} is an SQLite file, but no quiz that mien wrote")
+            raise DataError(f"{self.path} is an SQLite file, but not a quiz that mien wrote")
         if found[1] != FORMAT:
             raise DataError(f"{self.path} has format {found[1]}, this version reads {FORMAT}")
         foreign = self._one("SELECT count(*) FROM sqlite_master WHERE type IN ('view', 'trigger')")
@@ -255,7 +255,7 @@ class Quiz:
         return self._faces[part]
 
     def begin(self, name: str = "", *, training: int = 0, known_only: bool = False) -> Step:
-        """Let a person begin, or go on where they stopped.
+        """Let a person begin, or continue where they stopped.
 
         Args:
             name: Case does not count, in any script; empty takes a new name, such as ``person 3``.
@@ -269,13 +269,13 @@ class Quiz:
         if len(name) > LONGEST_NAME:
             raise MienError(f"a name has at most {LONGEST_NAME} letters, got {len(name)}")
         if not name.translate(JOINERS).isprintable():
-            raise MienError(f"a name must consist of letters that can be shown, got {name!a}")
+            raise MienError(f"a name must consist of printable characters, got {name!a}")
         with self._change():
             if not _key(name):
                 taken = {_key(known) for (known,) in self._all("SELECT name FROM people")}
                 name = next(one for i in range(1, len(taken) + 2) if (one := f"person {i}") not in taken)
             elif known_only and not self._known(name):
-                raise MienError(f"no participant called '{name}' has begun; leave the name empty to begin")
+                raise MienError(f"no participant called '{name}' exists; leave the name empty to begin")
             if not self._known(name):
                 self.database.execute(
                     "INSERT INTO people VALUES (?, ?, datetime('now'))",
@@ -342,7 +342,7 @@ class Quiz:
         query = "SELECT part, place, label, ms FROM answers WHERE person = ?"
         for part, place, label, took in self._all(query, name):
             if not (0 <= place < limits[part] and 0 <= label < len(self.label_names) and took >= 0):
-                raise ValueError(f"an answer of {name} is to no face, of no label, or took no time")
+                raise ValueError(f"an answer of {name} has an invalid face, label or time")
             if part == ASKED:
                 answers[place], ms[place] = label, took
         if not 0 <= training <= limits[TRAINING]:
@@ -362,7 +362,7 @@ class Quiz:
     def _step(self, name: str) -> Step:
         found = self._known(name)
         if found is None:
-            raise MienError(f"no participant called '{name}' has begun; load the page again")
+            raise MienError(f"no participant called '{name}' exists; load the page again")
         person, training = found
         count = "SELECT COUNT(*) FROM answers WHERE person = ? AND part = ?"
         place = self._one(count, person, TRAINING)

@@ -167,6 +167,6 @@ def write_boris(events: Sequence[Event], path: Path, source: Source) -> None:
 
 
 def write_whole(write: Write, events: Sequence[Event], path: Path, source: Source) -> None:
-    """Write a file of events; it appears whole or not at all."""
+    """Write a file of events atomically."""
     with atomic_write(path) as temporary:
         write(events, temporary, source)

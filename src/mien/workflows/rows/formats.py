@@ -1,4 +1,4 @@
-"""The kinds of file that take rows, by the end of their names; a new one is an entry in `FORMATS`.
+"""The file formats of rows, by suffix; a new one is an entry in `FORMATS`.
 
 Rows reach the disk as lines, in every format: lines can be appended, cut off behind any image, and read after
 a kill. A format that is no lines is made of them at the end, in parts of bounded size.
@@ -89,7 +89,7 @@ def parquet_schema(columns: Sequence[str]) -> Any:
 
 
 def make_parquet(lines: Path, path: Path, columns: Sequence[str], source: Source = "") -> None:
-    """A Parquet file of JSON lines, in row groups of bounded size; it appears whole or not at all."""
+    """Write a Parquet file from JSON lines, in row groups of bounded size, atomically."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""A file that takes rows as they come, and goes on where a killed run left it."""
+"""A file to which rows are appended, and which a later run can continue after a kill."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from mien.workflows.rows.formats import RowFormat, format_of
 
 
 class RowFile:
-    """Rows on disk; the end of the file's name tells the format.
+    """Rows on disk; the suffix of the file determines the format.
 
     The file is locked at once, and stays as it was until `begin`, so that a run can be refused without loss.
 
@@ -44,7 +44,7 @@ class RowFile:
         self._file = self._open()
 
     def begin(self) -> Self:
-        """Empty the file, or go on at its offset; call it before the first rows."""
+        """Empty the file, or continue at its offset; call it before the first rows."""
         self._has_begun = True
         with refusals(self.lines):
             self._file.truncate(self._offset)
@@ -117,7 +117,7 @@ def check_free(path: Path, columns: Sequence[str]) -> None:
 def check_whole(path: Path, columns: Sequence[str]) -> None:
     """Raise a MienError where a file of a run that came to its end is not what this run would write."""
     if not path.exists():
-        raise MienError(f"the run came to its end without {path}; start over without --resume")
+        raise MienError(f"the run ended without {path}; start over without --resume")
     if not format_of(path, columns).has(path, columns):
         raise MienError(f"{path} has the columns of another run; name another file, or delete it")
 

@@ -1,4 +1,4 @@
-"""The files of rows that a run writes, and the state beside them from which a stopped run goes on."""
+"""The files of rows that a run writes, and the state from which a stopped run continues."""
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from mien.workflows.rows.row_file import RowFile, check_free, check_whole, drop_
 from mien.workflows.rows.run_state import RunState
 
 Identity = Mapping[str, Any]
-"""What must be the same for a run to go on, by the name that people know it by."""
+"""Settings that must be the same to continue a run, by the names that users know."""
 
 
 class RunFiles:
@@ -67,7 +67,7 @@ class RunFiles:
             opened.pop_all()
 
     def begin(self) -> None:
-        """Empty the files, or go on at their offsets; call it once nothing else can refuse the run."""
+        """Empty the files, or continue at their offsets; call it after all other checks of the run."""
         self.has_begun = True
         if self._state:
             self._state.begin(self.files, {"offsets": {}})

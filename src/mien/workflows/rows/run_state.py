@@ -1,4 +1,4 @@
-"""What an unfinished run leaves beside its rows: what it was, and how far its files go together."""
+"""The state of an unfinished run: its settings, and the consistent length of its files."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping
@@ -37,9 +37,7 @@ class RunState:
         sweep(path.parent)  # also where the run is refused
         if self.path.exists():
             if not resume:
-                raise MienError(
-                    f"{path} was begun and not finished; add --resume to go on, or delete {self.path}"
-                )
+                raise MienError(f"{path} is not finished; add --resume to continue, or delete {self.path}")
             self.stored = self._read()
         elif resume:
             self.is_done = path.exists()
@@ -48,12 +46,12 @@ class RunState:
         with reading(self.path, advice="delete it and start again"):
             digest, _, text = self.path.read_text(encoding="utf-8").partition("\n")
             if digest != _digest(text):
-                raise ValueError("it is cut or was changed")
+                raise ValueError("it is truncated or was changed")
             held = parse_json(text)
             check_shape(held, {"run": {}, "state": {"offsets": Maybe({})}})
         differing = [name for name, value in self.identity.items() if held["run"].get(name) != value]
         if differing:
-            raise MienError(f"the stopped run had another {', '.join(differing)}; resume it as it was begun")
+            raise MienError(f"the stopped run had another {', '.join(differing)}; resume it with the same")
         return dict(held["state"])
 
     def begin(self, files: Iterable[RowFile], state: Mapping[str, Any]) -> None:

@@ -46,7 +46,7 @@ class AnnotatedVideo:
         check_output(path)
         source = video.source.text
         if os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
-            raise MienError(f"{path} is the video that is read; write into another file")
+            raise MienError(f"{path} is the input video; write to another file")
         self.path, self.video = path, video
         self._waiting: list[Packet[Any]] = []
         self._stream: Any = None

@@ -1,4 +1,4 @@
-"""The process that decodes one video for another one, so that it can be ended without its rows.
+"""The process that decodes one video for a parent process, and can be ended without losing rows.
 
 It sends lines of JSON on standard output: first what the container says, then, once standard input has said
 which frames, a line for every frame and behind it the pixels of those that are wanted; at last ``over`` or

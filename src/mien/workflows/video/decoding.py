@@ -1,4 +1,4 @@
-"""Decode a video in a process of its own: whatever its decoder does, this process goes on.
+"""Decode a video in a separate process, so that a crash of the decoder does not end this one.
 
 A decoder that crashes, computes without end or takes all memory becomes a `VideoError` behind the frames
 that came until then. While this process looks for faces, the other one decodes the next frame.
@@ -122,14 +122,14 @@ class VideoProcess(Child):
         where = "its beginning" if self._last_s is None else f"{self._last_s:.2f} s"
         if self.was_costly:
             return CostlyVideoError(
-                f"{self.name} takes more than {self.limits.max_cpu_s:g} s of computing for one frame, after "
+                f"{self.name} takes more than {self.limits.max_cpu_s:g} s of CPU time for one frame, after "
                 f"{where}; convert it to H.264"
             )
         how = _signal_name(-code) if code < 0 else f"exit code {code}"
         if how in ("SIGKILL", "SIGTERM"):
             said = f"{self.name}: its decoder was ended from outside after {where} ({how})"
-            return VideoError(f"{said}, as where memory runs out; free some, and watch it again")
-        return VideoError(f"{self.name} made its decoder fail after {where} ({how}); convert it to H.264")
+            return VideoError(f"{said}, as if memory ran out; free some, and watch it again")
+        return VideoError(f"{self.name} crashed its decoder after {where} ({how}); convert it to H.264")
 
 
 def open_video(source: str | os.PathLike[str], *, apart: bool = True) -> Video | VideoProcess:

@@ -1,4 +1,4 @@
-"""A run that came to its end: whether its rows are those of the video at hand."""
+"""A finished run: whether its rows belong to the given video."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping

@@ -217,7 +217,7 @@ class Video:
         try:
             rgb = np.asarray(self.reformatter.reformat(image, width, height, "rgb24").to_ndarray(), np.uint8)
         except (self._error, ValueError, MemoryError) as error:
-            raise VideoError(f"{self.name} has a frame that cannot be unpacked: {reason(error)}") from error
+            raise VideoError(f"{self.name} has a frame that cannot be decoded: {reason(error)}") from error
         matrix = self.display_matrix(image)
         return rgb if matrix is None else upright(rgb, matrix)
 

@@ -1,4 +1,4 @@
-"""Watch one video from its first frame to its files, and go on where a run was stopped."""
+"""Watch one video from its first frame to its files, and continue a stopped run."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -102,7 +102,7 @@ class WatchJob:
         check_distinct(self.files)
         check_resume(self.files, resume=self.resume)
         if self.live and self.annotate:
-            raise MienError("live images cannot be annotated into a file: their sound would not fit")
+            raise MienError("live images cannot be annotated into a file: their sound would not be in sync")
         if self.resume and self.annotate:
             refuse_to_annotate("an annotated video", self.files[0])
 
@@ -155,7 +155,7 @@ def watch_video(
         settings: How.
         on_watched: Gets each frame's rows.
         begin: Gets what the container tells of itself, before the first frame.
-        stop: Asked before each frame; true ends the run, and it can go on later.
+        stop: Asked before each frame; true ends the run, which can continue later.
         keep_pixels: Whether ``on_watched`` gets the images as well.
 
     Returns:
@@ -267,7 +267,7 @@ class _Run:
         is_longer = end_s is not None and self.summary.last_s > end_s
         if is_longer or (rows is not None and not are_of(rows, self.watcher, frames)):
             raise MienError(
-                f"{self.job.files[0]} is complete, but of another video, or watched in another way; "
+                f"{self.job.files[0]} is complete, but of another video or other settings; "
                 "name another file, or delete it"
             )
         compared = rows is not None

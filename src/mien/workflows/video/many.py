@@ -1,4 +1,4 @@
-"""Watch many videos: a file of rows for each, an index of all, and a stopped run that goes on as a whole."""
+"""Watch many videos: a file of rows for each, an index of all, and resumption of a stopped run."""
 
 import hashlib
 import os
@@ -150,7 +150,7 @@ def watch_many(
         settings: How.
         begin: Gets the path of each video before it is watched.
         on_watched: Gets each frame's rows.
-        stop: Asked before each frame; true ends the run, and it can go on later.
+        stop: Asked before each frame; true ends the run, which can continue later.
 
     Yields:
         What each video gave, when its rows and its line of the index are on the disk.
@@ -271,7 +271,7 @@ class Index:
         self._whose: dict[str, str] = {}  # the video of a file of rows
         offset: int | None = None
         if self._state.stored is None and path.exists() and not FORMATS[".csv"].has(path, COLUMNS):
-            raise MienError(f"{path} is no index of videos; move it, or give --out another folder")
+            raise MienError(f"{path} is not an index of videos; move it, or give --out another folder")
         if self._state.is_done:  # videos may have come since
             offset = path.stat().st_size
         elif self._state.stored:

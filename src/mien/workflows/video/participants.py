@@ -76,7 +76,7 @@ def write_blind(
     check_output_folder(folder)
     place = Path(os.path.realpath(folder))
     if place in Path(os.path.realpath(key)).parents:
-        raise MienError(f"{key} would lie where the raters look; give --blind a folder apart from --out")
+        raise MienError(f"{key} would be visible to the raters; give --blind a folder apart from --out")
     for path, _ in videos:
         if place in Path(os.path.realpath(path)).parents:
             raise MienError(f"{path} lies in {folder}; give --blind a folder apart from the videos")
@@ -84,7 +84,7 @@ def write_blind(
     if key.exists():
         rows = read_key(key)
         if {row["video"] for row in rows} != set(names):
-            raise MienError(f"{key} tells of other videos; delete it and {folder} to draw again")
+            raise MienError(f"{key} lists other videos; delete it and {folder} to draw again")
     else:
         order = list(videos)
         (rng or SystemRandom()).shuffle(order)
@@ -95,7 +95,7 @@ def write_blind(
         ]
         for name, *_ in cells:
             if (folder / name).exists():
-                raise MienError(f"{folder / name} is of another key than {key}; give --blind a new folder")
+                raise MienError(f"{folder / name} is from another key than {key}; give --blind a new folder")
         key.parent.mkdir(parents=True, exist_ok=True)
         _write(key, [KEY_COLUMNS, *cells])
         rows = read_key(key)
@@ -112,7 +112,7 @@ def _copy(video: Path, copy: Path) -> None:
             shutil.copyfile(video, temporary)
     elif copy.stat().st_size != video.stat().st_size:
         raise MienError(
-            f"{copy} is no copy of {video}, as the key says; delete it, or give --blind a new folder"
+            f"{copy} is not a copy of {video}, contrary to the key; delete it, or give --blind a new folder"
         )
 
 

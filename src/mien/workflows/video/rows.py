@@ -1,4 +1,4 @@
-"""The rows of a timeline as they go into files: whose video it is comes first."""
+"""The rows of a timeline in files, with the participant first."""
 
 from collections.abc import Sequence
 
