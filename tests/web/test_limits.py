@@ -14,11 +14,11 @@ def test_one_client_cannot_take_every_place():
     entered = [gate.enter("greedy") for _ in range(14)]
     for one in entered:
         one.__enter__()
-    with pytest.raises(RefusedError, match="14 requests are at work already"), gate.enter("greedy"):
+    with pytest.raises(RefusedError, match="14 requests are already in progress"), gate.enter("greedy"):
         pass
     with gate.enter("first"), gate.enter("second"):
         assert gate.n_inside == 16
-        with pytest.raises(RefusedError, match="16 requests are at work already"), gate.enter("third"):
+        with pytest.raises(RefusedError, match="16 requests are already in progress"), gate.enter("third"):
             pass
     for one in entered:
         one.__exit__(None, None, None)

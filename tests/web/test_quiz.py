@@ -118,7 +118,7 @@ def test_what_cannot_be_meant_is_refused_in_one_shape(client, method, path, stat
 
 def test_with_names_a_name_is_asked_for(client):
     service = client(names=True)
-    assert service.post("/v1/begin").json()["error"]["message"] == "give a name, to go on later under it"
+    assert service.post("/v1/begin").json()["error"]["message"] == "give a name, to continue later with it"
     assert service.post("/v1/begin", params={"person": "Eve"}).json()["person"] == "Eve"
 
 

@@ -181,7 +181,7 @@ def test_an_option_in_the_body_is_refused_and_told_where_it_goes(serve, face_png
     headers = {"Content-Type": "application/json"} if "content" in sent else {}
     response = serve().post(path, **sent, headers=headers)
     assert refusal(response) == (400, "bad_request")
-    assert "options go into the address, such as ?landmarks=true" in response.json()["error"]["message"]
+    assert "put options into the URL, such as ?landmarks=true" in response.json()["error"]["message"]
 
 
 def test_blanks_before_an_image_are_skipped_in_one_pass(serve, monkeypatch):
@@ -205,7 +205,7 @@ def test_many_images_may_come_in_json_and_a_bad_one_stops_no_other(serve, face_p
     assert [i["error"] and i["error"]["code"] for i in images[2:]] == [None, *["bad_request"] * 3]
     says = [i["error"]["message"].partition(";")[0] for i in images[3:]]
     assert says[0].startswith("image 4 is not base64 (")
-    assert says[1:] == ["image 5 is a web address", "image 6 is no text"]
+    assert says[1:] == ["image 5 is a web address", "image 6 is not text"]
 
 
 @pytest.mark.parametrize(
@@ -217,8 +217,8 @@ def test_many_images_may_come_in_json_and_a_bad_one_stops_no_other(serve, face_p
         (b'{"image": %s}' % (b"9" * 5000), "bad_request", "is not JSON"),
         (b"[]", "bad_request", "holds no image"),
         (b'{"image": []}', "bad_request", "holds no image"),
-        (b'{"image": [1]}', "bad_request", "image 1 is no text"),
-        (b'{"image": {}}', "bad_request", "the image is no text"),
+        (b'{"image": [1]}', "bad_request", "image 1 is not text"),
+        (b'{"image": {}}', "bad_request", "the image is not text"),
         (b'{"photo": "aaaa"}', "bad_request", "holds no image"),
         (b'{"image": "aa!a"}', "bad_request", "the image is not base64"),
         (b'{"image": ["\xc3\xa4"]}', "bad_request", "image 1 is not base64"),
@@ -248,7 +248,7 @@ def test_text_in_the_place_of_a_file_is_told_how_to_be_sent(serve, sent):
     assert refusal(response) == (400, "bad_request")
     kind = response.request.headers["Content-Type"]
     assert response.json()["error"]["message"] == (
-        f"the body is no image file, and its type is {kind}; send the file itself as the body or by "
+        f"the body is not an image file, and its type is {kind}; send the file itself as the body or by "
         "-F image=@photo.jpg, or JSON as application/json"
     )
 

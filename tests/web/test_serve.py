@@ -146,7 +146,7 @@ def test_the_token_is_in_the_part_of_the_address_that_a_browser_keeps(mien_serve
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--token", "short"], "mien: the service cannot be run so: token: must be 8 to 256 letters"),
+        (["--token", "short"], "mien: invalid settings of the service: token: must be 8 to 256 letters"),
         (["--model", "tinny"], "mien: no model named 'tinny'; did you mean 'tiny'"),
         (["--detector", "one-stag"], "mien: no detector named 'one-stag'; did you mean 'one-stage'?"),
         (["--detector", "no.such:Finder"], "mien: detector 'no.such:Finder' cannot be imported"),

@@ -161,7 +161,7 @@ def test_what_is_no_http_is_told_in_the_shape_of_every_error(listen, sent):
     assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert b"Content-Type: application/json\r\n" in answer
     body = json.loads(answer.partition(b"\r\n\r\n")[2])
-    assert body == {"error": {"code": "bad_request", "message": "this is no request by HTTP/1.1"}}
+    assert body == {"error": {"code": "bad_request", "message": "this is not an HTTP/1.1 request"}}
     assert is_well(place)
 
 

@@ -40,7 +40,7 @@ def test_a_body_that_comes_too_slowly_is_given_up():
         return await refused(UploadGate(BodyLimits(1000, 0.01, 3600, ""), 1000), sends(then_s=3600))
 
     error = asyncio.run(run())
-    assert "came too slowly" in str(error)
+    assert "arrived too slowly" in str(error)
     assert STATUSES[code_of(error)] == 408
 
 
@@ -68,7 +68,7 @@ def test_a_body_that_keeps_the_pace_may_take_longer_than_the_patience(monkeypatc
 
 
 def test_a_body_that_keeps_the_pace_must_still_be_whole_in_time(monkeypatch):
-    with pytest.raises(RefusedError, match="came too slowly"):
+    with pytest.raises(RefusedError, match="arrived too slowly"):
         on_a_clock(monkeypatch, BodyLimits(10**6, 1.5, 4.5, ""), [b"x" * 20_000] * 6)
 
 
@@ -102,7 +102,7 @@ def test_where_room_runs_out_the_body_that_came_the_longest_gives_way():
 
     error, n_bytes = asyncio.run(run())
     assert (code_of(error), n_bytes) == ("busy", 0)
-    assert "came the slowest" in str(error)
+    assert "was the slowest" in str(error)
 
 
 def test_whole_bodies_keep_their_room_and_the_new_one_is_refused():

@@ -1,4 +1,4 @@
-"""Addresses as clients write them: below a prefix that a proxy gives the service, and HEAD where GET is."""
+"""URL paths of clients: below the prefix of a proxy, and HEAD where there is GET."""
 
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send

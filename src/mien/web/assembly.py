@@ -20,7 +20,7 @@ ANY_ERROR: dict[int | str, dict[str, Any]] = {
 
 
 class Guarded(FastAPI):
-    """An application whose description tells of the token, which `mien.web.security.Guard` asks for."""
+    """An application whose OpenAPI description includes the token that `mien.web.security.Guard` requires."""
 
     def openapi(self) -> dict[str, Any]:
         """The description, for programs that make a client of it."""

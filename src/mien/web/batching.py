@@ -61,7 +61,7 @@ class BatchedClassifier(Classifier):
         return asked.answer.result()
 
     def close(self) -> None:
-        """End the thread; to be called when no one waits for an answer any more."""
+        """End the thread; call it when no request waits for an answer."""
         self.queue.put(None)
         self._thread.join()
 

@@ -141,12 +141,12 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except ClientDisconnect:
-        gone = "the client went away before its request was whole"
+        gone = "the client disconnected before its request was complete"
         raise RefusedError("bad_request", gone) from None
     except FormParserError as error:  # not all of them are wrapped by Starlette
         raise HTTPException(400, f"the form is broken: {error}") from None
     except UnicodeError:  # of a charset such as "undefined", which Starlette takes
-        raise HTTPException(400, "the form has names that are not in the charset that it tells") from None
+        raise HTTPException(400, "the form has names that do not fit its declared charset") from None
 
 
 def _name(file: UploadFile) -> str:
@@ -169,7 +169,7 @@ def _refuse_options(names: Iterable[str]) -> None:
     for name in names:
         raise RefusedError(
             "bad_request",
-            f"the body has '{_writable(name)}' beside the file; options go into the address, "
+            f"the body has '{_writable(name)}' beside the file; put options into the URL, "
             "such as ?landmarks=true",
         )
 
@@ -187,7 +187,7 @@ def _check_bare(request: Request, head: bytes) -> None:
     is_text = any(_is(request, kind) for kind in TEXTS)
     if is_text and head and format_of(head) is None and not looks_like_a_video(head):
         kind = _writable(request.headers["content-type"])
-        raise RefusedError("bad_request", f"the body is no image file, and its type is {kind}; {AS_BODY}")
+        raise RefusedError("bad_request", f"the body is not an image file, and its type is {kind}; {AS_BODY}")
 
 
 def _from_json(body: bytes, max_images: int, client: str) -> list[Upload]:
@@ -218,7 +218,7 @@ def _unpacked(text: object, name: str, client: str) -> Upload:
 
 def _bytes(text: object) -> bytes:
     if not isinstance(text, str):
-        raise RefusedError("bad_request", f"the image is no text; {AS_JSON}")
+        raise RefusedError("bad_request", f"the image is not text; {AS_JSON}")
     if re.match(r"https?:", text, re.IGNORECASE):
         raise RefusedError(
             "bad_request", "the image is a web address; mien never downloads: send the image itself"

@@ -1,4 +1,4 @@
-"""The process that unpacks images for the service, so that one can be ended without the service.
+"""The process that decodes images for the service, so that it can be ended without the service.
 
 Files come on standard input, each after its length (`LENGTH`). What became of each goes to standard output:
 `HEAD` and the pixels, or the text of the error. The process ends by itself when an image takes more
@@ -28,13 +28,13 @@ SPARE_BYTES = 256 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
-    """What unpacking an image may cost.
+    """Limits on decoding an image.
 
     Args:
         max_bytes: Of the file.
         max_pixels: Of the image.
-        max_cpu_s: Seconds of computing.
-        niceness: How far the process stands back behind others.
+        max_cpu_s: CPU seconds.
+        niceness: The niceness of the process.
     """
 
     max_bytes: int

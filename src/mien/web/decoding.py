@@ -1,4 +1,4 @@
-"""Unpack images in processes of their own: what a file can take is bounded, whatever its decoder does.
+"""Decode images in separate processes, which limits the time and memory of each file.
 
 A thread cannot be stopped, a process can. It ends itself after so much computing, and is replaced at the next
 image.
@@ -27,12 +27,12 @@ class CostlyError(Exception):
 
 
 class Lane(ChildPool["_Child"]):
-    """Some processes that unpack images of one kind; each starts with the first image that needs it.
+    """Some processes that decode images of one kind; each starts with the first image that needs it.
 
     Args:
         limits: What each image may cost.
         n_processes: How many work at the same time.
-        width: How many images are unpacked or in memory after that; clients take turns.
+        width: How many images are decoded or in memory after that; clients take turns.
     """
 
     def __init__(self, limits: DecodeLimits, n_processes: int, width: int) -> None:
@@ -43,7 +43,7 @@ class Lane(ChildPool["_Child"]):
         """The upright RGB pixels (H, W, 3) of an image file; to be called within a `turn`.
 
         Raises:
-            ImageError: it cannot be unpacked.
+            ImageError: it cannot be decoded.
             CostlyError: it takes more computing than it may.
         """
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._decode, data)
@@ -68,7 +68,7 @@ class _Child(Child):
             self.close()
             if self.was_costly:
                 raise CostlyError from None
-            raise ImageError("bytes made its decoder fail; save the image again") from None
+            raise ImageError("bytes crashed the decoder; save the image again") from None
         except BaseException as error:
             if not isinstance(error, ImageError):
                 self.close()  # no one knows what it would say next

@@ -1,4 +1,4 @@
-"""What reads images, videos and live images for all requests: one network, some threads."""
+"""The engine that reads images, videos and live images for all requests: one network, some threads."""
 
 import asyncio
 import io
@@ -232,5 +232,5 @@ async def _in(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
 def _too_costly(most_s: float) -> RefusedError:
     return RefusedError(
         "too_costly",
-        f"the image takes more than {most_s:g} s of computing to unpack; save it again as PNG or JPEG",
+        f"the image takes more than {most_s:g} s of CPU time to decode; save it again as PNG or JPEG",
     )

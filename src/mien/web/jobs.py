@@ -43,7 +43,7 @@ class Job:
     Attributes:
         folder: Holds the video while it is needed, and the rows.
         name: What the client calls it, for errors.
-        read_s: When somebody asked for it last, on the clock of `Jobs`.
+        read_s: Time of the last request for it, on the clock of `Jobs`.
         n_bytes: Bytes of whole rows in the file.
         future: Its work; ``None`` while the video comes in.
     """
@@ -144,7 +144,7 @@ class Jobs:
             )
 
     def new(self) -> Job:
-        """A job that takes no one's place yet: its video is to be written to its file first.
+        """A job that is not queued yet: its video must first be written to its file.
 
         Raises:
             RefusedError: the disk is full.
@@ -192,7 +192,7 @@ class Jobs:
         """
         job = self._jobs.get(number)
         if job is None:
-            raise RefusedError("not_found", "there is no such video, or it was kept for long enough")
+            raise RefusedError("not_found", "there is no such video, or it has expired")
         job.read_s = self.clock()
         return job
 
@@ -207,7 +207,7 @@ class Jobs:
         job.future.add_done_callback(lambda _: shutil.rmtree(job.folder, ignore_errors=True))
 
     def purge(self) -> None:
-        """Remove what is over and was not asked for in a while."""
+        """Remove finished jobs that no client requested for a while."""
         over = sorted((job for job in self._jobs.values() if job.is_over), key=lambda job: job.read_s)
         oldest = self.clock() - self.settings.keep_rows_s
         for place, job in enumerate(over):

@@ -42,7 +42,7 @@ class Gate:
         n_for_it = self.most - self.most // 8 if self._inside[client] else self.most
         if self.n_inside >= n_for_it:
             raise RefusedError(
-                "busy", f"{self.n_inside} {self.what} are at work already; try again in a moment"
+                "busy", f"{self.n_inside} {self.what} are already in progress; try again in a moment"
             )
         self._inside[client] += 1
         try:

@@ -18,7 +18,7 @@ POLICY_VIOLATION = 1008
 
 
 class Newest:
-    """Holds one image: one that is not taken in time gives way to the next, so that nothing lags.
+    """Holds one image: a newer image replaces one that was not taken in time, so that nothing lags.
 
     Args:
         clock: Seconds that never go back.

@@ -1,4 +1,4 @@
-"""The quiz's page and its few addresses: begin, see a face, answer, take back."""
+"""The quiz's page and its endpoints: begin, show a face, answer, take back."""
 
 import io
 from collections.abc import AsyncIterator
@@ -103,9 +103,9 @@ def _png(quiz: Quiz, part: str, place: int, times: int) -> bytes:
 
 @router.post("/v1/begin")
 def begin(quiz: AQuiz, settings: TheSettings, person: str = "") -> dict[str, Any]:
-    """Begin, or go on; the server makes up a name where none is given and none is asked for."""
+    """Begin or continue; the server makes up a name if none is given or required."""
     if settings.names and not person.strip():
-        raise RefusedError("bad_request", "give a name, to go on later under it")
+        raise RefusedError("bad_request", "give a name, to continue later with it")
     return asdict(quiz.begin(person, training=settings.training, known_only=not settings.names))
 
 

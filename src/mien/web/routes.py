@@ -1,4 +1,4 @@
-"""Every address of the service."""
+"""All endpoints of the service."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -319,7 +319,7 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
     try:
         await asyncio.wait({leaving, working}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise RefusedError("bad_request", "the client went away before its answer was ready")
+            raise RefusedError("bad_request", "the client disconnected before its answer was ready")
         return working.result()
     finally:
         leaving.cancel()

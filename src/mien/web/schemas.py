@@ -1,4 +1,4 @@
-"""What the service answers, for its description (OpenAPI) and for the checks of its own answers."""
+"""The responses of the service, for its OpenAPI description and for checks of its own responses."""
 
 from collections.abc import Sequence
 from typing import Any, Literal

@@ -1,4 +1,4 @@
-"""Who may ask, and from where: token, Host and Origin, and the headers that every answer carries.
+"""Access control: token, Host and Origin, and the security headers of every response.
 
 The service usually listens on 127.0.0.1, where any web page that the user visits could reach it. Two checks
 keep such pages out: a name that an attacker points to 127.0.0.1 (DNS rebinding) shows in ``Host``, and a

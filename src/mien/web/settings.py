@@ -1,4 +1,4 @@
-"""What the service can be configured: which model, who may ask, and how much at once."""
+"""Settings of the service: model, access, and limits."""
 
 import json
 import os
@@ -77,7 +77,7 @@ class Settings(BaseModel):
         hosts: Names under which the service may be reached, besides ``localhost`` and IP addresses.
         max_bytes: Of the body of a request with images.
         max_pixels: Of an image, or of a frame of a video.
-        max_decode_s: Seconds of computing that unpacking an image, or a frame of a video, may take.
+        max_decode_s: CPU seconds that decoding an image, or a frame of a video, may take.
         max_images: Images in one request.
         max_faces: Faces on an image or a frame.
         max_requests: Requests with images at work at the same time, waiting ones included; each takes its
@@ -93,7 +93,7 @@ class Settings(BaseModel):
             times as long.
         client_timeout_s: Seconds that a client may take to send a request's head, to begin its body, to take
             an answer, between two live images.
-        keep_rows_s: Seconds that the rows of a video are kept after they were last asked for.
+        keep_rows_s: Seconds that the rows of a video are kept after the last request for them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -135,7 +135,7 @@ def read_settings(kind: type[AnySettings]) -> AnySettings:
     except ValidationError as error:
         mistakes = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         raise MienError(
-            f"the service cannot be run so: {'; '.join(mistakes).lower().replace('value error, ', '')}"
+            f"invalid settings of the service: {'; '.join(mistakes).lower().replace('value error, ', '')}"
         ) from None
     except ValueError as error:
         raise MienError(f"{VARIABLE} must hold settings as JSON, got something else") from error

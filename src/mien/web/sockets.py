@@ -72,7 +72,7 @@ class TimedProtocol(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """Say that what came is no HTTP, in the shape of every error; amid an answer, just close."""
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-            self._refuse(400, "bad_request", "this is no request by HTTP/1.1")
+            self._refuse(400, "bad_request", "this is not an HTTP/1.1 request")
         else:
             self.transport.close()
 

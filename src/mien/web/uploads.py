@@ -1,4 +1,4 @@
-"""Limits of uploads: time for each body, and bytes for all together.
+"""Limits of uploads: time for each request body, and total bytes.
 
 No one keeps a place by sending slowly: places are taken when a body is whole. Until then it costs only its
 bytes, and where these run out, the body that has been coming for the longest gives way to the others.
@@ -117,7 +117,7 @@ class Body:
                 message = await self._receive()
         except TimeoutError:
             self._refuse_if_gave_way()
-            raise RefusedError("too_slow", "the request's body came too slowly; send it again") from None
+            raise RefusedError("too_slow", "the request's body arrived too slowly; send it again") from None
         finally:
             self._timeout = None
         self._refuse_if_gave_way()
@@ -134,5 +134,5 @@ class Body:
     def _refuse_if_gave_way(self) -> None:
         if self._gave_way:
             raise RefusedError(
-                "busy", "too much is being sent at the moment, and this came the slowest; try again later"
+                "busy", "too many uploads at the moment, and this was the slowest; try again later"
             )
