@@ -60,6 +60,9 @@ export async function toPixels(input: ImageInput): Promise<Pixels> {
   const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
   const pen = canvas.getContext("2d", { willReadFrequently: true });
   if (!pen) throw new Error("this browser gives no canvas");
+  pen.fillRect(0, 0, 1, 1); // a canvas beyond the browser's size, on some phones 17 million pixels, stays empty in silence
+  if (!pen.getImageData(0, 0, 1, 1).data[3]) throw new Error(`${bitmap.width} x ${bitmap.height} pixels are too many for this browser; shrink the image`);
+  pen.clearRect(0, 0, 1, 1);
   pen.drawImage(bitmap, 0, 0);
   bitmap.close();
   return fromRgba(pen.getImageData(0, 0, canvas.width, canvas.height));

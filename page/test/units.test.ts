@@ -70,6 +70,30 @@ test("pixels are taken with the channels that they have, and what would be misre
   await refused(new Blob(["x"]), /only browsers decode files, so decode it first$/);
 });
 
+test("an image for which the browser's canvas is too small is refused, not read as an empty one", async () => {
+  let most = 6;
+  class Canvas { // as browsers do it: a canvas of more pixels than they hold takes no ink, and says nothing
+    constructor(readonly width: number, readonly height: number) {}
+    getContext() {
+      const held = new Uint8ClampedArray(this.width * this.height <= most ? 4 : 0);
+      return {
+        fillRect: () => held.fill(255), clearRect: () => held.fill(0), drawImage: () => held.fill(9),
+        getImageData: (_x: number, _y: number, width: number, height: number) =>
+          ({ width, height, data: new Uint8ClampedArray(4 * width * height).fill(held[0] ?? 0) }),
+      };
+    }
+  }
+  const browser = { OffscreenCanvas: Canvas, createImageBitmap: async () => ({ width: 3, height: 2, close() {} }) };
+  Object.assign(globalThis, browser);
+  try {
+    assert.deepEqual([...(await toPixels(new Blob([]))).data], Array(18).fill(246));
+    most = 5;
+    await assert.rejects(toPixels(new Blob([])), /^Error: 3 x 2 pixels are too many for this browser; shrink the image$/);
+  } finally {
+    for (const name of Object.keys(browser)) delete (globalThis as Record<string, unknown>)[name];
+  }
+});
+
 test("a similarity turns, scales and shifts", () => {
   const map = similarity([[0, 0], [1, 0], [0, 1]], [[5, 5], [5, 7], [3, 5]]); // a quarter turn, twice as large
   transform(map, [2, 3]).forEach((value, i) => assert.ok(Math.abs(value - [-1, 9][i]!) < 1e-9));
