@@ -17,8 +17,7 @@ from mien.core.model_store import SHIPPED, list_models
 from mien.core.mtcnn import Mtcnn
 from mien.core.one_stage import OneStage
 from mien.errors import ModelError
-from mien.workflows.landmarks import FacePoints, write_drawing
-from mien.workflows.read_outputs import FreeNames
+from mien.workflows.landmarks import FacePoints
 
 
 @pytest.fixture(scope="module")
@@ -125,15 +124,25 @@ def test_the_command_prints_draws_and_reports(tmp_path, astronaut, monkeypatch):
     assert (empty.exit_code, "mien: standard input: " in empty.stderr) == (1, True)
 
 
-@pytest.mark.parametrize("stem", ["x", "y" * 251])
-def test_a_drawing_is_never_written_over_one_that_another_run_wrote_meanwhile(stem, tmp_path, monkeypatch):
-    pixels = np.zeros((9, 9, 3), np.uint8)
-    drawings = [FacePoints(f"{folder}/{stem}.png", pixels=pixels) for folder in "ab"]
-    monkeypatch.setattr(Path, "exists", lambda path: False)  # each looked before the other wrote
-    first, second = (write_drawing(one, tmp_path, FreeNames()) for one in drawings)
-    monkeypatch.undo()
-    assert first != second
-    assert sorted(tmp_path.iterdir()) == sorted([first, second])
+def test_the_command_keeps_folders_tells_what_it_passes_over_and_refuses_nothing(tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from mien.cli.main import app
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("photos/a/x.jpg", "photos/b/x.jpg", "photos/x.png"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20)).save(name)
+    Path("photos/x.jxl").touch()
+    done = CliRunner().invoke(app, ["landmarks", "photos", "--annotate", "drawn"])
+    assert "mien: passed over 1 file not named like an image (.jxl 1)" in done.stderr
+    drawn = sorted(path.relative_to("drawn").as_posix() for path in Path("drawn").rglob("*.*"))
+    assert (done.exit_code, drawn) == (0, ["a/x.jpg", "b/x.jpg", "x.png"])
+    Path("empty").mkdir()
+    for nothing in ("empty", "missing.jpg"):
+        done = CliRunner().invoke(app, ["landmarks", nothing, "--annotate", "new"])
+        assert (done.exit_code, done.stderr.startswith("mien: nothing to read: ")) == (2, True)
+    assert not Path("new").exists()
 
 
 def test_landmarks_are_told_in_hundredths_of_a_pixel():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.options import Detector, LeastFace, MinScore
+from mien.cli.read_inputs import refuse_nothing
 from mien.cli.read_screen import searched_side, shrunk_note
 from mien.cli.terminal import printable, until_closed
 
@@ -46,31 +47,31 @@ def landmarks(
     """Find 68 landmarks on every face in images and folders."""
     from mien.core.detection import DEFAULT_DETECTOR, looks_for
     from mien.core.detectors import make_detector
-    from mien.core.outputs import check_output_folder
-    from mien.workflows.find import find_images
-    from mien.workflows.landmarks import place_landmarks, write_drawing
-    from mien.workflows.read_outputs import FreeNames
+    from mien.workflows.find import PassedOver, find_images
+    from mien.workflows.landmarks import draw_points, place_landmarks
+    from mien.workflows.read_outputs import AnnotatedFolder
 
     detector = detector or DEFAULT_DETECTOR
     finder = make_detector(detector, looks_for(min_face))
     side = searched_side(detector, min_face)
-    if annotate:
-        check_output_folder(annotate)
-        annotate.mkdir(parents=True, exist_ok=True)
+    passed_over = PassedOver()
+    sources = refuse_nothing(find_images(paths, annotate, passed_over), passed_over)
+    folder = AnnotatedFolder(annotate) if annotate else None
     failed: list[str] = []
     n_shrunk = 0
-    names = FreeNames()
     stdin = getattr(sys.stdin, "buffer", None)  # there is no stdin where it was closed
     say = until_closed(typer.echo) if annotate else typer.echo
-    for result in place_landmarks(find_images(paths, annotate), min_score, finder, stdin):
+    for result in place_landmarks(sources, min_score, finder, stdin):
         n_shrunk += side is not None and result.pixels is not None and max(result.pixels.shape) > side
         if result.error is not None:
             failed.append(result.error)
-        elif annotate:
-            write_drawing(result, annotate, names)
+        elif folder and result.pixels is not None:
+            folder.save(draw_points(result.pixels, result.points), result.name, result.below)
         say(json.dumps(result.to_dict()) if as_json else "\n".join(_lines(result)))
     if side and n_shrunk:
         typer.echo(f"mien: {shrunk_note(n_shrunk, side)}", err=True)
+    if text := str(passed_over):
+        typer.echo(printable(f"mien: passed over {text}"), err=True)
     for error in failed:
         typer.echo(f"mien: {printable(error)}", err=True)
     if failed:

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
@@ -22,7 +21,7 @@ from mien.cli.options import (
     Shipped,
     Views,
 )
-from mien.cli.read_inputs import Exclude, FilesFrom, Include, Inputs, Limit, Shard
+from mien.cli.read_inputs import Exclude, FilesFrom, Include, Inputs, Limit, Shard, refuse_nothing
 from mien.cli.read_ray import RayAddress, ray_job, read_by_ray
 from mien.cli.read_screen import TABLE_HEAD, Tally, progress, searched_side, table_lines
 from mien.cli.stopping import GOES_ON, GOES_ON_PLAIN, INTERRUPTED, Stop, stop_on_ctrl_c
@@ -34,7 +33,7 @@ from mien.errors import MienError
 if TYPE_CHECKING:
     from mien.core.analyzer import Analyzer
     from mien.core.bulk import BulkSettings
-    from mien.workflows.find import PassedOver, Source
+    from mien.workflows.find import Source
     from mien.workflows.read import ImageResult, ReadSettings
     from mien.workflows.read_job import RowFiles, RowRun
 
@@ -190,7 +189,7 @@ def read(
     side = searched_side(settings.detector, min_face)
     tally = Tally(Counts(), PassedOver(), side, errors or next(iter(files), None))
     stop = Stop()
-    sources = _refuse_nothing(inputs.sources(tally.passed_over, stop), tally.passed_over)
+    sources = refuse_nothing(inputs.sources(tally.passed_over, stop), tally.passed_over)
     analyzer = build_analyzer(settings)
     with stop_on_ctrl_c(stop) if files else nullcontext():
         bulk = BulkSettings(
@@ -282,32 +281,6 @@ def _rows(
     if stop.wanted:
         rows.files.save()
     rows.files.end(whole=not stop.wanted)
-
-
-def _refuse_nothing(sources: Iterator["Source"], passed_over: "PassedOver") -> Iterator["Source"]:
-    """The same sources; raises unless there is an image, before a model is loaded.
-
-    A part of a whole may be empty.
-    """
-    from mien.workflows.find import PAUSE
-
-    ahead: list[Source] = []
-    for source in sources:
-        if source is PAUSE:
-            continue
-        ahead.append(source)
-        if source.error is None:
-            return chain(ahead, sources)
-    if passed_over.n_other_parts:
-        return iter(ahead)
-    left_out = {"image": passed_over.n_unfit, "folder": passed_over.n_shut}
-    if any(left_out.values()) and not ahead:
-        both = " and ".join(counted(n, noun) for noun, n in left_out.items() if n)
-        raise MienError(f"nothing is left to read: --include and --exclude leave out {both}")
-    if not ahead:
-        raise MienError("nothing to read: the list is empty")
-    more = f" (and {len(ahead) - 1} more)" if len(ahead) > 1 else ""
-    raise MienError(f"nothing to read: {ahead[0].error}{more}")
 
 
 def _annotator(folder: Path | None) -> Iterator[Taker]:

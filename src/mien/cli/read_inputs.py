@@ -5,12 +5,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
 from mien.core.addresses import shown
+from mien.core.text import counted
 from mien.errors import MienError
 
 if TYPE_CHECKING:
@@ -60,6 +62,32 @@ def _with_advice(source: "Source") -> "Source":
         return source
     said = f"{shown(source.name)!r} is an address of a store, which --ray local reads"
     return replace(source, error=f'{said} (pip install "mien[ray]"; rows go into --out DIR)')
+
+
+def refuse_nothing(sources: Iterator["Source"], passed_over: "PassedOver") -> Iterator["Source"]:
+    """The same sources; raises unless there is an image, before a model is loaded.
+
+    A part of a whole may be empty.
+    """
+    from mien.workflows.find import PAUSE
+
+    ahead: list[Source] = []
+    for source in sources:
+        if source is PAUSE:
+            continue
+        ahead.append(source)
+        if source.error is None:
+            return chain(ahead, sources)
+    if passed_over.n_other_parts:
+        return iter(ahead)
+    left_out = {"image": passed_over.n_unfit, "folder": passed_over.n_shut}
+    if any(left_out.values()) and not ahead:
+        both = " and ".join(counted(n, noun) for noun, n in left_out.items() if n)
+        raise MienError(f"nothing is left to read: --include and --exclude leave out {both}")
+    if not ahead:
+        raise MienError("nothing to read: the list is empty")
+    more = f" (and {len(ahead) - 1} more)" if len(ahead) > 1 else ""
+    raise MienError(f"nothing to read: {ahead[0].error}{more}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -13,7 +12,6 @@ from mien.core.arguments import check_share
 from mien.core.detection import Detector, find_faces
 from mien.core.detectors import make_detector
 from mien.core.draw import SHADE
-from mien.core.files import refusals, temporary_file
 from mien.core.images import DEFAULT_LIMITS, open_image
 from mien.core.landmark_finder import LandmarkFinder
 from mien.core.paths import path_text
@@ -21,21 +19,24 @@ from mien.core.pose import head_pose
 from mien.core.quality import occluded
 from mien.core.results import Face
 from mien.errors import ImageError
-from mien.workflows.find import STDIN, STDIN_CLOSED, STDIN_STEM, Source
-from mien.workflows.read_outputs import FreeNames
+from mien.workflows.find import STDIN, STDIN_CLOSED, Source
 
 DOT = (86, 180, 233)
 
 
 @dataclass(frozen=True, slots=True)
 class FacePoints:
-    """What one image gave: its faces, largest first, and their points (N, 68, 2) in pixels."""
+    """What one image gave: its faces, largest first, and their points (N, 68, 2) in pixels.
+
+    ``below`` is that of its `Source`.
+    """
 
     name: str
     faces: tuple[Face, ...] = ()
     points: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 68, 2), np.float32))
     pixels: NDArray[np.uint8] | None = None
     error: str | None = None
+    below: str = ""
 
     @property
     def occluded(self) -> list[float | None]:
@@ -87,7 +88,7 @@ def place_landmarks(
         try:
             pixels = _opened(source.name, stdin)
             faces = tuple(face for face in find_faces(detector, pixels) if face.score >= min_score)
-            yield FacePoints(source.name, faces, finder.find(pixels, faces), pixels)
+            yield FacePoints(source.name, faces, finder.find(pixels, faces), pixels, None, source.below)
         except ImageError as error:
             yield FacePoints(source.name, error=str(error))
 
@@ -113,17 +114,3 @@ def draw_points(pixels: NDArray[np.uint8], points: NDArray[np.floating]) -> NDAr
             for x, y in face.tolist():
                 pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
     return np.array(canvas)
-
-
-def write_drawing(result: FacePoints, folder: Path, names: FreeNames) -> Path:
-    """Write the image with its points as a PNG of its name, or of a free one where that is taken.
-
-    Raises:
-        ImageError: the image could not be read.
-    """
-    if result.pixels is None:
-        raise ImageError(f"{result.name!r} has no pixels to draw on")
-    stem = STDIN_STEM if result.name == STDIN else Path(result.name).stem
-    with refusals(folder / f"{stem}.png"), temporary_file(folder, ".png") as temporary:
-        Image.fromarray(draw_points(result.pixels, result.points)).save(temporary)
-        return names.take(temporary, folder, stem)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from mien.core.columns import Row
@@ -97,13 +99,17 @@ class AnnotatedFolder:
         """The annotated image's path; ``None`` for an image that could not be read."""
         if result.pixels is None:
             return None
-        stem, suffix = os.path.splitext(os.path.basename(result.name))
-        if result.name == STDIN:
+        return self.save(annotate(result.pixels, result.readings), result.name, result.below)
+
+    def save(self, pixels: NDArray[np.uint8], name: str, below: str) -> Path:
+        """Write a drawing on the image that ``name`` and ``below`` of its `Source` tell."""
+        stem, suffix = os.path.splitext(os.path.basename(name))
+        if name == STDIN:
             stem = STDIN_STEM
-        is_jpeg = suffix.lower() in JPEG_SUFFIXES and max(result.pixels.shape) <= MOST_JPEG_SIDE
+        is_jpeg = suffix.lower() in JPEG_SUFFIXES and max(pixels.shape) <= MOST_JPEG_SIDE
         suffix = ".jpg" if is_jpeg else ".png"
-        folder = self._folder(result.below)
-        image = Image.fromarray(annotate(result.pixels, result.readings))
+        folder = self._folder(below)
+        image = Image.fromarray(pixels)
         with refusals(folder / f"{stem}{suffix}"), temporary_file(folder, suffix) as temporary:
             if is_jpeg:
                 image.save(temporary, quality=JPEG_QUALITY, subsampling=0)
