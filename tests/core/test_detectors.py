@@ -257,7 +257,7 @@ def test_a_pickle_names_the_files_of_its_own_classes_alone(
     centre.unlink()
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         assert pool.submit(pickle.loads, plain).result().min_score == 0
-        with pytest.raises(MienError, match=r"centre\.py, which holds code of what was pickled, cannot be"):
+        with pytest.raises(MienError, match=r"centre\.py, which holds the code of a pickled object, cannot"):
             pool.submit(pickle.loads, own).result()
 
 

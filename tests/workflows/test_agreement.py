@@ -556,7 +556,7 @@ def test_the_columns_that_an_error_names_are_read(tmp_path) -> None:
 
 def test_where_no_moment_counts_it_is_told_which_are_left_out() -> None:
     theirs = coded((0, 10, "sad"))
-    says = "at which both name an emotion: mien or the coder is uncertain at 90, 0 only mien names, 10 are"
+    says = "at no time do both have an emotion: mien or the coder is uncertain at 90, 0 only mien names, 10"
     with pytest.raises(DataError, match=says):
         compare(coded((0, 5, "uncertain"), (6, 10, "uncertain")), theirs)
     with pytest.raises(DataError, match=r"emotion \(0 only mien names, 80 are without a face\); compare"):

@@ -109,10 +109,10 @@ def test_a_balanced_network_is_released_and_calibrated_without_a_power_of_its_pr
     told = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
     told["recipe"]["data"]["sampling"] = "balanced"
     (run / "recipe.json").write_text(json.dumps(told), encoding="utf-8")
-    with pytest.raises(ModelError, match=r"learned with data.sampling=balanced"):
+    with pytest.raises(ModelError, match=r"trained with data.sampling=balanced"):
         release(run, "bars", made["store"], CardText(""), ReleaseSettings(prior_power=1, int8=False))
     release(run, "bars", made["store"], CardText(""), ReleaseSettings(int8=False))
-    with pytest.raises(ModelError, match=r"learned with data.sampling=balanced"):
+    with pytest.raises(ModelError, match=r"trained with data.sampling=balanced"):
         recalibrate("bars", "other", made["store"], RecalibrationSettings(prior_power=1))
 
 
@@ -212,7 +212,7 @@ def test_a_release_that_cannot_be_made_says_why_and_leaves_nothing(
     write_store(
         replace(made["faces"], name="other", split=made["faces"].split[::-1].copy()), tmp_path / "o.h5"
     )
-    with pytest.raises(DataError, match=r"o.h5 is not the data that .*bars learned from"):
+    with pytest.raises(DataError, match=r"o.h5 is not the data that .*bars was trained on"):
         release(run, "bars", tmp_path / "o.h5", CardText(""))
     with pytest.raises(ModelError, match=r"'\.\./bars' cannot name a model"):
         release(run, "../bars", made["store"], CardText(""))

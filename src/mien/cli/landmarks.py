@@ -47,6 +47,7 @@ def landmarks(
     """Find 68 landmarks on every face in images and folders."""
     from mien.core.detection import DEFAULT_DETECTOR, looks_for
     from mien.core.detectors import make_detector
+    from mien.core.outputs import check_output_folder
     from mien.workflows.find import PassedOver, find_images
     from mien.workflows.landmarks import draw_points, place_landmarks
     from mien.workflows.read_outputs import AnnotatedFolder
@@ -55,6 +56,8 @@ def landmarks(
     finder = make_detector(detector, looks_for(min_face))
     side = searched_side(detector, min_face)
     passed_over = PassedOver()
+    if annotate:
+        check_output_folder(annotate)
     sources = refuse_nothing(find_images(paths, annotate, passed_over), passed_over)
     folder = AnnotatedFolder(annotate) if annotate else None
     failed: list[str] = []

@@ -19,7 +19,7 @@ EXAMPLES = """\b
 Examples:
   mien targets my-teacher.toml --data fer2013.h5 --out targets.safetensors
   mien train my-student.toml --set distil.targets=targets.safetensors
-  mien targets --trained runs/a fer2013-medium --data fer2013.h5 --out targets.safetensors
+  mien targets --trained runs/a runs/b --data fer2013.h5 -o t.safetensors
 
 For each fold, every recipe is trained on the other folds and predicts this fold.
 Copies of a face are in one fold. The same command continues a stopped run.

@@ -87,7 +87,7 @@ def test_a_model_that_sees_nothing_gets_maps_of_zero_that_are_no_better_than_ran
 @pytest.mark.parametrize("name", ["gray.png", ""])
 def test_a_sheet_never_overwrites_the_image(name: str, tiny: str, image: Path, tmp_path: Path) -> None:
     source = image if name else image.rename(tmp_path / "sheet.png")
-    with pytest.raises(OutputError, match=r"\.png cannot be written: it is read from"):
+    with pytest.raises(OutputError, match=r"\.png cannot be written: it is an input"):
         explain(Job(tiny, source, tmp_path / name, is_face=True))
 
 
@@ -118,7 +118,7 @@ def test_no_file_beside_a_sheet_takes_the_place_of_what_is_read(tiny_with, image
     model = Path(tiny_with())
     arrays = tmp_path / "sheet.npz"
     arrays.symlink_to(model)
-    with pytest.raises(OutputError, match=r"sheet\.npz cannot be written: it is read from"):
+    with pytest.raises(OutputError, match=r"sheet\.npz cannot be written: it is an input"):
         explain(Job(str(model), image, tmp_path / "sheet.png", is_face=True))
     arrays.unlink()
     arrays.mkdir()

@@ -128,7 +128,11 @@ def test_a_row_of_several_views_is_made_by_evaluate() -> None:
     [
         ([], False, "give rows, such as maastricht-cnn1, or --all"),
         (["chmura-cnn"], True, "give rows, such as maastricht-cnn1, or --all"),
-        (["auc-vgg16"], False, "'auc-vgg16' cannot be trained: not its own: see khanzada-vgg16"),
+        (
+            ["auc-vgg16"],
+            False,
+            "'auc-vgg16' cannot be trained: figure from another paper: see khanzada",
+        ),
     ],
     ids=["nothing", "both", "untrainable"],
 )

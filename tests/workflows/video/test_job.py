@@ -259,7 +259,7 @@ def test_rows_of_another_video_or_of_other_frames_are_not_complete_already(
     before = rows.read_bytes()
     clips.write_clip(mirrored, [(t, pixels[:, ::-1]) for t, pixels in clips.still(1.2, fps=20)])
     for source, pick in ((crossing, Pick()), (mirrored, Pick()), (small, Pick(start_s=0.2))):
-        with pytest.raises(MienError, match=r"rows\.csv is complete, but of another video, or watched in"):
+        with pytest.raises(MienError, match=r"rows\.csv is complete, but of another video or other settings"):
             watch_video(WatchJob(str(source), pick, (rows,), resume=True), settings)
     assert rows.read_bytes() == before
 
