@@ -63,6 +63,23 @@ def check_share(value: object, name: str) -> float:
     return float(value)
 
 
+def check_moment(time_s: object, last_s: float | None, otherwise: str) -> None:
+    """Raise unless a time is a finite number, and not before the last one, where there is one.
+
+    Args:
+        time_s: The time.
+        last_s: That of the moment before.
+        otherwise: The end of the text for one that goes back, with what to do.
+
+    Raises:
+        MienError: it is none.
+    """
+    if not is_number(time_s) or not math.isfinite(time_s):
+        raise MienError(f"time_s must be a finite number, got {time_s!r}")
+    if last_s is not None and time_s < last_s:
+        raise MienError(f"time_s must not go back, got {time_s:g} after {last_s:g}{otherwise}")
+
+
 def check_kind(value: object, name: str, kind: type) -> None:
     """Raise unless ``value`` is an object of a class.
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.core.arguments import check_numbers, checked_settings, is_number
+from mien.core.arguments import check_moment, check_numbers, checked_settings, is_number
 from mien.core.calibration import softmax
 from mien.core.results import is_uncertain
 from mien.errors import MienError
@@ -98,16 +98,10 @@ class Smoother:
         row = np.asarray(probs, np.float64)
         if row.shape != (len(self.labels),) or not ((row >= 0) & (row < ABOVE_ALL_PROBS)).all():
             raise MienError(f"probs must be {len(self.labels)} numbers in 0..1, got {probs!r:.80}")
-        if not is_number(time_s) or not math.isfinite(time_s):
-            raise MienError(f"time_s must be a finite number, got {time_s!r}")
-        logs = np.log(np.maximum(row, LEAST_PROB))
         person = self._persons.get(track) or _Person(np.zeros(len(self.labels)))
         last_s = person.waiting[-1][0] if person.waiting else person.time_s
-        if time_s < last_s:
-            raise MienError(
-                f"time_s must not go back, got {time_s:g} after {last_s:g} for person {track}; "
-                "another video needs another Smoother"
-            )
+        check_moment(time_s, last_s, f" for person {track}; another video needs another Smoother")
+        logs = np.log(np.maximum(row, LEAST_PROB))
         self._persons[track] = person
         person.waiting.append((time_s, logs, again))
 

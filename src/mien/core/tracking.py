@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.core.arguments import check_kind, check_numbers, is_number
+from mien.core.arguments import check_kind, check_moment, check_numbers
 from mien.core.geometry import overlap
 from mien.core.preprocess import luma
 from mien.core.results import Box
@@ -206,13 +206,7 @@ class Tracker:
     def _check(
         self, time_s: object, boxes: Sequence[Box], scores: Sequence[float], looks: Sequence[Appearance]
     ) -> None:
-        if not is_number(time_s) or not math.isfinite(time_s):
-            raise MienError(f"time_s must be a finite number, got {time_s!r}")
-        if self.last_s is not None and time_s < self.last_s:
-            raise MienError(
-                f"time_s must not go back, got {time_s:g} after {self.last_s:g}; "
-                "another video needs another Tracker"
-            )
+        check_moment(time_s, self.last_s, "; another video needs another Tracker")
         if not len(boxes) == len(scores) == len(looks):
             raise MienError(
                 f"expected a score and an appearance for each of {len(boxes)} boxes, "

@@ -145,8 +145,11 @@ class Video:
                 frame such as was asked for; or it is live, and what came until ``after`` will not come again.
             VideoTooLargeError: a frame has too many pixels.
         """
-        if after >= 0:
-            self._refuse_to_go_on()
+        if after >= 0 and self.shows_once:
+            raise VideoError(
+                f"{self.name} is live and cannot be gone on with: what was watched is complete; "
+                "name another file for what it shows now"
+            )
         pick = pick or Pick()
         damage = Damage()
         before_s: float | None = None
@@ -169,13 +172,6 @@ class Video:
             raise VideoError(
                 f"{self.name} has no frame {pick}: its frame {index + 1:,}"
                 f"{'' if is_over else ', the last,'} is at {last_s:.2f} s"
-            )
-
-    def _refuse_to_go_on(self) -> None:
-        if self.shows_once:
-            raise VideoError(
-                f"{self.name} is live and cannot be gone on with: what was watched is complete; "
-                "name another file for what it shows now"
             )
 
     def _decoded(
