@@ -144,7 +144,10 @@ def test_trained_models_teach_by_a_file_what_they_teach_themselves(mien: Any, fi
     expected = teacher_logits(teachers, train, lambda *_: None)
     said = read_soft_targets(files / "soft.safetensors").logits(train, faces.content_hash())
     np.testing.assert_allclose(np.exp(said), np.exp(expected), atol=1e-3)
+    named = (*faces.label_names[:-1], "bored")
+    write_store(replace(faces, label_names=named), files / "others.h5")
     for wrong, text in (
+        (("runs/one", "--data", "others.h5"), "teacher runs/one does not know bored; it knows"),
         ((*runs,), "--trained needs --data"),
         ((*runs, *data, "--set", "run.seed=1"), "takes no --set"),
         (("runs/one", "fer2013-nan", *data), "no model named 'fer2013-nan'"),

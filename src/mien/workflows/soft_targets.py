@@ -163,7 +163,7 @@ def predict_soft_targets(
     faces = read_store(data)
     train_faces, content = faces.select("train"), faces.content_hash()
     teachers = [load_teacher(name, pick_device(device)) for name in models]
-    check_teachers(teachers, train_faces)
+    check_teachers(models, teachers, train_faces)
     known = learned_before(models, faces.name, content)
     for split, leak in check_parts(faces, known, str(data), allowed=True).items():
         if leak:

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -190,7 +190,7 @@ def make_trainer(
     teach: Callable[[], NDArray[np.float32]] | None = None
     if distil.teachers:
         teachers = [load_teacher(name, pick_device(device)) for name in distil.teachers]
-        check_teachers(teachers, rows)
+        check_teachers(distil.teachers, teachers, rows)
         if distil.view == "same":
             ask = teachers_of_batches(_of_runs(teachers, rows.label_names), scale, distil.temperature)
         else:
@@ -211,12 +211,12 @@ def make_trainer(
 Teacher = TrainedNet | ReleasedNet
 
 
-def check_teachers(teachers: list[Teacher], faces: FaceSet) -> None:
+def check_teachers(names: Sequence[str], teachers: list[Teacher], faces: FaceSet) -> None:
     """Raise a RecipeError where a teacher does not name each of the faces' emotions."""
-    for teacher in teachers:
-        if unknown := [name for name in faces.label_names if name not in teacher.labels]:
+    for name, teacher in zip(names, teachers, strict=True):
+        if unknown := [label for label in faces.label_names if label not in teacher.labels]:
             raise RecipeError(
-                f"distil.teachers: a teacher has labels {', '.join(teacher.labels)}; not {', '.join(unknown)}"
+                f"teacher {name} does not know {', '.join(unknown)}; it knows {', '.join(teacher.labels)}"
             )
 
 
