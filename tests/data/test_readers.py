@@ -411,6 +411,15 @@ def test_labels_of_a_csv_that_differ_in_case_or_unicode_form_are_one(tmp_path):
     assert [label for _, label, *_ in told(listing)] == [0, 1, 0, 1]
 
 
+def test_other_names_of_the_splits_are_understood_and_an_unknown_one_is_told_what_to_write(tmp_path):
+    names = ("Training", "dev", "development", "privatetest", "2")
+    rows = [f"{i}.png,happy,{name}" for i, name in enumerate(names)]
+    (tmp_path / "mine.csv").write_text("\n".join(["path,label,split", *rows]))
+    *known, unknown = list_paths(tmp_path / "mine.csv").entries()
+    assert [entry.split for entry in known] == ["train", "val", "val", "test"]
+    assert unknown.problem == Problem("unknown split", "2; write train, val or test")
+
+
 def test_csv_rows_that_do_not_fit_are_told(tmp_path):
     (tmp_path / "mine.csv").write_text(
         "path,label,split,x1,y1,x2,y2,valence\n"

@@ -54,6 +54,9 @@ def test_overrides_reach_their_key_with_their_type() -> None:
         ("epochs", "--set needs key=value such as run.epochs=5, got 'epochs'"),
         ("run.epochs.x=1", "'epochs' is a value, not a table"),
         ("run.epoch=1", "run.epoch: unknown key; did you mean 'epochs'?"),
+        ("lr=1", "lr: unknown key; did you mean 'optim.lr'?"),
+        ("optim.epochs=1", "optim.epochs: unknown key; did you mean 'run.epochs'?"),
+        ("name=x", "name: unknown key; did you mean 'net.name' or 'loss.name' or 'optim.name'?"),
     ],
 )
 def test_a_wrong_override_is_named(override: str, text: str) -> None:
@@ -64,6 +67,14 @@ def test_a_wrong_override_is_named(override: str, text: str) -> None:
 def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:
     with pytest.raises(RecipeError, match="no recipe 'fer2013-s2d-cup'; did you mean 'fer2013-s2d-cpu'"):
         read_recipe("fer2013-s2d-cup")
+
+
+def test_a_run_given_as_a_recipe_is_told_what_continues_it(tmp_path: Path) -> None:
+    (tmp_path / "recipe.json").write_text("{}")
+    with pytest.raises(
+        RecipeError, match="is a run, not a recipe; the command that began it continues it: mien train"
+    ):
+        read_recipe(str(tmp_path))
 
 
 def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:

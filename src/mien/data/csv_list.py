@@ -114,7 +114,8 @@ class _Rows:
         if label not in self.codes:
             return Entry(file, None, problem=Problem("malformed row", "the CSV has changed meanwhile"))
         if split is None:
-            return Entry(file, None, problem=Problem("unknown split", row["split"][:20] or "an empty cell"))
+            told = f"{row['split'][:20] or 'an empty cell'}; write train, val or test"
+            return Entry(file, None, problem=Problem("unknown split", told))
         return Entry(file, self.codes[label], split, row.get("person", ""), box, valence, arousal)
 
     def _file(self, text: str) -> Path:

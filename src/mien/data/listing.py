@@ -17,6 +17,8 @@ SPLIT_NAMES = {
     "val": "val",
     "valid": "val",
     "validation": "val",
+    "dev": "val",
+    "development": "val",
     "publictest": "val",
     "test": "test",
     "testing": "test",

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from mien.core.model_store import find_model, is_run
 from mien.core.own_code import allow_own
 from mien.core.own_files import parse_toml, reading
+from mien.core.run_names import is_run_folder
 from mien.errors import ModelError, RecipeError
 from mien.names import nearest
 from mien.train.initialise import is_released
@@ -72,6 +73,11 @@ def read_recipe(name_or_path: str, overrides: Sequence[str] = (), *, files: bool
     Raises:
         RecipeError: the file is missing or not TOML, or it has mistakes; the text lists every one.
     """
+    if is_run_folder(name_or_path):
+        raise RecipeError(
+            f"{name_or_path} is a run, not a recipe; the command that began it continues it: "
+            f"mien train RECIPE --out {name_or_path}"
+        )
     path, table = read_toml(name_or_path, recipe_folder(), "recipe")
     for override in overrides:
         _apply(table, override)
@@ -220,7 +226,14 @@ def _mistake(loc: tuple[int | str, ...], message: str, kind: str) -> str:
             model = inner
         elif inner is not None and get_args(inner):
             break
-    return f"{where}: unknown key{nearest(str(loc[-1]), model.model_fields)}"
+    key = str(loc[-1])
+    elsewhere = [
+        f"'{table}.{key}'"
+        for table, field in Recipe.model_fields.items()
+        if isinstance(field.annotation, type) and key in getattr(field.annotation, "model_fields", {})
+    ]
+    meant = f"; did you mean {' or '.join(elsewhere)}?" if elsewhere else nearest(key, model.model_fields)
+    return f"{where}: unknown key{meant}"
 
 
 def changes(asked: Recipe, ran: Recipe, besides: Collection[str] = ()) -> list[str]:
