@@ -21,6 +21,11 @@ class Kind(NamedTuple):
     advice: str
 
 
+BY_OPTION = ("train", "targets", "search", "ensemble", "average", "release", "report", "papers", "quiz")
+"""Commands that take a data set as ``--data``."""
+WITHOUT_OPTION = ("data", "model", "image", "images", "video", "input", "file", "path", "folder", "run")
+"""Options that users try where a command takes an argument."""
+
 WORK = "features search evaluate ensemble explain quiz report release targets papers"
 """Commands that work on data sets, models and runs."""
 
@@ -78,6 +83,8 @@ def other_command(command: str, path: str) -> str:
         made = FOLDER.format(shlex.quote(path))
         return f"; this is a folder of images: {made} makes a data set of it" if is_of_images else ""
     kind = KINDS.get(kind_of(path) or "") if os.path.isfile(path) else None
+    if kind is KINDS["store"] and command in BY_OPTION:
+        return f"; a data set is given by an option: --data {shlex.quote(path)}"
     if kind is None or command in kind.taken_by:
         return ""
     return f"; this is {kind.name}: {kind.advice.format(shlex.quote(path))}"
@@ -96,6 +103,14 @@ def hint(command: str, arguments: Sequence[str], said: str) -> str:
             named = re.search(r"mien \w+( import \w+)?", added)
             return "" if named and named[0] in said else added
     return ""
+
+
+def usage_hint(command: str, arguments: Sequence[str], said: str, option: str | None) -> str:
+    """What to add to an error of the command line itself; ``option`` is the one that it is about."""
+    if option is None:
+        return hint(command, arguments, said)
+    is_argument = said.startswith("No such") and option.removeprefix("--") in WITHOUT_OPTION
+    return f"; this is an argument, leave out '{option}'" if is_argument else ""
 
 
 def _holds_images(folder: str) -> bool:

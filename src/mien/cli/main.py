@@ -67,6 +67,7 @@ OLD_OPTIONS_OF = {
 """The same for one command alone."""
 
 ARGUMENTS = "mien-arguments"  # of the command line, for hints
+USAGE_ERROR: type = typer.BadParameter.__mro__[1]  # of any wrong command line; Typer exports no name of it
 INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
 
 
@@ -120,6 +121,10 @@ class LazyCommands(TyperGroup):
             raise _failed(str(error) + _hint(ctx, str(error)), ctx.params.get("verbose", False)) from None
         except OSError as error:
             raise _failed(_told(error), ctx.params.get("verbose", False)) from None
+        except Exception as error:
+            if isinstance(error, USAGE_ERROR):
+                _add_hint(ctx, error)
+            raise
 
 
 def _is_stop(error: BaseException | None) -> bool:
@@ -173,6 +178,20 @@ def _hint(ctx: Any, said: str) -> str:
 
     command, *arguments = ctx.meta.get(ARGUMENTS, [""])
     return hint(command, arguments, said)
+
+
+def _add_hint(ctx: Any, error: Any) -> None:
+    from mien.cli.hints import usage_hint
+
+    option = getattr(error, "option_name", None)
+    takes = error.ctx and any(p.param_type_name == "argument" for p in error.ctx.command.params)
+    if not error.message or (option and not takes):
+        return
+    command, *arguments = ctx.meta.get(ARGUMENTS, [""])
+    added = usage_hint(command, arguments, error.message, option)
+    if added:
+        error.message = error.message.rstrip(".") + added
+        error.possibilities = None  # they would come behind the hint
 
 
 def _failed(text: str, verbose: bool) -> typer.Exit:
