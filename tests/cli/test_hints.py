@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mien.cli.hints import KINDS, WORK, hint, other_command
+from mien.cli.hints import KINDS, OTHER_NAMES, WORK, hint, other_command
 from mien.cli.main import COMMANDS
 from mien.cli.release import echo_next
 from mien.core.run_names import is_run_folder, is_trained
@@ -47,6 +47,11 @@ def folder(tmp_path, monkeypatch):
         ("evaluate mine.toml faces.h5", "this is a recipe: mien train mine.toml"),
         ("data import folders v.mp4", "this is a video: mien watch v.mp4"),
         ("data show p.jpg", "this is an image: mien read p.jpg"),
+        ("data import photos", "Name the kind first, such as: mien data import folders photos"),
+        ("data import list.csv", "Name the kind first, such as: mien data import csv list.csv"),
+        ("data import p.jpg", "Missing argument 'path'."),
+        ("data show", "Missing argument 'store'."),
+        ("export runs/a", "no command named 'export'; did you mean 'mien release'?"),
         ("train fer2013-nano faces.h5", "a data set is given by an option: --data faces.h5"),
         ("ensemble nano medium faces.h5", "a data set is given by an option: --data faces.h5"),
         ("quiz faces.h5", "No such command 'faces.h5'; a data set is given by an option: --data faces.h5"),
@@ -140,3 +145,9 @@ def test_a_command_that_is_told_can_be_pasted_where_a_name_has_a_space(folder, c
     assert other_command("read", "my clip.mp4").endswith(": mien watch 'my clip.mp4'")
     echo_next(Path("my models/sp.onnx"))
     assert capsys.readouterr().out == "next: mien read photo.jpg --model 'my models/sp.onnx'\n"
+
+
+def test_what_other_names_stand_for_is_there(mien):
+    for other, command in OTHER_NAMES.items():
+        assert other not in COMMANDS
+        assert mien(*command.split(), "--help").exit_code == 0, command

@@ -26,6 +26,23 @@ BY_OPTION = ("train", "targets", "search", "ensemble", "average", "release", "re
 WITHOUT_OPTION = ("data", "model", "image", "images", "video", "input", "file", "path", "folder", "run")
 """Options that users try where a command takes an argument."""
 
+OTHER_NAMES = {
+    **dict.fromkeys(("predict", "detect", "analyze", "analyse", "classify"), "read"),
+    **dict.fromkeys(("video", "camera", "webcam", "stream"), "watch"),
+    **dict.fromkeys(("eval", "test", "score"), "evaluate"),
+    **dict.fromkeys(("finetune", "fine-tune"), "train fine-tune"),
+    **dict.fromkeys(("server", "api", "web"), "serve"),
+    **{name: f"data {name}" for name in ("import", "audit", "show", "join", "split", "crop")},
+    "export": "release",
+    "fit": "train",
+    "tune": "search",
+    "compare": "report",
+    "list": "models",
+    "help": "--help",
+    "version": "--version",
+}
+"""Commands that users try, which have another name here."""
+
 WORK = "features search evaluate ensemble explain quiz report release targets papers"
 """Commands that work on data sets, models and runs."""
 
@@ -107,10 +124,21 @@ def hint(command: str, arguments: Sequence[str], said: str) -> str:
 
 def usage_hint(command: str, arguments: Sequence[str], said: str, option: str | None) -> str:
     """What to add to an error of the command line itself; ``option`` is the one that it is about."""
+    if not said:  # Typer's own text: an argument is missing
+        return _import_hint(arguments) if command == "data" and arguments else ""
     if option is None:
         return hint(command, arguments, said)
     is_argument = said.startswith("No such") and option.removeprefix("--") in WITHOUT_OPTION
     return f"; this is an argument, leave out '{option}'" if is_argument else ""
+
+
+def _import_hint(arguments: Sequence[str]) -> str:
+    """What `mien data import` takes, where the kind of what was named is left out."""
+    path = arguments[-1]
+    kind = "folders" if os.path.isdir(path) else "csv" if path.lower().endswith(TABLES) else None
+    if arguments[0] != "import" or kind is None:
+        return ""
+    return f"Name the kind first, such as: mien data import {kind} {shlex.quote(path)}"
 
 
 def _holds_images(folder: str) -> bool:

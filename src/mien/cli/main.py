@@ -92,8 +92,8 @@ class LazyCommands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         ctx.meta[ARGUMENTS] = list(args)
-        if not args[0].startswith("-"):
-            look_up(COMMANDS, args[0], "command")
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            _refuse_unknown(args[0])
         _refuse_empty(args)
         return super().resolve_command(ctx, _from_home(_by_new_names(args)))
 
@@ -125,6 +125,14 @@ class LazyCommands(TyperGroup):
             if isinstance(error, USAGE_ERROR):
                 _add_hint(ctx, error)
             raise
+
+
+def _refuse_unknown(name: str) -> None:
+    from mien.cli.hints import OTHER_NAMES
+
+    if name in OTHER_NAMES:
+        raise MienError(f"no command named '{name}'; did you mean 'mien {OTHER_NAMES[name]}'?")
+    look_up(COMMANDS, name, "command")
 
 
 def _is_stop(error: BaseException | None) -> bool:
@@ -185,7 +193,7 @@ def _add_hint(ctx: Any, error: Any) -> None:
 
     option = getattr(error, "option_name", None)
     takes = error.ctx and any(p.param_type_name == "argument" for p in error.ctx.command.params)
-    if not error.message or (option and not takes):
+    if option and not takes:
         return
     command, *arguments = ctx.meta.get(ARGUMENTS, [""])
     added = usage_hint(command, arguments, error.message, option)

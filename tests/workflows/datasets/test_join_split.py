@@ -127,6 +127,9 @@ def test_joining_stores_the_map_and_counts_what_is_dropped(tmp_path, store, face
         join_data([store, tmp_path / "odd.h5"], tmp_path / "none.h5")
     with pytest.raises(DataError, match="at least two data sets, got 1"):
         join_data([store], tmp_path / "none.h5")
+    (tmp_path / "again.h5").symlink_to(store)
+    with pytest.raises(DataError, match=r"again\.h5 is there twice; name each data set once"):
+        join_data([store, tmp_path / "odd.h5", tmp_path / "again.h5"], tmp_path / "none.h5")
     assert not (tmp_path / "none.h5").exists()
 
 

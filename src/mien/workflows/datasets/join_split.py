@@ -57,6 +57,9 @@ def join_data(stores: Sequence[Path], to: Path, labels: str | None = None) -> tu
     if len(stores) < 2:
         raise DataError(f"joining needs at least two data sets, got {len(stores)}")
     check_target(to, stores)
+    for i, path in enumerate(stores):
+        if path.resolve() in [other.resolve() for other in stores[:i]]:
+            raise DataError(f"{path} is there twice; name each data set once")
     sets = [read_store(path) for path in stores]
     n = sum(map(len, sets))
     if labels:
