@@ -98,7 +98,11 @@ if not TYPE_CHECKING:  # a checker that saw it would take any misspelt name
     def __getattr__(name: str) -> Any:
         """Import a public name when it is first used, so that ``import mien`` costs next to nothing."""
         if name not in _HOMES:
-            raise AttributeError(f"module 'mien' has no attribute '{name}'")
+            from mien.names import nearest
+
+            is_method = name == "read_many"
+            added = "; it is a method: mien.Analyzer().read_many" if is_method else nearest(name, _HOMES)
+            raise AttributeError(f"module 'mien' has no attribute '{name}'{added}")
         from importlib import import_module
 
         return getattr(import_module(_HOMES[name]), name)

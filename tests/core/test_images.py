@@ -94,7 +94,8 @@ def test_an_array_of_another_kind_is_refused(array: np.ndarray, got: str) -> Non
 
 
 def test_a_source_of_another_type_is_refused() -> None:
-    text = r"^an image must be a path, .* got list; several images go to read_many, or as a list to classify$"
+    many = r"several images go to mien\.Analyzer\(\)\.read_many, or as a list to classify"
+    text = rf"^an image must be a path, .* got list; {many}$"
     with pytest.raises(ImageError, match=text):
         open_image([1, 2, 3])
 

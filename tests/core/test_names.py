@@ -2,6 +2,7 @@
 
 import pytest
 
+import mien
 from mien.core.detectors import make_detector
 from mien.errors import MienError
 from mien.names import nearest
@@ -27,3 +28,18 @@ def test_a_detector_in_the_wrong_case_is_told_by_its_name() -> None:
     text = r"^no detector named 'ONE-STAGE'; did you mean 'one-stage'\? \(known: cropped, mtcnn, one-stage\)$"
     with pytest.raises(MienError, match=text):
         make_detector("ONE-STAGE")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("raed", "; did you mean 'read'?"),
+        ("Analyser", "; did you mean 'Analyzer'?"),
+        ("read_many", "; it is a method: mien.Analyzer().read_many"),
+        ("FER", ""),
+    ],
+)
+def test_a_misspelt_name_of_the_package_is_told_the_nearest(name: str, says: str) -> None:
+    with pytest.raises(AttributeError) as caught:
+        getattr(mien, name)
+    assert str(caught.value) == f"module 'mien' has no attribute '{name}'{says}"

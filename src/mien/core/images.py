@@ -140,7 +140,7 @@ def open_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> NDA
 def _instead(source: object) -> str:
     """What to do with a thing that is nearly an image."""
     if isinstance(source, list | tuple | set) or getattr(source, "ndim", 0) == 1:
-        return "; several images go to read_many, or as a list to classify"
+        return "; several images go to mien.Analyzer().read_many, or as a list to classify"
     return "; pass numpy.asarray of it" if hasattr(source, "__array__") else ""
 
 
