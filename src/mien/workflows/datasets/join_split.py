@@ -1,5 +1,6 @@
 """Join several stores into one, or split one again."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,8 +58,9 @@ def join_data(stores: Sequence[Path], to: Path, labels: str | None = None) -> tu
     if len(stores) < 2:
         raise DataError(f"joining needs at least two data sets, got {len(stores)}")
     check_target(to, stores)
+    real = [os.path.realpath(path) for path in stores]
     for i, path in enumerate(stores):
-        if path.resolve() in [other.resolve() for other in stores[:i]]:
+        if real[i] in real[:i]:
             raise DataError(f"{path} is there twice; name each data set once")
     sets = [read_store(path) for path in stores]
     n = sum(map(len, sets))
