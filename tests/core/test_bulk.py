@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,14 @@ def test_other_processes_read_them(analyzer, tmp_path) -> None:
     paths = files(tmp_path, *[255] * 4)
     with pytest.raises(ImageError, match=r"'.*0\.png' ended the process that read it \(exit code 9\)"):
         list(analyzer.read_many(paths, workers=2))
+
+
+def test_readings_that_are_left_wait_for_no_thread(analyzer, tmp_path, monkeypatch) -> None:
+    """The garbage collector may close them where a thread starts; a join there would never end."""
+    readings = analyzer.read_many(files(tmp_path, *range(100, 120)), batch=2, workers=2)
+    next(readings)
+    monkeypatch.setattr(threading.Thread, "join", lambda *_: pytest.fail("a thread was joined"))
+    readings.close()
 
 
 def test_a_program_without_a_python_reads_in_its_own_process(analyzer, tmp_path, monkeypatch) -> None:

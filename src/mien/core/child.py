@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from io import BufferedReader, BufferedWriter
 from math import inf
-from threading import Event, Lock, Thread, local
+from threading import Event, RLock, Thread, local
 from typing import Generic, Self, TypeVar, cast
 
 from mien.core.bounds import IGNORE_CTRL_C, took_too_long
@@ -127,22 +127,26 @@ class ChildPool(Generic[C]):
 
     def __init__(self, start: Callable[[], C], n_processes: int, name: str) -> None:
         self.children: list[C] = []
-        self._start, self._own, self._lock, self._is_closed = start, local(), Lock(), False
+        self._start, self._own, self._lock, self._is_closed = start, local(), RLock(), False
         self._threads = ThreadPoolExecutor(n_processes, name)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close(wait=kind is not GeneratorExit)
 
-    def close(self) -> None:
-        """End the processes and the threads; what waits for one is not done."""
+    def close(self, *, wait: bool = True) -> None:
+        """End the processes and the threads; what waits for one is not done.
+
+        Without ``wait`` no thread is joined: a generator that was left is closed by the garbage collector at
+        any place, as where a thread starts, and Python 3.11 would join another one there without end.
+        """
         with self._lock:
             self._is_closed = True
             for child in self.children:
                 child.process.kill()
-        self._threads.shutdown(cancel_futures=True)
+        self._threads.shutdown(wait=wait, cancel_futures=True)
         for child in self.children:
             child.close()
 
